@@ -1,0 +1,189 @@
+package fleet
+
+import "net/netip"
+
+// Region is one account in one Region: everything around the hosts that
+// decides whether they can reach Systems Manager. A collection that is unknown
+// may still hold what was seen before its source broke off (see Partial).
+type Region struct {
+	Account string `json:"account"` // account ID; empty when neither STS nor EC2 could tell
+	Name    string `json:"name"`    // "eu-west-1"
+	Label   string `json:"label"`   // the operator's name for the access used: profile or role ARN
+
+	Instances     Fact[int]              `json:"instances"`   // how many instances EC2 listed
+	Nodes         Fact[int]              `json:"nodes"`       // how many managed nodes Systems Manager listed
+	HybridNodes   []Node                 `json:"hybridNodes"` // managed nodes that are no EC2 instance of this account and Region
+	DefaultRole   Fact[string]           `json:"defaultRole"` // Default Host Management Configuration's role path; known and empty: off
+	ScalingGroups Fact[[]ScalingGroup]   `json:"scalingGroups"`
+	Templates     Fact[[]LaunchTemplate] `json:"templates"`
+	KeyPairs      Fact[[]KeyPair]        `json:"keyPairs"`
+
+	VPCs        Fact[[]VPC]           `json:"vpcs"`
+	Subnets     Fact[[]Subnet]        `json:"subnets"`
+	RouteTables Fact[[]RouteTable]    `json:"routeTables"`
+	Groups      Fact[[]SecurityGroup] `json:"groups"`
+	NetworkACLs Fact[[]NetworkACL]    `json:"networkAcls"`
+	Endpoints   Fact[[]VPCEndpoint]   `json:"endpoints"`
+	Gateways    Fact[[]Gateway]       `json:"gateways"` // internet gateways
+	NATGateways Fact[[]Gateway]       `json:"natGateways"`
+	PrefixLists Fact[[]PrefixList]    `json:"prefixLists"`
+	DHCPOptions Fact[[]DHCPOptions]   `json:"dhcpOptions"`
+}
+
+// VPC is a virtual private cloud.
+type VPC struct {
+	ID           string            `json:"id"`
+	Tags         map[string]string `json:"tags,omitempty"`
+	CIDRs        []netip.Prefix    `json:"cidrs"` // IPv4 and IPv6
+	DHCPOptions  string            `json:"dhcpOptions,omitempty"`
+	DNSSupport   Fact[bool]        `json:"dnsSupport"`
+	DNSHostnames Fact[bool]        `json:"dnsHostnames"`
+}
+
+// Subnet is a subnet of a VPC.
+type Subnet struct {
+	ID   string            `json:"id"`
+	VPC  string            `json:"vpc"`
+	AZ   string            `json:"az"`
+	CIDR netip.Prefix      `json:"cidr,omitzero"` // zero in an IPv6-only subnet
+	IPv6 []netip.Prefix    `json:"ipv6,omitempty"`
+	Tags map[string]string `json:"tags,omitempty"`
+}
+
+// RouteTable is a VPC route table.
+type RouteTable struct {
+	ID      string   `json:"id"`
+	VPC     string   `json:"vpc"`
+	Main    bool     `json:"main"`    // used by subnets without an association of their own
+	Subnets []string `json:"subnets"` // explicitly associated
+	Routes  []Route  `json:"routes"`
+}
+
+// Route is one route. Exactly one of CIDR and PrefixList is set.
+type Route struct {
+	CIDR       netip.Prefix `json:"cidr,omitzero"`
+	PrefixList string       `json:"prefixList,omitempty"`
+	Target     string       `json:"target"` // "local", igw-…, nat-…, vpce-…, tgw-…, pcx-…, eni-…, i-…, eigw-…, vgw-…
+	State      string       `json:"state"`  // "active" or "blackhole"
+}
+
+// SecurityGroup is a security group with both its rule sets.
+type SecurityGroup struct {
+	ID          string            `json:"id"`
+	Name        string            `json:"name"`
+	VPC         string            `json:"vpc"`
+	Description string            `json:"description,omitempty"`
+	Tags        map[string]string `json:"tags,omitempty"`
+	Ingress     []Permission      `json:"ingress"`
+	Egress      []Permission      `json:"egress"`
+}
+
+// Permission is one IpPermission of a security group, in EC2's words.
+type Permission struct {
+	Protocol    string         `json:"protocol"` // "tcp", "udp", "icmp", a number, or "-1" for all
+	From        int            `json:"from"`     // first port; -1 for all
+	To          int            `json:"to"`       // last port; -1 for all
+	CIDRs       []netip.Prefix `json:"cidrs,omitempty"`
+	PrefixLists []string       `json:"prefixLists,omitempty"`
+	Groups      []string       `json:"groups,omitempty"`
+	Description string         `json:"description,omitempty"`
+}
+
+// NetworkACL is a network access control list.
+type NetworkACL struct {
+	ID      string     `json:"id"`
+	VPC     string     `json:"vpc"`
+	Default bool       `json:"default"`
+	Subnets []string   `json:"subnets"`
+	Entries []ACLEntry `json:"entries"`
+}
+
+// ACLEntry is one numbered rule. The lowest matching number decides.
+type ACLEntry struct {
+	Number   int          `json:"number"`
+	Egress   bool         `json:"egress"`
+	Allow    bool         `json:"allow"`
+	Protocol string       `json:"protocol"` // a number, or "-1" for all
+	CIDR     netip.Prefix `json:"cidr"`
+	From     int          `json:"from"` // 0 with To 0 for all
+	To       int          `json:"to"`
+}
+
+// VPCEndpoint is a VPC endpoint of any type.
+type VPCEndpoint struct {
+	ID          string   `json:"id"`
+	VPC         string   `json:"vpc"`
+	Service     string   `json:"service"` // "com.amazonaws.eu-west-1.ssm"
+	Type        string   `json:"type"`    // "Interface", "Gateway", ...
+	State       string   `json:"state"`   // "available", "pending", ...
+	PrivateDNS  bool     `json:"privateDns"`
+	Subnets     []string `json:"subnets,omitempty"`
+	Groups      []string `json:"groups,omitempty"`
+	RouteTables []string `json:"routeTables,omitempty"`
+	DNSNames    []string `json:"dnsNames,omitempty"`
+	Policy      string   `json:"policy,omitempty"` // JSON document
+}
+
+// Gateway is an internet or NAT gateway.
+type Gateway struct {
+	ID     string   `json:"id"`
+	VPCs   []string `json:"vpcs"`
+	Subnet string   `json:"subnet,omitempty"` // NAT gateways only
+	State  string   `json:"state"`            // "available", "attached", "failed", ...
+	Public bool     `json:"public"`
+}
+
+// PrefixList is a managed prefix list and its entries.
+type PrefixList struct {
+	ID    string         `json:"id"`
+	Name  string         `json:"name"`
+	CIDRs []netip.Prefix `json:"cidrs"`
+}
+
+// DHCPOptions is a DHCP option set; only its name servers matter here.
+type DHCPOptions struct {
+	ID      string   `json:"id"`
+	Servers []string `json:"servers"` // addresses, or "AmazonProvidedDNS"
+}
+
+// ScalingGroup is an EC2 Auto Scaling group.
+type ScalingGroup struct {
+	Name      string            `json:"name"`
+	Min       int               `json:"min"`
+	Max       int               `json:"max"`
+	Desired   int               `json:"desired"`
+	Subnets   []string          `json:"subnets,omitempty"`
+	Instances []string          `json:"instances,omitempty"`
+	Template  LaunchTemplateRef `json:"template,omitzero"`
+	Config    string            `json:"config,omitempty"` // launch configuration name, where it still has one
+	Tags      map[string]string `json:"tags,omitempty"`
+}
+
+// LaunchTemplate is a launch template's default and latest versions.
+type LaunchTemplate struct {
+	ID       string            `json:"id"`
+	Name     string            `json:"name"`
+	Default  int64             `json:"default"`
+	Latest   int64             `json:"latest"`
+	Versions []TemplateVersion `json:"versions"`
+}
+
+// TemplateVersion is what a new instance of one version would start with.
+type TemplateVersion struct {
+	Number   int64           `json:"number"`
+	ImageID  string          `json:"imageId,omitempty"`
+	Profile  string          `json:"profile,omitempty"` // instance profile name or ARN
+	KeyName  string          `json:"keyName,omitempty"`
+	Groups   []string        `json:"groups,omitempty"`
+	UserData bool            `json:"userData"` // has user data; its text may hold secrets and is not stored
+	Metadata MetadataOptions `json:"metadata"`
+}
+
+// KeyPair is an EC2 key pair. PublicKey is what matches it to keys on hosts:
+// AWS's fingerprint of an RSA pair cannot be derived from the public key.
+type KeyPair struct {
+	ID        string `json:"id"`
+	Name      string `json:"name"`
+	Type      string `json:"type"`
+	PublicKey string `json:"publicKey,omitempty"` // "ssh-ed25519 AAAA…", as EC2 gives it
+}
