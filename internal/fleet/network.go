@@ -159,7 +159,8 @@ type ScalingGroup struct {
 	Tags      map[string]string `json:"tags,omitempty"`
 }
 
-// LaunchTemplate is a launch template's default and latest versions.
+// LaunchTemplate is a launch template with its default and latest versions, and
+// those that Auto Scaling groups name by number.
 type LaunchTemplate struct {
 	ID       string            `json:"id"`
 	Name     string            `json:"name"`

@@ -37,7 +37,7 @@ type SnapshotInfo struct {
 	Finished time.Time     `json:"finished,omitzero"`
 	State    SnapshotState `json:"state"`
 	Version  string        `json:"version"` // of the program that took it
-	Hosts    int           `json:"hosts"`
+	Hosts    int           `json:"hostCount"`
 	Unknowns int           `json:"unknowns"` // sources and hosts that gave no answer
 }
 
