@@ -1,0 +1,133 @@
+package inventory
+
+import (
+	"slices"
+	"strings"
+
+	"ssm-migrate/internal/fleet"
+)
+
+const maxSettings = 5000 // values of one sshd configuration
+
+func (p *parser) sshd() {
+	s, ok := p.frame["sshd"]
+	if !ok {
+		p.probe.SSHD = fleet.Unknown[fleet.SSHD](sourceSSHD, p.at, p.missing)
+		return
+	}
+	config, ok := s.first("config")
+	if !ok {
+		p.probe.SSHD = fleet.Unknown[fleet.SSHD](sourceSSHD, p.at, whyNoConfig(s))
+		return
+	}
+	d := fleet.SSHD{Settings: settings(config.lines)}
+	if daemon, ok := s.first("daemon"); ok {
+		d.Arguments = daemon.field(0)
+	} else {
+		p.gap("sshd arguments", "no listening sshd above this session: settings given on its command line are not known")
+	}
+	version, _ := s.first("version")
+	for _, l := range version.lines {
+		if strings.HasPrefix(l, "OpenSSH_") {
+			d.Version = clean(l)
+			break
+		}
+	}
+	d.PerUser = p.matchBlocks(d.Settings)
+	p.probe.SSHD = fleet.Known(d, "probe: sshd "+config.field(0), p.at)
+}
+
+// whyNoConfig gives the reason for missing settings, in sshd's own words where it had any.
+func whyNoConfig(s section) string {
+	if failed, ok := s.first("failed"); ok {
+		if words := firstWords(failed.lines); words != "" {
+			return words
+		}
+		return "sshd -T and sshd -G failed without a word"
+	}
+	if server, ok := s.first("server"); ok && server.field(0) != "sshd" {
+		return "the SSH server is " + server.field(0) + ", not OpenSSH"
+	}
+	return "no sshd program found"
+}
+
+// settings reads the output of sshd -T: lower-case keywords with their values.
+// Warnings that got between are dropped.
+func settings(lines []string) map[string][]string {
+	out := make(map[string][]string, len(lines))
+	for i, l := range lines {
+		if i == maxSettings {
+			break
+		}
+		keyword, value, _ := strings.Cut(l, " ")
+		if !isKeyword(keyword) {
+			continue
+		}
+		out[keyword] = append(out[keyword], clean(value))
+	}
+	return out
+}
+
+func isKeyword(s string) bool {
+	for i := range len(s) {
+		if (s[i] < 'a' || s[i] > 'z') && (s[i] < '0' || s[i] > '9') {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// matchBlocks reads what differs for single users, and notes which user has
+// which variant of the settings.
+func (p *parser) matchBlocks(global map[string][]string) map[string]map[string][]string {
+	s, ok := p.frame["match"]
+	if !ok {
+		p.gap("sshd Match blocks", p.missing)
+		return nil
+	}
+	variants := map[string]map[string][]string{}
+	for _, r := range s.all("variant") {
+		variants[r.field(0)] = differing(settings(r.lines), global)
+	}
+	p.perUser, p.byVar = map[string]string{}, map[string][]string{}
+	out := map[string]map[string][]string{}
+	for _, r := range s.all("user") {
+		v, name := r.field(0), r.field(1)
+		if len(variants[v]) == 0 {
+			continue
+		}
+		if _, again := p.perUser[name]; again {
+			continue
+		}
+		out[name] = variants[v]
+		p.perUser[name] = v
+		p.byVar[v] = append(p.byVar[v], name)
+	}
+	for _, r := range s.all("unmatched") {
+		p.gap("sshd Match blocks for "+r.field(0), r.field(1))
+	}
+	if cut, ok := s.first("cut"); ok {
+		p.gap("sshd Match blocks", "only the first "+cut.field(0)+" users were asked about")
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}
+
+// differing gives the settings of own that are not the same in global. A
+// keyword that own lacks gets no values.
+func differing(own, global map[string][]string) map[string][]string {
+	out := map[string][]string{}
+	for k, v := range own {
+		if !slices.Equal(v, global[k]) {
+			out[k] = v
+		}
+	}
+	for k := range global {
+		if _, ok := own[k]; !ok {
+			out[k] = []string{}
+		}
+	}
+	return out
+}
