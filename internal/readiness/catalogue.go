@@ -1,0 +1,48 @@
+package readiness
+
+import "ssm-migrate/internal/fleet"
+
+// Entry describes one kind of finding.
+type Entry struct {
+	Code     string         // stable: scripts and stored findings use it
+	Area     string         // "host", "identity", "network", "agent", "node", "ssh" or "snapshot"
+	Severity fleet.Severity // of every finding with this code
+	Title    string
+	Means    string   // what it means for the host and its owner
+	Detected string   // from which facts, by which rule
+	Fix      string   // in general; a finding names its objects where it can
+	Undo     string   // how to take the fix back
+	Sources  []string // where the rule is written
+}
+
+// Catalogue lists every kind of finding, causes before symptoms: not running,
+// identity, network, agent, then what Systems Manager says, then SSH. The
+// order decides which of several findings is named as a verdict's cause.
+func Catalogue() []Entry {
+	var all []Entry
+	all = append(all, hostEntries()...)
+	all = append(all, identityEntries()...)
+	all = append(all, networkEntries()...)
+	all = append(all, agentEntries()...)
+	all = append(all, nodeEntries()...)
+	all = append(all, sshEntries()...)
+	return all
+}
+
+// entries and ranks index the catalogue by code. They are never written to.
+var entries, ranks = func() (map[string]Entry, map[string]int) {
+	e, r := map[string]Entry{}, map[string]int{}
+	for i, x := range Catalogue() {
+		e[x.Code], r[x.Code] = x, i
+	}
+	return e, r
+}()
+
+// entry gives the catalogue's entry for a code of this package.
+func entry(code string) Entry {
+	e, ok := entries[code]
+	if !ok {
+		panic("readiness: finding " + code + " is not in the catalogue")
+	}
+	return e
+}

@@ -1,0 +1,71 @@
+package readiness
+
+import "ssm-migrate/internal/fleet"
+
+func networkEntries() []Entry {
+	return []Entry{{
+		Code: "egress-no-path", Area: "network", Severity: fleet.SeverityBlocks,
+		Title:    "Nothing leads from the host to Systems Manager",
+		Means:    "The agent must reach ssm and ssmmessages in its Region on TCP 443. What EC2 lists shows that it cannot; the finding's object is the first hop that stops it.",
+		Detected: "Name resolution (interface endpoints with private DNS, VPC DNS attributes, name servers), then the host's security groups, network ACLs in both directions with the ports to which answers return, the most specific route, and behind it the internet or NAT gateway or the endpoint's own network ACL and security group. IPv4 and the primary interface only. Firewalls, transit gateways and peerings are not followed: they give \"unknown\". An endpoint whose private DNS is off is held against the host only when Systems Manager does not hear it.",
+		Fix:      "add interface endpoints for ssm and ssmmessages with private DNS to the VPC, or a route to a NAT gateway",
+		Undo:     "remove what was added: the rule, the route or the endpoint",
+		Sources:  []string{guide + "setup-create-vpc", guide + "session-manager-prerequisites", "AWS PrivateLink Guide, privatelink-access-aws-services", vpcBook + "vpc-network-acls", vpcBook + "VPC_Route_Tables"},
+	}, {
+		Code: "endpoint-policy-denies", Area: "network", Severity: fleet.SeverityBlocks,
+		Title:    "The VPC endpoint's policy refuses the agent",
+		Means:    "The endpoint lets the connection through but not the agent's calls. IAM's policy simulation does not see this.",
+		Detected: "The endpoint's policy document does not allow a session action to any caller, or denies it. Conditions whose values are not known and named principals count as \"may\".",
+		Fix:      "allow the session actions in the endpoint's policy",
+		Undo:     "put the former policy document back",
+		Sources:  []string{guide + "setup-create-vpc", "AWS PrivateLink Guide, vpc-endpoints-access"},
+	}, {
+		Code: "egress-test-failed", Area: "network", Severity: fleet.SeverityBlocks,
+		Title:    "The host itself does not reach Systems Manager",
+		Means:    "The host's own test of an endpoint failed: the name does not resolve, the connection does not open, or the certificate does not verify, as behind a proxy that inspects TLS.",
+		Detected: "The probe resolved the name, connected to port 443 and verified the certificate with the host's own trust store.",
+		Fix:      "by stage: name resolution (VPC DNS, forwarders for amazonaws.com), path (see egress-no-path), or certificate (exempt the Systems Manager endpoints from TLS inspection, or update the host's trust store)",
+		Undo:     "take the change of DNS, path or proxy back",
+		Sources:  []string{guide + "troubleshooting-ssm-agent", guide + "ssm-agent-technical-details", "aws/amazon-ssm-agent issue 195"},
+	}, {
+		Code: "egress-unknown", Area: "network", Severity: fleet.SeverityUnknown,
+		Title:    "Whether the host reaches Systems Manager is not known",
+		Means:    "The way leads through something that is not followed, or that could not be read, and the host did not test it itself.",
+		Detected: "Static analysis ends in doubt, there is no live test, and no heartbeat or control channel proves the path. The evidence names the hop.",
+		Fix:      "give the probe access to the host, which tests the path itself, or allow the inventory to read what is missing",
+		Undo:     "nothing to take back",
+		Sources:  []string{guide + "setup-create-vpc"},
+	}, {
+		Code: "egress-disagreement", Area: "network", Severity: fleet.SeverityRisk,
+		Title:    "Static analysis, the host's test and Systems Manager disagree about the path",
+		Means:    "One of them is wrong or out of date. The stronger evidence was believed: an open control channel before the host's own test before static analysis. A proxy, a private hosted zone or a change during the inventory explains most cases. A host that works for reasons that nobody sees may stop for reasons that nobody sees.",
+		Detected: "Two of the three give opposite answers for ssm or ssmmessages; or the policy of the endpoint that a connected host uses does not allow a session action.",
+		Fix:      "find out which is right before the move: take the inventory again, then look at the named hop, the host's proxy settings and its name resolution",
+		Undo:     "nothing to take back",
+		Sources:  []string{guide + "configure-proxy-ssm-agent", guide + "setup-create-vpc"},
+	}, {
+		Code: "egress-ec2messages", Area: "network", Severity: fleet.SeverityRisk,
+		Title:    "Run Command cannot reach this old agent",
+		Means:    "Agents before 3.3.40.0 get Run Command over ec2messages. Sessions work without it; updating the agent by Run Command may not.",
+		Detected: "The agent is older than 3.3.40.0, the Region has an ec2messages endpoint (it was launched before 2024), and the host's test or static analysis shows no path to it.",
+		Fix:      "update the agent on the host, or give the host a path to ec2messages",
+		Undo:     "remove the path again",
+		Sources:  []string{guide + "systems-manager-setting-up-messageAPIs"},
+	}, {
+		Code: "clock-skew", Area: "network", Severity: fleet.SeverityBlocks,
+		Title:    "The host's clock is wrong",
+		Means:    "AWS refuses requests whose signature is more than 5 minutes off, so the agent's calls fail.",
+		Detected: "The host's time in the probe differs from the collector's by more than the policy allows, and Systems Manager does not hear the agent.",
+		Fix:      "synchronise the clock (chrony with 169.254.169.123)",
+		Undo:     "nothing to take back",
+		Sources:  []string{"AWS General Reference, Signature Version 4", "aws/amazon-ecs-agent issue 1513", ec2Book + "set-time"},
+	}, {
+		Code: "clock-skew-connected", Area: "network", Severity: fleet.SeverityRisk,
+		Title:    "The host's clock is wrong, though the agent is heard",
+		Means:    "The agent corrects for it or the clock jumped lately. Certificates, logs and timers on the host are still wrong.",
+		Detected: "As clock-skew, but Systems Manager hears the agent.",
+		Fix:      "synchronise the clock (chrony with 169.254.169.123)",
+		Undo:     "nothing to take back",
+		Sources:  []string{"AWS General Reference, Signature Version 4", ec2Book + "set-time"},
+	}}
+}

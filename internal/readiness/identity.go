@@ -1,0 +1,269 @@
+package readiness
+
+import (
+	"fmt"
+	"strings"
+
+	"ssm-migrate/internal/fleet"
+)
+
+// The agent first tries its instance profile, by calling
+// ssm:UpdateInstanceInformation. Only when it has no credentials or that call
+// is denied does it go to the role of Default Host Management Configuration.
+// A role that allows this call but not the channels thus shuts both out.
+// Source: amazon-ssm-agent, ec2_role_provider; AWS Systems Manager User Guide,
+// fleet-manager-default-host-management-configuration.
+
+// credentials is one source of an agent's credentials.
+type credentials struct {
+	kind  credentialKind
+	role  *roleView // set when kind is fromRole
+	facts []fleet.Evidence
+}
+
+type credentialKind int
+
+const (
+	absent   credentialKind = iota // there are none
+	unproven                       // whether there are any is not known
+	unread                         // there are some; what they allow is not known
+	fromRole
+)
+
+// identity judges the credentials with which the agent calls Systems Manager.
+func (j *judge) identity() {
+	metadataOff := j.h.Metadata.Endpoint == "disabled"
+	if metadataOff && !j.heartbeat {
+		j.add("imds-disabled", j.h.ID, "", j.ec2("the instance metadata endpoint is disabled"))
+	}
+	own, fallback := j.profile(), j.defaultRole()
+	switch {
+	case j.heartbeat && j.h.Node.Value.IAMRole != "":
+		j.judgeRole(j.namedRole(j.h.Node.Value.IAMRole), fallback)
+	case metadataOff && j.heartbeat:
+		j.disagree(j.ec2("the instance metadata endpoint is disabled, so it gives no credentials"))
+	case own.kind == absent:
+		j.withoutProfile(own, fallback)
+	case own.kind != fromRole:
+		j.add("role-unreadable", j.h.ProfileARN, "", own.facts...)
+	default:
+		j.withProfile(own, fallback)
+	}
+}
+
+// profile finds the credentials that the instance profile gives.
+func (j *judge) profile() credentials {
+	arn := j.h.ProfileARN
+	if arn == "" {
+		return credentials{kind: absent, facts: []fleet.Evidence{j.ec2("no instance profile is attached")}}
+	}
+	var listed fleet.Fact[[]fleet.InstanceProfile]
+	for _, a := range j.iam.accounts[arnAccount(arn)] {
+		if listed = a.Profiles; listed.Known {
+			break
+		}
+	}
+	p := j.iam.profiles[arn]
+	switch {
+	case p == nil && listed.Known:
+		return credentials{kind: absent, facts: []fleet.Evidence{evidence(listed, "instance profile %s does not exist", arn)}}
+	case p == nil:
+		return credentials{kind: unread, facts: []fleet.Evidence{evidence(listed, "instance profile %s is not known%s", arn, because(listed.Reason))}}
+	case p.Role == "":
+		return credentials{kind: absent, facts: []fleet.Evidence{evidence(listed, "instance profile %s holds no role", arn)}}
+	}
+	c := j.roleOf(arnAccount(arn), p.Role)
+	if c.kind == fromRole && c.role.trusted == no {
+		return credentials{kind: absent, facts: []fleet.Evidence{evidence(c.role.account.Roles, "the trust policy of role %s does not let EC2 assume it", p.Role)}}
+	}
+	return c
+}
+
+func (j *judge) roleOf(account, name string) credentials {
+	if v := j.iam.byName(account, name); v != nil {
+		return credentials{kind: fromRole, role: v}
+	}
+	var listed fleet.Fact[[]fleet.Role]
+	for _, a := range j.iam.accounts[account] {
+		if listed = a.Roles; listed.Known {
+			break
+		}
+	}
+	return credentials{kind: unread, facts: []fleet.Evidence{evidence(listed, "role %s is not known%s", name, because(listed.Reason))}}
+}
+
+func (j *judge) namedRole(name string) credentials {
+	account := firstOf(arnAccount(name), j.h.Account)
+	return j.roleOf(account, name)
+}
+
+// defaultRole finds the credentials that Default Host Management Configuration gives.
+func (j *judge) defaultRole() credentials {
+	setting := j.r.DefaultRole
+	if !setting.Known {
+		return credentials{kind: unproven, facts: []fleet.Evidence{evidence(setting, "whether Default Host Management Configuration is on is not known%s", because(setting.Reason))}}
+	}
+	if setting.Value == "" {
+		return credentials{kind: absent, facts: []fleet.Evidence{evidence(setting, "Default Host Management Configuration is off")}}
+	}
+	on := evidence(setting, "Default Host Management Configuration is on with role %s", setting.Value)
+	needed, _ := parseVersion(defaultRoleVersion)
+	v, known, from := j.version()
+	switch {
+	case j.h.Metadata.Endpoint == "disabled":
+		return credentials{kind: absent, facts: []fleet.Evidence{on, j.ec2("it needs IMDSv2, but the instance metadata endpoint is disabled")}}
+	case known && v.below(needed):
+		return credentials{kind: absent, facts: []fleet.Evidence{on, from, stated("it needs agent " + defaultRoleVersion)}}
+	case !known:
+		return credentials{kind: unproven, facts: []fleet.Evidence{on, stated("it needs agent " + defaultRoleVersion + ", and the agent's version is not known")}}
+	case j.h.Metadata.Tokens != "required":
+		return credentials{kind: unproven, facts: []fleet.Evidence{on, j.ec2("it needs IMDSv2; the instance's setting for tokens is %s", quoted(j.h.Metadata.Tokens))}}
+	}
+	c := j.namedRole(setting.Value)
+	c.facts = append([]fleet.Evidence{on}, c.facts...)
+	return c
+}
+
+func (j *judge) withoutProfile(own, fallback credentials) {
+	switch {
+	case fallback.kind != absent:
+		j.onDefaultRole(own, fallback)
+	case j.heartbeat:
+		j.disagree(append(own.facts, fallback.facts...)...)
+	case j.h.ProfileARN == "":
+		j.add("profile-missing", j.h.ID, "", append(own.facts, fallback.facts...)...)
+	default:
+		j.add("profile-without-role", j.h.ProfileARN, "", append(own.facts, fallback.facts...)...)
+	}
+}
+
+// onDefaultRole judges a host whose profile is known to give nothing.
+func (j *judge) onDefaultRole(own, fallback credentials) {
+	if fallback.kind == unproven {
+		j.add("default-role-unknown", j.h.ID, "", append(own.facts, fallback.facts...)...)
+		return
+	}
+	j.judgeRole(fallback, credentials{})
+}
+
+func (j *judge) withProfile(own, fallback credentials) {
+	first := own.role.decide(j.h)[0]
+	switch {
+	case fallback.kind == absent || first.allowed == yes:
+		j.judgeRole(own, fallback)
+	case first.allowed == no:
+		own.facts = append(own.facts, j.decided(own.role, sessionActions[0], first))
+		j.onDefaultRole(own, fallback)
+	default:
+		j.add("role-undecided", own.role.role.ARN, "", append([]fleet.Evidence{j.decided(own.role, sessionActions[0], first)}, fallback.facts...)...)
+	}
+}
+
+// judgeRole judges the role whose credentials the agent uses. What the agent's
+// heartbeat and control channel prove to be allowed needs no policy; the data
+// channel, which is opened only when a session starts, is proved by neither.
+func (j *judge) judgeRole(c, fallback credentials) {
+	if c.kind != fromRole {
+		j.add("role-unreadable", firstOf(j.h.ProfileARN, j.h.ID), "", c.facts...)
+		return
+	}
+	settled := 0
+	if j.heartbeat {
+		settled = heartbeatActions
+	}
+	if j.connected {
+		settled = controlActions
+	}
+	all := c.role.decide(j.h)
+	var missing, doubtful, contrary []fleet.Evidence
+	var names []string
+	var denied []string
+	code := "role-undecided"
+	for i, d := range all {
+		if d.allowed == yes || i < settled && d.allowed == maybe {
+			continue
+		}
+		e := j.decided(c.role, sessionActions[i], d)
+		switch {
+		case i < settled:
+			contrary = append(contrary, e)
+		case d.allowed == no:
+			missing = append(missing, e)
+			names = append(names, sessionActions[i])
+			if d.denied {
+				denied = append(denied, d.why)
+			}
+		default:
+			doubtful = append(doubtful, e)
+			if d.unread {
+				code = "role-unreadable"
+			}
+		}
+	}
+	arn := c.role.role.ARN
+	switch {
+	case contrary != nil:
+		j.disagree(contrary...)
+	case missing != nil:
+		facts := append(missing, c.facts...)
+		j.addRole("role-lacks-session-actions", c.role, missingFix(arn, names, denied, all[0], fallback), facts)
+	case doubtful != nil:
+		j.addRole(code, c.role, "", append(doubtful, c.facts...))
+	}
+}
+
+func (j *judge) addRole(code string, v *roleView, fix string, facts []fleet.Evidence) {
+	j.findings = append(j.findings, found(code, j.h.ID, v.role.ARN, fix, v.blast(), facts))
+}
+
+func missingFix(arn string, names, denied []string, first decision, fallback credentials) string {
+	fix := fmt.Sprintf("allow %s to role %s, for example by attaching AmazonSSMManagedInstanceCore; add to the role, do not replace what it has", strings.Join(names, ", "), arn)
+	if denied != nil {
+		fix = fmt.Sprintf("narrow the explicit Deny (%s), then allow %s to role %s", denied[0], strings.Join(names, ", "), arn)
+	}
+	if fallback.kind != absent && first.allowed == yes {
+		fix += "; or take ssm:UpdateInstanceInformation out of the role, so that the agent goes on to Default Host Management Configuration"
+	}
+	return fix
+}
+
+func (j *judge) decided(v *roleView, action string, d decision) fleet.Evidence {
+	text := map[answer]string{yes: "allows", maybe: "may or may not allow", no: "does not allow"}[d.allowed]
+	return evidence(v.account.Roles, "role %s %s %s: %s", v.role.Name, text, action, d.why)
+}
+
+// disagree notes that the agent's credentials work although what was read says
+// that they cannot: they are not the ones that were read, so whether they may
+// open a session's data channel is not known.
+func (j *judge) disagree(facts ...fleet.Evidence) {
+	live := j.lastPing()
+	if j.connected {
+		live = evidence(j.h.Connection, "connection status is connected")
+	}
+	j.add("identity-disagreement", j.h.ID, "", append(facts, live)...)
+}
+
+// broadRoles finds roles of hosts that let anyone on the host act on others.
+func (a *assessor) broadRoles() []fleet.Finding {
+	var out []fleet.Finding
+	for _, v := range a.iam.order {
+		if v.hosts == 0 {
+			continue
+		}
+		var facts []fleet.Evidence
+		for _, arn := range v.role.Attached {
+			if strings.HasSuffix(arn, ":policy/service-role/AmazonEC2RoleforSSM") || strings.HasSuffix(arn, ":policy/AdministratorAccess") {
+				facts = append(facts, evidence(v.account.Roles, "policy %s is attached", arn))
+			}
+		}
+		for _, action := range []string{"ssm:SendCommand", "ssm:StartSession", "iam:PassRole"} {
+			if d := v.may.decide(action, "*", nil); d.allowed == yes {
+				facts = append(facts, evidence(v.account.Roles, "the role may %s on every resource: %s", action, d.why))
+			}
+		}
+		if facts != nil {
+			out = append(out, found("role-too-broad", "", v.role.ARN, "", v.blast(), facts))
+		}
+	}
+	return out
+}

@@ -1,0 +1,94 @@
+package readiness
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"ssm-migrate/internal/fleet"
+)
+
+// ssh judges what is known of the host's SSH side. None of it decides whether
+// Session Manager works; all of it matters to the move.
+func (j *judge) ssh() {
+	if j.h.Windows() {
+		return // Windows hosts are not probed
+	}
+	probe := j.h.Probe
+	if !probe.Known {
+		j.add("ssh-not-scanned", j.h.ID, "", evidence(probe, "the host was not probed%s", because(probe.Reason)))
+		return
+	}
+	j.keys.add(j.h, j.policy)
+	p := &probe.Value
+	gaps := slices.Concat(
+		gap("sshd's settings", p.SSHD),
+		gap("the users", p.Users),
+		gap("the keys", p.Keys),
+		gap("the agent", p.Agent),
+		gap("the endpoint tests", p.Endpoints),
+		gap("the logins", p.Logins),
+		gap("the open sessions", p.Sessions),
+	)
+	for i, g := range p.Gaps {
+		if i == mostListed {
+			gaps = append(gaps, evidence(probe, "and %d more", len(p.Gaps)-i))
+			break
+		}
+		gaps = append(gaps, evidence(probe, "%s: %s", quoted(g.What), quoted(g.Reason)))
+	}
+	if gaps != nil {
+		j.add("ssh-partly-scanned", j.h.ID, "", gaps...)
+	}
+	if p.SSHD.Known {
+		j.daemon(p.SSHD)
+	}
+}
+
+func gap[T any](what string, f fleet.Fact[T]) []fleet.Evidence {
+	if f.Known {
+		return nil
+	}
+	return []fleet.Evidence{evidence(f, "%s: not known%s", what, because(f.Reason))}
+}
+
+// daemon judges sshd's effective settings.
+func (j *judge) daemon(f fleet.Fact[fleet.SSHD]) {
+	s := f.Value
+	var outside []fleet.Evidence
+	for _, keyword := range []string{"authorizedkeyscommand", "trustedusercakeys", "authorizedprincipalscommand"} {
+		for _, v := range everySetting(s, keyword) {
+			outside = append(outside, evidence(f, "%s %s", keyword, quoted(v)))
+		}
+	}
+	if a := strings.ToLower(s.Arguments); strings.Contains(a, "authorizedkeyscommand") || strings.Contains(a, "trustedusercakeys") {
+		outside = append(outside, evidence(f, "sshd runs with the arguments %s", quoted(s.Arguments)))
+	}
+	if outside != nil {
+		j.add("key-commands", j.h.ID, "", outside...)
+	}
+	on := func(keyword string) bool { return slices.Contains(everySetting(s, keyword), "yes") }
+	switch {
+	case on("passwordauthentication"):
+		j.add("password-authentication", j.h.ID, "", evidence(f, "passwordauthentication yes"))
+	case on("kbdinteractiveauthentication") && on("usepam"):
+		// PAM asks for the password in its own dialogue.
+		j.add("password-authentication", j.h.ID, "", evidence(f, "kbdinteractiveauthentication yes and usepam yes"))
+	}
+}
+
+// everySetting lists the values of a keyword for all users, once each, "none"
+// left out.
+func everySetting(s fleet.SSHD, keyword string) []string {
+	all := slices.Clone(s.Settings[keyword])
+	for _, user := range slices.Sorted(maps.Keys(s.PerUser)) {
+		all = append(all, s.PerUser[user][keyword]...)
+	}
+	var out []string
+	for _, v := range all {
+		if v != "" && !strings.EqualFold(v, "none") && !slices.Contains(out, v) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
