@@ -1,0 +1,140 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"ssm-migrate/internal/fleet"
+)
+
+const (
+	summaryCauses = 5
+	summaryGaps   = 6
+	minWidth      = 40
+)
+
+// Summary writes the report in short as plain text, for a terminal or a log,
+// in lines of at most width columns (at least 40) where words allow it.
+func Summary(w io.Writer, in Input, width int) error {
+	v := build(in)
+	s := &summary{width: max(width, minWidth)}
+	s.head(v)
+	s.causes(v)
+	s.unknowns(v)
+	s.next(v)
+	if _, err := w.Write(s.Bytes()); err != nil {
+		return fmt.Errorf("write summary: %w", err)
+	}
+	return nil
+}
+
+type summary struct {
+	bytes.Buffer
+	width int
+}
+
+// text writes words after a prefix and wraps them below their start.
+func (s *summary) text(prefix, words string) {
+	indent := strings.Repeat(" ", utf8.RuneCountInString(prefix))
+	line := prefix
+	used := utf8.RuneCountInString(prefix)
+	for i, word := range strings.Fields(words) {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+		case used+1+n > s.width:
+			s.line(line)
+			line, used = indent, len(indent)
+		default:
+			line += " "
+			used++
+		}
+		line += word
+		used += n
+	}
+	s.line(line)
+}
+
+func (s *summary) line(text string) {
+	s.WriteString(strings.TrimRight(text, " "))
+	s.WriteByte('\n')
+}
+
+func (s *summary) head(v *view) {
+	s.text("", fmt.Sprintf("Snapshot %d, %s, taken %s: %s in %s", v.ID, v.State, firstOf(v.Started, "at a time not known"),
+		count(v.Tally.Total(), "host"), count(v.Accounts, "account")+", "+count(v.Regions, "Region")))
+	s.line("")
+	bar := max(s.width-26, 10)
+	for _, r := range []struct {
+		verdict fleet.Verdict
+		n       int
+	}{{fleet.VerdictReady, v.Tally.Ready}, {fleet.VerdictBlocked, v.Tally.Blocked}, {fleet.VerdictUnknown, v.Tally.Unknown}} {
+		full := 0
+		if r.n > 0 {
+			full = max(1, bar*r.n/v.Tally.Total())
+		}
+		s.line(fmt.Sprintf("  %-8s %6d %4d %%  %s", r.verdict, r.n, v.Tally.Percent(r.n), strings.Repeat("█", full)))
+	}
+}
+
+func (s *summary) causes(v *view) {
+	if len(v.Causes) == 0 {
+		return
+	}
+	s.line("\nWhat stands in the way")
+	for _, c := range v.Causes[:min(len(v.Causes), summaryCauses)] {
+		s.text(fmt.Sprintf("  %5d  ", c.Decides), fmt.Sprintf("%s [%s]", c.Title, c.Code))
+		if fix := c.Fix(); fix != "" {
+			s.text("         ", "Fix: "+fix)
+		}
+	}
+	if more := len(v.Causes) - summaryCauses; more > 0 {
+		s.line(fmt.Sprintf("         and %s", count(more, "more cause")))
+	}
+}
+
+func (s *summary) unknowns(v *view) {
+	if len(v.Sources.Silent)+len(v.Sources.Hosts) == 0 {
+		return
+	}
+	s.line("\nWhat gave no answer")
+	for _, r := range v.Sources.Silent[:min(len(v.Sources.Silent), summaryGaps)] {
+		s.text("  ", fmt.Sprintf("%s (%s): %s", r.Source, strings.TrimSpace(r.Account+" "+r.Region), r.Reason))
+	}
+	if more := len(v.Sources.Silent) - summaryGaps; more > 0 {
+		s.line(fmt.Sprintf("  and %s", count(more, "more source")))
+	}
+	for _, r := range v.Sources.Hosts[:min(len(v.Sources.Hosts), summaryGaps)] {
+		s.text(fmt.Sprintf("  %5d  ", r.Hosts), fmt.Sprintf("%s: %s", r.What, r.Reason))
+	}
+	if more := len(v.Sources.Hosts) - summaryGaps; more > 0 {
+		s.line(fmt.Sprintf("         and %s", count(more, "more reason")))
+	}
+}
+
+func (s *summary) next(v *view) {
+	s.line("\nNext")
+	if v.Tally.Total() == 0 {
+		s.text("  - ", "No instance was found: check the accounts and Regions, then run migrate inventory again.")
+		return
+	}
+	if len(v.Sources.Silent) > 0 {
+		s.text("  - ", "Let the sources above answer (most often a permission is missing), then run migrate inventory again.")
+	}
+	for _, c := range v.Causes {
+		if c.Alone > 0 && c.Verdict == fleet.VerdictBlocked && !c.Symptom {
+			s.text("  - ", fmt.Sprintf("Begin with %s: nothing else that is known stands in the way on %s.", c.Code, count(c.Alone, "host")))
+			break
+		}
+	}
+	if v.Tally.Unknown > 0 {
+		s.text("  - ", fmt.Sprintf("Find out about the %s: the report names the missing facts.", count(v.Tally.Unknown, "unknown host")))
+	}
+	if v.Tally.Ready == v.Tally.Total() {
+		s.text("  - ", "Every host is ready for Session Manager.")
+	}
+	s.text("  - ", "migrate report --format html -o report.html shows every host with evidence and fix.")
+}

@@ -1,0 +1,301 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"ssm-migrate/internal/fleet"
+)
+
+// issue is what findings on several hosts have in common: one thing to fix.
+type issue struct {
+	Number   int // from 1, in the order shown
+	Code     string
+	Title    string
+	Object   string // the shared thing at fault; empty: each host for itself
+	Severity fleet.Severity
+	Fix      string
+	Blast    string
+	Evidence []evidence // that all its findings rest on
+	Hosts    int
+	Names    []string // of the first few hosts, without repetition
+	Keys     int      // keys it is about
+
+	shared map[fleet.Evidence]bool
+	ids    map[string]bool // of the hosts
+}
+
+// kind is all issues with one code, and what the catalogue says of the code.
+type kind struct {
+	Code     string
+	Title    string
+	Severity fleet.Severity
+	Means    string
+	Undo     string
+	Hosts    int
+	Keys     int
+	Issues   []*issue // those with most hosts first
+}
+
+const maxNames = 5
+
+// Ref is how the report names the issue: "F3".
+func (i *issue) Ref() string { return fmt.Sprintf("F%d", i.Number) }
+
+func (i *issue) own(all []fleet.Evidence) []evidence {
+	var out []evidence
+	for _, e := range all {
+		if !i.shared[e] {
+			out = append(out, cleanEvidence(e))
+		}
+	}
+	return out
+}
+
+func cleanEvidence(e fleet.Evidence) evidence {
+	return evidence{Fact: clean(e.Fact), Source: clean(e.Source), At: second(e.At)}
+}
+
+type issueKey struct {
+	code, object, fix, blast string
+	severity                 fleet.Severity
+}
+
+// keyOf says which findings are one issue. A finding on a host itself joins
+// those on other hosts; all keys with one fault are one issue, since the list
+// of keys tells them apart.
+func keyOf(f fleet.Finding) issueKey {
+	k := issueKey{f.Code, f.Object, f.Fix, f.Blast, f.Severity}
+	switch {
+	case f.Host != "" && f.Object == f.Host:
+		k.object = ""
+	case aboutKey(f):
+		k.object, k.blast = "", ""
+	}
+	return k
+}
+
+// aboutKey reports whether a finding's object is a public key.
+func aboutKey(f fleet.Finding) bool { return strings.HasPrefix(f.Object, "SHA256:") }
+
+// issues groups the findings by what there is to fix. Evidence that is the
+// same on all hosts moves to the issue.
+func (b *builder) issues() []*issue {
+	b.issue = make(map[int]*issue, len(b.in.Assessment.Findings))
+	members := map[issueKey][]int{}
+	var keys []issueKey
+	for n, f := range b.in.Assessment.Findings {
+		k := keyOf(f)
+		if members[k] == nil {
+			keys = append(keys, k)
+		}
+		members[k] = append(members[k], n)
+	}
+	var out []*issue
+	for _, k := range keys {
+		i := b.newIssue(k, members[k])
+		for _, n := range members[k] {
+			b.issue[n] = i
+		}
+		out = append(out, i)
+	}
+	return out
+}
+
+// kinds puts the issues in order, worst first, and numbers them.
+func (b *builder) kinds(issues []*issue) []kind {
+	by := map[issueKey]*kind{}
+	var all []*kind
+	for _, i := range issues {
+		k := by[issueKey{code: i.Code, severity: i.Severity}]
+		if k == nil {
+			e := b.entry[i.Code]
+			k = &kind{Code: i.Code, Title: i.Title, Severity: i.Severity, Means: e.Means, Undo: e.Undo}
+			by[issueKey{code: i.Code, severity: i.Severity}] = k
+			all = append(all, k)
+		}
+		k.Issues = append(k.Issues, i)
+		k.Keys += i.Keys
+	}
+	out := make([]kind, 0, len(all))
+	for _, k := range all {
+		hosts := map[string]bool{}
+		for _, i := range k.Issues {
+			maps.Copy(hosts, i.ids)
+		}
+		k.Hosts = len(hosts)
+		slices.SortStableFunc(k.Issues, func(a, b *issue) int {
+			return cmp.Or(cmp.Compare(b.Hosts, a.Hosts), strings.Compare(a.Object, b.Object))
+		})
+		out = append(out, *k)
+	}
+	slices.SortStableFunc(out, func(a, b kind) int {
+		return cmp.Or(cmp.Compare(b.Severity, a.Severity), cmp.Compare(b.Hosts, a.Hosts), strings.Compare(a.Code, b.Code))
+	})
+	n := 0
+	for _, k := range out {
+		for _, i := range k.Issues {
+			n++
+			i.Number = n
+		}
+	}
+	return out
+}
+
+func (b *builder) newIssue(k issueKey, members []int) *issue {
+	first := b.in.Assessment.Findings[members[0]]
+	i := &issue{
+		Code: clean(k.code), Title: clean(first.Title), Object: clean(k.object), Severity: k.severity,
+		Fix: clean(k.fix), Blast: clean(k.blast), shared: b.commonEvidence(members),
+	}
+	for _, e := range first.Evidence {
+		if i.shared[e] {
+			i.Evidence = append(i.Evidence, cleanEvidence(e))
+		}
+	}
+	i.ids = map[string]bool{}
+	objects := map[string]bool{}
+	for _, n := range members {
+		f := b.in.Assessment.Findings[n]
+		if f.Host != "" && !i.ids[f.Host] {
+			i.ids[f.Host] = true
+			if name := b.nameOf(f.Host); len(i.Names) < maxNames && !slices.Contains(i.Names, name) {
+				i.Names = append(i.Names, name)
+			}
+		}
+		if aboutKey(f) {
+			objects[f.Object] = true
+		}
+	}
+	i.Hosts, i.Keys = len(i.ids), len(objects)
+	return i
+}
+
+func (b *builder) nameOf(host string) string {
+	if h, ok := b.hosts[host]; ok {
+		return clean(h.Name())
+	}
+	return clean(host)
+}
+
+func (b *builder) commonEvidence(findings []int) map[fleet.Evidence]bool {
+	seen := map[fleet.Evidence]int{}
+	for _, n := range findings {
+		here := map[fleet.Evidence]bool{}
+		for _, e := range b.in.Assessment.Findings[n].Evidence {
+			if !here[e] {
+				here[e] = true
+				seen[e]++
+			}
+		}
+	}
+	common := map[fleet.Evidence]bool{}
+	for e, n := range seen {
+		if n == len(findings) {
+			common[e] = true
+		}
+	}
+	return common
+}
+
+// cause is a code that decides the verdict of hosts.
+type cause struct {
+	Code    string
+	Title   string
+	Verdict fleet.Verdict
+	Decides int // hosts whose verdict it decides
+	Found   int // hosts that have it, whatever decides them
+	Alone   int // hosts with nothing else of that weight but symptoms of it
+	Means   string
+	Symptom bool     // what Systems Manager sees; the cause itself is not known
+	Issues  []*issue // that make it up, those with most hosts first
+}
+
+// maxIssues is how many of its issues a cause shows; the list of findings has all.
+const maxIssues = 5
+
+// First are the issues to show with the cause.
+func (c cause) First() []*issue { return c.Issues[:min(len(c.Issues), maxIssues)] }
+
+// More is how many issues First leaves out.
+func (c cause) More() int { return len(c.Issues) - len(c.First()) }
+
+// Fix is what fixes all of the cause's issues; empty when each has its own.
+func (c cause) Fix() string {
+	fix := ""
+	for _, i := range c.Issues {
+		if fix != "" && i.Fix != fix {
+			return ""
+		}
+		fix = i.Fix
+	}
+	return fix
+}
+
+func (b *builder) causes(hosts []hostRow, kinds []kind) []cause {
+	by := map[string]*cause{}
+	get := func(code string) *cause {
+		if by[code] == nil {
+			by[code] = &cause{Code: code}
+		}
+		return by[code]
+	}
+	for _, h := range hosts {
+		if h.Verdict == fleet.VerdictReady || h.Cause == "" {
+			continue
+		}
+		c := get(h.Cause)
+		c.Decides++
+		c.Verdict = max(c.Verdict, h.Verdict)
+		c.Title = firstOf(c.Title, h.CauseTitle)
+		if b.alone(h) {
+			c.Alone++
+		}
+	}
+	for _, h := range hosts {
+		for _, s := range []fleet.Severity{fleet.SeverityBlocks, fleet.SeverityUnknown} {
+			for _, code := range h.Codes(s) {
+				if c := by[code]; c != nil {
+					c.Found++
+				}
+			}
+		}
+	}
+	var out []cause
+	for _, c := range by {
+		for _, k := range kinds {
+			if k.Code == c.Code {
+				c.Issues, c.Means = append(c.Issues, k.Issues...), k.Means
+			}
+		}
+		c.Title, c.Symptom = firstOf(c.Title, c.Code), b.symptom(c.Code)
+		c.Found = max(c.Found, c.Decides)
+		out = append(out, *c)
+	}
+	slices.SortFunc(out, func(a, b cause) int {
+		return cmp.Or(cmp.Compare(b.Verdict, a.Verdict), cmp.Compare(b.Decides, a.Decides), strings.Compare(a.Code, b.Code))
+	})
+	return out
+}
+
+// symptom reports whether a code tells what Systems Manager sees of a node,
+// which other causes explain.
+func (b *builder) symptom(code string) bool { return b.entry[code].Area == "node" }
+
+// alone reports whether nothing of the same weight but symptoms stands beside
+// the host's cause.
+func (b *builder) alone(h hostRow) bool {
+	weight := fleet.SeverityUnknown
+	if h.Verdict == fleet.VerdictBlocked {
+		weight = fleet.SeverityBlocks
+	}
+	for _, f := range h.Findings {
+		if f.Issue.Severity == weight && f.Issue.Code != h.Cause && !b.symptom(f.Issue.Code) {
+			return false
+		}
+	}
+	return true
+}
