@@ -1,0 +1,255 @@
+package tui
+
+import (
+	"context"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/ansi"
+	"github.com/google/go-cmp/cmp"
+
+	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/inventory"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files")
+
+// world is a backend whose inventory does what the test says, step by step.
+type world struct {
+	snap    *fleet.Snapshot
+	judged  *fleet.Assessment
+	loadErr error
+	reports int
+	report  string
+	repErr  error
+	runs    int
+	steps   chan func(emit func(inventory.Event))
+	result  chan error
+	stopped error // context's error when the inventory was interrupted
+}
+
+func (w *world) backend() Backend {
+	return Backend{
+		Demo: true, Place: testAccount + " " + testRegion + " · migrate.db",
+		Load: func(context.Context) (*fleet.Snapshot, *fleet.Assessment, error) { return w.snap, w.judged, w.loadErr },
+		Report: func(context.Context) (string, error) {
+			w.reports++
+			return w.report, w.repErr
+		},
+		Inventory: w.inventory,
+	}
+}
+
+func (w *world) inventory(ctx context.Context, emit func(inventory.Event)) error {
+	w.runs++
+	for {
+		select {
+		case step := <-w.steps:
+			step(emit)
+		case err := <-w.result:
+			return err
+		case <-ctx.Done():
+			w.stopped = ctx.Err()
+			return ctx.Err()
+		}
+	}
+}
+
+// driver runs the model without a terminal: commands run at once on the
+// test's goroutine, and what the inventory sends waits until it is pumped.
+type driver struct {
+	t     *testing.T
+	m     *model
+	world *world
+	queue chan tea.Msg
+	quit  bool
+	alive sync.WaitGroup
+}
+
+func newDriver(t *testing.T, w *world, width, height int, o Options) *driver {
+	t.Helper()
+	if w.steps == nil {
+		w.steps, w.result = make(chan func(func(inventory.Event))), make(chan error)
+	}
+	o.Now = func() time.Time { return testNow }
+	ctx, cancel := context.WithCancel(context.Background())
+	d := &driver{t: t, world: w, queue: make(chan tea.Msg, 1000)}
+	d.m = newModel(ctx, w.backend(), o, &d.alive)
+	d.m.env.send = func(msg tea.Msg) { d.queue <- msg }
+	t.Cleanup(func() {
+		cancel()
+		d.alive.Wait()
+	})
+	d.send(tea.WindowSizeMsg{Width: width, Height: height})
+	d.run(d.m.Init())
+	return d
+}
+
+// stocked starts with a stored snapshot of n hosts.
+func stocked(t *testing.T, n, width, height int) *driver {
+	t.Helper()
+	snap, judged := testFleet(n)
+	return newDriver(t, &world{snap: snap, judged: judged, report: "/home/ann/migrate-report.html"}, width, height, Options{})
+}
+
+func (d *driver) send(msg tea.Msg) {
+	_, cmd := d.m.Update(msg)
+	d.m.View() // the program draws after every message
+	d.run(cmd)
+}
+
+func (d *driver) run(cmd tea.Cmd) {
+	if cmd == nil {
+		return
+	}
+	switch msg := cmd().(type) {
+	case nil:
+	case tea.BatchMsg:
+		for _, c := range msg {
+			d.run(c)
+		}
+	case tea.QuitMsg:
+		d.quit = true
+	default:
+		d.send(msg)
+	}
+}
+
+// pump handles what the inventory has sent so far.
+func (d *driver) pump() {
+	for {
+		select {
+		case msg := <-d.queue:
+			d.send(msg)
+		default:
+			return
+		}
+	}
+}
+
+// emit lets the running inventory tell some events.
+func (d *driver) emit(events ...inventory.Event) {
+	done := make(chan struct{})
+	d.world.steps <- func(emit func(inventory.Event)) {
+		for _, e := range events {
+			emit(e)
+		}
+		close(done)
+	}
+	<-done
+	d.pump()
+}
+
+// finish ends the running inventory.
+func (d *driver) finish(err error) {
+	d.world.result <- err
+	d.settle()
+}
+
+// settle waits until the inventory's goroutine has returned.
+func (d *driver) settle() {
+	d.alive.Wait()
+	d.pump()
+}
+
+func (d *driver) press(keys ...string) *driver {
+	for _, k := range keys {
+		d.send(keyPress(d.t, k))
+	}
+	return d
+}
+
+func (d *driver) write(text string) *driver {
+	for _, r := range text {
+		if r == ' ' {
+			d.press("space")
+		} else {
+			d.press(string(r))
+		}
+	}
+	return d
+}
+
+func (d *driver) screen() string {
+	return ansi.Strip(d.m.View().Content)
+}
+
+func (d *driver) mustShow(want ...string) {
+	d.t.Helper()
+	shown := d.screen()
+	for _, w := range want {
+		if !strings.Contains(shown, w) {
+			d.t.Errorf("the screen does not show %q:\n%s", w, shown)
+		}
+	}
+}
+
+func (d *driver) mustNotShow(not ...string) {
+	d.t.Helper()
+	shown := d.screen()
+	for _, w := range not {
+		if strings.Contains(shown, w) {
+			d.t.Errorf("the screen shows %q:\n%s", w, shown)
+		}
+	}
+}
+
+var namedKeys = map[string]rune{
+	"up": tea.KeyUp, "down": tea.KeyDown, "left": tea.KeyLeft, "right": tea.KeyRight, "pgup": tea.KeyPgUp, "pgdown": tea.KeyPgDown,
+	"home": tea.KeyHome, "end": tea.KeyEnd, "enter": tea.KeyEnter, "esc": tea.KeyEscape, "tab": tea.KeyTab, "backspace": tea.KeyBackspace, "delete": tea.KeyDelete,
+}
+
+// keyPress is the message that a terminal's key makes.
+func keyPress(t *testing.T, name string) tea.KeyPressMsg {
+	t.Helper()
+	k := tea.KeyPressMsg{}
+	bare, ctrl := strings.CutPrefix(name, "ctrl+")
+	switch code, named := namedKeys[bare]; {
+	case named:
+		k.Code = code
+	case bare == "space":
+		k.Code, k.Text = tea.KeySpace, " "
+	case utf8.RuneCountInString(bare) == 1:
+		k.Code, _ = utf8.DecodeRuneInString(bare)
+		k.Text = bare
+	default:
+		t.Fatalf("the test does not know the key %q", name)
+	}
+	if ctrl {
+		k.Mod, k.Text = tea.ModCtrl, ""
+	}
+	if k.String() != name {
+		t.Fatalf("the key %q calls itself %q", name, k.String())
+	}
+	return k
+}
+
+// golden compares a screen with its file under testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	var b strings.Builder
+	for l := range strings.SplitSeq(got, "\n") {
+		b.WriteString(strings.TrimRight(l, " ") + "\n")
+	}
+	path := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("%v (go test ./internal/tui -update writes it)", err)
+	}
+	if diff := cmp.Diff(string(want), b.String()); diff != "" {
+		t.Errorf("%s differs (-want +got); look at it, then run with -update:\n%s", path, diff)
+	}
+}

@@ -1,0 +1,238 @@
+package tui
+
+import (
+	"fmt"
+	"strings"
+
+	tea "charm.land/bubbletea/v2"
+	"charm.land/lipgloss/v2"
+)
+
+// The least size that the wizard is of use in.
+const (
+	minWidth  = 60
+	minHeight = 15
+)
+
+// View draws the whole screen: title, stages, work, what is next, keys.
+func (m *model) View() tea.View {
+	v := tea.NewView(m.draw())
+	v.AltScreen = true
+	v.WindowTitle = "migrate"
+	return v
+}
+
+func (m *model) draw() string {
+	w, h := m.width, m.height
+	if w <= 0 || h <= 0 {
+		return "" // the size is not known yet
+	}
+	if w < minWidth || h < minHeight {
+		return m.tooSmall(w, h)
+	}
+	next := m.viewNext(w)
+	body := h - 4 - len(next)
+	rail := m.viewRail(body)
+	railW := width(rail[0])
+	workW := w - railW - 3
+	work := m.viewWork(workW, body)
+	frame := m.env.styles.frame
+	lines := make([]string, 0, h)
+	lines = append(lines, m.viewTitle(w), frame.Render(strings.Repeat("─", railW)+"┬"+strings.Repeat("─", w-railW-1)))
+	bar := frame.Render("│")
+	for i := range body {
+		line := ""
+		if i < len(work) {
+			line = work[i]
+		}
+		lines = append(lines, rail[i]+bar+" "+fit(line, workW)+" ")
+	}
+	lines = append(lines, frame.Render(strings.Repeat("─", railW)+"┴"+strings.Repeat("─", w-railW-1)))
+	lines = append(lines, next...)
+	lines = append(lines, m.viewKeys(w))
+	return strings.Join(lines, "\n")
+}
+
+func (m *model) tooSmall(w, h int) string {
+	lines := wrap(fmt.Sprintf("migrate needs a window of %d×%d; this one is %d×%d.", minWidth, minHeight, w, h), w)
+	if m.env.running() {
+		lines = append(lines, wrap("The inventory goes on meanwhile.", w)...)
+	}
+	return strings.Join(lines[:min(len(lines), h)], "\n")
+}
+
+func (m *model) viewTitle(w int) string {
+	s := m.env.styles
+	left := s.heading.Render(" migrate") + "  "
+	right := ""
+	if m.env.backend.Demo {
+		right = s.demo.Render(" DEMO ")
+		if w >= 100 {
+			right = s.demo.Render(" DEMO: simulated fleet ")
+		}
+		right += " "
+	}
+	room := w - width(left) - width(right)
+	return left + s.text.Render(fit(clean(m.env.backend.Place), room-1)) + " " + right
+}
+
+// viewNext is the line that always says what is next and why, above it what
+// just happened, if anything did.
+func (m *model) viewNext(w int) []string {
+	s := m.env.styles
+	var out []string
+	if n := m.notice; n != nil {
+		style, symbol := s.ready, " ✓ "
+		if n.failed {
+			style, symbol = s.blocked, " ✗ "
+		}
+		for _, l := range wrapTo(n.text, w-4, 2) {
+			out = append(out, style.Render(fit(symbol+l, w)))
+			symbol = "   "
+		}
+	}
+	what, why := m.screens[m.at].next()
+	switch {
+	case m.leaving:
+		what, why = "wait a moment", "the inventory is being stopped before migrate leaves"
+	case m.ask != nil:
+		what, why = "answer y or n", "nothing is interrupted before you say so"
+	case m.help != nil:
+		what, why = "press esc to close the help", "after that, "+what
+	}
+	const label = " Next  "
+	lines := 2
+	if w >= 160 {
+		lines = 1
+	}
+	text := wrapTo(upperFirst(what)+": "+why+".", w-len(label)-1, lines)
+	for i := range lines {
+		l, start := "", strings.Repeat(" ", len(label))
+		if i < len(text) {
+			l = text[i]
+		}
+		if i == 0 {
+			start = s.accent.Bold(true).Render(label)
+		}
+		out = append(out, start+fit(l, w-len(label)))
+	}
+	return out
+}
+
+func upperFirst(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+// viewKeys names the keys of the moment; the help and the way out always fit.
+func (m *model) viewKeys(w int) string {
+	s := m.env.styles
+	hints := m.context().hints(m.at)
+	paint := func(h string) string {
+		key, what, _ := strings.Cut(h, " ")
+		return s.accent.Render(key) + " " + s.dim.Render(what)
+	}
+	keep := min(len(hints), 2)
+	tail := ""
+	used := 1
+	for _, h := range hints[len(hints)-keep:] {
+		tail += paint(h) + "   "
+		used += width(h) + 3
+	}
+	line := " "
+	for _, h := range hints[:len(hints)-keep] {
+		if used+width(h)+3 > w {
+			break
+		}
+		line += paint(h) + "   "
+		used += width(h) + 3
+	}
+	return fit(line+tail, w)
+}
+
+// viewWork is the screen, or what lies over it.
+func (m *model) viewWork(w, h int) []string {
+	var out []string
+	switch {
+	case m.help != nil:
+		out = m.help.view(w, h)
+	default:
+		out = m.screens[m.at].view(w, h)
+	}
+	if m.ask != nil {
+		out = m.viewAsk(out, w, h)
+	}
+	return out[:min(len(out), h)]
+}
+
+// viewAsk lays the question over the work.
+func (m *model) viewAsk(under []string, w, h int) []string {
+	s := m.env.styles
+	inner := min(w-8, 60)
+	var text []string
+	for _, l := range wrap(m.ask.title, inner) {
+		text = append(text, s.strong.Render(fit(l, inner)))
+	}
+	for _, p := range m.ask.lines() {
+		text = append(text, strings.Repeat(" ", inner))
+		for _, l := range wrap(p, inner) {
+			text = append(text, fit(l, inner))
+		}
+	}
+	text = append(text, strings.Repeat(" ", inner), fit(s.accent.Render("y")+" yes   "+s.accent.Render("n")+" no", inner))
+	if room := h - 2; len(text) > room {
+		text = append(text[:room-1:room-1], text[len(text)-1])
+	}
+	edge := s.risk
+	box := []string{edge.Render("╭" + strings.Repeat("─", inner+4) + "╮")}
+	for _, l := range text {
+		box = append(box, edge.Render("│")+"  "+l+"  "+edge.Render("│"))
+	}
+	box = append(box, edge.Render("╰"+strings.Repeat("─", inner+4)+"╯"))
+	lines := make([]string, h)
+	for i := range lines {
+		l := ""
+		if i < len(under) {
+			l = under[i]
+		}
+		lines[i] = fit(l, w)
+	}
+	x, y := (w-inner-6)/2, max((h-len(box))/2, 0)
+	return strings.Split(lipgloss.NewCompositor(
+		lipgloss.NewLayer(strings.Join(lines, "\n")),
+		lipgloss.NewLayer(strings.Join(box, "\n")).X(x).Y(y).Z(1),
+	).Render(), "\n")
+}
+
+// title heads a screen.
+func (e *env) title(left, right string, w int) string {
+	right = cut(right, w-width(left)-2)
+	return e.styles.heading.Render(fit(left, w-width(right))) + e.styles.dim.Render(right)
+}
+
+// section heads a part of a screen; the focused one is what the arrows move.
+func (e *env) section(left, right string, focused bool, w int) string {
+	style, mark := e.styles.strong, ""
+	if focused {
+		style, mark = e.styles.heading, " ◂"
+	}
+	right = cut(right, w-width(left)-4)
+	return style.Render(left+mark) + strings.Repeat(" ", max(w-width(left)-width(mark)-width(right), 1)) + e.styles.dim.Render(right)
+}
+
+func (e *env) paintWrapped(st lipgloss.Style, text string, w int) []string {
+	out := wrap(text, w)
+	for i := range out {
+		out[i] = st.Render(out[i])
+	}
+	return out
+}
+
+func marker(selected bool) string {
+	if selected {
+		return "▸"
+	}
+	return " "
+}

@@ -1,0 +1,68 @@
+package tui
+
+// intent is what the operator wants, apart from the key that says it. Screens
+// act on intents and never see keys.
+type intent interface{ isIntent() }
+
+type (
+	move       struct{ by int }      // lines down; negative: up
+	page       struct{ by int }      // screens down; negative: up
+	toEdge     struct{ last bool }   // first or last line
+	open       struct{}              // act on what is selected
+	back       struct{}              // leave the innermost thing
+	goTo       struct{ to screenID } // show a screen
+	nextPane   struct{}              // the other list on this screen
+	startRun   struct{}              // take an inventory
+	stopRun    struct{}              // interrupt it
+	report     struct{}              // write the report
+	editFilter struct{}              // start typing a filter
+	setFilter  struct{ text string } // replace the filter
+	nextSort   struct{}              // sort by the next column
+	flipSort   struct{}              // reverse the order
+	nextHost   struct{ by int }      // in the detail: the host after or before
+	showHelp   struct{}              //
+	quit       struct{}              // leave, after asking where work would be lost
+	answer     struct{ yes bool }    // to a question
+)
+
+func (move) isIntent()       {}
+func (page) isIntent()       {}
+func (toEdge) isIntent()     {}
+func (open) isIntent()       {}
+func (back) isIntent()       {}
+func (goTo) isIntent()       {}
+func (nextPane) isIntent()   {}
+func (startRun) isIntent()   {}
+func (stopRun) isIntent()    {}
+func (report) isIntent()     {}
+func (editFilter) isIntent() {}
+func (setFilter) isIntent()  {}
+func (nextSort) isIntent()   {}
+func (flipSort) isIntent()   {}
+func (nextHost) isIntent()   {}
+func (showHelp) isIntent()   {}
+func (quit) isIntent()       {}
+func (answer) isIntent()     {}
+
+// typed adds text to the line that is being typed; edit changes that line.
+type (
+	typed struct{ text string }
+	edit  struct{ op editing }
+)
+
+func (typed) isIntent() {}
+func (edit) isIntent()  {}
+
+// editing is one way to change a typed line.
+type editing int
+
+const (
+	eraseLeft editing = iota
+	eraseRight
+	eraseWord
+	eraseAll
+	toLeft
+	toRight
+	toStart
+	toEnd
+)

@@ -1,0 +1,210 @@
+package tui
+
+import (
+	"slices"
+
+	tea "charm.land/bubbletea/v2"
+)
+
+// This file alone names keys: it turns them into intents, and tells the
+// footer and the help about them.
+
+// keyContext is what a key is pressed on.
+type keyContext int
+
+const (
+	ctxEmpty     keyContext = iota // inventory: none yet
+	ctxRunning                     // inventory: one is running
+	ctxTaken                       // inventory: there is one
+	ctxComplete                    // inventory: there is one, and everything answered
+	ctxReadiness                   // readiness: causes
+	ctxFleet                       // fleet: the table
+	ctxFilter                      // fleet: a filter is being typed
+	ctxHost                        // fleet: one host
+	ctxText                        // one finding or reason in full
+	ctxLater                       // a stage to come
+	ctxHelp                        // the help is open
+	ctxAsk                         // a question is open
+	ctxStopping                    // leaving, as soon as the inventory has stopped
+)
+
+type binding struct {
+	keys  []string
+	in    intent
+	short string // for the footer; empty: only in the help
+	help  string
+}
+
+// section is a titled group of bindings of the help.
+type section struct {
+	title    string
+	bindings []binding
+}
+
+var (
+	keysMoving = section{"Moving", []binding{
+		{[]string{"up", "k"}, move{-1}, "", "one line up"},
+		{[]string{"down", "j"}, move{1}, "", "one line down"},
+		{[]string{"pgup", "ctrl+b"}, page{-1}, "", "one screen up"},
+		{[]string{"pgdown", "space", "ctrl+f"}, page{1}, "", "one screen down"},
+		{[]string{"home", "g"}, toEdge{false}, "", "to the first line"},
+		{[]string{"end", "G"}, toEdge{true}, "", "to the last line"},
+	}}
+	keysEverywhere = section{"Everywhere", []binding{
+		{[]string{"1"}, goTo{screenInventory}, "", "stage 1, Inventory"},
+		{[]string{"2"}, goTo{screenReadiness}, "2 readiness", "stage 2, Readiness"},
+		{[]string{"3"}, goTo{screenPrepare}, "", "stage 3, Prepare (to come)"},
+		{[]string{"4"}, goTo{screenRecovery}, "", "stage 4, Recovery (to come)"},
+		{[]string{"5"}, goTo{screenCutover}, "", "stage 5, Cutover (to come)"},
+		{[]string{"6"}, goTo{screenDone}, "", "stage 6, Done (to come)"},
+		{[]string{"r"}, report{}, "r report", "write the HTML report and say where it is"},
+		{[]string{"f"}, goTo{screenFleet}, "f fleet", "the fleet: all hosts in a table"},
+		{[]string{"?"}, showHelp{}, "? help", "this help"},
+		{[]string{"q", "ctrl+c"}, quit{}, "q quit", "leave; asks first while an inventory runs"},
+	}}
+	keysEmpty = section{"Inventory, before the first one", []binding{
+		{[]string{"enter"}, open{}, "enter start", "take the inventory; it only reads. After one that failed: the selected reason"},
+		{[]string{"i"}, startRun{}, "", "take the inventory"},
+	}}
+	keysRunning = section{"Inventory, while it runs", []binding{
+		{[]string{"enter"}, open{}, "enter reason", "the selected reason in full"},
+		{[]string{"tab"}, nextPane{}, "tab list", "move in the sources or in what gave no answer"},
+		{[]string{"x"}, stopRun{}, "x stop", "stop the inventory; asks first"},
+	}}
+	keysTaken = section{"Inventory, when it is done", []binding{
+		{[]string{"enter"}, open{}, "enter reason", "the selected reason in full"},
+		{[]string{"i"}, startRun{}, "i again", "take a new inventory; the old one stays stored"},
+	}}
+	keysComplete = section{"Inventory, when everything answered", []binding{
+		{[]string{"enter"}, goTo{screenReadiness}, "enter readiness", "go on to Readiness"},
+		{[]string{"i"}, startRun{}, "i again", "take a new inventory; the old one stays stored"},
+	}}
+	keysReadiness = section{"Readiness", []binding{
+		{[]string{"enter"}, open{}, "enter show", "a cause or risk: its hosts; anything else: its full text"},
+		{[]string{"i"}, startRun{}, "i again", "take a new inventory"},
+	}}
+	keysFleet = section{"Fleet", []binding{
+		{[]string{"enter"}, open{}, "enter host", "all about the host: findings, evidence, fixes, keys"},
+		{[]string{"/"}, editFilter{}, "/ filter", "type a filter (language below)"},
+		{[]string{"esc"}, back{}, "esc back", "drop the filter; without one, go back"},
+		{[]string{"s"}, nextSort{}, "s sort", "sort by the next column"},
+		{[]string{"S"}, flipSort{}, "S reverse", "reverse the order"},
+	}}
+	keysFilter = section{"Fleet, while a filter is typed", []binding{
+		{[]string{"enter"}, open{}, "enter keep", "keep the filter and go back to the table"},
+		{[]string{"esc"}, back{}, "esc drop", "drop the filter"},
+		{[]string{"up"}, move{-1}, "", "one host up"},
+		{[]string{"down"}, move{1}, "", "one host down"},
+		{[]string{"left"}, edit{toLeft}, "", "one character to the left"},
+		{[]string{"right"}, edit{toRight}, "", "one character to the right"},
+		{[]string{"home", "ctrl+a"}, edit{toStart}, "", "to the start"},
+		{[]string{"end", "ctrl+e"}, edit{toEnd}, "", "to the end"},
+		{[]string{"backspace"}, edit{eraseLeft}, "", "erase the character before the cursor"},
+		{[]string{"delete", "ctrl+d"}, edit{eraseRight}, "", "erase the character at the cursor"},
+		{[]string{"ctrl+w"}, edit{eraseWord}, "", "erase the word before the cursor"},
+		{[]string{"ctrl+u"}, edit{eraseAll}, "", "erase all before the cursor"},
+	}}
+	keysHost = section{"One host", []binding{
+		{[]string{"esc", "backspace"}, back{}, "esc table", "back to the table"},
+		{[]string{"n", "right"}, nextHost{1}, "n next host", "the next host of the table"},
+		{[]string{"p", "left"}, nextHost{-1}, "p previous", "the previous host of the table"},
+	}}
+	keysText = section{"One finding or reason", []binding{
+		{[]string{"esc", "backspace", "enter"}, back{}, "esc back", "back to the list"},
+	}}
+	keysHelp = section{"Help", []binding{
+		{[]string{"esc", "?", "q", "enter"}, back{}, "esc close", "close the help"},
+	}}
+	keysAsk = section{"A question", []binding{
+		{[]string{"y"}, answer{true}, "y yes", "yes"},
+		{[]string{"n", "esc"}, answer{false}, "n no", "no, go on as before"},
+	}}
+	keysInterrupt = section{"", []binding{
+		{[]string{"ctrl+c"}, quit{}, "", ""},
+	}}
+	keysStopping = section{"", []binding{
+		{[]string{"ctrl+c"}, quit{}, "ctrl+c leave now", ""},
+	}}
+)
+
+// layers gives the sections that hold in a context, the most special first.
+func (c keyContext) layers() []section {
+	switch c {
+	case ctxEmpty:
+		return []section{keysEmpty, keysEverywhere}
+	case ctxRunning:
+		return []section{keysRunning, keysMoving, keysEverywhere}
+	case ctxTaken:
+		return []section{keysTaken, keysMoving, keysEverywhere}
+	case ctxComplete:
+		return []section{keysComplete, keysEverywhere}
+	case ctxReadiness:
+		return []section{keysReadiness, keysMoving, keysEverywhere}
+	case ctxFleet:
+		return []section{keysFleet, keysMoving, keysEverywhere}
+	case ctxFilter:
+		return []section{keysFilter, keysInterrupt}
+	case ctxHost:
+		return []section{keysHost, keysMoving, keysEverywhere}
+	case ctxText:
+		return []section{keysText, keysMoving, keysEverywhere}
+	case ctxLater:
+		return []section{keysEverywhere}
+	case ctxHelp:
+		return []section{keysHelp, keysMoving, keysInterrupt}
+	case ctxAsk:
+		return []section{keysAsk, keysInterrupt}
+	case ctxStopping:
+		return []section{keysStopping}
+	}
+	return nil
+}
+
+// intent is what a key means in a context; nil when it means nothing there.
+// While text is typed, every other key that writes something is text.
+func (c keyContext) intent(k tea.KeyPressMsg) intent {
+	name := k.String()
+	for _, s := range c.layers() {
+		for _, b := range s.bindings {
+			if slices.Contains(b.keys, name) {
+				return b.in
+			}
+		}
+	}
+	if c == ctxFilter && k.Text != "" {
+		return typed{k.Text}
+	}
+	return nil
+}
+
+// hints are the footer's texts in a context. The last two are the ones to
+// keep when there is no room for all.
+func (c keyContext) hints(at screenID) []string {
+	var out []string
+	for _, s := range c.layers() {
+		for _, b := range s.bindings {
+			if b.short != "" && b.in != (goTo{at}) && !slices.Contains(out, b.short) {
+				out = append(out, b.short)
+			}
+		}
+	}
+	return out
+}
+
+// helpSections are all sections, those of the context first.
+func helpSections(c keyContext) []section {
+	all := []section{keysEmpty, keysRunning, keysTaken, keysComplete, keysReadiness, keysText, keysFleet, keysFilter, keysHost, keysEverywhere, keysMoving}
+	var out []section
+	for _, s := range c.layers() {
+		if s.title != "" && s.title != keysEverywhere.title && s.title != keysMoving.title {
+			out = append(out, s)
+		}
+	}
+	out = append(out, keysEverywhere, keysMoving)
+	for _, s := range all {
+		if !slices.ContainsFunc(out, func(o section) bool { return o.title == s.title }) {
+			out = append(out, s)
+		}
+	}
+	return out
+}

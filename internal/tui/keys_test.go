@@ -1,0 +1,158 @@
+package tui
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	tea "charm.land/bubbletea/v2"
+
+	"ssm-migrate/internal/fleet"
+)
+
+func pasted(s string) tea.PasteMsg { return tea.PasteMsg{Content: s} }
+
+// contexts bring the wizard into each context, with something before and
+// after what is shown, so that every key has something to do.
+var contexts = map[keyContext]func(t *testing.T) *driver{
+	ctxEmpty: func(t *testing.T) *driver { return newDriver(t, &world{}, 80, 24, Options{}) },
+	ctxRunning: func(t *testing.T) *driver {
+		d := stocked(t, 60, 80, 24).press("i")
+		d.emit(testEvents(60)...)
+		return d.press("down", "down")
+	},
+	ctxTaken:    func(t *testing.T) *driver { return stocked(t, 300, 80, 24).press("pgdown", "pgdown") },
+	ctxComplete: func(t *testing.T) *driver { return newDriver(t, completeWorld(), 80, 24, Options{}) },
+	ctxReadiness: func(t *testing.T) *driver {
+		return stocked(t, 60, 80, 24).press("2", "down", "down")
+	},
+	ctxFleet: func(t *testing.T) *driver {
+		return stocked(t, 60, 80, 24).press("f", "/").write("eu").press("enter", "pgdown", "pgdown")
+	},
+	ctxFilter: func(t *testing.T) *driver {
+		return stocked(t, 60, 80, 24).press("f", "down", "down", "/").write("eu west").press("left", "left")
+	},
+	ctxHost: func(t *testing.T) *driver {
+		return stocked(t, 60, 80, 24).press("f", "down", "down", "enter", "pgdown")
+	},
+	ctxText: func(t *testing.T) *driver {
+		snap, judged := testFleet(1)
+		f := &judged.Findings[len(judged.Findings)-1]
+		for range 60 {
+			f.Evidence = append(f.Evidence, fleet.Evidence{Fact: "one more", Source: "test", At: testNow})
+		}
+		d := newDriver(t, &world{snap: snap, judged: judged}, 80, 24, Options{}).press("2", "home", "enter", "pgdown", "pgdown")
+		return d
+	},
+	ctxLater: func(t *testing.T) *driver { return stocked(t, 60, 80, 24).press("4") },
+	ctxHelp:  func(t *testing.T) *driver { return stocked(t, 60, 80, 24).press("?", "pgdown", "pgdown") },
+	ctxAsk:   func(t *testing.T) *driver { return running(t, 80, 24, 20).press("x") },
+	ctxStopping: func(t *testing.T) *driver {
+		d := running(t, 80, 24, 20)
+		// The backend has not noticed yet: its goroutine is busy with a step.
+		d.m.leaving = true
+		return d
+	},
+}
+
+// state is all that a key may change.
+func (d *driver) state() string {
+	run := ""
+	if r := d.m.env.run; r != nil {
+		run = fmt.Sprint(r.started, r.stopping)
+	}
+	return fmt.Sprint(d.m.View().Content, d.quit, d.world.reports, run, d.m.abandoned, d.m.at)
+}
+
+func TestEveryKeyDoesWhatTheHelpSays(t *testing.T) {
+	for c, stage := range contexts {
+		for _, s := range c.layers() {
+			for _, b := range s.bindings {
+				for _, key := range b.keys {
+					t.Run(fmt.Sprintf("%d %s %s", c, s.title, key), func(t *testing.T) {
+						d := stage(t)
+						if got := d.m.context(); got != c {
+							t.Fatalf("the stage is in context %d:\n%s", got, d.screen())
+						}
+						before := d.state()
+						d.press(key)
+						if g, ok := b.in.(goTo); ok {
+							if d.m.at != g.to {
+								t.Errorf("the key leads to screen %d, want %d", d.m.at, g.to)
+							}
+							return
+						}
+						if before == d.state() {
+							t.Errorf("the key (%s) changes nothing:\n%s", b.help, d.screen())
+						}
+					})
+				}
+			}
+		}
+	}
+}
+
+func TestEveryContextIsStaged(t *testing.T) {
+	for c := ctxEmpty; c <= ctxStopping; c++ {
+		if contexts[c] == nil {
+			t.Errorf("no test presses keys in context %d", c)
+		}
+		seen := map[string]bool{}
+		for _, s := range c.layers() {
+			for _, b := range s.bindings {
+				for _, k := range b.keys {
+					if seen[k] {
+						t.Errorf("context %d binds %q twice", c, k)
+					}
+					seen[k] = true
+				}
+			}
+		}
+		if !seen["ctrl+c"] {
+			t.Errorf("context %d has no way out by ctrl+c", c)
+		}
+	}
+}
+
+func TestHelpNamesEveryKey(t *testing.T) {
+	for c := range contexts {
+		shown := "\n" + strings.Join(newHelp(&env{styles: newStyles(true, true)}, c).view(200, 500), "\n")
+		for _, s := range []section{keysEmpty, keysRunning, keysTaken, keysComplete, keysReadiness, keysText, keysFleet, keysFilter, keysHost, keysEverywhere, keysMoving} {
+			if strings.Count(shown, "\n"+s.title+"\n") > 1 {
+				t.Errorf("the help has %q twice", s.title)
+			}
+			for _, b := range s.bindings {
+				if b.help == "" || !strings.Contains(shown, strings.Join(b.keys, ", ")) || !strings.Contains(shown, b.help) {
+					t.Errorf("context %d: the help does not tell of %v: %q", c, b.keys, b.help)
+				}
+			}
+		}
+	}
+}
+
+func TestHintsNameKeysThatAreBound(t *testing.T) {
+	for c := range contexts {
+		for _, s := range c.layers() {
+			for _, b := range s.bindings {
+				if key, _, _ := strings.Cut(b.short, " "); b.short != "" && !slices.Contains(b.keys, key) {
+					t.Errorf("the hint %q is for another key than %v", b.short, b.keys)
+				}
+			}
+		}
+	}
+}
+
+func TestDangerousKeysAskFirst(t *testing.T) {
+	for _, key := range []string{"q", "ctrl+c", "x"} {
+		d := running(t, 80, 24, 20).press(key)
+		d.emit() // still there
+		if d.quit || d.m.env.run.stopping {
+			t.Errorf("%s interrupts the inventory without asking", key)
+		}
+		d.press("n")
+		d.emit(testEvents(25)...)
+		d.mustShow("25 of 60")
+		d.mustNotShow("yes   n no")
+	}
+}

@@ -1,0 +1,364 @@
+package tui
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/colorprofile"
+)
+
+// screenID names a screen. The first six are the stages.
+type screenID int
+
+const (
+	screenInventory screenID = iota
+	screenReadiness
+	screenPrepare
+	screenRecovery
+	screenCutover
+	screenDone
+	screenFleet
+	screenCount
+)
+
+// screen is one screen's work and look.
+type screen interface {
+	// context is what keys mean on it now.
+	context() keyContext
+	// handle acts on an intent. It may answer with an intent for the root.
+	handle(in intent) (intent, tea.Cmd)
+	// loaded tells that env.data has changed.
+	loaded()
+	// view draws at most h lines of at most w cells.
+	view(w, h int) []string
+	// next is what to do next, and why.
+	next() (what, why string)
+}
+
+// env is what all screens share.
+type env struct {
+	ctx     context.Context
+	backend Backend
+	now     func() time.Time
+	send    func(tea.Msg) // brings a message to the loop from outside; does not block
+	tick    func(time.Duration, func(time.Time) tea.Msg) tea.Cmd
+	alive   *sync.WaitGroup // inventories whose goroutine has not returned
+	styles  *styles
+	data    *data // the latest snapshot; nil without one
+	loading bool
+	loadErr error
+	run     *run // the inventory of this session that was started last
+}
+
+func (e *env) running() bool { return e.run != nil && !e.run.over }
+
+// notice is one line about something that just happened.
+type notice struct {
+	failed bool
+	text   string
+}
+
+// question asks before something is interrupted.
+type question struct {
+	title string
+	lines func() []string // told anew at every drawing
+	yes   func() tea.Cmd
+}
+
+// model is the root: it owns the frame, the screens and what lies over them.
+type model struct {
+	env           *env
+	options       Options
+	light         bool // the terminal's background
+	width, height int
+	screens       [screenCount]screen
+	at, before    screenID
+	help          *help
+	ask           *question
+	notice        *notice
+	reporting     bool
+	leaving       bool // quit as soon as the inventory has stopped
+	abandoned     bool
+}
+
+func newModel(ctx context.Context, b Backend, o Options, alive *sync.WaitGroup) *model {
+	e := &env{ctx: ctx, backend: b, now: o.Now, alive: alive, styles: newStyles(true, o.NoColor), loading: true}
+	m := &model{env: e, options: o}
+	m.screens[screenInventory] = &inventoryScreen{env: e}
+	m.screens[screenReadiness] = &readinessScreen{env: e}
+	m.screens[screenFleet] = &fleetScreen{env: e}
+	for id, s := range laterStages {
+		m.screens[id] = &laterScreen{env: e, stage: s}
+	}
+	return m
+}
+
+// Init reads the latest snapshot and asks the terminal for its background.
+func (m *model) Init() tea.Cmd {
+	if m.options.NoColor {
+		return m.load()
+	}
+	return tea.Batch(m.load(), tea.RequestBackgroundColor)
+}
+
+func (m *model) load() tea.Cmd {
+	m.env.loading = true
+	e := m.env
+	return func() tea.Msg {
+		snap, judged, err := e.backend.Load(e.ctx)
+		if err != nil || snap == nil {
+			return loadedMsg{err: err}
+		}
+		return loadedMsg{data: newData(snap, judged)}
+	}
+}
+
+// Update acts on one message.
+func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	switch msg := msg.(type) {
+	case tea.WindowSizeMsg:
+		m.width, m.height = msg.Width, msg.Height
+	case tea.BackgroundColorMsg:
+		m.light = !msg.IsDark()
+		m.restyle()
+	case tea.ColorProfileMsg:
+		m.options.NoColor = m.options.NoColor || msg.Profile == colorprofile.ASCII || msg.Profile == colorprofile.NoTTY
+		m.restyle()
+	case tea.KeyPressMsg:
+		return m, m.key(msg)
+	case tea.PasteMsg:
+		if m.context() == ctxFilter {
+			return m, m.act(typed{msg.Content})
+		}
+	case loadedMsg:
+		m.loaded(msg)
+	case fedMsg:
+		return m, m.fed()
+	case tickMsg:
+		if msg.run == m.env.run && m.env.running() {
+			return m, m.nextTick()
+		}
+	case reportedMsg:
+		m.reporting = false
+		m.notice = &notice{text: "The report is in " + clean(msg.path)}
+		if msg.err != nil {
+			m.notice = &notice{failed: true, text: "The report was not written: " + clean(msg.err.Error())}
+		}
+	}
+	return m, nil
+}
+
+func (m *model) restyle() { m.env.styles = newStyles(!m.light, m.options.NoColor) }
+
+func (m *model) context() keyContext {
+	switch {
+	case m.leaving:
+		return ctxStopping
+	case m.ask != nil:
+		return ctxAsk
+	case m.help != nil:
+		return ctxHelp
+	}
+	return m.screens[m.at].context()
+}
+
+func (m *model) key(k tea.KeyPressMsg) tea.Cmd {
+	in := m.context().intent(k)
+	if in == nil {
+		return nil
+	}
+	if !m.reporting {
+		m.notice = nil
+	}
+	return m.act(in)
+}
+
+// act carries an intent out, by what lies over the screen, the screen, or the
+// root, whichever it is for.
+func (m *model) act(in intent) tea.Cmd {
+	switch in := in.(type) {
+	case quit:
+		return m.quit()
+	case answer:
+		ask := m.ask
+		m.ask = nil
+		if in.yes {
+			return ask.yes()
+		}
+		return nil
+	}
+	if m.help != nil {
+		if _, ok := in.(back); ok {
+			m.help = nil
+		} else {
+			m.help.pager.handle(in)
+		}
+		return nil
+	}
+	switch in := in.(type) {
+	case showHelp:
+		m.help = newHelp(m.env, m.screens[m.at].context())
+	case goTo:
+		m.goTo(in.to)
+	case startRun:
+		return m.start()
+	case stopRun:
+		m.askToStop()
+	case report:
+		return m.report()
+	default:
+		follow, cmd := m.screens[m.at].handle(in)
+		return tea.Batch(cmd, m.follow(follow))
+	}
+	return nil
+}
+
+// follow does what a screen answered with.
+func (m *model) follow(in intent) tea.Cmd {
+	switch in := in.(type) {
+	case nil:
+		return nil
+	case setFilter:
+		m.goTo(screenFleet)
+		m.screens[screenFleet].handle(in)
+		return nil
+	case back:
+		m.goTo(m.before)
+		return nil
+	}
+	return m.act(in)
+}
+
+func (m *model) goTo(id screenID) {
+	if id == m.at {
+		return
+	}
+	m.before, m.at = m.at, id
+	if m.before == screenFleet {
+		m.before = screenReadiness
+	}
+}
+
+func (m *model) start() tea.Cmd {
+	m.goTo(screenInventory)
+	if m.env.running() {
+		return nil
+	}
+	e := m.env
+	e.run = startInventory(e.ctx, e.backend.Inventory, func() { e.send(fedMsg{}) }, e.now(), e.alive)
+	return m.nextTick()
+}
+
+// nextTick makes the running clock go on; without a tick source it stands.
+func (m *model) nextTick() tea.Cmd {
+	if m.env.tick == nil {
+		return nil
+	}
+	r := m.env.run
+	return m.env.tick(time.Second, func(time.Time) tea.Msg { return tickMsg{r} })
+}
+
+// fed takes what the running inventory brought.
+func (m *model) fed() tea.Cmd {
+	if m.env.run == nil || !m.env.run.drain(m.env.now()) {
+		return nil
+	}
+	m.ask = nil // the only questions are about interrupting it
+	switch r := m.env.run; {
+	case m.leaving:
+		return tea.Quit
+	case r.err != nil && r.stopping && errors.Is(r.err, context.Canceled):
+		m.notice = &notice{failed: true, text: "The inventory was stopped. Earlier snapshots stay as they are."}
+		return nil
+	case r.err != nil:
+		m.notice = &notice{failed: true, text: "The inventory failed: " + clean(r.err.Error())}
+		return nil
+	}
+	return m.load()
+}
+
+func (m *model) loaded(msg loadedMsg) {
+	m.env.loading, m.env.loadErr = false, msg.err
+	if msg.err != nil {
+		m.notice = &notice{failed: true, text: "The latest snapshot cannot be read: " + clean(msg.err.Error())}
+	} else {
+		m.env.data = msg.data
+	}
+	for _, s := range m.screens {
+		s.loaded()
+	}
+}
+
+func (m *model) report() tea.Cmd {
+	switch {
+	case m.reporting:
+		return nil
+	case m.env.data == nil:
+		m.notice = &notice{failed: true, text: "There is nothing to report on yet: take the inventory first."}
+		return nil
+	}
+	m.reporting = true
+	m.notice = &notice{text: "Writing the report …"}
+	e := m.env
+	return func() tea.Msg {
+		path, err := e.backend.Report(e.ctx)
+		return reportedMsg{path, err}
+	}
+}
+
+func (m *model) askToStop() {
+	if !m.env.running() {
+		return
+	}
+	m.ask = &question{
+		title: "Stop the inventory?",
+		lines: func() []string {
+			return []string{m.howFar(), "Stopping changes nothing in your accounts or on your hosts, and earlier snapshots stay as they are."}
+		},
+		yes: func() tea.Cmd {
+			m.env.run.interrupt()
+			return nil
+		},
+	}
+}
+
+// quit leaves at once when no work would be lost. Asked again while a question
+// is open or an inventory is being stopped, it does not wait any longer.
+func (m *model) quit() tea.Cmd {
+	switch {
+	case !m.env.running():
+		return tea.Quit
+	case m.leaving:
+		m.abandoned = true
+		return tea.Quit
+	case m.ask != nil:
+		return m.leave()
+	}
+	m.ask = &question{
+		title: "An inventory is running. Stop it and leave?",
+		lines: func() []string {
+			return []string{m.howFar(), "Leaving interrupts it: what it found so far is not judged. Earlier snapshots stay as they are."}
+		},
+		yes: m.leave,
+	}
+	return nil
+}
+
+func (m *model) leave() tea.Cmd {
+	if !m.env.running() {
+		return tea.Quit
+	}
+	m.ask, m.leaving = nil, true
+	m.env.run.interrupt()
+	return nil
+}
+
+func (m *model) howFar() string {
+	p := m.env.run.progress
+	answered, failed, reading := p.tally()
+	return fmt.Sprintf("So far %s answered, %d failed, %d are being read; %d of %d hosts are probed.", count(answered, "source"), failed, reading, p.probe.done, p.probe.total)
+}

@@ -1,0 +1,159 @@
+package tui
+
+import (
+	"fmt"
+	"image/color"
+	"slices"
+	"strings"
+	"testing"
+
+	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/colorprofile"
+	"github.com/charmbracelet/x/ansi"
+
+	"ssm-migrate/internal/fleet"
+)
+
+// scenes are the screens that golden files and size checks look at.
+var scenes = []struct {
+	name  string
+	stage func(t *testing.T, w, h int) *driver
+}{
+	{"empty", func(t *testing.T, w, h int) *driver { return newDriver(t, &world{}, w, h, Options{}) }},
+	{"running", func(t *testing.T, w, h int) *driver { return running(t, w, h, 34) }},
+	{"taken", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h) }},
+	{"complete", func(t *testing.T, w, h int) *driver { return newDriver(t, completeWorld(), w, h, Options{}) }},
+	{"reason", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("down", "enter") }},
+	{"readiness", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("2") }},
+	{"readiness-source", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("2", "end") }},
+	{"finding", func(t *testing.T, w, h int) *driver {
+		return stocked(t, 60, w, h).press("2", "down", "down", "down", "enter")
+	}},
+	{"later", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("4") }},
+	{"fleet", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("f", "down", "down") }},
+	{"fleet-cause", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("2", "down", "enter") }},
+	{"filter", func(t *testing.T, w, h int) *driver {
+		return stocked(t, 60, w, h).press("f", "/").write("status:blocked az=eu-west-1a -cache")
+	}},
+	{"host", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("f", "enter") }},
+	{"host-keys", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("f", "enter", "end") }},
+	{"help", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("f", "?") }},
+	{"quit", func(t *testing.T, w, h int) *driver { return running(t, w, h, 34).press("q") }},
+	{"report", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("2", "r") }},
+}
+
+// running is an inventory that is under way, from nothing.
+func running(t *testing.T, w, h, probed int) *driver {
+	t.Helper()
+	d := newDriver(t, &world{}, w, h, Options{}).press("enter")
+	d.emit(testEvents(probed)...)
+	return d
+}
+
+// completeWorld is a fleet of which everything is known and good.
+func completeWorld() *world {
+	snap, judged := testFleet(5)
+	snap.State, snap.Unknowns, snap.Hosts = fleet.SnapshotComplete, 0, snap.Hosts[:1]
+	snap.Regions[0].Endpoints = fleet.Known([]fleet.VPCEndpoint{{}}, "ec2:DescribeVpcEndpoints", testNow)
+	snap.Regions[0].PrefixLists = fleet.Known([]fleet.PrefixList{{}}, "ec2:DescribeManagedPrefixLists", testNow)
+	judged.Hosts, judged.Findings = judged.Hosts[:1], nil
+	return &world{snap: snap, judged: judged}
+}
+
+func TestScreens(t *testing.T) {
+	for _, s := range scenes {
+		for _, size := range [][2]int{{80, 24}, {120, 40}} {
+			name := fmt.Sprintf("%s-%dx%d", s.name, size[0], size[1])
+			t.Run(name, func(t *testing.T) { golden(t, name, s.stage(t, size[0], size[1]).screen()) })
+		}
+	}
+}
+
+func TestColoredScreen(t *testing.T) {
+	golden(t, "readiness-colored", stocked(t, 60, 80, 24).press("2").m.View().Content)
+}
+
+// Without color nothing but bold, faint and reverse may be left, and the
+// screen says the same.
+func TestNoColor(t *testing.T) {
+	snap, judged := testFleet(60)
+	plain := newDriver(t, &world{snap: snap, judged: judged}, 80, 24, Options{NoColor: true})
+	colored := newDriver(t, &world{snap: snap, judged: judged}, 80, 24, Options{})
+	for _, key := range []string{"1", "2", "f", "enter", "?"} {
+		plain.press(key)
+		colored.press(key)
+		text := plain.m.View().Content
+		for _, seq := range sgr.FindAllString(text, -1) {
+			for p := range strings.SplitSeq(strings.Trim(seq, "\x1b[m"), ";") {
+				if !slices.Contains([]string{"", "0", "1", "2", "7", "22", "27"}, p) {
+					t.Errorf("after %q: the sequence %q sets more than bold, faint or reverse", key, seq)
+				}
+			}
+		}
+		if plain.screen() != colored.screen() {
+			t.Errorf("after %q the screen without color says something else than the one with color", key)
+		}
+	}
+}
+
+func TestEverySizeIsFilledExactly(t *testing.T) {
+	for _, s := range scenes {
+		t.Run(s.name, func(t *testing.T) {
+			d := s.stage(t, 80, 24)
+			for _, w := range []int{60, 71, 72, 80, 109, 110, 160, 300} {
+				for _, h := range []int{15, 16, 24, 50, 100} {
+					d.m.width, d.m.height = w, h
+					lines := strings.Split(d.m.View().Content, "\n")
+					if len(lines) != h {
+						t.Fatalf("%dx%d: %d lines", w, h, len(lines))
+					}
+					for i, l := range lines {
+						if got := ansi.StringWidth(l); got != w {
+							t.Fatalf("%dx%d: line %d is %d cells wide: %q", w, h, i+1, got, ansi.Strip(l))
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestTooSmallAWindowSaysSo(t *testing.T) {
+	for _, size := range [][2]int{{59, 24}, {80, 14}, {20, 5}, {3, 2}, {1, 1}} {
+		d := stocked(t, 5, size[0], size[1])
+		lines := strings.Split(d.screen(), "\n")
+		if len(lines) > size[1] {
+			t.Errorf("%v: %d lines", size, len(lines))
+		}
+		if size[0] == 59 {
+			d.mustShow("migrate needs a window of 60×15")
+		}
+	}
+}
+
+func TestBeforeTheSizeIsKnownNothingIsDrawn(t *testing.T) {
+	if got := newDriver(t, &world{}, 0, 0, Options{}).screen(); got != "" {
+		t.Errorf("drew %q", got)
+	}
+}
+
+func TestTerminalsTellWhatTheyCan(t *testing.T) {
+	d := stocked(t, 60, 80, 24).press("2")
+	dark := d.m.View().Content
+	d.send(tea.BackgroundColorMsg{Color: color.White})
+	light := d.m.View().Content
+	d.send(tea.ColorProfileMsg{Profile: colorprofile.TrueColor})
+	if dark == light || light != d.m.View().Content {
+		t.Error("a light background gets the dark one's colors")
+	}
+	d.send(tea.ColorProfileMsg{Profile: colorprofile.ASCII})
+	if strings.Contains(d.m.View().Content, "\x1b[38;") {
+		t.Error("a terminal without color gets color")
+	}
+}
+
+func TestLightTerminalGetsItsOwnColors(t *testing.T) {
+	if newStyles(true, false).ready.Render("x") == newStyles(false, false).ready.Render("x") {
+		t.Error("light and dark terminals get the same green")
+	}
+}
