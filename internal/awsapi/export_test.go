@@ -1,0 +1,11 @@
+package awsapi
+
+import "github.com/aws/smithy-go"
+
+// ReasonOf is the reason that an API error with this code and message gives.
+func ReasonOf(code, message string) string {
+	return reason(&smithy.GenericAPIError{Code: code, Message: message})
+}
+
+// Document is the policy document in IAM's encoding.
+func Document(encoded string) string { return document(&encoded) }

@@ -1,0 +1,94 @@
+package awsapi
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// pace keeps calls in one account and Region below the services' limits, one
+// pacer for each family of APIs that AWS limits together.
+type pace struct {
+	mu       sync.Mutex
+	families map[string]*pacer // guarded by mu
+}
+
+const apiConnection = "ssm:GetConnectionStatus"
+
+// newPace starts below the limits that AWS publishes; families without a
+// published limit run freely until a service throttles them. EC2's bucket for
+// non-mutating calls holds 100 and refills by 20 a second (EC2 API reference,
+// "Request throttling", checked October 2026), for everyone in the account.
+func newPace(connectionRate float64) *pace {
+	return &pace{families: map[string]*pacer{
+		"ec2":         newPacer(15, 50),
+		apiConnection: newPacer(rate.Limit(connectionRate), 5),
+	}}
+}
+
+func (p *pace) of(api string) *pacer {
+	family := api
+	if api != apiConnection {
+		family, _, _ = strings.Cut(api, ":")
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.families[family] == nil {
+		p.families[family] = newPacer(rate.Inf, 1)
+	}
+	return p.families[family]
+}
+
+// pacer is a token bucket that learns: it halves its rate when a service
+// throttles and recovers with each call that goes through.
+type pacer struct {
+	limiter *rate.Limiter
+	top     rate.Limit
+
+	mu  sync.Mutex
+	cut time.Time // last time the rate was halved; guarded by mu
+}
+
+const (
+	firstCut    = 10  // calls a second, from no limit at all
+	slowest     = 0.5 // calls a second
+	unlimitedAt = 50  // calls a second at which a family without a published limit runs freely again
+)
+
+func newPacer(top rate.Limit, burst int) *pacer {
+	return &pacer{limiter: rate.NewLimiter(top, burst), top: top}
+}
+
+func (p *pacer) wait(ctx context.Context) error { return p.limiter.Wait(ctx) }
+
+func (p *pacer) slower(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	// Calls that were under way together are throttled together: that is one event.
+	if now.Sub(p.cut) < time.Second {
+		return
+	}
+	p.cut = now
+	next := rate.Limit(firstCut)
+	if at := p.limiter.Limit(); at != rate.Inf {
+		next = max(at/2, slowest)
+	}
+	p.limiter.SetLimit(next)
+}
+
+func (p *pacer) faster() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at := p.limiter.Limit()
+	if at == p.top {
+		return
+	}
+	next := min(at*1.05, p.top)
+	if p.top == rate.Inf && next >= unlimitedAt {
+		next = rate.Inf
+	}
+	p.limiter.SetLimit(next)
+}
