@@ -1,0 +1,162 @@
+package simfleet
+
+import (
+	"net/netip"
+	"strconv"
+
+	"ssm-migrate/internal/fleet"
+)
+
+type xmlRange struct {
+	CIDR        string `xml:"cidrIp,omitempty"`
+	IPv6        string `xml:"cidrIpv6,omitempty"`
+	Description string `xml:"description,omitempty"`
+}
+
+type xmlPair struct {
+	Group       string `xml:"groupId"`
+	User        string `xml:"userId"`
+	Description string `xml:"description,omitempty"`
+}
+
+type xmlPrefixListID struct {
+	ID          string `xml:"prefixListId"`
+	Description string `xml:"description,omitempty"`
+}
+
+type xmlPermission struct {
+	Protocol    string                   `xml:"ipProtocol"`
+	From        *int                     `xml:"fromPort"`
+	To          *int                     `xml:"toPort"`
+	Groups      itemSet[xmlPair]         `xml:"groups"`
+	Ranges      itemSet[xmlRange]        `xml:"ipRanges"`
+	IPv6        itemSet[xmlRange]        `xml:"ipv6Ranges"`
+	PrefixLists itemSet[xmlPrefixListID] `xml:"prefixListIds"`
+}
+
+func (c *call) permission(p fleet.Permission) xmlPermission {
+	x := xmlPermission{Protocol: p.Protocol}
+	if p.Protocol != "-1" {
+		x.From, x.To = &p.From, &p.To
+	}
+	for _, r := range p.CIDRs {
+		if r.Addr().Is4() {
+			x.Ranges.Items = append(x.Ranges.Items, xmlRange{CIDR: r.String(), Description: p.Description})
+		} else {
+			x.IPv6.Items = append(x.IPv6.Items, xmlRange{IPv6: r.String(), Description: p.Description})
+		}
+	}
+	x.Groups = itemsOf(p.Groups, func(g string) xmlPair { return xmlPair{g, c.account.ID, p.Description} })
+	x.PrefixLists = itemsOf(p.PrefixLists, func(l string) xmlPrefixListID { return xmlPrefixListID{l, p.Description} })
+	return x
+}
+
+func describeSecurityGroups(c *call) (any, error) {
+	type group struct {
+		ID          string                 `xml:"groupId"`
+		Name        string                 `xml:"groupName"`
+		Description string                 `xml:"groupDescription"`
+		Owner       string                 `xml:"ownerId"`
+		VPC         string                 `xml:"vpcId"`
+		Ingress     itemSet[xmlPermission] `xml:"ipPermissions"`
+		Egress      itemSet[xmlPermission] `xml:"ipPermissionsEgress"`
+		Tags        itemSet[tag]           `xml:"tagSet"`
+	}
+	var out struct {
+		Groups itemSet[group] `xml:"securityGroupInfo"`
+		Next   string         `xml:"nextToken,omitempty"`
+	}
+	ports := func(f func(fleet.Permission) []string) func(*fleet.SecurityGroup) []string {
+		return func(g *fleet.SecurityGroup) (out []string) {
+			for _, p := range g.Ingress {
+				out = append(out, f(p)...)
+			}
+			return out
+		}
+	}
+	t := table[*fleet.SecurityGroup]{
+		rows: c.region.Groups, id: func(g *fleet.SecurityGroup) string { return g.ID }, ids: "GroupId", absent: "InvalidGroup.NotFound",
+		tags: func(g *fleet.SecurityGroup) map[string]string { return g.Tags },
+		filter: map[string]func(*fleet.SecurityGroup) []string{
+			"vpc-id": one(func(g *fleet.SecurityGroup) string { return g.VPC }), "group-id": one(func(g *fleet.SecurityGroup) string { return g.ID }),
+			"group-name":                   one(func(g *fleet.SecurityGroup) string { return g.Name }),
+			"description":                  one(func(g *fleet.SecurityGroup) string { return g.Description }),
+			"ip-permission.from-port":      ports(func(p fleet.Permission) []string { return []string{strconv.Itoa(p.From)} }),
+			"ip-permission.to-port":        ports(func(p fleet.Permission) []string { return []string{strconv.Itoa(p.To)} }),
+			"ip-permission.cidr":           ports(func(p fleet.Permission) []string { return mapped(p.CIDRs, netip.Prefix.String) }),
+			"ip-permission.group-id":       ports(func(p fleet.Permission) []string { return p.Groups }),
+			"ip-permission.prefix-list-id": ports(func(p fleet.Permission) []string { return p.PrefixLists }),
+			"ip-permission.protocol":       ports(func(p fleet.Permission) []string { return []string{p.Protocol} }),
+		},
+	}
+	if c.form.Has("GroupName.1") {
+		t.id, t.ids = func(g *fleet.SecurityGroup) string { return g.Name }, "GroupName"
+	}
+	var err error
+	out.Groups, out.Next, err = paged(c, t, func(g *fleet.SecurityGroup) group {
+		return group{g.ID, g.Name, g.Description, c.account.ID, g.VPC, itemsOf(g.Ingress, c.permission), itemsOf(g.Egress, c.permission), tagSet(g.Tags)}
+	})
+	return out, err
+}
+
+func describeNetworkACLs(c *call) (any, error) {
+	type association struct {
+		ID     string `xml:"networkAclAssociationId"`
+		ACL    string `xml:"networkAclId"`
+		Subnet string `xml:"subnetId"`
+	}
+	type ports struct {
+		From int `xml:"from"`
+		To   int `xml:"to"`
+	}
+	type entry struct {
+		Number   int    `xml:"ruleNumber"`
+		Protocol string `xml:"protocol"`
+		Action   string `xml:"ruleAction"`
+		Egress   bool   `xml:"egress"`
+		CIDR     string `xml:"cidrBlock,omitempty"`
+		IPv6     string `xml:"ipv6CidrBlock,omitempty"`
+		Ports    *ports `xml:"portRange"`
+	}
+	type acl struct {
+		ID           string               `xml:"networkAclId"`
+		VPC          string               `xml:"vpcId"`
+		Owner        string               `xml:"ownerId"`
+		Default      bool                 `xml:"default"`
+		Entries      itemSet[entry]       `xml:"entrySet"`
+		Associations itemSet[association] `xml:"associationSet"`
+		Tags         itemSet[tag]         `xml:"tagSet"`
+	}
+	var out struct {
+		ACLs itemSet[acl] `xml:"networkAclSet"`
+		Next string       `xml:"nextToken,omitempty"`
+	}
+	toEntry := func(e fleet.ACLEntry) entry {
+		x := entry{Number: e.Number, Protocol: e.Protocol, Action: "deny", Egress: e.Egress}
+		if e.Allow {
+			x.Action = "allow"
+		}
+		if e.CIDR.Addr().Is4() {
+			x.CIDR = e.CIDR.String()
+		} else {
+			x.IPv6 = e.CIDR.String()
+		}
+		if e.From != 0 || e.To != 0 {
+			x.Ports = &ports{e.From, e.To}
+		}
+		return x
+	}
+	var err error
+	out.ACLs, out.Next, err = paged(c, table[*fleet.NetworkACL]{
+		rows: c.region.NetworkACLs, id: func(a *fleet.NetworkACL) string { return a.ID }, ids: "NetworkAclId", absent: "InvalidNetworkAclID.NotFound", tags: noTags[*fleet.NetworkACL],
+		filter: map[string]func(*fleet.NetworkACL) []string{
+			"vpc-id": one(func(a *fleet.NetworkACL) string { return a.VPC }), "network-acl-id": one(func(a *fleet.NetworkACL) string { return a.ID }),
+			"default":               one(func(a *fleet.NetworkACL) string { return strconv.FormatBool(a.Default) }),
+			"association.subnet-id": func(a *fleet.NetworkACL) []string { return a.Subnets },
+		},
+	}, func(a *fleet.NetworkACL) acl {
+		return acl{ID: a.ID, VPC: a.VPC, Owner: c.account.ID, Default: a.Default, Entries: itemsOf(a.Entries, toEntry),
+			Associations: itemsOf(a.Subnets, func(s string) association { return association{"aclassoc-" + s[7:], a.ID, s} })}
+	})
+	return out, err
+}

@@ -1,0 +1,331 @@
+package simfleet
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// AWSOptions say how the simulated AWS behaves. The zero value throttles as
+// AWS publishes it and has no faults.
+type AWSOptions struct {
+	NoThrottle bool             // no token buckets
+	Clock      func() time.Time // of the token buckets; default time.Now
+	Faults     *Faults          // may be nil; may change while the server runs
+}
+
+// AWS is the simulated AWS: one HTTP handler that speaks EC2, IAM, Auto
+// Scaling, STS and Systems Manager in their own wire protocols.
+//
+// Service and Region come from the credential scope in the Authorization
+// header, so one endpoint URL serves all of them. The access key ID decides
+// the account: AccessKey(account), an ID that AssumeRole gave, or any other
+// for the first account. Signatures are not verified: every secret will do.
+type AWS struct {
+	w        *World
+	o        AWSOptions
+	throttle throttle
+	requests atomic.Int64
+
+	mu    sync.Mutex
+	calls map[string]int
+}
+
+// ServeAWS makes the AWS side of a world. It takes w.Mu for reading while it
+// computes an answer.
+func ServeAWS(w *World, o AWSOptions) *AWS {
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	return &AWS{w: w, o: o, calls: map[string]int{}, throttle: throttle{buckets: map[string]*bucket{}}}
+}
+
+// AccessKey is the access key ID that selects an account.
+func AccessKey(account string) string { return "SIMA" + account + "DEMO" }
+
+const assumedPrefix = "SIMR"
+
+// Calls counts the requests so far by "service:Action", refused ones included.
+func (s *AWS) Calls() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.calls)
+}
+
+// call is one request to one API.
+type call struct {
+	w       *World
+	account *Account
+	region  *Region // of the account; one without anything when the account does not use it
+	service string
+	action  string
+	key     string // access key ID
+	token   string // session token
+	id      string // request ID
+
+	form url.Values // query protocols
+	json []byte     // JSON protocols
+}
+
+// apiError is an error as the service words it.
+type apiError struct {
+	status        int
+	code, message string
+}
+
+func (e *apiError) Error() string { return e.code + ": " + e.message }
+
+func refuse(code, format string, args ...any) *apiError {
+	return &apiError{http.StatusBadRequest, code, fmt.Sprintf(format, args...)}
+}
+
+// operation computes an answer; World.Mu is held for reading.
+type operation func(*call) (any, error)
+
+// operations are all APIs of the simulated AWS, by service and action.
+var operations = map[string]map[string]operation{
+	"ec2": ec2Operations, "iam": iamOperations, "autoscaling": scalingOperations, "sts": stsOperations, "ssm": ssmOperations,
+}
+
+const maxRequest = 1 << 20
+
+// ServeHTTP answers one API request.
+func (s *AWS) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	c, err := s.read(r)
+	if err == nil {
+		s.mu.Lock()
+		s.calls[c.service+":"+c.action]++
+		s.mu.Unlock()
+	}
+	var body []byte
+	var fault Fault
+	if err == nil {
+		fault = s.o.Faults.take(c)
+		if !fault.before(r.Context()) {
+			return
+		}
+		body, err = s.answer(c, fault)
+	}
+	if fault.Kind == FaultHTML {
+		writeHTML(rw)
+		return
+	}
+	if !fault.after(r.Context()) {
+		return
+	}
+	status := http.StatusOK
+	if err != nil {
+		status, body = errorBody(c, err)
+	}
+	h := rw.Header()
+	h.Set("Content-Type", "text/xml;charset=UTF-8")
+	if c.service == "ssm" {
+		h.Set("Content-Type", "application/x-amz-json-1.1")
+	}
+	h.Set("X-Amzn-RequestId", c.id)
+	if fault.Kind == FaultCut {
+		// The declared length is never reached: the server closes the connection.
+		h.Set("Content-Length", fmt.Sprint(len(body)))
+		body = body[:len(body)/2]
+	}
+	rw.WriteHeader(status)
+	_, _ = rw.Write(body)
+}
+
+// read parses a request as far as all protocols agree.
+func (s *AWS) read(r *http.Request) (*call, error) {
+	c := &call{w: s.w, id: fmt.Sprintf("%08x-0000-4000-8000-51f1ee700000", s.requests.Add(1)), token: r.Header.Get("X-Amz-Security-Token")}
+	scope, ok := credentialScope(r.Header.Get("Authorization"))
+	if !ok {
+		return c, &apiError{http.StatusForbidden, "MissingAuthenticationToken", "Missing Authentication Token"}
+	}
+	c.key, c.service = scope.key, scope.service
+	c.account = s.accountOf(scope.key)
+	c.region = find(c.account.Regions, func(rg *Region) bool { return rg.Name == scope.region })
+	if c.region == nil {
+		c.region = &Region{Account: c.account, Name: scope.region}
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequest))
+	if err != nil {
+		return c, refuse("RequestTimeout", "reading the request: %v", err)
+	}
+	if len(body) == maxRequest {
+		return c, &apiError{http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "the request is too large"}
+	}
+	if c.service == "ssm" {
+		_, c.action, _ = strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+		c.json = body
+		return c, nil
+	}
+	if c.form, err = url.ParseQuery(string(body)); err != nil {
+		return c, refuse("MalformedQueryString", "%v", err)
+	}
+	for k, v := range r.URL.Query() {
+		c.form[k] = v
+	}
+	c.action = c.form.Get("Action")
+	return c, nil
+}
+
+type scope struct{ key, region, service string }
+
+// credentialScope reads "AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, ...".
+func credentialScope(authorization string) (scope, bool) {
+	_, rest, ok := strings.Cut(authorization, "Credential=")
+	rest, _, _ = strings.Cut(rest, ",")
+	parts := strings.Split(strings.TrimSpace(rest), "/")
+	if !ok || len(parts) != 5 {
+		return scope{}, false
+	}
+	return scope{key: parts[0], region: parts[2], service: parts[3]}, true
+}
+
+func (s *AWS) accountOf(key string) *Account {
+	for _, a := range s.w.Accounts {
+		if len(key) > len(assumedPrefix) && strings.HasPrefix(key[len(assumedPrefix):], a.ID) {
+			return a
+		}
+	}
+	return s.w.Accounts[0]
+}
+
+func (s *AWS) answer(c *call, fault Fault) ([]byte, error) {
+	op := operations[c.service][c.action]
+	switch {
+	case operations[c.service] == nil:
+		return nil, refuse("InvalidAction", "the simulated AWS has no service %q", c.service)
+	case op == nil && c.service == "ssm":
+		return nil, refuse("UnknownOperationException", "")
+	case op == nil:
+		return nil, refuse("InvalidAction", "The action %s is not valid for this web service.", c.action)
+	case fault.Kind == FaultDeny:
+		return nil, c.denied()
+	case fault.Kind == FaultThrottle, !s.o.NoThrottle && !s.throttle.take(c, s.o.Clock()):
+		return nil, c.throttled()
+	}
+	s.w.Mu.RLock()
+	defer s.w.Mu.RUnlock()
+	out, err := op(c)
+	if err != nil {
+		return nil, err
+	}
+	return encode(c, out)
+}
+
+// denied is the service's own way of saying no.
+func (c *call) denied() *apiError {
+	who := c.callerARN()
+	message := fmt.Sprintf("User: %s is not authorized to perform: %s:%s", who, c.service, c.action)
+	switch c.service {
+	case "ec2":
+		return &apiError{http.StatusForbidden, "UnauthorizedOperation", "You are not authorized to perform this operation. " + message}
+	case "ssm":
+		return refuse("AccessDeniedException", "%s", message)
+	}
+	return &apiError{http.StatusForbidden, "AccessDenied", message}
+}
+
+func (c *call) throttled() *apiError {
+	switch c.service {
+	case "ec2":
+		return &apiError{http.StatusServiceUnavailable, "RequestLimitExceeded", "Request limit exceeded."}
+	case "ssm":
+		return refuse("ThrottlingException", "Rate exceeded")
+	}
+	return refuse("Throttling", "Rate exceeded")
+}
+
+var namespaces = map[string]string{
+	"ec2":         "http://ec2.amazonaws.com/doc/2016-11-15/",
+	"iam":         "https://iam.amazonaws.com/doc/2010-05-08/",
+	"autoscaling": "http://autoscaling.amazonaws.com/doc/2011-01-01/",
+	"sts":         "https://sts.amazonaws.com/doc/2011-06-15/",
+}
+
+const xmlHeader = `<?xml version="1.0" encoding="UTF-8"?>` + "\n"
+
+// encode writes an answer in the service's protocol.
+func encode(c *call, out any) ([]byte, error) {
+	if c.service == "ssm" {
+		return json.Marshal(out)
+	}
+	var body bytes.Buffer
+	name := c.action + "Response"
+	if c.service != "ec2" {
+		name = c.action + "Result"
+	}
+	if err := xml.NewEncoder(&body).EncodeElement(out, xml.StartElement{Name: xml.Name{Local: name}}); err != nil {
+		return nil, fmt.Errorf("encoding the answer to %s: %w", c.action, err)
+	}
+	var b bytes.Buffer
+	b.Grow(body.Len() + 512)
+	b.WriteString(xmlHeader)
+	if c.service == "ec2" {
+		// The request ID is the first child, so it goes behind the root's start tag.
+		rest := bytes.TrimPrefix(body.Bytes(), []byte("<"+name+">"))
+		fmt.Fprintf(&b, "<%s xmlns=%q><requestId>%s</requestId>", name, namespaces["ec2"], c.id)
+		b.Write(rest)
+		return b.Bytes(), nil
+	}
+	fmt.Fprintf(&b, "<%sResponse xmlns=%q>", c.action, namespaces[c.service])
+	b.Write(body.Bytes())
+	fmt.Fprintf(&b, "<ResponseMetadata><RequestId>%s</RequestId></ResponseMetadata></%sResponse>", c.id, c.action)
+	return b.Bytes(), nil
+}
+
+// errorBody writes an error in the service's protocol.
+func errorBody(c *call, err error) (status int, body []byte) {
+	var e *apiError
+	if !errors.As(err, &e) {
+		e = &apiError{http.StatusInternalServerError, "InternalError", err.Error()}
+	}
+	var b bytes.Buffer
+	text := func(s string) string {
+		var t bytes.Buffer
+		_ = xml.EscapeText(&t, []byte(s))
+		return t.String()
+	}
+	switch c.service {
+	case "ssm":
+		b.Write(must(json.Marshal(map[string]string{"__type": e.code, "message": e.message})))
+	case "ec2":
+		fmt.Fprintf(&b, "%s<Response><Errors><Error><Code>%s</Code><Message>%s</Message></Error></Errors><RequestID>%s</RequestID></Response>",
+			xmlHeader, text(e.code), text(e.message), c.id)
+	default:
+		kind := "Sender"
+		if e.status >= 500 {
+			kind = "Receiver"
+		}
+		fmt.Fprintf(&b, "%s<ErrorResponse xmlns=%q><Error><Type>%s</Type><Code>%s</Code><Message>%s</Message></Error><RequestId>%s</RequestId></ErrorResponse>",
+			xmlHeader, namespaces[c.service], kind, text(e.code), text(e.message), c.id)
+	}
+	return e.status, b.Bytes()
+}
+
+func must(b []byte, err error) []byte {
+	if err != nil {
+		panic("simfleet: " + err.Error())
+	}
+	return b
+}
+
+// callerARN is who the caller is, as STS tells it.
+func (c *call) callerARN() string {
+	if c.account == nil {
+		return "anonymous"
+	}
+	if role, session, ok := strings.Cut(c.token, "~"); ok {
+		return "arn:aws:sts::" + c.account.ID + ":assumed-role/" + role + "/" + session
+	}
+	return "arn:aws:iam::" + c.account.ID + ":user/operator"
+}

@@ -1,0 +1,325 @@
+package simfleet
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// fileMode reads an octal mode; symbolic ones only in the forms u=…, go=, a+x and the like.
+func fileMode(text string, old fs.FileMode) (fs.FileMode, error) {
+	if bits, err := strconv.ParseUint(text, 8, 12); err == nil {
+		m := fs.FileMode(bits & 0o777)
+		if bits&0o4000 != 0 {
+			m |= fs.ModeSetuid
+		}
+		if bits&0o2000 != 0 {
+			m |= fs.ModeSetgid
+		}
+		if bits&0o1000 != 0 {
+			m |= fs.ModeSticky
+		}
+		return m, nil
+	}
+	m := old
+	for clause := range strings.SplitSeq(text, ",") {
+		i := strings.IndexAny(clause, "+-=")
+		if i < 0 {
+			return 0, fmt.Errorf("invalid mode: ‘%s’", text)
+		}
+		who, bits := clause[:i], fs.FileMode(0)
+		if who == "" || strings.Contains(who, "a") {
+			who = "ugo"
+		}
+		for _, b := range clause[i+1:] {
+			bits |= map[rune]fs.FileMode{'r': 4, 'w': 2, 'x': 1}[b]
+		}
+		for _, w := range who {
+			shift := map[rune]int{'u': 6, 'g': 3, 'o': 0}[w]
+			switch clause[i] {
+			case '+':
+				m |= bits << shift
+			case '-':
+				m &^= bits << shift
+			case '=':
+				m = m&^(7<<shift) | bits<<shift
+			}
+		}
+	}
+	return m, nil
+}
+
+// eachOperand runs f on operands and prints its errors in coreutils' form.
+func eachOperand(p *process, operands []string, verb string, f func(name string) error) int {
+	status := 0
+	for _, name := range operands {
+		if err := f(name); err != nil {
+			status = p.fail(1, "%s '%s': %s", verb, name, errorText(err))
+		}
+	}
+	return status
+}
+
+func runMkdir(_ context.Context, p *process) int {
+	o := parseOptions(p.args[1:], "m", "mode")
+	mode := fs.FileMode(0o755)
+	if text, ok := o.value("m", "mode"); ok {
+		m, err := fileMode(text, 0o777)
+		if err != nil {
+			return p.fail(1, "%v", err)
+		}
+		mode = m
+	}
+	return eachOperand(p, o.operands, "cannot create directory", func(name string) error {
+		at := p.abs(name)
+		if o.has("p", "parents") {
+			if info, err := p.m.fs.stat(p.cred, at, true); err == nil && info.IsDir() {
+				return nil
+			}
+			for i := 1; i < len(at); i++ {
+				if at[i] != '/' {
+					continue
+				}
+				if _, err := p.m.fs.stat(p.cred, at[:i], true); err == nil {
+					continue
+				}
+				if err := p.m.fs.mkdir(p.cred, at[:i], 0o755); err != nil {
+					return err
+				}
+			}
+		}
+		return p.m.fs.mkdir(p.cred, at, mode)
+	})
+}
+
+func runRm(_ context.Context, p *process) int {
+	o := parseOptions(p.args[1:], "")
+	return eachOperand(p, o.operands, "cannot remove", func(name string) error {
+		info, err := p.m.fs.stat(p.cred, p.abs(name), false)
+		switch {
+		case err != nil && o.has("f", "force"):
+			return nil
+		case err != nil:
+			return err
+		case !info.IsDir() || path.Base(p.args[0]) == "rmdir":
+			return p.m.fs.remove(p.cred, p.abs(name))
+		case !o.has("r", "R", "recursive"):
+			return syscall.EISDIR
+		}
+		at, _, err := p.m.fs.resolve(p.cred, p.abs(name), false)
+		if err != nil {
+			return err
+		}
+		all := p.m.fs.tree(at)
+		slices.Reverse(all)
+		for _, each := range all {
+			if err := p.m.fs.remove(p.cred, each); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// into gives where a file of this name goes: below dst if that is a directory.
+func into(p *process, name, dst string) string {
+	if info, err := p.m.fs.stat(p.cred, p.abs(dst), true); err == nil && info.IsDir() {
+		return path.Join(p.abs(dst), path.Base(name))
+	}
+	return p.abs(dst)
+}
+
+func runMv(_ context.Context, p *process) int {
+	o := parseOptions(p.args[1:], "")
+	if len(o.operands) < 2 {
+		return p.fail(1, "missing destination file operand")
+	}
+	n := len(o.operands) - 1
+	return eachOperand(p, o.operands[:n], "cannot move", func(name string) error {
+		to := p.abs(o.operands[n])
+		if !o.has("T", "no-target-directory") {
+			to = into(p, name, o.operands[n])
+		}
+		if _, err := p.m.fs.stat(p.cred, to, false); err == nil && o.has("n", "no-clobber") {
+			return nil
+		}
+		return p.m.fs.rename(p.cred, p.abs(name), to)
+	})
+}
+
+// runCp copies files; with -p or -a also mode, owner (as root) and time.
+func runCp(_ context.Context, p *process) int {
+	o := parseOptions(p.args[1:], "")
+	if len(o.operands) < 2 {
+		return p.fail(1, "missing destination file operand")
+	}
+	n := len(o.operands) - 1
+	return eachOperand(p, o.operands[:n], "cannot copy", func(name string) error {
+		data, err := p.readFile(name)
+		if err != nil {
+			return err
+		}
+		info, err := p.m.fs.stat(p.cred, p.abs(name), true)
+		if err != nil {
+			return err
+		}
+		to := into(p, name, o.operands[n])
+		if err := p.m.fs.writeFile(p.cred, to, data, info.Mode().Perm()&^0o022); err != nil {
+			return err
+		}
+		if !o.has("p", "a", "preserve") {
+			return nil
+		}
+		from := info.Sys().(*node)
+		return p.m.fs.change(p.cred, "copy", to, func(n *node) error {
+			n.mode, n.mtime = info.Mode(), info.ModTime()
+			if p.cred.root() {
+				n.uid, n.gid = from.uid, from.gid
+			}
+			return nil
+		})
+	})
+}
+
+func runLn(_ context.Context, p *process) int {
+	o := parseOptions(p.args[1:], "")
+	if !o.has("s", "symbolic") || len(o.operands) != 2 {
+		return p.fail(1, "only symbolic links are supported here")
+	}
+	at := p.abs(o.operands[1])
+	if o.has("f", "force") {
+		_ = p.m.fs.remove(p.cred, at)
+	}
+	if err := p.m.fs.symlink(p.cred, o.operands[0], at); err != nil {
+		return p.fail(1, "failed to create symbolic link '%s': %s", o.operands[1], errorText(err))
+	}
+	return 0
+}
+
+// below lists operands, with everything below them when recursive.
+func below(p *process, name string, recursive bool) []string {
+	at, n, err := p.m.fs.resolve(p.cred, p.abs(name), true)
+	if !recursive || err != nil || n == nil {
+		return []string{p.abs(name)}
+	}
+	return p.m.fs.tree(at)
+}
+
+func runChmod(_ context.Context, p *process) int {
+	args := p.args[1:]
+	recursive := len(args) > 0 && args[0] == "-R"
+	if recursive {
+		args = args[1:]
+	}
+	if len(args) > 0 && args[0] == "--" {
+		args = args[1:]
+	}
+	if len(args) < 2 {
+		return p.fail(1, "missing operand")
+	}
+	return eachOperand(p, args[1:], "changing permissions of", func(name string) error {
+		for _, at := range below(p, name, recursive) {
+			info, err := p.m.fs.stat(p.cred, at, true)
+			if err != nil {
+				return err
+			}
+			mode, err := fileMode(args[0], info.Mode())
+			if err != nil {
+				return err
+			}
+			if err := p.m.fs.chmod(p.cred, at, mode); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func runChown(_ context.Context, p *process) int {
+	o := parseOptions(p.args[1:], "")
+	if len(o.operands) < 2 {
+		return p.fail(1, "missing operand")
+	}
+	owner, groupText, hasGroup := strings.Cut(o.operands[0], ":")
+	uid, gid := -1, -1
+	if owner != "" {
+		a, ok := p.m.account(owner)
+		n, err := strconv.Atoi(owner)
+		switch {
+		case ok:
+			uid = a.uid
+			if hasGroup && groupText == "" {
+				gid = a.gid
+			}
+		case err == nil:
+			uid = n
+		default:
+			return p.fail(1, "invalid user: ‘%s’", o.operands[0])
+		}
+	}
+	if groupText != "" {
+		n, err := strconv.Atoi(groupText)
+		i := slices.IndexFunc(p.m.groups(), func(g group) bool { return g.name == groupText })
+		switch {
+		case i >= 0:
+			gid = p.m.groups()[i].gid
+		case err == nil:
+			gid = n
+		default:
+			return p.fail(1, "invalid group: ‘%s’", o.operands[0])
+		}
+	}
+	return eachOperand(p, o.operands[1:], "changing ownership of", func(name string) error {
+		for _, at := range below(p, name, o.has("R")) {
+			if err := p.m.fs.chown(p.cred, at, uid, gid); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func runTouch(_ context.Context, p *process) int {
+	return eachOperand(p, parseOptions(p.args[1:], "").operands, "cannot touch", func(name string) error {
+		if _, err := p.m.fs.stat(p.cred, p.abs(name), true); err == nil {
+			return p.m.fs.touch(p.cred, p.abs(name))
+		}
+		return p.m.fs.writeFile(p.cred, p.abs(name), nil, 0o644)
+	})
+}
+
+// runMktemp is mktemp [-d] [-p DIR] [TEMPLATE].
+func runMktemp(_ context.Context, p *process) int {
+	o := parseOptions(p.args[1:], "p", "tmpdir")
+	template := "tmp.XXXXXXXXXX"
+	dir, hasDir := o.value("p", "tmpdir")
+	if len(o.operands) > 0 {
+		template = o.operands[0]
+	} else if !hasDir {
+		dir, hasDir = "/tmp", true
+	}
+	if hasDir {
+		template = path.Join(dir, template)
+	}
+	stem := strings.TrimRight(template, "X")
+	if len(template)-len(stem) < 3 {
+		return p.fail(1, "too few X's in template ‘%s’", template)
+	}
+	name := fmt.Sprintf("%s%0*d", stem, len(template)-len(stem), p.x.hosts.newPIDs(1))
+	var err error
+	if o.has("d") {
+		err = p.m.fs.mkdir(p.cred, p.abs(name), 0o700)
+	} else {
+		err = p.m.fs.writeFile(p.cred, p.abs(name), nil, 0o600)
+	}
+	if err != nil {
+		return p.fail(1, "failed to create file via template ‘%s’: %s", template, errorText(err))
+	}
+	p.printf("%s\n", name)
+	return 0
+}

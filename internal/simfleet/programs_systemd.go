@@ -1,0 +1,260 @@
+package simfleet
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// unit is a systemd unit of the machine.
+type unit struct {
+	id, file, active, sub, enabled string
+	pid                            int
+	since                          time.Time
+}
+
+// unit finds a unit by any of its names; ok is false for one that the machine does not have.
+func (m *machine) unit(name string) (unit, bool) {
+	if path.Ext(name) != ".service" && path.Ext(name) != ".socket" {
+		name += ".service"
+	}
+	main := m.OS.SSHUnit + ".service"
+	switch {
+	case name == main, name == "sshd.service" && m.dpkgBased():
+		u := unit{id: main, active: "active", sub: "running", enabled: "enabled", pid: m.listenerPID(), since: m.started()}
+		if m.Down {
+			u.active, u.sub, u.pid = "failed", "failed", 0
+		}
+		u.file = "/usr/lib/systemd/system/" + main
+		return u, true
+	case m.Agent.Installed && name == m.agentUnit():
+		u := unit{id: name, active: "inactive", sub: "dead", enabled: "disabled"}
+		if m.Agent.Running {
+			u.active, u.sub, u.pid, u.since = "active", "running", m.agentPID(), m.Agent.Started.UTC().Add(m.Skew)
+		}
+		if m.Agent.Enabled {
+			u.enabled = "enabled"
+		}
+		u.file = "/usr/lib/systemd/system/" + name
+		if m.Agent.Package == "snap" {
+			u.file = "/etc/systemd/system/" + name
+		}
+		return u, true
+	}
+	return unit{id: name, active: "inactive", sub: "dead"}, false
+}
+
+func (m *machine) agentUnit() string {
+	if m.Agent.Package == "snap" {
+		return "snap.amazon-ssm-agent.amazon-ssm-agent.service"
+	}
+	return "amazon-ssm-agent.service"
+}
+
+// unitFiles are the unit files that the model implies.
+func (m *machine) unitFiles() map[string]string {
+	out := map[string]string{}
+	if !m.systemd() {
+		return out
+	}
+	if u, ok := m.unit(m.OS.SSHUnit); ok {
+		alias := ""
+		if m.dpkgBased() {
+			alias = "Alias=sshd.service\n"
+		}
+		out[u.file] = "[Unit]\nDescription=OpenBSD Secure Shell server\nAfter=network.target\n\n[Service]\nExecStart=/usr/sbin/sshd -D $SSHD_OPTS\nRestart=on-failure\n\n[Install]\nWantedBy=multi-user.target\n" + alias
+	}
+	if u, ok := m.unit(m.agentUnit()); ok {
+		out[u.file] = "[Unit]\nDescription=amazon-ssm-agent\nAfter=network-online.target\n\n[Service]\nExecStart=" + m.agentPath() +
+			"\nRestart=always\nRestartSec=90\n\n[Install]\nWantedBy=multi-user.target\n"
+	}
+	return out
+}
+
+// runSystemctl knows show [-p NAME...] [--value], is-active, is-enabled and cat.
+func runSystemctl(_ context.Context, p *process) int {
+	o := parseOptions(p.args[1:], "p", "property")
+	if len(o.operands) == 0 {
+		return p.fail(1, "Too few arguments.")
+	}
+	units := o.operands[1:]
+	switch o.operands[0] {
+	case "show":
+		wanted := slices.Concat(o.flags["p"], o.flags["property"])
+		for i, name := range units {
+			if i > 0 {
+				p.printf("\n")
+			}
+			p.showUnit(name, strings.Split(strings.Join(wanted, ","), ","), o.has("value"))
+		}
+		return 0
+	case "is-active", "is-enabled":
+		good := false
+		for _, name := range units {
+			u, ok := p.m.unit(name)
+			word := u.active
+			if o.operands[0] == "is-enabled" {
+				if word = u.enabled; !ok {
+					_, _ = fmt.Fprintf(p.stderr, "Failed to get unit file state for %s: No such file or directory\n", u.id)
+				}
+			}
+			good = good || word == "active" || word == "enabled"
+			if word != "" && !o.has("q", "quiet") {
+				p.printf("%s\n", word)
+			}
+		}
+		switch {
+		case good:
+			return 0
+		case o.operands[0] == "is-active":
+			return 3
+		}
+		return 1
+	case "cat":
+		return p.catUnits(units)
+	}
+	return p.fail(1, "Unknown command verb %s.", o.operands[0])
+}
+
+func (p *process) showUnit(name string, wanted []string, valueOnly bool) {
+	u, ok := p.m.unit(name)
+	load, since := "loaded", ""
+	if !ok {
+		load = "not-found"
+	}
+	if !u.since.IsZero() {
+		since = u.since.Format("Mon 2006-01-02 15:04:05 UTC")
+	}
+	dropIns := strings.Join(p.dropIns(u.id), " ")
+	all := []struct{ name, value string }{
+		{"Id", u.id}, {"Names", u.id}, {"LoadState", load}, {"ActiveState", u.active}, {"SubState", u.sub}, {"UnitFileState", u.enabled},
+		{"FragmentPath", u.file}, {"DropInPaths", dropIns}, {"MainPID", strconv.Itoa(u.pid)}, {"ActiveEnterTimestamp", since}, {"Environment", ""},
+	}
+	for _, property := range all {
+		if len(wanted) > 0 && wanted[0] != "" && !slices.Contains(wanted, property.name) {
+			continue
+		}
+		// systemd leaves an empty Environment out of what it shows.
+		if property.name == "Environment" && property.value == "" && !valueOnly {
+			if len(wanted) > 0 && wanted[0] != "" {
+				p.printf("Environment=\n")
+			}
+			continue
+		}
+		if valueOnly {
+			p.printf("%s\n", property.value)
+			continue
+		}
+		p.printf("%s=%s\n", property.name, property.value)
+	}
+}
+
+// dropIns lists the drop-in files of a unit.
+func (p *process) dropIns(id string) []string {
+	var out []string
+	for _, dir := range []string{"/usr/lib/systemd/system/", "/etc/systemd/system/"} {
+		entries, err := p.m.fs.readDir(p.cred, dir+id+".d")
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			if strings.HasSuffix(e.Name(), ".conf") {
+				out = append(out, dir+id+".d/"+e.Name())
+			}
+		}
+	}
+	return out
+}
+
+func (p *process) catUnits(names []string) int {
+	status, first := 0, true
+	for _, name := range names {
+		u, ok := p.m.unit(name)
+		if !ok {
+			_, _ = fmt.Fprintf(p.stderr, "No files found for %s.\n", u.id)
+			status = 1
+			continue
+		}
+		for _, file := range append([]string{u.file}, p.dropIns(u.id)...) {
+			text, err := p.readFile(file)
+			if err != nil {
+				status = 1
+				continue
+			}
+			if !first {
+				p.printf("\n")
+			}
+			first = false
+			p.printf("# %s\n%s", file, text)
+		}
+	}
+	return status
+}
+
+// runJournalctl shows sshd's messages: -u UNIT, -o short|short-iso|short-unix|cat,
+// -n N, -g PATTERN, -S @SECONDS, -r, -q. Who is neither root nor in adm or
+// systemd-journal sees nothing.
+func runJournalctl(_ context.Context, p *process) int {
+	o := parseOptions(p.args[1:], "uongStU", "unit", "output", "lines", "grep", "since", "identifier", "until")
+	var all []logLine
+	ours := func(u string) bool { _, ok := p.m.unit(u); return ok && !strings.Contains(u, "amazon") }
+	units := slices.Concat(o.flags["u"], o.flags["unit"])
+	switch {
+	case !p.mayReadJournal():
+		if !o.has("q", "quiet") {
+			_, _ = fmt.Fprintln(p.stderr, "Hint: You are currently not seeing messages from other users and the system.\n      Users in groups 'adm', 'systemd-journal' can see all messages.\n      Pass -q to turn off this notice.")
+		}
+	case len(units) == 0 || slices.ContainsFunc(units, ours):
+		all = p.m.logLines()
+	}
+	if v, ok := o.value("S", "since"); ok && strings.HasPrefix(v, "@") {
+		n, _ := strconv.ParseInt(v[1:], 10, 64)
+		all = slices.DeleteFunc(all, func(l logLine) bool { return l.at.Unix() < n })
+	}
+	if v, ok := o.value("g", "grep"); ok {
+		match, err := grepMatcher(options{flags: map[string][]string{"E": {""}}}, []string{v})
+		if err != nil {
+			return p.fail(1, "%v", err)
+		}
+		all = slices.DeleteFunc(all, func(l logLine) bool { return !match(l.text) })
+	}
+	if v, ok := o.value("n", "lines"); ok {
+		if n, err := strconv.Atoi(v); err == nil {
+			all = all[max(len(all)-n, 0):]
+		}
+	}
+	if o.has("r", "reverse") {
+		slices.Reverse(all)
+	}
+	if len(all) == 0 && !o.has("q", "quiet") {
+		p.printf("-- No entries --\n")
+	}
+	output, _ := o.value("o", "output")
+	for _, l := range all {
+		stamp := l.at.Format(time.Stamp)
+		switch output {
+		case "cat":
+			p.printf("%s\n", l.text)
+			continue
+		case "short-unix":
+			stamp = fmt.Sprintf("%d.%06d", l.at.Unix(), l.at.Nanosecond()/1000)
+		case "short-iso":
+			stamp = l.at.Format("2006-01-02T15:04:05-0700")
+		case "short-iso-precise":
+			stamp = l.at.Format("2006-01-02T15:04:05.000000-0700")
+		}
+		p.printf("%s %s %s[%d]: %s\n", stamp, p.m.shortHostname(), l.ident, l.pid, l.text)
+	}
+	return 0
+}
+
+func (p *process) mayReadJournal() bool {
+	return p.cred.root() || slices.ContainsFunc(p.cred.groups, func(g int) bool {
+		name := p.m.groupName(g)
+		return name == "adm" || name == "systemd-journal"
+	})
+}

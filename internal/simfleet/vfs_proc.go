@@ -1,0 +1,178 @@
+package simfleet
+
+import (
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// task is one process as /proc shows it.
+type task struct {
+	pid, ppid int
+	uid, gid  int
+	comm      string
+	cmdline   string // NUL-separated arguments, or a title that the process set
+	exe       string
+}
+
+// liveLogin is a connection of a real client to a simulated machine.
+type liveLogin struct {
+	user     account
+	from     string // "address:port"
+	local    string
+	priv     int    // process ID of sshd's privileged half; the other half's follows
+	terminal string // "pts/0", "notty"; empty while no session runs (a tunnel)
+	sessions int    // running sessions
+}
+
+// listenerPID is the process ID of the SSH daemon.
+func (m *machine) listenerPID() int { return 731 }
+
+func (m *machine) agentPID() int { return 655 }
+
+// sshdArguments is the SSH daemon's command line.
+func (m *machine) sshdArguments() []string {
+	return append([]string{"/usr/sbin/sshd", "-D"}, daemonArguments(m.SSHD.Arguments)...)
+}
+
+// tasks lists every process that the model implies, and those of live logins.
+func (m *machine) tasks() []task {
+	initName := "systemd"
+	if !m.systemd() {
+		initName = "init"
+	}
+	out := []task{{pid: 1, comm: initName, cmdline: "/sbin/init\x00", exe: "/usr/lib/systemd/systemd"}}
+	if m.Agent.Installed && m.Agent.Running {
+		out = append(out,
+			task{pid: m.agentPID(), ppid: 1, comm: "amazon-ssm-agen", cmdline: m.agentPath() + "\x00", exe: m.agentPath()},
+			task{pid: m.agentPID() + 40, ppid: m.agentPID(), comm: "ssm-agent-worke", cmdline: strings.TrimSuffix(m.agentPath(), "amazon-ssm-agent") + "ssm-agent-worker\x00", exe: "ssm-agent-worker"})
+	}
+	out = append(out, m.listener())
+	used := map[int]bool{}
+	for _, s := range m.Sessions {
+		used[s.PID] = true
+	}
+	for _, s := range m.Sessions {
+		a, _ := m.account(s.User)
+		a.name = s.User
+		priv := s.PID - 1
+		for used[priv] {
+			priv--
+		}
+		used[priv] = true
+		tty := s.TTY
+		if tty == "" {
+			tty = "notty"
+		}
+		out = append(out, m.sessionTasks(a, priv, s.PID, tty)...)
+	}
+	for _, l := range m.live {
+		out = append(out, m.sessionTasks(l.user, l.priv, l.priv+1, l.terminal)...)
+	}
+	if m.exec != nil {
+		out = append(out, m.exec.tasks()...)
+	}
+	return out
+}
+
+// listener is the SSH daemon. Since 8.2 it sets its title (OpenSSH release
+// notes); before, its arguments stay as they are.
+func (m *machine) listener() task {
+	t := task{pid: m.listenerPID(), ppid: 1, comm: "sshd", exe: "/usr/sbin/sshd"}
+	if m.version() < 802 {
+		t.cmdline = strings.Join(m.sshdArguments(), "\x00") + "\x00"
+		return t
+	}
+	t.cmdline = "sshd: " + strings.Join(m.sshdArguments(), " ") + " [listener] 0 of 10-100 startups"
+	return t
+}
+
+// sessionTasks are sshd's two processes for one login. A kernel would pad a
+// title with NUL bytes, which every shell's read drops, but this interpreter's
+// does not; they are left out.
+func (m *machine) sessionTasks(a account, priv, pid int, tty string) []task {
+	name := m.loginProcess()
+	title := name + ": " + a.name
+	if tty != "" {
+		title += "@" + tty
+	}
+	return []task{
+		{pid: priv, ppid: m.listenerPID(), comm: name, cmdline: name + ": " + a.name + " [priv]", exe: "/usr/sbin/sshd"},
+		{pid: pid, ppid: priv, uid: a.uid, gid: a.gid, comm: name, cmdline: title, exe: "/usr/sbin/sshd"},
+	}
+}
+
+func (m *machine) taskByPID(pid int) (task, bool) {
+	all := m.tasks()
+	i := slices.IndexFunc(all, func(t task) bool { return t.pid == pid })
+	if i < 0 {
+		return task{}, false
+	}
+	return all[i], true
+}
+
+// procNames lists a directory below /proc.
+func (m *machine) procNames(dir string) []string {
+	if dir != "/proc" {
+		if n, ok := m.procNode(dir); ok && n.mode.IsDir() {
+			return []string{"cmdline", "comm", "exe", "stat", "status"}
+		}
+		return nil
+	}
+	names := map[string]bool{"uptime": true, "version": true}
+	for _, t := range m.tasks() {
+		names[strconv.Itoa(t.pid)] = true
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// procNode answers for a path at or below /proc.
+func (m *machine) procNode(name string) (*node, bool) {
+	now := m.clock()
+	dir := &node{mode: fs.ModeDir | 0o555, mtime: now}
+	rest := strings.TrimPrefix(strings.TrimPrefix(name, "/proc"), "/")
+	text := func(s string) (*node, bool) { return &node{mode: 0o444, mtime: now, data: []byte(s)}, true }
+	switch rest {
+	case "":
+		return dir, true
+	case "uptime":
+		up := now.Sub(m.Host.LaunchTime.Add(m.Skew)).Seconds()
+		return text(fmt.Sprintf("%.2f %.2f\n", up, up*0.98))
+	case "version":
+		return text("Linux version " + m.OS.Kernel + "\n")
+	}
+	number, file, _ := strings.Cut(rest, "/")
+	pid, err := strconv.Atoi(number)
+	if err != nil {
+		return nil, false
+	}
+	t, ok := m.taskByPID(pid)
+	if !ok {
+		return nil, false
+	}
+	switch file {
+	case "":
+		dir.uid, dir.gid = t.uid, t.gid
+		return dir, true
+	case "cmdline":
+		return text(t.cmdline)
+	case "comm":
+		return text(t.comm + "\n")
+	case "exe":
+		return &node{mode: fs.ModeSymlink | 0o777, uid: t.uid, gid: t.gid, mtime: now, target: t.exe}, true
+	case "stat":
+		return text(fmt.Sprintf("%d (%s) S %d %d %d 0 -1 4194560 0 0 0 0 1 1 0 0 20 0 1 0 %d 0 0\n",
+			t.pid, t.comm, t.ppid, t.pid, t.pid, t.pid*10))
+	case "status":
+		return text(fmt.Sprintf("Name:\t%s\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t%d\nPid:\t%d\nPPid:\t%d\nUid:\t%[5]d\t%[5]d\t%[5]d\t%[5]d\nGid:\t%[6]d\t%[6]d\t%[6]d\t%[6]d\n",
+			t.comm, t.pid, t.pid, t.ppid, t.uid, t.gid))
+	}
+	return nil, false
+}
+
+// started is when the machine's services came up, for unit and process times.
+func (m *machine) started() time.Time { return m.Host.LaunchTime.Add(m.Skew) }

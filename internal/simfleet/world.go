@@ -1,0 +1,189 @@
+// Package simfleet is a simulated fleet: one seeded world model behind real
+// AWS wire protocols and real SSH servers on loopback, for the demo and the tests.
+package simfleet
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"ssm-migrate/internal/fleet"
+)
+
+// World is the one truth that the AWS side and the host side are views of.
+// Hold Mu for any access once a server runs on it. What can be computed
+// (whether an agent is online, whether port 22 answers) is computed from it at
+// the time of asking and is stored nowhere.
+type World struct {
+	Mu       sync.RWMutex
+	Seed     uint64
+	Now      func() time.Time // the world's clock
+	Accounts []*Account
+}
+
+// Account is a simulated AWS account. Its regions list the network in fleet's
+// own words; the facts in them are all known.
+type Account struct {
+	ID       string
+	Profiles []*fleet.InstanceProfile
+	Roles    []*fleet.Role
+	Policies []*fleet.Policy // managed policies, AWS's own included
+	Regions  []*Region
+}
+
+// Region is one account's share of a Region.
+type Region struct {
+	Account     *Account
+	Name        string
+	DefaultRole string // Default Host Management Configuration's role path; empty: off
+	Preferences string // content of SSM-SessionManagerRunShell; empty: the document does not exist
+
+	VPCs        []*fleet.VPC
+	Subnets     []*fleet.Subnet
+	RouteTables []*fleet.RouteTable
+	Groups      []*fleet.SecurityGroup
+	NetworkACLs []*fleet.NetworkACL
+	Endpoints   []*fleet.VPCEndpoint
+	Gateways    []*fleet.Gateway
+	NATGateways []*fleet.Gateway
+	PrefixLists []*fleet.PrefixList
+	DHCPOptions []*fleet.DHCPOptions
+	Scaling     []*fleet.ScalingGroup
+	Templates   []*fleet.LaunchTemplate
+	Configs     []*LaunchConfig
+	KeyPairs    []*fleet.KeyPair
+	ENIs        []*ENI // of endpoints and NAT gateways; an instance's own are in its Host
+
+	// Inspected names, by VPC, the issuer of the certificates with which a
+	// TLS-inspecting firewall answers for everything on the internet.
+	Inspected map[string]string
+
+	Instances []*Instance
+	Hybrid    []*fleet.Node // managed nodes outside EC2
+}
+
+// LaunchConfig is a launch configuration, the forerunner of launch templates.
+type LaunchConfig struct {
+	Name    string
+	Version fleet.TemplateVersion // Number is not used
+}
+
+// ENI is a network interface that belongs to no instance.
+type ENI struct {
+	ID        string
+	VPC       string
+	Subnet    string
+	Groups    []string
+	PrivateIP netip.Addr
+	PublicIP  netip.Addr // NAT gateways' only
+	Owner     string     // vpce-… or nat-…
+}
+
+// Instance is one simulated instance: EC2's view of it and the machine inside.
+type Instance struct {
+	Region *Region
+	Host   fleet.Host // EC2's side only; Node, Connection and Probe stay zero
+	Role   Role       // what it is in the story: "web", "bastion", "db", ...
+
+	OS       OS
+	Hostname string
+	Users    []*User
+	SSHD     SSHD
+	Agent    Agent
+	Logins   []Login       // oldest first
+	Sessions []OpenSession // open now
+	Files    []File        // further files, beyond those that the fields above imply
+	Skew     time.Duration // host clock minus world clock
+	Down     bool          // runs, but its sshd does not answer
+	Fault    MachineFault  // how the machine misbehaves towards those who log in
+	HostKey  []byte        // ed25519 seed (32 bytes) of the SSH host key
+}
+
+// MachineFault is a way in which a machine misbehaves. Empty: it does not.
+type MachineFault string
+
+// The faults of machines.
+const (
+	MachineEndless  MachineFault = "endless"   // a command prints until somebody stops it, or up to HostOptions.EndlessBytes
+	MachineHang     MachineFault = "hang"      // a command starts, prints nothing and does not end
+	MachineGarbage  MachineFault = "garbage"   // a command prints random bytes, invalid UTF-8 and terminal escapes on both streams
+	MachineCut      MachineFault = "cut"       // the connection breaks off while a command prints
+	MachineHostKey  MachineFault = "host-key"  // the server has another host key than the one that known_hosts lists
+	MachineDiskFull MachineFault = "disk-full" // nothing can be written to disk
+	MachineSilent   MachineFault = "silent"    // the port accepts connections, and nothing ever answers
+)
+
+// Role names an instance's part in the story.
+type Role string
+
+// OS is an operating system family as its programs show it.
+type OS struct {
+	Family    string // "amzn", "ubuntu", "debian", "rhel", "sles", "windows", "alpine"
+	Version   string // VERSION_ID
+	Pretty    string // PRETTY_NAME
+	Kernel    string
+	SSHDBuild string // "OpenSSH_9.6p1 Ubuntu-3ubuntu13.5"
+	SSHUnit   string // "ssh" or "sshd"
+	AuthLog   string // "/var/log/auth.log", "/var/log/secure"; empty: journal only
+	User      string // the image's default login user: "ec2-user", "ubuntu", ...
+}
+
+// User is an account of the machine.
+type User struct {
+	Name   string
+	UID    int
+	Home   string
+	Shell  string
+	Sudo   bool     // may sudo -n
+	Keys   []string // lines of authorized_keys, in the file that sshd's configuration names first
+	Locked bool
+}
+
+// SSHD is the machine's OpenSSH configuration.
+type SSHD struct {
+	Settings  []Setting            // global, in sshd_config's spelling; what is absent has OpenSSH's default
+	Match     map[string][]Setting // "Match User NAME" blocks
+	Arguments string               // extra daemon arguments, as Instance Connect's drop-in adds
+}
+
+// Setting is one line of sshd_config.
+type Setting struct{ Keyword, Value string }
+
+// Agent is the SSM Agent on the machine.
+type Agent struct {
+	Installed bool
+	Package   string // "rpm", "deb", "snap"
+	Version   string
+	Running   bool
+	Enabled   bool
+	Started   time.Time
+	// LastSeen is the last heartbeat that Systems Manager got from an agent
+	// which is silent now. Zero: it never registered.
+	LastSeen time.Time
+}
+
+// Login is an accepted login in the machine's log.
+type Login struct {
+	At     time.Time
+	User   string
+	Method string // "publickey", "password"
+	Key    string // "ED25519 SHA256:…" as the log shows it, certificate details included
+	From   netip.Addr
+	Port   int
+}
+
+// OpenSession is an SSH session that is open now.
+type OpenSession struct {
+	User string
+	TTY  string // "pts/0"; empty without a terminal
+	From netip.Addr
+	PID  int
+}
+
+// File is a file of the machine's virtual file system.
+type File struct {
+	Path     string
+	Content  []byte
+	Mode     uint32 // permission bits
+	UID, GID int
+}
