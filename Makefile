@@ -1,0 +1,56 @@
+# The one list of what can be done here; .ci/run uses the same targets.
+.DEFAULT_GOAL := help
+SHELL := bash
+BIN := bin
+GO ?= go
+# go-sqlite3 is C: a compiler is needed, extension loading is not.
+TAGS := sqlite_omit_load_extension
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+BUILD := $(GO) build -trimpath -tags $(TAGS) -ldflags "-X main.version=$(VERSION)"
+# Debian packages that tests use as real peers: "program:package".
+PEERS := sshd:openssh-server ssh:openssh-client busybox:busybox dash:dash aws:awscli nc:netcat-openbsd tmux:tmux chromium:chromium shellcheck:shellcheck
+LINT := $(BIN)/golangci-lint
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+
+build: ## build bin/migrate
+	$(BUILD) -o $(BIN)/migrate ./cmd/migrate
+
+demo: build ## run the main job on the built-in simulated fleet
+	$(BIN)/migrate demo
+
+setup: ## install what the tests need (Debian packages, pinned tools)
+	@.ci/setup $(PEERS)
+	@$(MAKE) --no-print-directory $(LINT)
+
+$(LINT): tools/go.mod
+	cd tools && $(GO) build -o ../$(LINT) github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+test: setup ## run all tests
+	$(GO) test -tags $(TAGS) ./...
+
+race: ## run all tests under the race detector
+	$(GO) test -tags $(TAGS) -race ./...
+
+check: $(LINT) ## vet, lint, format, tidy, shell scripts
+	$(GO) vet -tags $(TAGS) ./...
+	$(LINT) run ./...
+	$(GO) mod tidy -diff
+	shellcheck -s sh internal/inventory/probe.sh
+	shellcheck .ci/run .ci/setup
+
+golden: ## rewrite golden files and generated documents (look at the diff)
+	$(GO) test -tags $(TAGS) ./internal/readiness ./internal/report ./internal/tui ./cmd/migrate -update
+
+FUZZTIME ?= 20s
+fuzz: ## run every fuzz target for FUZZTIME each
+	@set -e; for pkg in $$($(GO) list -tags $(TAGS) ./...); do \
+	  for f in $$($(GO) test -tags $(TAGS) -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "== $$pkg $$f"; $(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; done
+
+bench: ## measure; figures go to docs/benchmarks.md by hand
+	$(GO) test -tags $(TAGS) -run '^$$' -bench . -benchtime 1x -timeout 30m ./...
+
+.PHONY: help build demo setup test race check golden fuzz bench

@@ -1,0 +1,245 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/simfleet"
+	"ssm-migrate/internal/sqlite"
+)
+
+// Debian's AWS CLI, the world's own truth and our inventory must count alike.
+func TestCountsAgreeWithAWSCLIAndTruth(t *testing.T) {
+	sim := serve(t, "--instances", "300", "--seed", "7")
+	got := decode[inventoryResult](t, output(t, sim.program(t, "inventory", "--json")))
+
+	world, err := simfleet.Generate(simfleet.Options{Seed: 7, Instances: 300})
+	if err != nil {
+		t.Fatal(err)
+	}
+	truth := world.Counts()
+	if diff := cmp.Diff(hostCounts{
+		Listed: truth.Instances, Running: truth.Running, Managed: truth.Listed, Hybrid: truth.Hybrid,
+		Probed: got.HostCounts.Probed, Keys: got.HostCounts.Keys,
+	}, got.HostCounts); diff != "" {
+		t.Errorf("against the world (-world +inventory):\n%s", diff)
+	}
+	if got.HostCounts.Probed != truth.Reachable {
+		t.Errorf("probed %d hosts, reachable are %d", got.HostCounts.Probed, truth.Reachable)
+	}
+
+	counts := map[string]int{} // over both Regions
+	for _, s := range got.Sources {
+		counts[s.Source] += s.Count
+	}
+	for source, args := range map[string][]string{
+		"ec2:DescribeInstances":                 {"ec2", "describe-instances", "--page-size", "50", "--query", "Reservations[].Instances[].InstanceId"},
+		"ec2:DescribeSecurityGroups":            {"ec2", "describe-security-groups", "--page-size", "5", "--query", "SecurityGroups[].GroupId"},
+		"ec2:DescribeVpcs":                      {"ec2", "describe-vpcs", "--query", "Vpcs[].VpcId"},
+		"ssm:DescribeInstanceInformation":       {"ssm", "describe-instance-information", "--page-size", "20", "--query", "InstanceInformationList[].InstanceId"},
+		"autoscaling:DescribeAutoScalingGroups": {"autoscaling", "describe-auto-scaling-groups", "--query", "AutoScalingGroups[].AutoScalingGroupName"},
+	} {
+		n := 0
+		for _, region := range []string{"eu-west-1", "us-east-1"} {
+			n += len(awsCLI(t, sim.env, append([]string{"--region", region}, args...)...))
+		}
+		if n != counts[source] {
+			t.Errorf("%s: AWS CLI lists %d, the inventory %d", source, n, counts[source])
+		}
+		if n == 0 {
+			t.Errorf("%s: nothing listed at all", source)
+		}
+	}
+	if n := len(awsCLI(t, sim.env, "iam", "list-roles", "--page-size", "3", "--query", "Roles[].RoleName")); n != truth.Roles {
+		t.Errorf("AWS CLI lists %d roles, the world has %d", n, truth.Roles)
+	}
+}
+
+// awsCLI runs Debian's AWS CLI and gives the list of strings that it prints.
+func awsCLI(t *testing.T, env []string, args ...string) []string {
+	t.Helper()
+	const path = "/usr/bin/aws"
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("%s is missing; install it with: apt-get install awscli", path)
+	}
+	endpoint := ""
+	for _, v := range env {
+		if e, ok := strings.CutPrefix(v, "AWS_ENDPOINT_URL="); ok {
+			endpoint = e
+		}
+	}
+	c := exec.Command(path, append([]string{"--endpoint-url", endpoint, "--output", "json"}, args...)...)
+	c.Env = append(env, "AWS_PAGER=")
+	c.Stderr = os.Stderr
+	out, err := c.Output()
+	if err != nil {
+		t.Fatalf("aws %s: %v", strings.Join(args, " "), err)
+	}
+	return decode[[]string](t, out)
+}
+
+// A fleet made anew from the same seed is judged the same.
+func TestSameSeedSameFindings(t *testing.T) {
+	type essence struct {
+		Verdicts []fleet.HostVerdict
+		Findings []fleet.Finding
+	}
+	var runs [2]essence
+	for i := range runs {
+		sim := serve(t, "--instances", "120", "--seed", "11")
+		output(t, sim.program(t, "inventory"))
+		judged := decode[fleet.Assessment](t, output(t, sim.program(t, "readiness", "--json"), exitNotReady))
+		for _, f := range judged.Findings {
+			f.Evidence = nil // holds times
+			runs[i].Findings = append(runs[i].Findings, f)
+		}
+		runs[i].Verdicts = judged.Hosts
+		sim.stop(t)
+	}
+	if diff := cmp.Diff(runs[0], runs[1]); diff != "" {
+		t.Errorf("two runs differ:\n%s", diff)
+	}
+	if len(runs[0].Findings) == 0 {
+		t.Error("no findings at all")
+	}
+}
+
+// An inventory that is killed at any moment leaves the snapshot before it whole.
+func TestKilledInventoryLeavesThePreviousSnapshotWhole(t *testing.T) {
+	d := newSim(t, demoOptions{instances: 40, seed: 7, noThrottle: true})
+	output(t, program("inventory"))
+	before := latest(t, d.db())
+	// The program tells on standard error how far it is; every line is a moment.
+	moments := 0
+	for {
+		killed := killAtLine(t, moments)
+		after := latest(t, d.db())
+		if !killed {
+			if after.ID == before.ID {
+				t.Error("the run that was let go made no snapshot")
+			}
+			break
+		}
+		if diff := cmp.Diff(before, after, addresses); diff != "" {
+			t.Fatalf("killed at line %d, the latest snapshot differs:\n%.3000s", moments, diff)
+		}
+		moments++
+	}
+	if moments < 20 {
+		t.Errorf("only %d moments were tried", moments)
+	}
+}
+
+// addresses lets cmp compare what netip keeps to itself.
+var addresses = cmp.Options{
+	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+}
+
+// killAtLine kills an inventory when it has printed n lines of progress, and
+// reports whether it got that far.
+func killAtLine(t *testing.T, n int) bool {
+	t.Helper()
+	c := program("inventory")
+	stderr, err := c.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(stderr)
+	for i := 0; i < n && lines.Scan(); i++ {
+	}
+	if n > 0 && !lines.Scan() {
+		return c.Wait() != nil
+	}
+	if err := c.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	return c.Wait() != nil
+}
+
+func latest(t *testing.T, path string) *fleet.Snapshot {
+	t.Helper()
+	db, err := sqlite.Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	snap, err := load(t.Context(), db, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return snap
+}
+
+// Hosts that print without end, hang, or send terminal escapes harm neither
+// memory nor run nor screen.
+func TestHostileHosts(t *testing.T) {
+	d := newSim(t, demoOptions{instances: 30, seed: 7, noThrottle: true})
+	config, err := os.ReadFile(d.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(d.config(), append(config, "  timeout: 5s\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	kinds := []simfleet.MachineFault{simfleet.MachineEndless, simfleet.MachineHang, simfleet.MachineSilent, simfleet.MachineGarbage, simfleet.MachineCut, simfleet.MachineHostKey}
+	faulty := map[string]simfleet.MachineFault{}
+	d.world.Mu.Lock()
+	for in := range d.world.Instances() {
+		if in.Host.Running() && in.Role != "bastion" && !in.Host.Windows() && len(kinds) > 0 {
+			in.Fault, faulty[in.Host.ID] = kinds[0], kinds[0]
+			kinds = kinds[1:]
+		}
+	}
+	d.world.Mu.Unlock()
+
+	c := program("inventory")
+	text := output(t, c, exitIncomplete)
+	if rss := maxRSS(c); rss > 200<<20 {
+		t.Errorf("peak memory was %d MiB", rss>>20)
+	}
+	if strings.ContainsAny(string(text), "\x1b\x07\x08") {
+		t.Errorf("control characters on the screen: %q", text)
+	}
+	for _, h := range latest(t, d.db()).Hosts {
+		kind, ok := faulty[h.ID]
+		if !ok {
+			continue
+		}
+		// What a host said before it broke off may be kept, marked as not whole.
+		if h.Probe.Known && len(h.Probe.Value.Gaps) == 0 {
+			t.Errorf("host with fault %v is known in full", kind)
+		}
+		if !h.Probe.Known && h.Probe.Reason == "" {
+			t.Errorf("host with fault %v has no reason", kind)
+		}
+		all, err := json.Marshal(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(all), `\u001b`) {
+			t.Errorf("host with fault %v: terminal escapes were stored: %s", kind, all)
+		}
+	}
+	report := filepath.Join(t.TempDir(), "report.html")
+	output(t, program("report", "-o", report))
+	html, err := os.ReadFile(report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.ContainsAny(string(html), "\x1b\x07\x08") {
+		t.Error("control characters in the report")
+	}
+}

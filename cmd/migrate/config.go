@@ -1,0 +1,189 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+
+	"ssm-migrate/internal/awsapi"
+	"ssm-migrate/internal/readiness"
+	"ssm-migrate/internal/sshhost"
+)
+
+// config is migrate.yaml. Every field may be left out; docs/configuration.md
+// tells the defaults.
+type config struct {
+	Accounts  []accountConfig `yaml:"accounts"`
+	AWS       awsConfig       `yaml:"aws"`
+	SSH       sshConfig       `yaml:"ssh"`
+	Readiness readinessConfig `yaml:"readiness"`
+}
+
+type accountConfig struct {
+	Label      string   `yaml:"label"`
+	Profile    string   `yaml:"profile"`
+	RoleARN    string   `yaml:"role_arn"`
+	ExternalID string   `yaml:"external_id"`
+	Regions    []string `yaml:"regions"`
+}
+
+type awsConfig struct {
+	ConnectionRate float64 `yaml:"connection_rate"`
+}
+
+type sshConfig struct {
+	Disabled      bool     `yaml:"disabled"`
+	ConfigFile    string   `yaml:"config_file"`
+	Users         []string `yaml:"users"`
+	IdentityFiles []string `yaml:"identity_files"`
+	Jump          string   `yaml:"jump"`
+	Proxy         string   `yaml:"proxy"`
+	KnownHosts    []string `yaml:"known_hosts"`
+	HostKeys      string   `yaml:"host_keys"`
+	Address       string   `yaml:"address"`
+	Port          int      `yaml:"port"`
+	Concurrency   int      `yaml:"concurrency"`
+	Timeout       string   `yaml:"timeout"`
+}
+
+type readinessConfig struct {
+	FunctionalFloor string `yaml:"functional_floor"`
+	SecurityFloor   string `yaml:"security_floor"`
+	UnusedDays      int    `yaml:"unused_days"`
+}
+
+const defaultConfigFile = "migrate.yaml"
+
+func (a *app) config() (config, error) {
+	path := a.configPath
+	if path == "" {
+		path = defaultConfigFile
+	}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) && a.configPath == "" {
+		return config{}, nil
+	}
+	if err != nil {
+		return config{}, fmt.Errorf("read configuration: %w", err)
+	}
+	c, err := parseConfig(text)
+	if err != nil {
+		return config{}, exitErr{code: exitUsage, err: fmt.Errorf("configuration %s: %w", path, err)}
+	}
+	c.SSH.resolve(filepath.Dir(path))
+	return c, nil
+}
+
+// parseConfig refuses unknown and repeated keys: a misspelled safety setting
+// must not be silently ignored.
+func parseConfig(text []byte) (config, error) {
+	var c config
+	if len(strings.TrimSpace(string(text))) == 0 {
+		return c, nil
+	}
+	if err := yaml.Load(text, &c, yaml.WithKnownFields(), yaml.WithUniqueKeys()); err != nil {
+		return config{}, err
+	}
+	for i, a := range c.Accounts {
+		if a.ExternalID != "" && a.RoleARN == "" {
+			return config{}, fmt.Errorf("accounts[%d]: external_id needs role_arn", i)
+		}
+	}
+	if _, err := c.SSH.timeout(); err != nil {
+		return config{}, err
+	}
+	if c.AWS.ConnectionRate < 0 {
+		return config{}, errors.New("aws: connection_rate must be positive")
+	}
+	if c.SSH.Concurrency < 0 || c.SSH.Port < 0 || c.SSH.Port > 65535 {
+		return config{}, errors.New("ssh: concurrency and port must be positive, and port at most 65535")
+	}
+	if err := c.policy().Validate(); err != nil {
+		return config{}, fmt.Errorf("readiness: %w", err)
+	}
+	return c, nil
+}
+
+// resolve makes file names in the configuration relative to its own folder,
+// so that it means the same from wherever migrate is started.
+func (s *sshConfig) resolve(dir string) {
+	at := func(p string) string {
+		if p == "" || p == "none" || filepath.IsAbs(p) {
+			return p
+		}
+		if rest, ok := strings.CutPrefix(p, "~/"); ok {
+			if home, err := os.UserHomeDir(); err == nil {
+				return filepath.Join(home, rest)
+			}
+		}
+		return filepath.Join(dir, p)
+	}
+	s.ConfigFile = at(s.ConfigFile)
+	for i := range s.IdentityFiles {
+		s.IdentityFiles[i] = at(s.IdentityFiles[i])
+	}
+	for i := range s.KnownHosts {
+		s.KnownHosts[i] = at(s.KnownHosts[i])
+	}
+}
+
+func (s sshConfig) timeout() (time.Duration, error) {
+	if s.Timeout == "" {
+		return 60 * time.Second, nil
+	}
+	d, err := time.ParseDuration(s.Timeout)
+	if err != nil || d <= 0 {
+		return 0, fmt.Errorf("ssh: timeout %q is not a positive duration such as 60s", s.Timeout)
+	}
+	return d, nil
+}
+
+func (s sshConfig) client() (*sshhost.Client, error) {
+	timeout, err := s.timeout()
+	if err != nil {
+		return nil, err
+	}
+	return sshhost.New(sshhost.Config{
+		ConfigFile:    s.ConfigFile,
+		Users:         s.Users,
+		IdentityFiles: s.IdentityFiles,
+		Jump:          s.Jump,
+		Proxy:         s.Proxy,
+		KnownHosts:    s.KnownHosts,
+		HostKeyPolicy: s.HostKeys,
+		Address:       s.Address,
+		Port:          s.Port,
+		Timeout:       timeout,
+	})
+}
+
+// accesses are the ways into AWS; without any configured, the SDK's default.
+func (c config) accesses() []awsapi.Access {
+	if len(c.Accounts) == 0 {
+		return []awsapi.Access{{}}
+	}
+	out := make([]awsapi.Access, 0, len(c.Accounts))
+	for _, a := range c.Accounts {
+		out = append(out, awsapi.Access{Label: a.Label, Profile: a.Profile, RoleARN: a.RoleARN, ExternalID: a.ExternalID, Regions: a.Regions})
+	}
+	return out
+}
+
+func (c config) policy() readiness.Policy {
+	p := readiness.DefaultPolicy()
+	if v := c.Readiness.FunctionalFloor; v != "" {
+		p.FunctionalFloor = v
+	}
+	if v := c.Readiness.SecurityFloor; v != "" {
+		p.SecurityFloor = v
+	}
+	if v := c.Readiness.UnusedDays; v != 0 {
+		p.UnusedDays = v
+	}
+	return p
+}

@@ -1,0 +1,273 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ssm-migrate/internal/simfleet"
+)
+
+type demoOptions struct {
+	serve       bool
+	instances   int
+	seed        uint64
+	addr        string
+	unreachable int
+	noThrottle  bool
+	dir         string
+}
+
+func (a *app) demoCommand() *cobra.Command {
+	var o demoOptions
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "Try everything on a simulated fleet, without an AWS account",
+		Long: `demo makes a simulated fleet on this machine: an AWS endpoint and hosts with SSH servers, all on
+loopback. On a terminal it opens the wizard on it. Elsewhere it runs inventory and readiness, prints
+the summary, and leaves the HTML report.
+
+With --serve it prints export lines for another terminal, in which migrate, the AWS CLI and ssh can
+use the fleet, and runs until it is interrupted.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !cmd.Flags().Changed("unreachable") && o.serve {
+				o.unreachable = 0
+			}
+			return a.demo(cmd.Context(), o)
+		},
+	}
+	f := c.Flags()
+	f.BoolVar(&o.serve, "serve", false, "serve the fleet for other terminals until interrupted")
+	f.IntVar(&o.instances, "instances", 60, "how many instances the fleet has")
+	f.Uint64Var(&o.seed, "seed", 7, "the same seed makes the same fleet")
+	f.StringVar(&o.addr, "addr", "127.0.0.1:0", "loopback address and port of the AWS endpoint")
+	f.IntVar(&o.unreachable, "unreachable", 5, "percentage of hosts that are down or refuse the login (with --serve: 0)")
+	f.BoolVar(&o.noThrottle, "no-throttle", false, "answer API calls without AWS's rate limits")
+	f.StringVar(&o.dir, "dir", "", "folder for the state file, keys and report (default: a new temporary one)")
+	return c
+}
+
+func (a *app) demo(ctx context.Context, o demoOptions) error {
+	d, err := startDemo(o)
+	if err != nil {
+		return fmt.Errorf("start the simulated fleet: %w", err)
+	}
+	defer d.stop()
+	if o.serve {
+		d.printExports(a.out)
+		<-ctx.Done()
+		fmt.Fprintln(a.err, "The simulated fleet has stopped.")
+		return nil
+	}
+	if err := d.setenv(); err != nil {
+		return err
+	}
+	a.dbPath, a.configPath = d.db(), d.config()
+	if a.terminal() {
+		return a.runWizard(ctx, wizardOptions{demo: true, reportPath: d.report()})
+	}
+	return a.demoRun(ctx, d)
+}
+
+// demoRun does the main job without a terminal. What it finds is the point of
+// the demonstration, so blocked and silent hosts are no failure here.
+func (a *app) demoRun(ctx context.Context, d *demoFleet) error {
+	fmt.Fprintf(a.out, "A simulated fleet of %d instances (seed %d). No AWS account is touched.\n\n", d.options.instances, d.options.seed)
+	if err := a.inventory(ctx, false); err != nil && codeOf(err) != exitIncomplete {
+		return err
+	}
+	fmt.Fprintln(a.out)
+	if err := a.readiness(ctx, 0); err != nil && codeOf(err) != exitNotReady && codeOf(err) != exitIncomplete {
+		return err
+	}
+	if err := a.report(ctx, "html", d.report(), 0); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.out, "\nThe report: %s\nState file, for further commands: --db %s\n", d.report(), d.db())
+	return nil
+}
+
+// demoFleet is a running simulated fleet and the files that lead to it.
+type demoFleet struct {
+	options demoOptions
+	world   *simfleet.World
+	faults  *simfleet.Faults
+	dir     string
+	aws     net.Listener
+	socks   net.Listener
+	close   []func()
+}
+
+func startDemo(o demoOptions) (_ *demoFleet, err error) {
+	if err := loopback(o.addr); err != nil {
+		return nil, err
+	}
+	d := &demoFleet{options: o, dir: o.dir, faults: &simfleet.Faults{}}
+	defer func() {
+		if err != nil {
+			d.stop()
+		}
+	}()
+	if d.world, err = simfleet.Generate(simfleet.Options{Seed: o.seed, Instances: o.instances, Unreachable: o.unreachable}); err != nil {
+		return nil, err
+	}
+	if d.dir == "" {
+		d.dir, err = os.MkdirTemp("", "migrate-demo-")
+	} else {
+		err = os.MkdirAll(d.dir, 0o700)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if d.dir, err = filepath.Abs(d.dir); err != nil {
+		return nil, err
+	}
+	if err := d.listen(); err != nil {
+		return nil, err
+	}
+	return d, d.writeFiles()
+}
+
+// loopback refuses to serve the fleet to a network: its keys are no secret.
+func loopback(addr string) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return usageErr("--addr %q: %w", addr, err)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return usageErr("--addr %q is not a loopback address", addr)
+	}
+	return nil
+}
+
+func (d *demoFleet) listen() (err error) {
+	if d.aws, err = net.Listen("tcp", d.options.addr); err != nil {
+		return err
+	}
+	server := &http.Server{
+		Handler:           simfleet.ServeAWS(d.world, simfleet.AWSOptions{NoThrottle: d.options.noThrottle, Faults: d.faults}),
+		ReadHeaderTimeout: 10 * time.Second,
+	}
+	go func() { _ = server.Serve(d.aws) }() // ends with Close
+	d.close = append(d.close, func() { _ = server.Close() })
+	host, _, err := net.SplitHostPort(d.options.addr)
+	if err != nil {
+		return err
+	}
+	if d.socks, err = net.Listen("tcp", net.JoinHostPort(host, "0")); err != nil {
+		return err
+	}
+	hosts := simfleet.NewHosts(d.world, simfleet.HostOptions{})
+	go func() { _ = hosts.ServeSOCKS(context.Background(), d.socks) }() // ends with Close
+	d.close = append(d.close, hosts.Close, func() { _ = d.socks.Close() })
+	return nil
+}
+
+// stop ends the servers; the folder stays, since the report is in it.
+func (d *demoFleet) stop() {
+	for _, f := range d.close {
+		f()
+	}
+	d.close = nil
+}
+
+func (d *demoFleet) db() string     { return filepath.Join(d.dir, "migrate.db") }
+func (d *demoFleet) config() string { return filepath.Join(d.dir, "migrate.yaml") }
+func (d *demoFleet) report() string { return filepath.Join(d.dir, "report.html") }
+
+// openSSH is an ssh_config for OpenSSH itself, which needs nc for the proxy.
+func (d *demoFleet) openSSH() string { return filepath.Join(d.dir, "openssh_config") }
+
+func (d *demoFleet) writeFiles() error {
+	files := d.world.OperatorFiles(d.socks.Addr().String(), d.dir)
+	sshConfig, known := filepath.Join(d.dir, "ssh_config"), filepath.Join(d.dir, simfleet.OperatorKnownHostsFile)
+	var regions []string
+	for _, r := range d.world.Accounts[0].Regions {
+		regions = append(regions, r.Name)
+	}
+	rate := ""
+	if d.options.noThrottle {
+		rate = "aws:\n  connection_rate: 10000\n"
+	}
+	config := fmt.Sprintf(`# Configuration of migrate for the simulated fleet.
+accounts:
+  - label: demo
+    regions: [%s]
+%sssh:
+  concurrency: 32 # the hosts share this machine's processors with migrate
+  config_file: %s
+  known_hosts: [%s]
+  proxy: socks5://%s
+`, strings.Join(regions, ", "), rate, sshConfig, known, d.socks.Addr())
+	for path, text := range map[string]string{
+		filepath.Join(d.dir, simfleet.OperatorKeyFile): string(files.PrivateKey),
+		known:       files.KnownHosts,
+		sshConfig:   files.SSHConfig,
+		d.openSSH(): files.OpenSSHConfig,
+		d.config():  config,
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type variable struct{ name, value string }
+
+// env are the ordinary settings through which any AWS client finds the fleet.
+func (d *demoFleet) env() []variable {
+	return []variable{
+		{"AWS_ENDPOINT_URL", "http://" + d.aws.Addr().String()},
+		{"AWS_REGION", d.world.Accounts[0].Regions[0].Name},
+		{"AWS_DEFAULT_REGION", d.world.Accounts[0].Regions[0].Name},
+		{"AWS_ACCESS_KEY_ID", simfleet.AccessKey(d.world.Accounts[0].ID)},
+		{"AWS_SECRET_ACCESS_KEY", "not-a-secret"},
+		{"AWS_EC2_METADATA_DISABLED", "true"},
+		{"MIGRATE_DB", d.db()},
+		{"MIGRATE_CONFIG", d.config()},
+	}
+}
+
+// foreign are variables that would lead an AWS client elsewhere.
+var foreign = []string{"AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_CA_BUNDLE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"}
+
+func (d *demoFleet) setenv() error {
+	var errs []error
+	for _, name := range foreign {
+		errs = append(errs, os.Unsetenv(name))
+	}
+	for _, v := range d.env() {
+		errs = append(errs, os.Setenv(v.name, v.value))
+	}
+	return errors.Join(errs...)
+}
+
+func (d *demoFleet) printExports(w io.Writer) {
+	fmt.Fprintf(w, "# A simulated fleet of %d instances (seed %d). In another terminal:\n", d.options.instances, d.options.seed)
+	fmt.Fprintf(w, "unset %s\n", strings.Join(foreign, " "))
+	for _, v := range d.env() {
+		fmt.Fprintf(w, "export %s=%s\n", v.name, shellWord(v.value))
+	}
+	fmt.Fprintln(w, "# migrate inventory && migrate readiness")
+	fmt.Fprintln(w, "# aws ec2 describe-instances --endpoint-url $AWS_ENDPOINT_URL")
+	fmt.Fprintf(w, "# ssh -F %s ADDRESS        (an address that migrate hosts shows)\n", d.openSSH())
+	fmt.Fprintln(w, "# Interrupt with Ctrl-C.")
+}
+
+func shellWord(s string) string {
+	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:@%+=,-") == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

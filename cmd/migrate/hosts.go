@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ssm-migrate/internal/fleet"
+)
+
+func (a *app) hostsCommand() *cobra.Command {
+	var snapshot int64
+	var verdictName, cause string
+	c := &cobra.Command{
+		Use:   "hosts [HOST...]",
+		Short: "List the hosts of a snapshot, or show some of them in full",
+		Long: `hosts lists the hosts of the latest snapshot with their verdicts. With instance IDs, private
+addresses or Name tags as arguments it shows those hosts in full: findings, evidence and keys.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.hosts(cmd.Context(), hostQuery{snapshot: snapshot, verdict: verdictName, cause: cause, names: args})
+		},
+	}
+	addSnapshotFlag(c, &snapshot)
+	c.Flags().StringVar(&verdictName, "verdict", "", "only hosts that are ready, blocked or unknown")
+	c.Flags().StringVar(&cause, "cause", "", "only hosts with this root cause, for example agent-missing")
+	return c
+}
+
+type hostQuery struct {
+	snapshot       int64
+	verdict, cause string
+	names          []string
+}
+
+// judgedHost is a host with everything that is said of it.
+type judgedHost struct {
+	fleet.HostVerdict
+	Detail   fleet.Host      `json:"detail"`
+	Findings []fleet.Finding `json:"findings"`
+}
+
+func (a *app) hosts(ctx context.Context, q hostQuery) error {
+	var want fleet.Verdict
+	if q.verdict != "" {
+		if err := want.UnmarshalText([]byte(q.verdict)); err != nil {
+			return usageErr("--verdict: %w", err)
+		}
+	}
+	cfg, err := a.config()
+	if err != nil {
+		return err
+	}
+	db, err := a.openExisting(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	snap, err := load(ctx, db, q.snapshot)
+	if err != nil {
+		return err
+	}
+	judged, err := judgement(ctx, db, snap, cfg.policy())
+	if err != nil {
+		return err
+	}
+	found := pick(snap, judged, func(h fleet.Host, v fleet.HostVerdict) bool {
+		return (q.verdict == "" || v.Verdict == want) && (q.cause == "" || v.Cause == q.cause) && (len(q.names) == 0 || named(h, q.names))
+	})
+	if len(q.names) > 0 && len(found) == 0 {
+		return fmt.Errorf("snapshot %d has no host called %s", snap.ID, strings.Join(q.names, " or "))
+	}
+	switch {
+	case a.json:
+		return writeJSON(a.out, found)
+	case len(q.names) > 0:
+		for _, h := range found {
+			if err := printHost(a.out, h); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return printHosts(a.out, found)
+}
+
+func named(h fleet.Host, names []string) bool {
+	return slices.ContainsFunc(names, func(n string) bool {
+		return n == h.ID || n == h.Name() || (h.PrivateIP.IsValid() && n == h.PrivateIP.String())
+	})
+}
+
+func pick(snap *fleet.Snapshot, judged *fleet.Assessment, keep func(fleet.Host, fleet.HostVerdict) bool) []judgedHost {
+	verdicts := make(map[string]fleet.HostVerdict, len(judged.Hosts))
+	for _, v := range judged.Hosts {
+		verdicts[v.Host] = v
+	}
+	out := []judgedHost{}
+	at := map[string]int{}
+	for _, h := range snap.Hosts {
+		v := verdicts[h.ID]
+		v.Host = h.ID
+		if keep(h, v) {
+			at[h.ID] = len(out)
+			out = append(out, judgedHost{HostVerdict: v, Detail: h, Findings: []fleet.Finding{}})
+		}
+	}
+	for _, f := range judged.Findings {
+		if i, ok := at[f.Host]; ok && f.Host != "" {
+			out[i].Findings = append(out[i].Findings, f)
+		}
+	}
+	return out
+}
+
+func printHosts(w io.Writer, hosts []judgedHost) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "HOST\tNAME\tREGION\tVERDICT\tCAUSE\tAGENT\tKEYS")
+	for _, h := range hosts {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Host, oneLine(h.Detail.Name()), h.Detail.Region, h.Verdict, h.Cause, agentColumn(h.Detail), keysColumn(h.Detail))
+	}
+	return t.Flush()
+}
+
+// A "?" stands for what is not known, a "-" for what is known to be absent.
+func agentColumn(h fleet.Host) string {
+	switch {
+	case h.Node.Known && h.Node.Value.Registered:
+		return oneLine(h.Node.Value.AgentVersion)
+	case h.Probe.Known && h.Probe.Value.Agent.Known && !h.Probe.Value.Agent.Value.Installed:
+		return "-"
+	case h.Probe.Known && h.Probe.Value.Agent.Known && h.Probe.Value.Agent.Value.Version != "":
+		return oneLine(h.Probe.Value.Agent.Value.Version)
+	}
+	return "?"
+}
+
+func keysColumn(h fleet.Host) string {
+	if !h.Probe.Known || !h.Probe.Value.Keys.Known {
+		return "?"
+	}
+	return fmt.Sprint(len(h.Probe.Value.Keys.Value))
+}
+
+func printHost(w io.Writer, h judgedHost) error {
+	d := h.Detail
+	fmt.Fprintf(w, "%s  %s\n", d.ID, oneLine(d.Name()))
+	fmt.Fprintf(w, "  verdict   %s", h.Verdict)
+	if h.Cause != "" {
+		fmt.Fprintf(w, " because of %s", h.Cause)
+	}
+	fmt.Fprintf(w, "\n  place     %s %s, %s, %s, address %s\n", d.Account, d.AZ, d.VPC, d.Subnet, d.PrivateIP)
+	fmt.Fprintf(w, "  instance  %s, %s, %s\n", d.State, d.InstanceType, d.Platform)
+	fmt.Fprintf(w, "  agent     %s\n", agentColumn(d))
+	for _, f := range h.Findings {
+		fmt.Fprintf(w, "\n  [%s] %s: %s\n", f.Severity, f.Code, oneLine(f.Title))
+		for _, e := range f.Evidence {
+			fmt.Fprintf(w, "    seen   %s (%s%s)\n", oneLine(e.Fact), oneLine(e.Source), when(e.At))
+		}
+		if f.Fix != "" {
+			fmt.Fprintf(w, "    fix    %s\n", oneLine(f.Fix))
+		}
+		if f.Blast != "" {
+			fmt.Fprintf(w, "    reach  %s\n", oneLine(f.Blast))
+		}
+	}
+	return printKeys(w, d)
+}
+
+func printKeys(w io.Writer, d fleet.Host) error {
+	if !d.Probe.Known {
+		_, err := fmt.Fprintf(w, "\n  keys are unknown: %s\n\n", oneLine(d.Probe.Reason))
+		return err
+	}
+	keys := d.Probe.Value.Keys
+	if !keys.Known {
+		fmt.Fprintf(w, "\n  the list of keys is not whole: %s\n", oneLine(keys.Reason))
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "\n  USER\tTYPE\tFINGERPRINT\tCOMMENT\tFILE")
+	for _, k := range keys.Value {
+		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s:%d\n", oneLine(k.User), oneLine(k.Type), k.Fingerprint, oneLine(k.Comment), oneLine(k.File), k.Line)
+	}
+	fmt.Fprintln(t)
+	return t.Flush()
+}
+
+func when(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return ", " + t.UTC().Format("2006-01-02 15:04:05Z")
+}

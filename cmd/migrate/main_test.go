@@ -1,0 +1,158 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"ssm-migrate/internal/simfleet"
+)
+
+// asMigrate makes the test binary behave as the program itself, so that tests
+// can kill it.
+const asMigrate = "MIGRATE_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asMigrate) != "" {
+		os.Exit(realMain())
+	}
+	testscript.Main(m, map[string]func(){"migrate": func() { os.Exit(realMain()) }})
+}
+
+// TestScripts runs every script in testdata/script. Commands beyond
+// testscript's own:
+//
+//	sim [-instances N] [-seed N] [-unreachable N]   starts a simulated fleet and sets the environment for it
+//	fault SERVICE KIND                               deny, throttle or html: from now on for every call to it
+//	exits CODE COMMAND [ARG...]                      runs a command that must end with this exit code
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			for _, name := range foreign {
+				e.Setenv(name, "")
+			}
+			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+			e.Setenv("SSH_AUTH_SOCK", "")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"sim":   scriptSim,
+			"fault": scriptFault,
+			"exits": scriptExits,
+		},
+	})
+}
+
+func scriptSim(ts *testscript.TestScript, neg bool, args []string) {
+	o := demoOptions{instances: 40, seed: 7, addr: "127.0.0.1:0", noThrottle: true, dir: ts.MkAbs("sim")}
+	if neg || len(args)%2 != 0 {
+		ts.Fatalf("usage: sim [-instances N] [-seed N] [-unreachable N]")
+	}
+	for i := 0; i < len(args); i += 2 {
+		n, err := strconv.Atoi(args[i+1])
+		ts.Check(err)
+		switch args[i] {
+		case "-instances":
+			o.instances = n
+		case "-seed":
+			o.seed = uint64(n)
+		case "-unreachable":
+			o.unreachable = n
+		default:
+			ts.Fatalf("sim: unknown option %s", args[i])
+		}
+	}
+	d, err := startDemo(o)
+	ts.Check(err)
+	ts.Defer(d.stop)
+	for _, v := range d.env() {
+		ts.Setenv(v.name, v.value)
+	}
+	faults[ts.Getenv("WORK")] = d.faults
+	ts.Defer(func() { delete(faults, ts.Getenv("WORK")) })
+}
+
+// faults finds a script's simulated fleet by its work folder. Scripts run one
+// after the other.
+var faults = map[string]*simfleet.Faults{}
+
+func scriptFault(ts *testscript.TestScript, neg bool, args []string) {
+	kinds := map[string]simfleet.FaultKind{"deny": simfleet.FaultDeny, "throttle": simfleet.FaultThrottle, "html": simfleet.FaultHTML, "none": simfleet.FaultNone}
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: fault SERVICE KIND")
+	}
+	kind, ok := kinds[args[1]]
+	if !ok {
+		ts.Fatalf("fault: unknown kind %s", args[1])
+	}
+	faults[ts.Getenv("WORK")].Set(simfleet.Fault{Service: args[0], Kind: kind})
+}
+
+func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND [ARG...]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		got = exitCode(err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+func exitCode(err error) int {
+	var e *exec.ExitError
+	if errors.As(err, &e) {
+		return e.ExitCode()
+	}
+	return -1
+}
+
+// runIn runs the program in this process and gives its exit code and output.
+func runIn(ctx context.Context, args ...string) (code int, out, errs string) {
+	var o, e bytes.Buffer
+	code = run(ctx, args, streams{in: &bytes.Buffer{}, out: &o, err: &e})
+	return code, o.String(), e.String()
+}
+
+func setSim(t *testing.T, d *demoFleet) {
+	t.Helper()
+	for _, name := range foreign {
+		t.Setenv(name, "") // restores it afterwards
+		if err := os.Unsetenv(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, v := range d.env() {
+		t.Setenv(v.name, v.value)
+	}
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("SSH_AUTH_SOCK", "")
+}
+
+func newSim(t *testing.T, o demoOptions) *demoFleet {
+	t.Helper()
+	if o.addr == "" {
+		o.addr = "127.0.0.1:0"
+	}
+	o.dir = t.TempDir()
+	d, err := startDemo(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.stop)
+	setSim(t, d)
+	return d
+}

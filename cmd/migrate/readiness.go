@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/readiness"
+	"ssm-migrate/internal/report"
+	"ssm-migrate/internal/sqlite"
+)
+
+func (a *app) readinessCommand() *cobra.Command {
+	var snapshot int64
+	c := &cobra.Command{
+		Use:   "readiness",
+		Short: "Judge every host of a snapshot and say what stands in the way",
+		Long: `readiness judges every host of the latest snapshot (or of --snapshot N), stores the judgement
+and prints a summary. A host is ready, blocked by something known, or unknown.
+
+Exit code 3: a host is blocked. Exit code 4: no host is blocked, but some are unknown or the
+snapshot is incomplete.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.readiness(cmd.Context(), snapshot) },
+	}
+	addSnapshotFlag(c, &snapshot)
+	return c
+}
+
+func addSnapshotFlag(c *cobra.Command, into *int64) {
+	c.Flags().Int64Var(into, "snapshot", 0, "snapshot to use (default: the latest finished one)")
+}
+
+func (a *app) readiness(ctx context.Context, id int64) error {
+	cfg, err := a.config()
+	if err != nil {
+		return err
+	}
+	db, err := a.openExisting(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	snap, err := load(ctx, db, id)
+	if err != nil {
+		return err
+	}
+	judged, err := assess(ctx, db, snap, cfg.policy())
+	if err != nil {
+		return err
+	}
+	if a.json {
+		err = writeJSON(a.out, judged)
+	} else {
+		err = report.Summary(a.out, report.Input{Snapshot: snap, Assessment: judged, Version: version}, 80)
+	}
+	if err != nil {
+		return err
+	}
+	switch {
+	case judged.Count(fleet.VerdictBlocked) > 0:
+		return verdict(exitNotReady)
+	case judged.Count(fleet.VerdictUnknown) > 0 || snap.State != fleet.SnapshotComplete:
+		return verdict(exitIncomplete)
+	}
+	return nil
+}
+
+// load reads a snapshot; id 0 means the latest finished one.
+func load(ctx context.Context, db *sqlite.DB, id int64) (*fleet.Snapshot, error) {
+	if id == 0 {
+		info, err := db.Latest(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("find the latest snapshot: %w", err)
+		}
+		id = info.ID
+	}
+	snap, err := db.Load(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("read snapshot %d: %w", id, err)
+	}
+	return snap, nil
+}
+
+func assess(ctx context.Context, db *sqlite.DB, snap *fleet.Snapshot, p readiness.Policy) (*fleet.Assessment, error) {
+	judged := readiness.Assess(snap, p, time.Now())
+	if err := db.SaveAssessment(ctx, judged); err != nil {
+		return nil, fmt.Errorf("store the judgement on snapshot %d: %w", snap.ID, err)
+	}
+	return judged, nil
+}
+
+// judgement is the stored judgement on a snapshot, made now where there is none.
+func judgement(ctx context.Context, db *sqlite.DB, snap *fleet.Snapshot, p readiness.Policy) (*fleet.Assessment, error) {
+	judged, err := db.Assessment(ctx, snap.ID)
+	switch {
+	case err == nil:
+		return judged, nil
+	case isNoAssessment(err):
+		return assess(ctx, db, snap, p)
+	}
+	return nil, fmt.Errorf("read the judgement on snapshot %d: %w", snap.ID, err)
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/readiness"
+	"ssm-migrate/internal/report"
+	"ssm-migrate/internal/sqlite"
+)
+
+var reportFormats = map[string]func(io.Writer, report.Input) error{
+	"html":     report.HTML,
+	"markdown": report.Markdown,
+	"csv":      report.CSV,
+	"json":     report.JSON,
+}
+
+func formatNames() []string {
+	var names []string
+	for n := range reportFormats {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (a *app) reportCommand() *cobra.Command {
+	var format, out string
+	var snapshot int64
+	c := &cobra.Command{
+		Use:   "report",
+		Short: "Write the readiness report as HTML, Markdown, CSV or JSON",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if a.json {
+				format = "json"
+			}
+			return a.report(cmd.Context(), format, out, snapshot)
+		},
+	}
+	c.Flags().StringVar(&format, "format", "html", "one of "+strings.Join(formatNames(), ", "))
+	c.Flags().StringVarP(&out, "output", "o", "-", "file to write; - is standard output")
+	addSnapshotFlag(c, &snapshot)
+	if err := c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formatNames(), cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // the flag was defined just above
+	}
+	return c
+}
+
+func (a *app) report(ctx context.Context, format, out string, id int64) error {
+	render, ok := reportFormats[format]
+	if !ok {
+		return usageErr("--format %q is not one of %s", format, strings.Join(formatNames(), ", "))
+	}
+	cfg, err := a.config()
+	if err != nil {
+		return err
+	}
+	db, err := a.openExisting(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	snap, err := load(ctx, db, id)
+	if err != nil {
+		return err
+	}
+	in, err := reportInput(ctx, db, snap, cfg.policy())
+	if err != nil {
+		return err
+	}
+	if out == "-" {
+		return render(a.out, in)
+	}
+	if err := writeFile(out, func(w io.Writer) error { return render(w, in) }); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.err, "Wrote %s.\n", out)
+	return nil
+}
+
+// reportInput gathers what a report shows: the snapshot, its judgement, and
+// the judgement on the finished snapshot before it where there is one.
+func reportInput(ctx context.Context, db *sqlite.DB, snap *fleet.Snapshot, p readiness.Policy) (report.Input, error) {
+	in := report.Input{Snapshot: snap, Version: version}
+	var err error
+	if in.Assessment, err = judgement(ctx, db, snap, p); err != nil {
+		return in, err
+	}
+	all, err := db.Snapshots(ctx)
+	if err != nil {
+		return in, fmt.Errorf("list snapshots: %w", err)
+	}
+	var before int64
+	for _, s := range all {
+		if s.State != fleet.SnapshotRunning && s.ID < snap.ID && s.ID > before {
+			before = s.ID
+		}
+	}
+	if before == 0 {
+		return in, nil
+	}
+	if in.Previous, err = db.Assessment(ctx, before); err != nil && !isNoAssessment(err) {
+		return in, fmt.Errorf("read the judgement on snapshot %d: %w", before, err)
+	}
+	return in, nil
+}
+
+func isNoAssessment(err error) bool { return errors.Is(err, sqlite.ErrNoAssessment) }
+
+// writeFile writes a file as a whole or not at all. Reports name hosts, people
+// and weaknesses, so only the owner may read them.
+func writeFile(path string, write func(io.Writer) error) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	defer os.Remove(f.Name()) // fails, as it should, once the rename is done
+	buf := bufio.NewWriter(f)
+	err = write(buf)
+	if err == nil {
+		err = buf.Flush()
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"charm.land/fang/v2"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"ssm-migrate/internal/sqlite"
+)
+
+// app is what every command shares.
+type app struct {
+	streams
+	dbPath     string
+	configPath string
+	json       bool
+}
+
+func run(ctx context.Context, args []string, s streams) int {
+	a := &app{streams: s}
+	root := a.command()
+	root.SetArgs(args)
+	root.SetIn(s.in)
+	root.SetOut(s.out)
+	root.SetErr(s.err)
+	err := fang.Execute(ctx, root, fang.WithVersion(version), fang.WithErrorHandler(printError))
+	if errors.Is(err, context.Canceled) {
+		return exitError
+	}
+	return codeOf(err)
+}
+
+func printError(w io.Writer, _ fang.Styles, err error) {
+	var v verdict
+	if errors.As(err, &v) {
+		return
+	}
+	if errors.Is(err, context.Canceled) {
+		fmt.Fprintln(w, "migrate: interrupted")
+		return
+	}
+	fmt.Fprintf(w, "migrate: %v\n", err)
+	if codeOf(err) == exitUsage {
+		fmt.Fprintln(w, "Try migrate --help, or migrate COMMAND --help.")
+	}
+}
+
+func (a *app) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "migrate",
+		Short: "Move an EC2 fleet from SSH to Session Manager, without locking anyone out",
+		Long: `migrate moves a fleet of EC2 instances from SSH access to AWS Systems Manager
+Session Manager, and never locks anyone out on the way.
+
+Without a command it opens the wizard. Everything that the wizard does is also a command.
+
+Exit codes: 0 fine, 1 error, 2 usage, 3 hosts are not ready, 4 finished but incomplete.`,
+		Example: `  migrate demo                      # the whole way on a simulated fleet, no AWS account needed
+  migrate inventory                 # read the account, the hosts and their SSH keys
+  migrate readiness                 # judge every host
+  migrate report --format html -o report.html`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageErr("there is no command %q", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.wizard(cmd.Context()) },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageErr("%w", err) })
+	root.PersistentFlags().StringVar(&a.dbPath, "db", envOr("MIGRATE_DB", "migrate.db"), "state file ($MIGRATE_DB)")
+	root.PersistentFlags().StringVar(&a.configPath, "config", os.Getenv("MIGRATE_CONFIG"), "configuration file ($MIGRATE_CONFIG; default migrate.yaml where it exists)")
+	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON instead of text")
+	root.AddCommand(a.inventoryCommand(), a.readinessCommand(), a.reportCommand(), a.hostsCommand(), a.diffCommand(), a.snapshotsCommand(), a.demoCommand())
+	for _, c := range root.Commands() {
+		wrapUsage(c)
+	}
+	return root
+}
+
+// wrapUsage gives errors about a command's arguments the exit code for usage.
+func wrapUsage(c *cobra.Command) {
+	check := c.Args
+	if check == nil {
+		return
+	}
+	c.Args = func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usageErr("%w", err)
+		}
+		return nil
+	}
+}
+
+func envOr(name, fallback string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	return fallback
+}
+
+// open opens the state file for writing, creating it where it is missing.
+func (a *app) open(ctx context.Context) (*sqlite.DB, error) {
+	db, err := sqlite.Open(ctx, a.dbPath)
+	if err != nil {
+		return nil, fmt.Errorf("open state file %s: %w", a.dbPath, err)
+	}
+	return db, nil
+}
+
+// openExisting opens the state file for a command that only looks at it: such
+// a command must not leave an empty database behind.
+func (a *app) openExisting(ctx context.Context) (*sqlite.DB, error) {
+	if _, err := os.Stat(a.dbPath); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("there is no state file %s: run migrate inventory first, or name one with --db", a.dbPath)
+		}
+		return nil, fmt.Errorf("open state file: %w", err)
+	}
+	return a.open(ctx)
+}
+
+func (a *app) terminal() bool {
+	in, okIn := a.in.(*os.File)
+	out, okOut := a.out.(*os.File)
+	return okIn && okOut && term.IsTerminal(int(in.Fd())) && term.IsTerminal(int(out.Fd())) && os.Getenv("TERM") != "dumb"
+}
+
+// oneLine keeps text from a host or an API from breaking a line or a terminal.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) {
+			return ' '
+		}
+		return r
+	}, s)
+}
