@@ -38,10 +38,14 @@ check: $(LINT) ## vet, lint, format, tidy, shell scripts
 	$(LINT) run ./...
 	$(GO) mod tidy -diff
 	shellcheck -s sh internal/inventory/probe.sh
-	shellcheck .ci/run .ci/setup
+	shellcheck .ci/run .ci/setup docs/images/make docs/images/scenes
 
 golden: ## rewrite golden files and generated documents (look at the diff)
 	$(GO) test -tags $(TAGS) ./internal/readiness ./internal/report ./internal/tui ./cmd/migrate -update
+
+pictures: build ## take the pictures of README and docs from the real program
+	@.ci/setup $(PEERS) aha:aha
+	docs/images/make $(BIN)/migrate
 
 FUZZTIME ?= 20s
 fuzz: ## run every fuzz target for FUZZTIME each
@@ -53,4 +57,4 @@ fuzz: ## run every fuzz target for FUZZTIME each
 bench: ## measure; figures go to docs/benchmarks.md by hand
 	$(GO) test -tags $(TAGS) -run '^$$' -bench . -benchtime 1x -timeout 30m ./...
 
-.PHONY: help build demo setup test race check golden fuzz bench
+.PHONY: help build demo setup test race check golden pictures fuzz bench

@@ -205,10 +205,9 @@ func TestHostileHosts(t *testing.T) {
 	}
 	d.world.Mu.Unlock()
 
-	c := program("inventory")
-	text := output(t, c, exitIncomplete)
-	if rss := maxRSS(c); rss > 200<<20 {
-		t.Errorf("peak memory was %d MiB", rss>>20)
+	text, used := measured(t, program("inventory"), exitIncomplete)
+	if used.Peak > 150<<20 {
+		t.Errorf("peak memory was %d MiB", used.Peak>>20)
 	}
 	if strings.ContainsAny(string(text), "\x1b\x07\x08") {
 		t.Errorf("control characters on the screen: %q", text)

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -19,6 +17,9 @@ import (
 const asMigrate = "MIGRATE_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
+	if file := os.Getenv(asMeasurer); file != "" {
+		os.Exit(measure(file))
+	}
 	if os.Getenv(asMigrate) != "" {
 		os.Exit(realMain())
 	}
@@ -118,13 +119,6 @@ func exitCode(err error) int {
 		return e.ExitCode()
 	}
 	return -1
-}
-
-// runIn runs the program in this process and gives its exit code and output.
-func runIn(ctx context.Context, args ...string) (code int, out, errs string) {
-	var o, e bytes.Buffer
-	code = run(ctx, args, streams{in: &bytes.Buffer{}, out: &o, err: &e})
-	return code, o.String(), e.String()
 }
 
 func setSim(t *testing.T, d *demoFleet) {

@@ -4,12 +4,15 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // program is the migrate program as a process of its own.
@@ -115,7 +118,54 @@ func (s *served) program(t *testing.T, args ...string) *exec.Cmd {
 	return c
 }
 
-// maxRSS is a finished process's peak memory in bytes.
-func maxRSS(c *exec.Cmd) int64 {
-	return c.ProcessState.SysUsage().(*syscall.Rusage).Maxrss * 1024
+// usage is what a finished program used.
+type usage struct {
+	CPU      time.Duration
+	Peak     int64 // bytes of memory
+	ExitCode int
+}
+
+// measured runs the program and gives its standard output and what it used; the
+// exit code must be one of those allowed. A process between this one and the
+// program takes the measurement: Linux counts the memory of the process that
+// starts a program as the program's own.
+func measured(t testing.TB, c *exec.Cmd, allowed ...int) ([]byte, usage) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "usage")
+	c.Env = append(c.Env, asMeasurer+"="+file)
+	out := output(t, c, allowed...)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out, decode[usage](t, text)
+}
+
+// asMeasurer makes the test binary run its command line as the program and
+// write the program's usage to the file that it names.
+const asMeasurer = "MIGRATE_TEST_MEASURE"
+
+func measure(file string) int {
+	c := program(os.Args[1:]...)
+	c.Env = append(c.Env, asMeasurer+"=")
+	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
+	err := c.Run()
+	if c.ProcessState == nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitError
+	}
+	u := usage{
+		CPU:      c.ProcessState.UserTime() + c.ProcessState.SystemTime(),
+		Peak:     c.ProcessState.SysUsage().(*syscall.Rusage).Maxrss * 1024,
+		ExitCode: c.ProcessState.ExitCode(),
+	}
+	text, err := json.Marshal(u)
+	if err == nil {
+		err = os.WriteFile(file, text, 0o600)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitError
+	}
+	return u.ExitCode
 }

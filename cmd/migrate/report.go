@@ -126,7 +126,7 @@ func writeFile(path string, write func(io.Writer) error) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	defer os.Remove(f.Name()) // fails, as it should, once the rename is done
+	defer func() { _ = os.Remove(f.Name()) }() // fails, as it should, once the rename is done
 	buf := bufio.NewWriter(f)
 	err = write(buf)
 	if err == nil {

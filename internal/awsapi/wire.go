@@ -127,7 +127,7 @@ func inspect(ctx context.Context, in middleware.DeserializeInput, next middlewar
 		return out, md, err
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxBody+1))
-	res.Body.Close()
+	_ = res.Body.Close()
 	switch {
 	case err != nil:
 		return out, md, &brokenError{err: err}

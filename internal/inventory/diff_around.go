@@ -176,7 +176,7 @@ func show(v any) string {
 		for i, e := range v {
 			parts[i] = json.RawMessage(raw(e))
 		}
-		slices.SortFunc(parts, func(a, b json.RawMessage) int { return slices.Compare(a, b) })
+		slices.SortFunc(parts, slices.Compare)
 		return raw(parts)
 	}
 	return raw(v)

@@ -34,10 +34,10 @@ func contains(all []netip.Prefix, a netip.Addr) bool {
 }
 
 func counted(yesses, total int) answer {
-	switch {
-	case yesses == 0:
+	switch yesses {
+	case 0:
 		return no
-	case yesses == total:
+	case total:
 		return yes
 	}
 	return maybe

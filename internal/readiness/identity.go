@@ -205,8 +205,7 @@ func (j *judge) judgeRole(c, fallback credentials) {
 	case contrary != nil:
 		j.disagree(contrary...)
 	case missing != nil:
-		facts := append(missing, c.facts...)
-		j.addRole("role-lacks-session-actions", c.role, missingFix(arn, names, denied, all[0], fallback), facts)
+		j.addRole("role-lacks-session-actions", c.role, missingFix(arn, names, denied, all[0], fallback), append(missing, c.facts...))
 	case doubtful != nil:
 		j.addRole(code, c.role, "", append(doubtful, c.facts...))
 	}

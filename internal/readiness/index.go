@@ -170,7 +170,7 @@ func (x *index) sharers(id string) string {
 		return fmt.Sprintf("instance profile %s is on %s", id, plural(n, "host"))
 	}
 	if x.groups[id] != nil {
-		return fmt.Sprintf("security group %s is on %s", id, plural(x.hostsOfGroup[id], "host"))
+		return fmt.Sprintf("security group %s is on %s%s", id, plural(x.hostsOfGroup[id], "host"), x.endpointsOf(id))
 	}
 	if t := x.tables[id]; t != nil {
 		subnets := x.subnetsOf(t)
@@ -193,6 +193,26 @@ func (x *index) sharers(id string) string {
 		return fmt.Sprintf("subnet %s has %s", id, plural(x.hostsOfSubnet[id], "host"))
 	}
 	return "not known: " + id + " was not read"
+}
+
+// endpointsOf tells which endpoints a group guards, and for how many hosts.
+func (x *index) endpointsOf(group string) string {
+	endpoints, hosts := 0, 0
+	vpcs := map[string]bool{}
+	for _, e := range x.byEndpoint {
+		if !slices.Contains(e.Groups, group) {
+			continue
+		}
+		endpoints++
+		if !vpcs[e.VPC] {
+			vpcs[e.VPC] = true
+			hosts += x.hostsOfVPC[e.VPC]
+		}
+	}
+	if endpoints == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" and on %s for %s", plural(endpoints, "endpoint"), plural(hosts, "host"))
 }
 
 // routedTo lists the subnets whose routes lead to a target, in order.

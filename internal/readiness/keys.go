@@ -15,7 +15,6 @@ type keyring struct {
 	byFingerprint map[string]*keyUse
 	order         []*keyUse
 	pairs         map[string]string // base64 of a public key to its EC2 key pair's name
-	hosts         int               // hosts whose keys were read at least in part
 }
 
 // keyUse is one key over the whole fleet.

@@ -107,11 +107,30 @@ func (s *summary) unknowns(v *view) {
 	if more := len(v.Sources.Silent) - summaryGaps; more > 0 {
 		s.line(fmt.Sprintf("  and %s", count(more, "more source")))
 	}
-	for _, r := range v.Sources.Hosts[:min(len(v.Sources.Hosts), summaryGaps)] {
-		s.text(fmt.Sprintf("  %5d  ", r.Hosts), fmt.Sprintf("%s: %s", r.What, r.Reason))
+	s.silentHosts(v.Sources)
+}
+
+// silentHosts names whole answers that are missing, and only counts the hosts
+// that answered in part: the report has the details.
+func (s *summary) silentHosts(l sourceList) {
+	shown, more := 0, 0
+	usual := ""
+	for _, r := range l.Hosts {
+		switch {
+		case r.Part:
+			usual = firstOf(usual, r.What+": "+r.Reason)
+		case shown == summaryGaps:
+			more++
+		default:
+			shown++
+			s.text(fmt.Sprintf("  %5d  ", r.Hosts), fmt.Sprintf("%s: %s", r.What, r.Reason))
+		}
 	}
-	if more := len(v.Sources.Hosts) - summaryGaps; more > 0 {
+	if more > 0 {
 		s.line(fmt.Sprintf("         and %s", count(more, "more reason")))
+	}
+	if l.Partly > 0 {
+		s.text(fmt.Sprintf("  %5d  ", l.Partly), "host over SSH: answered only in part; most often "+usual+". The report lists the rest")
 	}
 }
 

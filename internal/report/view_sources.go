@@ -12,6 +12,7 @@ type sourceList struct {
 	Silent []sourceRow // APIs that gave no full answer
 	Good   []sourceRow
 	Hosts  []silence // what is not known of hosts, by reason
+	Partly int       // hosts that answered the probe, but not in full
 }
 
 type sourceRow struct {
@@ -25,6 +26,7 @@ type silence struct {
 	Reason string
 	Hosts  int
 	First  string // name of the first
+	Part   bool   // a part of an answer to the probe
 }
 
 func (b *builder) sources() sourceList {
@@ -41,26 +43,26 @@ func (b *builder) sources() sourceList {
 		out.Silent = append(out.Silent, row)
 	}
 	rows := map[[2]string]*silence{}
-	note := func(what, reason, host string) {
+	note := func(what, reason, host string, part bool) {
 		reason = alike(clean(reason))
 		k := [2]string{what, reason}
 		if rows[k] == nil {
-			rows[k] = &silence{What: what, Reason: firstOf(reason, "no reason given"), First: b.nameOf(host)}
+			rows[k] = &silence{What: what, Reason: firstOf(reason, "no reason given"), First: b.nameOf(host), Part: part}
 		}
 		rows[k].Hosts++
 	}
 	for _, h := range b.in.Snapshot.Hosts {
 		if !h.Node.Known {
-			note("managed node", h.Node.Reason, h.ID)
+			note("managed node", h.Node.Reason, h.ID, false)
 		}
 		if !h.Connection.Known && h.Node.Known && h.Node.Value.Registered {
-			note("connection status", h.Connection.Reason, h.ID)
+			note("connection status", h.Connection.Reason, h.ID, false)
 		}
 		if !h.Probe.Known {
-			note("host over SSH", h.Probe.Reason, h.ID)
+			note("host over SSH", h.Probe.Reason, h.ID, false)
 			continue
 		}
-		p := h.Probe.Value
+		p, whole := h.Probe.Value, true
 		for _, part := range []struct {
 			what   string
 			known  bool
@@ -75,11 +77,16 @@ func (b *builder) sources() sourceList {
 			{"open sessions", p.Sessions.Known, p.Sessions.Reason},
 		} {
 			if !part.known {
-				note(part.what, part.reason, h.ID)
+				note(part.what, part.reason, h.ID, true)
+				whole = false
 			}
 		}
 		for _, g := range p.Gaps {
-			note(clean(g.What), g.Reason, h.ID)
+			note(clean(g.What), g.Reason, h.ID, true)
+			whole = false
+		}
+		if !whole {
+			out.Partly++
 		}
 	}
 	for _, r := range rows {

@@ -235,16 +235,16 @@ func (b *bastion) explain(e *ssh.OpenChannelError) error {
 
 // check closes a connection that has gone silent, so that the next host gets a new one.
 func (b *bastion) check(conn *ssh.Client) {
-	alive := make(chan error, 1)
+	alive := make(chan bool, 1)
 	go func() {
 		_, _, err := conn.SendRequest("keepalive@openssh.com", true, nil)
-		alive <- err
+		alive <- err == nil
 	}()
 	timer := time.NewTimer(b.target.dialTimeout)
 	defer timer.Stop()
 	select {
-	case err := <-alive:
-		if err != nil {
+	case ok := <-alive:
+		if !ok {
 			b.drop(conn)
 		}
 		return

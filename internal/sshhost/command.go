@@ -54,7 +54,7 @@ func (c *commandConn) Write(b []byte) (int, error) { return c.in.Write(b) }
 func (c *commandConn) Close() error {
 	c.once.Do(func() {
 		_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
-		c.in.Close()
+		_ = c.in.Close()
 		_ = c.cmd.Wait()
 	})
 	return nil
@@ -68,7 +68,7 @@ func (c *commandConn) RemoteAddr() net.Addr { return commandAddr{} }
 
 // said is the end of what the command wrote to standard error.
 func (c *commandConn) said() string {
-	c.Close()
+	_ = c.Close()
 	return clean(c.stderr.String(), 200)
 }
 

@@ -145,7 +145,7 @@ func (k *keyFiles) load() {
 			k.err = err
 			return
 		}
-		defer os.Remove(tmp)
+		defer func() { _ = os.Remove(tmp) }()
 		there[i] = tmp
 	}
 	k.db, k.err = knownhosts.NewDB(there...)
@@ -162,12 +162,13 @@ func (k *keyFiles) sanitized(file string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("copy %s: %w", file, err)
 	}
-	defer tmp.Close()
 	var b strings.Builder
 	for line := range strings.Lines(string(text)) {
 		b.WriteString(readableKeyLine(line) + "\n")
 	}
-	if _, err := tmp.WriteString(b.String()); err != nil {
+	_, err = tmp.WriteString(b.String())
+	if err = errors.Join(err, tmp.Close()); err != nil {
+		_ = os.Remove(tmp.Name())
 		return "", fmt.Errorf("copy %s: %w", file, err)
 	}
 	k.names[tmp.Name()] = file

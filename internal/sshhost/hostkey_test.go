@@ -50,7 +50,7 @@ func TestHostKeyIsVerified(t *testing.T) {
 				c := newClient(t, sshhost.Config{Users: []string{"root"}, Port: s.port, IdentityFiles: []string{id.path}, KnownHosts: []string{known}, HostKeyPolicy: policy})
 				_, err := probe(t, c, s.host(), "echo")
 				kind := test.kind
-				if policy == sshhost.PolicyAcceptNew && kind == sshhost.ErrHostKeyUnknown {
+				if policy == sshhost.PolicyAcceptNew && errors.Is(kind, sshhost.ErrHostKeyUnknown) {
 					kind = nil
 				}
 				if kind == nil {

@@ -89,16 +89,15 @@ func (c *Client) keys(ctx context.Context, t *target, login string) ([]*key, []s
 		return nil, nil, err
 	}
 	set := c.identities.set(ctx, r, t.dialTimeout)
+	var silent []string
 	if set.err != nil {
 		// The agent is only one source of keys; without it the others count.
-		note := "ssh-agent: " + clean(set.err.Error(), 150)
+		silent = append(silent, "ssh-agent: "+clean(set.err.Error(), 150))
 		r.socket = ""
 		set = c.identities.set(ctx, r, t.dialTimeout)
-		keys, notes := set.order()
-		return keys, append(slices.Clone(notes), note), nil
 	}
 	keys, notes := set.order()
-	return keys, notes, nil
+	return keys, slices.Concat(notes, silent), nil
 }
 
 // set gives the keys for a request, made once. One that fails is made again

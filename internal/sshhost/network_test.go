@@ -145,7 +145,7 @@ func TestBastionThatIsDownFailsItsHostsTogether(t *testing.T) {
 		wg.Go(func() {
 			_, err := c.Prober("sh", func(fleet.Host) string { return "" }).Probe(context.Background(), hostAt("192.0.2.1"))
 			var e *sshhost.Error
-			if !errors.As(err, &e) || e.Kind != sshhost.ErrHandshake || e.Hop == "" {
+			if !errors.As(err, &e) || !errors.Is(e.Kind, sshhost.ErrHandshake) || e.Hop == "" {
 				t.Errorf("got %v", err)
 			}
 		})

@@ -18,10 +18,10 @@ type data struct {
 	snap    *fleet.Snapshot
 	rows    []row // one per host, in the snapshot's order
 	counts  counts
-	causes  []group         // what decides verdicts: blocked ones first, most hosts first
-	others  []group         // risks and notes: risks first, most hosts first
-	general []fleet.Finding // findings about an account or Region
-	silent  []problem       // what gave no answer: sources, then hosts
+	causes  []group           // what decides verdicts: blocked ones first, most hosts first
+	others  []group           // risks and notes: risks first, most hosts first
+	general [][]fleet.Finding // findings about shared things, those of one code together
+	silent  []problem         // what gave no answer: sources, then hosts
 	// silentSources is how many of silent are sources.
 	silentSources int
 	widths        [columnCount]int // of the widest cell in each column of the table
@@ -87,9 +87,25 @@ func newData(snap *fleet.Snapshot, judged *fleet.Assessment) *data {
 	for _, r := range snap.Regions {
 		d.counts.hybrid += len(r.HybridNodes)
 	}
-	d.general = findings[""]
+	d.general = alike(findings[""])
 	d.group()
 	return d
+}
+
+// alike groups findings by code, in the order in which codes come first.
+func alike(all []fleet.Finding) [][]fleet.Finding {
+	var out [][]fleet.Finding
+	at := map[string]int{}
+	for _, f := range all {
+		i, seen := at[f.Code]
+		if !seen {
+			i = len(out)
+			at[f.Code] = i
+			out = append(out, nil)
+		}
+		out[i] = append(out[i], f)
+	}
+	return out
 }
 
 // findingsByHost relies on no order: findings of one host that stand apart are

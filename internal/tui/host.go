@@ -107,11 +107,19 @@ func (e *env) findingLines(f fleet.Finding, w int) []string {
 	s.pair("code", clean(f.Code)+" ("+f.Severity.String()+")")
 	s.pair("object", clean(f.Object))
 	for _, ev := range f.Evidence {
-		s.pair("seen", clean(ev.Fact)+" ("+clean(ev.Source)+", "+stamp(ev.At)+")")
+		s.pair("seen", clean(ev.Fact)+" ("+origin(ev)+")")
 	}
 	s.pair("fix", clean(f.Fix))
 	s.pair("touches", orElse(clean(f.Blast), "nothing else"))
 	return s.lines
+}
+
+// origin is where evidence comes from, and since when. What holds by rule has no time.
+func origin(ev fleet.Evidence) string {
+	if ev.At.IsZero() {
+		return clean(ev.Source)
+	}
+	return clean(ev.Source) + ", " + stamp(ev.At)
 }
 
 func (e *env) problemLines(p problem, w int) []string {

@@ -22,9 +22,9 @@ type readinessScreen struct {
 // readyItem is a line of the list: exactly one of its fields is set.
 type readyItem struct {
 	heading string
-	cause   *group // opens the hosts with this cause
-	other   *group // opens the hosts with this finding
-	general *fleet.Finding
+	cause   *group          // opens the hosts with this cause
+	other   *group          // opens the hosts with this finding
+	general []fleet.Finding // of one code, about shared things; opens them in full
 	silent  *problem
 }
 
@@ -52,9 +52,9 @@ func (s *readinessScreen) loaded() {
 	for i := range d.causes {
 		s.items = append(s.items, readyItem{cause: &d.causes[i]})
 	}
-	head(len(d.general), "About an account or Region")
-	for i := range d.general {
-		s.items = append(s.items, readyItem{general: &d.general[i]})
+	head(len(d.general), "About keys, roles and other shared things")
+	for _, alike := range d.general {
+		s.items = append(s.items, readyItem{general: alike})
 	}
 	head(len(d.others), "Risks and notes, which do not decide the verdict")
 	for i := range d.others {
@@ -117,7 +117,16 @@ func (s *readinessScreen) open() intent {
 	case it.other != nil:
 		return setFilter{quoteTerm("finding", it.other.code)}
 	case it.general != nil:
-		s.text = &textView{title: "Finding", lines: func(w int) []string { return s.findingLines(*it.general, w) }}
+		s.text = &textView{title: count(len(it.general), "finding"), lines: func(w int) []string {
+			var lines []string
+			for i, f := range it.general {
+				if i > 0 {
+					lines = append(lines, "")
+				}
+				lines = append(lines, s.findingLines(f, w)...)
+			}
+			return lines
+		}}
 	case it.silent != nil:
 		s.text = &textView{title: "No answer", lines: func(w int) []string { return s.problemLines(*it.silent, w) }}
 	}
@@ -223,8 +232,9 @@ func (s *readinessScreen) viewItem(it readyItem, selected bool, w int) string {
 	case it.silent != nil:
 		return s.viewProblem(*it.silent, selected, w)
 	case it.general != nil:
-		style, symbol := s.styles.severity(it.general.Severity)
-		return s.viewGroup(style, symbol, clean(it.general.Code), "", clean(it.general.Title), selected, w)
+		first := it.general[0]
+		style, symbol := s.styles.severity(first.Severity)
+		return s.viewGroup(style, symbol, clean(first.Code), thousands(len(it.general)), clean(first.Title), selected, w)
 	case it.cause != nil:
 		style, symbol, _ := s.styles.verdict(it.cause.verdict)
 		return s.viewGroup(style, symbol, it.cause.code, thousands(it.cause.hosts), it.cause.title(), selected, w)
@@ -234,12 +244,16 @@ func (s *readinessScreen) viewItem(it readyItem, selected bool, w int) string {
 }
 
 func (s *readinessScreen) viewGroup(style lipgloss.Style, symbol, code, hosts, title string, selected bool, w int) string {
+	plain := s.styles.dim
+	if selected {
+		plain = lipgloss.NewStyle() // dim text is hard to read on the bar
+	}
 	on := func(st lipgloss.Style, t string) string { return s.styles.on(selected, st).Render(t) }
 	codeW := min(max(w/3, 20), 32)
 	numberW := max(len(thousands(len(s.data.rows))), 3)
 	return on(style, marker(selected)+symbol+" "+fit(code, codeW)) +
 		on(s.styles.strong, strings.Repeat(" ", numberW-len(hosts))+hosts) +
-		on(s.styles.dim, "  "+fit(title, w-codeW-numberW-5))
+		on(plain, "  "+fit(title, w-codeW-numberW-5))
 }
 
 // viewStrip tells more of the selected item in n lines.
@@ -265,8 +279,11 @@ func (s *readinessScreen) viewStrip(w, n int) []string {
 		finding(it.cause.sample)
 	case it.other != nil:
 		finding(it.other.sample)
+	case len(it.general) == 1:
+		finding(it.general[0])
 	case it.general != nil:
-		finding(*it.general)
+		say("Fix", orElse(clean(it.general[0].Fix), "none is known"), n-2)
+		say("Touches", "enter shows each of the "+thousands(len(it.general)), 2)
 	case it.silent != nil:
 		say("Reason", it.silent.reason, n-1)
 	}
