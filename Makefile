@@ -41,7 +41,7 @@ check: $(LINT) ## vet, lint, format, tidy, shell scripts
 	shellcheck .ci/run .ci/setup docs/images/make docs/images/scenes
 
 golden: ## rewrite golden files and generated documents (look at the diff)
-	$(GO) test -tags $(TAGS) ./internal/readiness ./internal/report ./internal/tui ./cmd/migrate -update
+	$(GO) test -tags $(TAGS) ./internal/readiness ./internal/report ./internal/sqlite ./internal/tui -update
 
 pictures: build ## take the pictures of README and docs from the real program
 	@.ci/setup $(PEERS) aha:aha
