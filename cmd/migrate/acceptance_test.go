@@ -115,7 +115,7 @@ func TestSameSeedSameFindings(t *testing.T) {
 
 // An inventory that is killed at any moment leaves the snapshot before it whole.
 func TestKilledInventoryLeavesThePreviousSnapshotWhole(t *testing.T) {
-	d := newSim(t, demoOptions{instances: 40, seed: 7, noThrottle: true})
+	d := newSim(t, demoOptions{instances: 12, seed: 7, noThrottle: true})
 	output(t, program("inventory"))
 	before := latest(t, d.db())
 	// The program tells on standard error how far it is; every line is a moment.
@@ -194,6 +194,7 @@ func TestHostileHosts(t *testing.T) {
 	if err := os.WriteFile(d.config(), append(config, "  timeout: 5s\n"...), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	_, usual := measured(t, program("inventory"))
 	kinds := []simfleet.MachineFault{simfleet.MachineEndless, simfleet.MachineHang, simfleet.MachineSilent, simfleet.MachineGarbage, simfleet.MachineCut, simfleet.MachineHostKey}
 	faulty := map[string]simfleet.MachineFault{}
 	d.world.Mu.Lock()
@@ -206,8 +207,10 @@ func TestHostileHosts(t *testing.T) {
 	d.world.Mu.Unlock()
 
 	text, used := measured(t, program("inventory"), exitIncomplete)
-	if used.Peak > 150<<20 {
-		t.Errorf("peak memory was %d MiB", used.Peak>>20)
+	// One host prints 1 GiB. What the race detector adds is in both figures.
+	t.Logf("peak memory: %d MiB, without hostile hosts %d MiB", used.Peak>>20, usual.Peak>>20)
+	if more := used.Peak - usual.Peak; more > 128<<20 {
+		t.Errorf("peak memory was %d MiB, %d MiB more than without hostile hosts", used.Peak>>20, more>>20)
 	}
 	if strings.ContainsAny(string(text), "\x1b\x07\x08") {
 		t.Errorf("control characters on the screen: %q", text)

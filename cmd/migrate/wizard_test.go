@@ -1,0 +1,97 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// screen is the program in a real terminal: tmux, 80 columns by 24 lines.
+type screen struct {
+	t      *testing.T
+	socket string
+}
+
+func newScreen(t *testing.T, command string) *screen {
+	t.Helper()
+	if _, err := exec.LookPath("tmux"); err != nil {
+		t.Fatal("tmux is missing; install it with: apt-get install tmux")
+	}
+	s := &screen{t: t, socket: fmt.Sprintf("migrate-test-%d-%s", os.Getpid(), t.Name())}
+	s.tmux("-f", "/dev/null", "new-session", "-d", "-s", "w", "-x", "80", "-y", "24", command)
+	s.tmux("set-option", "-g", "remain-on-exit", "on")
+	t.Cleanup(func() { s.tmux("kill-server") })
+	return s
+}
+
+func (s *screen) tmux(args ...string) string {
+	s.t.Helper()
+	c := exec.Command("tmux", append([]string{"-L", s.socket}, args...)...)
+	out, err := c.CombinedOutput()
+	if err != nil {
+		s.t.Fatalf("tmux %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+func (s *screen) press(keys ...string) {
+	s.t.Helper()
+	s.tmux(append([]string{"send-keys", "-t", "w"}, keys...)...)
+}
+
+// expect waits until the screen shows every text and gives the screen.
+func (s *screen) expect(texts ...string) string {
+	s.t.Helper()
+	var now string
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		now = s.tmux("capture-pane", "-p", "-t", "w")
+		missing := false
+		for _, text := range texts {
+			missing = missing || !strings.Contains(now, text)
+		}
+		if !missing {
+			return now
+		}
+	}
+	s.t.Fatalf("the screen never showed %q:\n%s", texts, now)
+	return ""
+}
+
+// A newcomer's first minutes: the real program, the simulated fleet, a real
+// terminal of 80 by 24.
+func TestDemoWizardInATerminal(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newScreen(t, fmt.Sprintf("%s=1 HOME=%s %s demo --dir %s --no-throttle; echo exit code $?", asMigrate, t.TempDir(), exe, t.TempDir()))
+	s.expect("DEMO", "Press enter to take the inventory", "6 Done", "to come")
+	s.press("Enter")
+	s.expect("60 listed", "Press 2 for Readiness")
+	s.press("2")
+	s.expect("What stands in the way", "ready", "blocked", "writes the report")
+	s.press("f")
+	s.expect("Fleet: 60 hosts", "VERDICT")
+	s.press("/")
+	s.press("-l", "status:ready")
+	s.press("Enter")
+	s.expect("status:ready", "✓ ready")
+	if now := s.tmux("capture-pane", "-p", "-t", "w"); strings.Contains(now, "✗ blocked ") {
+		t.Errorf("the filter lets blocked hosts through:\n%s", now)
+	}
+	s.press("Enter")
+	s.expect("Instance", "Findings")
+	s.tmux("resize-window", "-t", "w", "-x", "120", "-y", "40")
+	s.expect(strings.Repeat("─", 90), "subnet-")
+	s.press("r")
+	s.expect("report.html")
+	s.press("?")
+	s.expect("Everywhere")
+	s.press("Escape")
+	s.expect("n next host") // a key sent at once would read as alt and that key
+	s.press("q")
+	s.expect("exit code 0")
+}
