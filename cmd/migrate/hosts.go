@@ -52,28 +52,20 @@ func (a *app) hosts(ctx context.Context, q hostQuery) error {
 			return usageErr("--verdict: %w", err)
 		}
 	}
-	cfg, err := a.config()
+	s, err := a.openStored(ctx, q.snapshot)
 	if err != nil {
 		return err
 	}
-	db, err := a.openExisting(ctx)
+	defer s.db.Close()
+	judged, err := judgement(ctx, s.db, s.snap, s.cfg.policy())
 	if err != nil {
 		return err
 	}
-	defer db.Close()
-	snap, err := load(ctx, db, q.snapshot)
-	if err != nil {
-		return err
-	}
-	judged, err := judgement(ctx, db, snap, cfg.policy())
-	if err != nil {
-		return err
-	}
-	found := pick(snap, judged, func(h fleet.Host, v fleet.HostVerdict) bool {
+	found := pick(s.snap, judged, func(h fleet.Host, v fleet.HostVerdict) bool {
 		return (q.verdict == "" || v.Verdict == want) && (q.cause == "" || v.Cause == q.cause) && (len(q.names) == 0 || named(h, q.names))
 	})
 	if len(q.names) > 0 && len(found) == 0 {
-		return fmt.Errorf("snapshot %d has no host called %s", snap.ID, strings.Join(q.names, " or "))
+		return fmt.Errorf("snapshot %d has no host called %s", s.snap.ID, strings.Join(q.names, " or "))
 	}
 	switch {
 	case a.json:

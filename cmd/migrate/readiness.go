@@ -35,27 +35,19 @@ func addSnapshotFlag(c *cobra.Command, into *int64) {
 }
 
 func (a *app) readiness(ctx context.Context, id int64) error {
-	cfg, err := a.config()
+	s, err := a.openStored(ctx, id)
 	if err != nil {
 		return err
 	}
-	db, err := a.openExisting(ctx)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	snap, err := load(ctx, db, id)
-	if err != nil {
-		return err
-	}
-	judged, err := assess(ctx, db, snap, cfg.policy())
+	defer s.db.Close()
+	judged, err := assess(ctx, s.db, s.snap, s.cfg.policy())
 	if err != nil {
 		return err
 	}
 	if a.json {
 		err = writeJSON(a.out, judged)
 	} else {
-		err = report.Summary(a.out, report.Input{Snapshot: snap, Assessment: judged, Version: version}, 80)
+		err = report.Summary(a.out, report.Input{Snapshot: s.snap, Assessment: judged, Version: version}, 80)
 	}
 	if err != nil {
 		return err
@@ -63,10 +55,34 @@ func (a *app) readiness(ctx context.Context, id int64) error {
 	switch {
 	case judged.Count(fleet.VerdictBlocked) > 0:
 		return verdict(exitNotReady)
-	case judged.Count(fleet.VerdictUnknown) > 0 || snap.State != fleet.SnapshotComplete:
+	case judged.Count(fleet.VerdictUnknown) > 0 || s.snap.State != fleet.SnapshotComplete:
 		return verdict(exitIncomplete)
 	}
 	return nil
+}
+
+// stored is a snapshot that a command looks at, with what it needs beside it.
+type stored struct {
+	cfg  config
+	db   *sqlite.DB // to be closed
+	snap *fleet.Snapshot
+}
+
+func (a *app) openStored(ctx context.Context, id int64) (*stored, error) {
+	cfg, err := a.config()
+	if err != nil {
+		return nil, err
+	}
+	db, err := a.openExisting(ctx)
+	if err != nil {
+		return nil, err
+	}
+	snap, err := load(ctx, db, id)
+	if err != nil {
+		_ = db.Close()
+		return nil, err
+	}
+	return &stored{cfg: cfg, db: db, snap: snap}, nil
 }
 
 // load reads a snapshot; id 0 means the latest finished one.

@@ -63,20 +63,12 @@ func (a *app) report(ctx context.Context, format, out string, id int64) error {
 	if !ok {
 		return usageErr("--format %q is not one of %s", format, strings.Join(formatNames(), ", "))
 	}
-	cfg, err := a.config()
+	s, err := a.openStored(ctx, id)
 	if err != nil {
 		return err
 	}
-	db, err := a.openExisting(ctx)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	snap, err := load(ctx, db, id)
-	if err != nil {
-		return err
-	}
-	in, err := reportInput(ctx, db, snap, cfg.policy())
+	defer s.db.Close()
+	in, err := reportInput(ctx, s.db, s.snap, s.cfg.policy())
 	if err != nil {
 		return err
 	}
