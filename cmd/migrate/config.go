@@ -69,7 +69,7 @@ func (a *app) config() (config, error) {
 		return config{}, nil
 	}
 	if err != nil {
-		return config{}, fmt.Errorf("read configuration: %w", err)
+		return config{}, exitErr{code: exitUsage, err: fmt.Errorf("read configuration: %w", err)}
 	}
 	c, err := parseConfig(text)
 	if err != nil {
@@ -83,7 +83,7 @@ func (a *app) config() (config, error) {
 // must not be silently ignored.
 func parseConfig(text []byte) (config, error) {
 	var c config
-	if len(strings.TrimSpace(string(text))) == 0 {
+	if onlyComments(text) {
 		return c, nil
 	}
 	if err := yaml.Load(text, &c, yaml.WithKnownFields(), yaml.WithUniqueKeys()); err != nil {
@@ -107,6 +107,15 @@ func parseConfig(text []byte) (config, error) {
 		return config{}, fmt.Errorf("readiness: %w", err)
 	}
 	return c, nil
+}
+
+func onlyComments(text []byte) bool {
+	for line := range strings.Lines(string(text)) {
+		if l := strings.TrimSpace(line); l != "" && l != "---" && l[0] != '#' {
+			return false
+		}
+	}
+	return true
 }
 
 // resolve makes file names in the configuration relative to its own folder,

@@ -118,8 +118,11 @@ func startDemo(o demoOptions) (_ *demoFleet, err error) {
 			d.stop()
 		}
 	}()
+	if o.instances <= 0 {
+		return nil, usageErr("--instances %d is not a number of instances", o.instances)
+	}
 	if d.world, err = simfleet.Generate(simfleet.Options{Seed: o.seed, Instances: o.instances, Unreachable: o.unreachable}); err != nil {
-		return nil, err
+		return nil, exitErr{code: exitUsage, err: err}
 	}
 	if d.dir == "" {
 		d.dir, err = os.MkdirTemp("", "migrate-demo-")

@@ -55,7 +55,7 @@ func (a *app) diff(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	changes := inventory.Diff(older, newer)
+	changes := append([]inventory.Change{}, inventory.Diff(older, newer)...) // in JSON none is [], not null
 	if a.json {
 		return writeJSON(a.out, changes)
 	}

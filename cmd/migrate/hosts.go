@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/readiness"
 )
 
 func (a *app) hostsCommand() *cobra.Command {
@@ -52,6 +53,9 @@ func (a *app) hosts(ctx context.Context, q hostQuery) error {
 			return usageErr("--verdict: %w", err)
 		}
 	}
+	if q.cause != "" && !slices.ContainsFunc(readiness.Catalogue(), func(e readiness.Entry) bool { return e.Code == q.cause }) {
+		return usageErr("--cause: there is no finding %q (docs/findings lists them)", q.cause)
+	}
 	s, err := a.openStored(ctx, q.snapshot)
 	if err != nil {
 		return err
@@ -65,7 +69,10 @@ func (a *app) hosts(ctx context.Context, q hostQuery) error {
 		return (q.verdict == "" || v.Verdict == want) && (q.cause == "" || v.Cause == q.cause) && (len(q.names) == 0 || named(h, q.names))
 	})
 	if len(q.names) > 0 && len(found) == 0 {
-		return fmt.Errorf("snapshot %d has no host called %s", s.snap.ID, strings.Join(q.names, " or "))
+		return fmt.Errorf("snapshot %d has no host called %s that the other flags let through", s.snap.ID, strings.Join(q.names, " or "))
+	}
+	if s.snap.State != fleet.SnapshotComplete {
+		fmt.Fprintf(a.err, "Snapshot %d is %s: %d sources or hosts gave no answer (migrate readiness names them).\n", s.snap.ID, s.snap.State, s.snap.Unknowns)
 	}
 	switch {
 	case a.json:
@@ -114,7 +121,7 @@ func printHosts(w io.Writer, hosts []judgedHost) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "HOST\tNAME\tREGION\tVERDICT\tCAUSE\tAGENT\tKEYS")
 	for _, h := range hosts {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Host, oneLine(h.Detail.Name()), h.Detail.Region, h.Verdict, h.Cause, agentColumn(h.Detail), keysColumn(h.Detail))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Host, cell(h.Detail.Name()), cell(h.Detail.Region), h.Verdict, h.Cause, agentColumn(h.Detail), keysColumn(h.Detail))
 	}
 	return t.Flush()
 }
@@ -123,11 +130,11 @@ func printHosts(w io.Writer, hosts []judgedHost) error {
 func agentColumn(h fleet.Host) string {
 	switch {
 	case h.Node.Known && h.Node.Value.Registered:
-		return oneLine(h.Node.Value.AgentVersion)
+		return cell(h.Node.Value.AgentVersion)
 	case h.Probe.Known && h.Probe.Value.Agent.Known && !h.Probe.Value.Agent.Value.Installed:
 		return "-"
 	case h.Probe.Known && h.Probe.Value.Agent.Known && h.Probe.Value.Agent.Value.Version != "":
-		return oneLine(h.Probe.Value.Agent.Value.Version)
+		return cell(h.Probe.Value.Agent.Value.Version)
 	}
 	return "?"
 }
@@ -176,7 +183,7 @@ func printKeys(w io.Writer, d fleet.Host) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "\n  USER\tTYPE\tFINGERPRINT\tCOMMENT\tFILE")
 	for _, k := range keys.Value {
-		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s:%d\n", oneLine(k.User), oneLine(k.Type), k.Fingerprint, oneLine(k.Comment), oneLine(k.File), k.Line)
+		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s:%d\n", cell(k.User), cell(k.Type), k.Fingerprint, cell(k.Comment), oneLine(k.File), k.Line)
 	}
 	fmt.Fprintln(t)
 	return t.Flush()

@@ -1,12 +1,18 @@
 package main
 
 import (
+	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
 	"time"
+	"unicode"
+	"unicode/utf16"
 
 	"github.com/spf13/cobra"
 
@@ -14,6 +20,7 @@ import (
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/inventory"
 	"ssm-migrate/internal/sqlite"
+	"ssm-migrate/internal/sshhost"
 )
 
 func (a *app) inventoryCommand() *cobra.Command {
@@ -41,13 +48,18 @@ func (a *app) inventory(ctx context.Context, noSSH bool) error {
 		return err
 	}
 	cfg.SSH.Disabled = cfg.SSH.Disabled || noSSH
+	c, err := newCollection(ctx, cfg)
+	if err != nil {
+		return fmt.Errorf("inventory: %w", err)
+	}
+	defer c.close()
 	db, err := a.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
 	bar := newProgress(a.err)
-	info, err := collect(ctx, cfg, db, bar.event)
+	info, err := c.run(ctx, db, bar.event)
 	bar.end()
 	if err != nil {
 		return fmt.Errorf("inventory: %w", err)
@@ -70,28 +82,43 @@ func (a *app) inventory(ctx context.Context, noSSH bool) error {
 	return nil
 }
 
-// collect runs one inventory with adapters made from the configuration.
-func collect(ctx context.Context, cfg config, db *sqlite.DB, emit func(inventory.Event)) (fleet.SnapshotInfo, error) {
-	run := collection{inventory.Config{Store: db, Version: version, Concurrency: cfg.SSH.Concurrency}}
-	var err error
-	if run.ProbeTimeout, err = cfg.SSH.timeout(); err != nil {
-		return fleet.SnapshotInfo{}, err
-	}
-	if err := run.open(ctx, cfg); err != nil {
-		return fleet.SnapshotInfo{}, err
-	}
-	if !cfg.SSH.Disabled {
-		client, err := cfg.SSH.client()
-		if err != nil {
-			return fleet.SnapshotInfo{}, fmt.Errorf("set up SSH: %w", err)
-		}
-		defer client.Close()
-		run.Prober = client.Prober(inventory.Command, inventory.Script)
-	}
-	return inventory.Collect(ctx, run.Config, emit)
+// collection is one inventory to be, with adapters made from the configuration.
+type collection struct {
+	inventory.Config
+	client *sshhost.Client // nil without SSH
 }
 
-type collection struct{ inventory.Config }
+// newCollection opens accounts and SSH, and so finds mistakes in the
+// configuration before a state file is touched.
+func newCollection(ctx context.Context, cfg config) (*collection, error) {
+	c := &collection{Config: inventory.Config{Version: version, Concurrency: cfg.SSH.Concurrency}}
+	var err error
+	if c.ProbeTimeout, err = cfg.SSH.timeout(); err != nil {
+		return nil, err
+	}
+	if !cfg.SSH.Disabled {
+		if c.client, err = cfg.SSH.client(); err != nil {
+			return nil, exitErr{code: exitUsage, err: fmt.Errorf("set up SSH: %w", err)}
+		}
+		c.Prober = c.client.Prober(inventory.Command, inventory.Script)
+	}
+	if err := c.open(ctx, cfg); err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *collection) close() {
+	if c.client != nil {
+		c.client.Close()
+	}
+}
+
+func (c *collection) run(ctx context.Context, db *sqlite.DB, emit func(inventory.Event)) (fleet.SnapshotInfo, error) {
+	c.Store = db
+	return inventory.Collect(ctx, c.Config, emit)
+}
 
 // open adds the configured accounts. One that cannot be opened is unknown like
 // any source that does not answer; when none can, there is nothing to collect.
@@ -125,6 +152,7 @@ func (a closedAccount) Account(context.Context) fleet.Account {
 	now := time.Now()
 	return fleet.Account{
 		Label:    a.access.Name(),
+		Caller:   fleet.Unknown[string]("sts:GetCallerIdentity", now, a.reason),
 		Profiles: fleet.Unknown[[]fleet.InstanceProfile]("iam:ListInstanceProfiles", now, a.reason),
 		Roles:    fleet.Unknown[[]fleet.Role]("iam:GetAccountAuthorizationDetails", now, a.reason),
 		Policies: fleet.Unknown[[]fleet.Policy]("iam:GetAccountAuthorizationDetails", now, a.reason),
@@ -144,6 +172,7 @@ type hostCounts struct {
 	Managed int `json:"managed"` // managed nodes among them
 	Probed  int `json:"probed"`  // answered the probe over SSH
 	Hybrid  int `json:"hybrid"`  // managed nodes that are no instance here
+	Partly  int `json:"partly"`  // of those, how many could not tell everything
 	Keys    int `json:"keys"`    // authorized key lines found
 }
 
@@ -159,6 +188,9 @@ func countHosts(s *fleet.Snapshot) hostCounts {
 		if h.Probe.Known {
 			c.Probed++
 			c.Keys += len(h.Probe.Value.Keys.Value)
+			if !h.Probe.Value.Whole() {
+				c.Partly++
+			}
 		}
 	}
 	for _, r := range s.Regions {
@@ -174,41 +206,83 @@ func printInventory(w io.Writer, s *fleet.Snapshot) error {
 	c := countHosts(s)
 	fmt.Fprintf(w, "Snapshot %d: %d instances (%d running), %d managed nodes (and %d outside EC2), %d hosts probed over SSH, %d authorized keys.\n",
 		s.ID, c.Listed, c.Running, c.Managed, c.Hybrid, c.Probed, c.Keys)
+	if c.Partly > 0 {
+		fmt.Fprintf(w, "%d of these hosts answered only in part: what the login may not read stays unknown (migrate hosts HOST says what).\n", c.Partly)
+	}
 	if s.State == fleet.SnapshotComplete {
-		fmt.Fprintln(w, "Every source answered.")
+		fmt.Fprintln(w, "Every source and host answered.")
 		_, err := fmt.Fprintln(w, "Next: migrate readiness")
 		return err
 	}
 	fmt.Fprintf(w, "Incomplete: %d sources or hosts gave no answer. They are stored as unknown:\n", s.Unknowns)
-	shown := 0
-	for _, src := range s.Sources() {
-		if src.Known {
-			continue
-		}
-		if shown++; shown <= maxReasons {
-			fmt.Fprintf(w, "  %s %s %s: %s\n", src.Account, src.Region, src.Source, oneLine(src.Reason))
-		}
+	silent := silence(s)
+	for _, r := range silent[:min(len(silent), maxReasons)] {
+		fmt.Fprintf(w, "  %s: %s\n", r.who, r.reason)
 	}
-	for _, h := range s.Hosts {
-		if h.Probe.Known || !inventory.Probeable(h) {
-			continue
-		}
-		if shown++; shown <= maxReasons {
-			fmt.Fprintf(w, "  %s (%s): %s\n", h.ID, oneLine(h.Name()), oneLine(h.Probe.Reason))
-		}
-	}
-	if shown > maxReasons {
-		fmt.Fprintf(w, "  … and %d more (migrate inventory --json lists the sources, migrate hosts --json the hosts)\n", shown-maxReasons)
+	if more := len(silent) - maxReasons; more > 0 {
+		fmt.Fprintf(w, "  … and %d more reasons (migrate inventory --json lists the sources, migrate hosts --json the hosts)\n", more)
 	}
 	_, err := fmt.Fprintln(w, "Next: migrate readiness, or see to the reasons above and run migrate inventory again")
 	return err
 }
 
+// silent is a reason for silence and who gave no answer for it.
+type silent struct{ who, reason string }
+
+// hostSpecific is what differs between hosts that are silent for one reason.
+var hostSpecific = regexp.MustCompile(`\b\d{1,3}(\.\d{1,3}){3}(:\d+)?: `)
+
+// silence lists the sources without an answer, then the hosts, alike ones together.
+func silence(s *fleet.Snapshot) []silent {
+	var out []silent
+	for _, src := range s.Sources() {
+		if !src.Known {
+			out = append(out, silent{oneLine(src.Account + " " + src.Region + " " + src.Source), oneLine(src.Reason)})
+		}
+	}
+	hosts := map[string][]fleet.Host{}
+	for _, h := range s.Hosts {
+		if !h.Probe.Known && inventory.Probeable(h) {
+			reason := hostSpecific.ReplaceAllString(oneLine(h.Probe.Reason), "")
+			hosts[reason] = append(hosts[reason], h)
+		}
+	}
+	first := len(out)
+	for reason, alike := range hosts {
+		who := fmt.Sprintf("%s (%s)", alike[0].ID, cell(alike[0].Name()))
+		if more := len(alike) - 1; more > 0 {
+			who = fmt.Sprintf("%d hosts, %s first", len(alike), who)
+		}
+		out = append(out, silent{who, reason})
+	}
+	slices.SortFunc(out[first:], func(a, b silent) int {
+		return cmp.Or(cmp.Compare(len(hosts[b.reason]), len(hosts[a.reason])), cmp.Compare(a.who, b.who))
+	})
+	return out
+}
+
+// writeJSON writes v as JSON in which every rune that does not print is
+// escaped: JSON is looked at on terminals too.
 func writeJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	if err := e.Encode(v); err != nil {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
 		return fmt.Errorf("write JSON: %w", err)
 	}
-	return nil
+	out := bufio.NewWriter(w)
+	for _, r := range string(text) {
+		if r == '\n' || unicode.IsPrint(r) {
+			_, err = out.WriteRune(r)
+		} else {
+			for _, unit := range utf16.Encode([]rune{r}) {
+				_, err = fmt.Fprintf(out, `\u%04x`, unit)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("write JSON: %w", err)
+		}
+	}
+	if err := out.WriteByte('\n'); err != nil {
+		return fmt.Errorf("write JSON: %w", err)
+	}
+	return out.Flush()
 }

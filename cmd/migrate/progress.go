@@ -21,7 +21,8 @@ type progress struct {
 	drawn   time.Time
 	sources int // sources that ended
 	listed  int
-	done    int
+	done    int // hosts probed or given up
+	failed  int // of these, how many gave no answer
 	total   int
 	last    int // last printed tenth of the probes
 	byPlace map[string]int
@@ -56,7 +57,10 @@ func (p *progress) event(e inventory.Event) {
 		}
 	case inventory.ProbeProgress:
 		p.done, p.total = e.Done, e.Total
-		p.probed(e)
+		if e.Reason != "" {
+			p.failed++
+		}
+		p.probed()
 	case inventory.Finished:
 		return
 	}
@@ -75,16 +79,13 @@ func (p *progress) sourceDone(e inventory.Event) {
 	}
 }
 
-func (p *progress) probed(e inventory.Event) {
-	if e.Reason != "" && p.redraw {
-		return // counted in the summary; a line each would drown the bar
-	}
+func (p *progress) probed() {
 	if p.redraw || p.total == 0 {
 		return
 	}
 	if tenth := p.done * 10 / p.total; tenth > p.last || p.done == p.total {
 		p.last = tenth
-		p.line(fmt.Sprintf("hosts probed over SSH: %d of %d", p.done, p.total))
+		p.line(fmt.Sprintf("hosts over SSH: %d of %d done, %d without an answer", p.done, p.total, p.failed))
 	}
 }
 
@@ -97,7 +98,7 @@ func (p *progress) line(s string) {
 
 func (p *progress) draw() {
 	p.drawn = time.Now()
-	text := fmt.Sprintf(" %d instances, %d sources, %d of %d hosts probed", p.listed, p.sources, p.done, p.total)
+	text := fmt.Sprintf(" %d instances, %d sources, %d of %d hosts over SSH, %d silent", p.listed, p.sources, p.done, p.total, p.failed)
 	cells := min(30, p.width-len(text)-3)
 	bar := ""
 	if cells >= 10 {

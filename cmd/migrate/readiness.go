@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -89,22 +90,25 @@ func (a *app) openStored(ctx context.Context, id int64) (*stored, error) {
 func load(ctx context.Context, db *sqlite.DB, id int64) (*fleet.Snapshot, error) {
 	if id == 0 {
 		info, err := db.Latest(ctx)
+		if errors.Is(err, sqlite.ErrNoSnapshot) {
+			return nil, fmt.Errorf("no inventory has been finished yet (%w): run migrate inventory", err)
+		}
 		if err != nil {
-			return nil, fmt.Errorf("find the latest snapshot: %w", err)
+			return nil, err
 		}
 		id = info.ID
 	}
 	snap, err := db.Load(ctx, id)
-	if err != nil {
-		return nil, fmt.Errorf("read snapshot %d: %w", id, err)
+	if errors.Is(err, sqlite.ErrNoSnapshot) {
+		return nil, exitErr{code: exitUsage, err: fmt.Errorf("there is no snapshot %d (migrate snapshots lists them): %w", id, err)}
 	}
-	return snap, nil
+	return snap, err
 }
 
 func assess(ctx context.Context, db *sqlite.DB, snap *fleet.Snapshot, p readiness.Policy) (*fleet.Assessment, error) {
 	judged := readiness.Assess(snap, p, time.Now())
 	if err := db.SaveAssessment(ctx, judged); err != nil {
-		return nil, fmt.Errorf("store the judgement on snapshot %d: %w", snap.ID, err)
+		return nil, err
 	}
 	return judged, nil
 }
@@ -118,5 +122,5 @@ func judgement(ctx context.Context, db *sqlite.DB, snap *fleet.Snapshot, p readi
 	case isNoAssessment(err):
 		return assess(ctx, db, snap, p)
 	}
-	return nil, fmt.Errorf("read the judgement on snapshot %d: %w", snap.ID, err)
+	return nil, err
 }

@@ -44,6 +44,9 @@ func (a *app) reportCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if a.json {
+				if cmd.Flags().Changed("format") && format != "json" {
+					return usageErr("--json and --format %s contradict each other", format)
+				}
 				format = "json"
 			}
 			return a.report(cmd.Context(), format, out, snapshot)
@@ -111,27 +114,55 @@ func reportInput(ctx context.Context, db *sqlite.DB, snap *fleet.Snapshot, p rea
 
 func isNoAssessment(err error) bool { return errors.Is(err, sqlite.ErrNoAssessment) }
 
-// writeFile writes a file as a whole or not at all. Reports name hosts, people
-// and weaknesses, so only the owner may read them.
+// writeFile writes a regular file as a whole or not at all, where a symbolic
+// link leads to; into a device or a pipe it writes directly. Reports name
+// hosts, people and weaknesses, so only the owner may read a new file.
 func writeFile(path string, write func(io.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if path == "" {
+		return usageErr("the name of the file to write is empty")
+	}
+	err := writeTo(path, write)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
+	return nil
+}
+
+func writeTo(path string, write func(io.Writer) error) error {
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && info.IsDir():
+		return errors.New("it is a folder")
+	case err == nil && !info.Mode().IsRegular():
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		return finish(f, write)
+	case err == nil:
+		if path, err = filepath.EvalSymlinks(path); err != nil {
+			return err
+		}
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".migrate-report-*")
+	if err != nil {
+		return err
+	}
 	defer func() { _ = os.Remove(f.Name()) }() // fails, as it should, once the rename is done
+	if err := finish(f, write); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+func finish(f *os.File, write func(io.Writer) error) error {
 	buf := bufio.NewWriter(f)
-	err = write(buf)
+	err := write(buf)
 	if err == nil {
 		err = buf.Flush()
 	}
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
 	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
+	return err
 }

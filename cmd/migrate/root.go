@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode"
 
 	"charm.land/fang/v2"
 	"github.com/spf13/cobra"
@@ -108,11 +109,7 @@ func envOr(name, fallback string) string {
 
 // open opens the state file for writing, creating it where it is missing.
 func (a *app) open(ctx context.Context) (*sqlite.DB, error) {
-	db, err := sqlite.Open(ctx, a.dbPath)
-	if err != nil {
-		return nil, fmt.Errorf("open state file %s: %w", a.dbPath, err)
-	}
-	return db, nil
+	return sqlite.Open(ctx, a.dbPath)
 }
 
 // openExisting opens the state file for a command that only looks at it: such
@@ -133,12 +130,26 @@ func (a *app) terminal() bool {
 	return okIn && okOut && term.IsTerminal(int(in.Fd())) && term.IsTerminal(int(out.Fd())) && os.Getenv("TERM") != "dumb"
 }
 
-// oneLine keeps text from a host or an API from breaking a line or a terminal.
+// oneLine keeps text from a host or an API from breaking a line, moving the
+// cursor or turning the reading direction: what does not print is left out.
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) {
+		switch {
+		case unicode.IsPrint(r):
+			return r
+		case unicode.IsSpace(r):
 			return ' '
 		}
-		return r
-	}, s)
+		return -1
+	}, strings.ToValidUTF8(s, "\uFFFD"))
+}
+
+// cell is oneLine for a table, where one long text would spoil every row.
+func cell(s string) string {
+	const most = 48
+	s = oneLine(s)
+	if runes := []rune(s); len(runes) > most {
+		return string(runes[:most-1]) + "…"
+	}
+	return s
 }

@@ -10,20 +10,37 @@ import (
 )
 
 func (a *app) snapshotsCommand() *cobra.Command {
-	return &cobra.Command{
+	var keep int
+	c := &cobra.Command{
 		Use:   "snapshots",
-		Short: "List the stored snapshots",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return a.snapshots(cmd.Context()) },
+		Short: "List the stored snapshots, or delete old ones",
+		Long: `snapshots lists the stored snapshots. With --keep N it first deletes all but the N newest finished
+ones, and what inventories that died have left.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("keep") && keep < 1 {
+				return usageErr("--keep %d: at least one snapshot stays", keep)
+			}
+			return a.snapshots(cmd.Context(), keep)
+		},
 	}
+	c.Flags().IntVar(&keep, "keep", 0, "delete all but the N newest finished snapshots")
+	return c
 }
 
-func (a *app) snapshots(ctx context.Context) error {
+func (a *app) snapshots(ctx context.Context, keep int) error {
 	db, err := a.openExisting(ctx)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
+	if keep > 0 {
+		n, err := db.Prune(ctx, keep)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(a.err, "Deleted %d snapshots.\n", n)
+	}
 	all, err := db.Snapshots(ctx)
 	if err != nil {
 		return fmt.Errorf("list snapshots: %w", err)

@@ -83,7 +83,12 @@ func (w *wizard) load(ctx context.Context) (*fleet.Snapshot, *fleet.Assessment, 
 }
 
 func (w *wizard) inventory(ctx context.Context, emit func(inventory.Event)) error {
-	info, err := collect(ctx, w.cfg, w.db, emit)
+	c, err := newCollection(ctx, w.cfg)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	info, err := c.run(ctx, w.db, emit)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"ssm-migrate/internal/fleet"
 )
 
 // Access says how to reach one account and which Regions of it to read.
@@ -44,6 +46,10 @@ type Options struct {
 	// CallTimeout bounds one call with all its tries and the pauses between
 	// them, but not the wait for its turn (see ConnectionRate); default 60 s.
 	CallTimeout time.Duration
+	// IdentityTimeout bounds sts:GetCallerIdentity as CallTimeout does the
+	// other calls, but at most as long; default 15 s. What it tells is worth no
+	// more of a wait.
+	IdentityTimeout time.Duration
 	// ConnectionRate is how many ssm:GetConnectionStatus calls a second are
 	// made in one account and Region; default 40. AWS publishes a quota of 50
 	// ("Systems Manager endpoints and quotas"), which consoles and others share.
@@ -59,6 +65,7 @@ func (o Options) withDefaults() Options {
 	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, 5*time.Second)
 	o.AttemptTimeout = cmp.Or(o.AttemptTimeout, 30*time.Second)
 	o.CallTimeout = cmp.Or(o.CallTimeout, time.Minute)
+	o.IdentityTimeout = min(cmp.Or(o.IdentityTimeout, 15*time.Second), o.CallTimeout)
 	o.ConnectionRate = cmp.Or(o.ConnectionRate, 40)
 	o.Version = cmp.Or(o.Version, "dev")
 	if o.Logger == nil {
@@ -111,7 +118,7 @@ func Open(ctx context.Context, access Access, options Options) (*Account, error)
 	a.config = cfg
 	a.assumeRole()
 	a.iam = iam.NewFromConfig(a.configFor(cfg.Region))
-	a.sts = sts.NewFromConfig(a.configFor(cfg.Region))
+	a.sts = sts.NewFromConfig(a.configWithin(cfg.Region, a.options.IdentityTimeout))
 	if all {
 		if a.regions, err = a.enabledRegions(ctx); err != nil {
 			return nil, fmt.Errorf("open %s: list its Regions: %w", access.Label, err)
@@ -148,16 +155,38 @@ func (a *Account) Regions() []string { return slices.Clone(a.regions) }
 // Stats tells what was called so far, by API and Region.
 func (a *Account) Stats() []CallStats { return a.stats.list() }
 
-// caller is who we are in an account.
-type caller struct{ id, arn string }
+// caller is who we are in an account, or were not told.
+type caller struct {
+	id, arn string
+	at      time.Time
+}
+
+const apiCaller = "sts:GetCallerIdentity"
 
 // whoami asks STS once. Any credentials may make this call: no policy can deny it.
 func (a *Account) whoami(ctx context.Context) (caller, error) {
 	return a.caller.get(ctx, func() (caller, error) {
-		out, err := a.sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
-		if err != nil {
-			return caller{}, a.failure("sts:GetCallerIdentity", err)
+		// Apart from the call, whose bound is too short for some providers.
+		waiting, cancel := context.WithTimeout(ctx, a.options.CallTimeout)
+		defer cancel()
+		if _, err := a.config.Credentials.Retrieve(waiting); err != nil {
+			return caller{at: time.Now().UTC()}, a.failure(apiCaller, err)
 		}
-		return caller{id: aws.ToString(out.Account), arn: aws.ToString(out.Arn)}, nil
+		out, err := a.sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+		who := caller{at: time.Now().UTC()}
+		if err != nil {
+			return who, a.failure(apiCaller, err)
+		}
+		who.id, who.arn = aws.ToString(out.Account), aws.ToString(out.Arn)
+		return who, nil
 	})
+}
+
+// identity is who we are, as a fact.
+func (a *Account) identity(ctx context.Context) (id string, arn fleet.Fact[string]) {
+	who, err := a.whoami(ctx)
+	if err != nil {
+		return "", fleet.Unknown[string](apiCaller, who.at, err.Error())
+	}
+	return who.id, fleet.Known(who.arn, apiCaller, who.at)
 }

@@ -79,11 +79,16 @@ func (a *Account) assumeRole() {
 // configFor is the configuration of one Region's clients, with pacing and
 // counting of their own.
 func (a *Account) configFor(region string) aws.Config {
+	return a.configWithin(region, a.options.CallTimeout)
+}
+
+// configWithin is configFor with another bound for each call.
+func (a *Account) configWithin(region string, timeout time.Duration) aws.Config {
 	cfg := a.config.Copy()
 	cfg.Region = region
 	w := &wire{
 		region:  region,
-		timeout: a.options.CallTimeout,
+		timeout: timeout,
 		stats:   &a.stats,
 		pace:    newPace(a.options.ConnectionRate),
 		log:     a.options.Logger.With("access", a.access.Label, "region", region),

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -121,6 +122,23 @@ func raw(status int, contentType, body string) http.HandlerFunc {
 		w.WriteHeader(status)
 		fmt.Fprint(w, body)
 	}
+}
+
+// reset cuts the connection with a TCP reset, hangUp with an orderly close.
+func reset(w http.ResponseWriter, _ *http.Request) {
+	c := hijack(w)
+	_ = c.(*net.TCPConn).SetLinger(0)
+	_ = c.Close()
+}
+
+func hangUp(w http.ResponseWriter, _ *http.Request) { _ = hijack(w).Close() }
+
+func hijack(w http.ResponseWriter) net.Conn {
+	c, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(err) // the server of these tests speaks HTTP/1.1
+	}
+	return c
 }
 
 // isolate gives a test the SDK's ordinary settings and nothing of this

@@ -34,11 +34,7 @@ func (a *Account) Account(ctx context.Context) fleet.Account {
 	out := fleet.Account{Label: a.access.Label}
 	var roles map[string]types.RoleDetail
 	each([]func(){
-		func() {
-			if who, err := a.whoami(ctx); err == nil {
-				out.ID, out.ARN = who.id, who.arn
-			}
-		},
+		func() { out.ID, out.Caller = a.identity(ctx) },
 		func() { out.Profiles = a.profiles(ctx) },
 		func() { out.Roles, out.Policies, roles = a.details(ctx) },
 	}, 3, func(read func()) { read() })

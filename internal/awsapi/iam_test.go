@@ -139,8 +139,8 @@ func TestAccountRoleByRoleWhereDetailsAreDenied(t *testing.T) {
 
 func checkAccount(t *testing.T, got fleet.Account, roles []fleet.Role, policies []fleet.Policy) {
 	t.Helper()
-	if got.ID != "111122223333" || got.ARN != "arn:aws:iam::111122223333:user/ops" || got.Label != "prod" {
-		t.Errorf("account %q, %q, %q", got.ID, got.ARN, got.Label)
+	if got.ID != "111122223333" || got.Caller.Value != "arn:aws:iam::111122223333:user/ops" || !got.Caller.Known || got.Label != "prod" {
+		t.Errorf("account %q, %+v, %q", got.ID, got.Caller, got.Label)
 	}
 	if diff := cmp.Diff(wantProfiles, got.Profiles.Value, untimed); diff != "" || !got.Profiles.Known {
 		t.Errorf("profiles: known %v %s (-want +got):\n%s", got.Profiles.Known, got.Profiles.Reason, diff)
@@ -171,6 +171,9 @@ func TestAccountThatIsPartlyReadable(t *testing.T) {
 			if s.Known || s.Count != 0 || s.Reason == "" {
 				t.Errorf("%+v", s)
 			}
+		}
+		if c := got.Caller; c.Source != "sts:GetCallerIdentity" || c.Reason != "AccessDenied: who" || c.At.IsZero() {
+			t.Errorf("caller %+v", c)
 		}
 		if want := "AccessDenied: roles (and iam:GetAccountAuthorizationDetails: AccessDenied: no details)"; got.Roles.Reason != want || got.ID != "" {
 			t.Errorf("reason %q, ID %q", got.Roles.Reason, got.ID)

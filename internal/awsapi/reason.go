@@ -5,7 +5,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/url"
 	"regexp"
 	"strings"
 	"syscall"
@@ -95,6 +97,10 @@ func reason(err error) string {
 	if errors.As(err, &operation) && operation.Err != nil {
 		err = operation.Err
 	}
+	var spent *retry.MaxAttemptsError
+	if errors.As(err, &spent) && spent.Err != nil {
+		err = spent.Err
+	}
 	return clean(err.Error())
 }
 
@@ -158,6 +164,8 @@ func networkReason(err error) string {
 	var untrusted x509.UnknownAuthorityError
 	var wrongName x509.HostnameError
 	var slow net.Error
+	var sent *smithyhttp.RequestSendError
+	var request *url.Error
 	switch {
 	case errors.As(err, &dns):
 		return "cannot resolve " + clean(dns.Name)
@@ -171,6 +179,14 @@ func networkReason(err error) string {
 		return "no connection to " + address(op)
 	case errors.As(err, &slow) && slow.Timeout():
 		return "no answer in time"
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "the connection was reset"
+	case !errors.As(err, &sent):
+		return ""
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the connection was closed without an answer"
+	case errors.As(err, &request):
+		return clean(request.Err.Error()) // without the method and URL
 	}
 	return ""
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -46,6 +47,8 @@ func TestReasonsAreShortAndClean(t *testing.T) {
 			w.Header().Set("Content-Length", "1000")
 			w.Write([]byte("<DescribeInstancesResponse>"))
 		}, "the answer broke off", 2},
+		{"a connection that is reset", listNodes, reset, "the connection was reset", 2},
+		{"a connection that is closed without an answer", listInstances, hangUp, "the connection was closed without an answer", 2},
 		{"denied", listNodes, ssmError(400, "AccessDeniedException", "User: arn:aws:iam::1:user/ops is not authorized to perform: ssm:DescribeInstanceInformation"),
 			"AccessDeniedException: User: arn:aws:iam::1:user/ops is not authorized to perform: ssm:DescribeInstanceInformation", 1},
 		{"denied by EC2, with its long code", listInstances, ec2Error(403, "UnauthorizedOperation", "You are not authorized to perform this operation. Encoded authorization failure message: "+strings.Repeat("4zQ", 300)),
@@ -115,6 +118,28 @@ func TestSilentEndpointIsGivenUp(t *testing.T) {
 	_, err := a.Cloud("eu-west-1").Connection(t.Context(), "i-1")
 	if err == nil || err.Error() != "no answer within 50ms" {
 		t.Errorf("reason: %v", err)
+	}
+}
+
+func TestSilentSTSHoldsUpNothingForLong(t *testing.T) {
+	s := &script{answers: roleByRole(map[string]http.HandlerFunc{
+		"iam:GetAccountAuthorizationDetails": detailsAnswer(false),
+		"sts:GetCallerIdentity":              func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+	})}
+	for _, tt := range []struct {
+		options awsapi.Options
+		want    string
+	}{
+		{awsapi.Options{IdentityTimeout: 50 * time.Millisecond}, "no answer within 50ms"},
+		{awsapi.Options{CallTimeout: 2 * time.Second, IdentityTimeout: time.Hour}, "no answer within 2s"},
+	} {
+		got := serve(t, s, awsapi.Access{}, tt.options).Account(t.Context())
+		if c := got.Caller; c.Known || c.Reason != tt.want || c.Source != "sts:GetCallerIdentity" {
+			t.Errorf("caller %+v, want %q", c, tt.want)
+		}
+		if !got.Profiles.Known || !got.Roles.Known || got.ID != "111122223333" {
+			t.Errorf("ID %q, profiles %q, roles %q", got.ID, got.Profiles.Reason, got.Roles.Reason)
+		}
 	}
 }
 

@@ -92,8 +92,8 @@ func TestEverythingReadIsTheWorldsTruth(t *testing.T) {
 
 func checkIdentity(t *testing.T, got fleet.Account, truth *simfleet.Account) {
 	t.Helper()
-	if got.ID != truth.ID || got.ARN == "" {
-		t.Errorf("account %q (%q), want %s", got.ID, got.ARN, truth.ID)
+	if got.ID != truth.ID || !got.Caller.Known || got.Caller.Value == "" {
+		t.Errorf("account %q (%+v), want %s", got.ID, got.Caller, truth.ID)
 	}
 	same(t, "profiles", got.Profiles, truth.Profiles, func(p fleet.InstanceProfile) string { return p.ARN })
 	same(t, "roles", got.Roles, truth.Roles, func(r fleet.Role) string { return r.ARN })

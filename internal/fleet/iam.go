@@ -3,10 +3,10 @@ package fleet
 // Account is one AWS account's identity side. IAM is global: one Account
 // serves all Regions.
 type Account struct {
-	ID    string `json:"id"`    // empty when STS would not say
+	ID    string `json:"id"`    // empty when neither STS nor an ARN could tell
 	Label string `json:"label"` // the operator's name for the access used
-	ARN   string `json:"arn"`   // who we are there
 
+	Caller   Fact[string]            `json:"caller"` // ARN of who we are there
 	Profiles Fact[[]InstanceProfile] `json:"profiles"`
 	Roles    Fact[[]Role]            `json:"roles"`
 	Policies Fact[[]Policy]          `json:"policies"` // managed policies that are attached or bound somewhere

@@ -10,10 +10,11 @@ type Region struct {
 	Name    string `json:"name"`    // "eu-west-1"
 	Label   string `json:"label"`   // the operator's name for the access used: profile or role ARN
 
-	Instances     Fact[int]              `json:"instances"`   // how many instances EC2 listed
-	Nodes         Fact[int]              `json:"nodes"`       // how many managed nodes Systems Manager listed
-	HybridNodes   []Node                 `json:"hybridNodes"` // managed nodes that are no EC2 instance of this account and Region
-	DefaultRole   Fact[string]           `json:"defaultRole"` // Default Host Management Configuration's role path; known and empty: off
+	Instances     Fact[int]              `json:"instances"`               // how many instances EC2 listed
+	Nodes         Fact[int]              `json:"nodes"`                   // how many managed nodes Systems Manager listed
+	HybridNodes   []Node                 `json:"hybridNodes"`             // managed nodes that are no EC2 instance of this account and Region
+	UnplacedNodes []Node                 `json:"unplacedNodes,omitempty"` // managed nodes with an instance's ID that match no host while Instances is unknown: instances or hybrid nodes, nobody can tell
+	DefaultRole   Fact[string]           `json:"defaultRole"`             // Default Host Management Configuration's role path; known and empty: off
 	ScalingGroups Fact[[]ScalingGroup]   `json:"scalingGroups"`
 	Templates     Fact[[]LaunchTemplate] `json:"templates"`
 	KeyPairs      Fact[[]KeyPair]        `json:"keyPairs"`

@@ -26,6 +26,12 @@ type Probe struct {
 	Gaps []Gap `json:"gaps,omitempty"` // what else could not be read: single files, single users
 }
 
+// Whole reports whether the host told everything that it was asked.
+func (p Probe) Whole() bool {
+	return len(p.Gaps) == 0 && p.SSHD.Known && p.Users.Known && p.Keys.Known && p.Agent.Known &&
+		p.Endpoints.Known && p.Logins.Known && p.Sessions.Known
+}
+
 // Gap is one thing on a host that could not be read, and why.
 type Gap struct {
 	What   string `json:"what"`

@@ -75,11 +75,13 @@ type ProbeResult struct {
 // Join assembles a snapshot from all that was collected for it. It decides what
 // silence means: an instance that a complete list of managed nodes leaves out
 // is known not to be one; the same instance is unknown when the list broke off.
+// Likewise, a managed node that matches no instance is a hybrid one only where
+// the list of instances is complete or its ID is not an instance's.
 func Join(info SnapshotInfo, b Batch) *Snapshot {
 	s := &Snapshot{SnapshotInfo: info, Accounts: b.Accounts, Regions: b.Regions, Hosts: b.Hosts}
 	regions := make(map[string]*Region, len(b.Regions))
 	for i := range s.Regions {
-		s.Regions[i].HybridNodes = nil
+		s.Regions[i].HybridNodes, s.Regions[i].UnplacedNodes = nil, nil
 		regions[s.Regions[i].Account+"/"+s.Regions[i].Name] = &s.Regions[i]
 	}
 	hosts := make(map[string]*Host, len(b.Hosts))
@@ -94,9 +96,7 @@ func Join(info SnapshotInfo, b Batch) *Snapshot {
 		r := regions[n.Account+"/"+n.Region]
 		h, ours := hosts[n.ID]
 		if !ours {
-			if r != nil {
-				r.HybridNodes = append(r.HybridNodes, n)
-			}
+			r.addStray(n)
 			continue
 		}
 		n.Registered = true
@@ -121,6 +121,17 @@ func Join(info SnapshotInfo, b Batch) *Snapshot {
 		return strings.Compare(a.Account+"/"+a.Region+"/"+a.ID, b.Account+"/"+b.Region+"/"+b.ID)
 	})
 	return s
+}
+
+// addStray places a managed node that matches no host; a nil Region drops it.
+func (r *Region) addStray(n Node) {
+	switch {
+	case r == nil:
+	case strings.HasPrefix(n.ID, "i-") && !r.Instances.Known:
+		r.UnplacedNodes = append(r.UnplacedNodes, n)
+	default:
+		r.HybridNodes = append(r.HybridNodes, n)
+	}
 }
 
 const sourceNodes = "ssm:DescribeInstanceInformation"
@@ -165,9 +176,12 @@ func (s *Snapshot) Sources() []SourceState {
 	return out
 }
 
-// Sources lists how IAM answered.
+// Sources lists how STS, where it was asked, and IAM answered.
 func (a Account) Sources() []SourceState {
 	c := sourceList{account: firstOf(a.ID, a.Label)}
+	if a.Caller != (Fact[string]{}) {
+		c.add(a.Caller.Source, a.Caller.Known, 0, a.Caller.At, a.Caller.Reason)
+	}
 	add(&c, a.Profiles)
 	add(&c, a.Roles)
 	add(&c, a.Policies)

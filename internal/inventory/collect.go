@@ -55,8 +55,8 @@ const (
 
 // Collect takes one inventory: all accounts, Regions and hosts at the same time,
 // stored as they answer. A source or host that fails is stored as unknown with
-// its reason, and the run goes on; the error is for a cancelled context or a
-// store that fails. Then the snapshot stays unfinished, so that no reader takes
+// its reason, and the run goes on; the error is for a cancelled context, a
+// store that fails, or ErrNothing. Then the snapshot stays unfinished, so that no reader takes
 // it for the latest. In either case all work has ended when Collect returns.
 //
 // The snapshot is complete if every source and every host that was to be probed
@@ -91,6 +91,9 @@ func Collect(ctx context.Context, cfg Config, emit func(Event)) (fleet.SnapshotI
 	if err := context.Cause(ctx); err != nil {
 		return info, err
 	}
+	if len(c.seen) == 0 && c.answers == 0 && c.unknowns > 0 {
+		return info, fmt.Errorf("%w: %s", ErrNothing, c.why)
+	}
 	info.Finished = cfg.Now()
 	info.Hosts, info.Unknowns = len(c.seen), c.unknowns
 	info.State = fleet.SnapshotComplete
@@ -118,7 +121,13 @@ type collector struct {
 	mu       sync.Mutex
 	seen     map[string]bool // host IDs; guarded by mu
 	unknowns int             // guarded by mu
+	answers  int             // sources that answered; guarded by mu
+	why      string          // the first reason of a source that did not; guarded by mu
 }
+
+// ErrNothing says that not one source answered, so that there is nothing to
+// make a snapshot of.
+var ErrNothing = errors.New("no source answered")
 
 func (c *collector) tell(e Event) {
 	if c.emit == nil {
@@ -128,6 +137,20 @@ func (c *collector) tell(e Event) {
 	c.emitting.Lock()
 	defer c.emitting.Unlock()
 	c.emit(e)
+}
+
+func (c *collector) answered() {
+	c.mu.Lock()
+	c.answers++
+	c.mu.Unlock()
+}
+
+// silent is failed for a source; it keeps the first reason.
+func (c *collector) silent(reason string) {
+	c.failed()
+	c.mu.Lock()
+	c.why = firstOf(c.why, reason)
+	c.mu.Unlock()
 }
 
 // failed counts a source or host that gave no answer.
@@ -153,9 +176,11 @@ func (c *collector) firstSight(host string) bool {
 func (c *collector) tellSources(states []fleet.SourceState) {
 	for _, s := range states {
 		reason := ""
-		if !s.Known {
-			c.failed()
+		if s.Known {
+			c.answered()
+		} else {
 			reason = clean(firstOf(s.Reason, "no reason given"))
+			c.silent(reason)
 		}
 		c.tell(Event{Kind: SourceDone, Account: s.Account, Region: s.Region, Source: s.Source, Done: s.Count, Total: s.Count, Reason: reason})
 	}

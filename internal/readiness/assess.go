@@ -35,6 +35,7 @@ func Assess(s *fleet.Snapshot, p Policy, now time.Time) *fleet.Assessment {
 		functionalFloor: floor(p.FunctionalFloor, DefaultPolicy().FunctionalFloor),
 		securityFloor:   floor(p.SecurityFloor, DefaultPolicy().SecurityFloor),
 		keys:            newKeyring(s),
+		unservedMemo:    map[string]string{},
 	}
 	a.iam.countUsers(s)
 	out := &fleet.Assessment{Snapshot: s.ID, At: now, Hosts: make([]fleet.HostVerdict, 0, len(s.Hosts))}
@@ -58,6 +59,7 @@ type assessor struct {
 	functionalFloor version
 	securityFloor   version
 	keys            *keyring
+	unservedMemo    map[string]string // by account ID and Region name
 }
 
 // judge collects the findings on one host.
@@ -123,10 +125,18 @@ func (j *judge) verdict() fleet.HostVerdict {
 // own ID stands for none. An empty fix is the catalogue's.
 func (j *judge) add(code, object, fix string, evidence ...fleet.Evidence) {
 	if object == j.h.ID {
-		j.findings = append(j.findings, found(code, j.h.ID, "", fix, "this host only", evidence))
+		j.addHere(code, fix, hostOnly, evidence...)
 		return
 	}
 	j.findings = append(j.findings, found(code, j.h.ID, object, fix, j.index.blast(object), evidence))
+}
+
+// hostOnly is the blast radius of a change on one host.
+const hostOnly = "this host only"
+
+// addHere records a finding about the host itself, whose fix may touch others.
+func (j *judge) addHere(code, fix, blast string, evidence ...fleet.Evidence) {
+	j.findings = append(j.findings, found(code, j.h.ID, "", fix, blast, evidence))
 }
 
 func found(code, host, object, fix, blast string, evidence []fleet.Evidence) fleet.Finding {

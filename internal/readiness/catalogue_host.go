@@ -59,7 +59,7 @@ func identityEntries() []Entry {
 		Title:    "The role does not allow the session actions",
 		Means:    "The agent's role must allow ssm:UpdateInstanceInformation and ssmmessages:CreateControlChannel, OpenControlChannel, CreateDataChannel and OpenDataChannel. A role that allows the first but not the others also keeps the agent from Default Host Management Configuration. A connected agent proves the first three; the data channel is opened only when a session starts, so a connected host can still fail here.",
 		Detected: "The role's inline and attached policies and its permissions boundary, evaluated as IAM does: explicit Deny wins, the boundary must allow too, wildcards and NotAction count. Service control policies are not looked at.",
-		Fix:      "attach AmazonSSMManagedInstanceCore to the role; add to what it has, do not replace it; then restart the agent",
+		Fix:      "change what is in the way: attach AmazonSSMManagedInstanceCore to a role whose policies do not allow the actions (add to what it has, do not replace it), allow them in a permissions boundary that leaves them out, narrow an explicit Deny; then restart the agent",
 		Undo:     "detach the policy from the role",
 		Sources:  []string{guide + "getting-started-create-iam-instance-profile", iamBook + "reference_policies_evaluation-logic", guide + "fleet-manager-default-host-management-configuration"},
 	}, {

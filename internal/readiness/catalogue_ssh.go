@@ -16,7 +16,7 @@ func sshEntries() []Entry {
 		Title:    "Parts of the host could not be read",
 		Means:    "Keys, settings or logins may exist that no finding speaks of.",
 		Detected: "The probe ran, but could not read what the evidence lists; most often for want of sudo.",
-		Fix:      "let the login user run the probe with sudo -n and take the inventory again",
+		Fix:      "let the login user run the probe with sudo -n and take the inventory again; a log that the host does not keep can only be kept from now on",
 		Undo:     "remove the sudo rule",
 		Sources:  []string{"OpenSSH, sshd(8), -T"},
 	}, {

@@ -25,6 +25,7 @@ var regionsWithoutEC2Messages = []string{
 type liveTest struct {
 	reached answer // TCP: the path that static analysis speaks of
 	works   answer // TLS as well
+	stage   stage  // where it failed, when works is no
 	fact    fleet.Evidence
 }
 
@@ -55,6 +56,7 @@ func (j *judge) egress() {
 type egressFindings struct {
 	stops        []stopped
 	failed       []fleet.Evidence
+	failedAt     [len(stages)][]string // services by stage
 	unknown      []fleet.Evidence
 	disagreement []fleet.Evidence
 }
@@ -90,6 +92,10 @@ func (e *egressFindings) judge(j *judge, service string, static path, live liveT
 	}
 	if live.works == no {
 		e.failed = append(e.failed, live.fact)
+		e.failedAt[live.stage] = append(e.failedAt[live.stage], service)
+		if open == maybe {
+			e.failed = append(e.failed, static.stop.evidence(service+" by static analysis, undecided: "))
+		}
 	}
 	found := static.stop.evidence(service + " by static analysis: ")
 	switch {
@@ -124,7 +130,7 @@ func (e *egressFindings) report(j *judge) {
 		j.add("egress-no-path", s.object, s.fix, s.facts...)
 	}
 	if e.failed != nil {
-		j.add("egress-test-failed", j.h.ID, "", e.failed...)
+		j.testFailed(e.failedAt, e.failed)
 	}
 	if e.unknown != nil {
 		j.add("egress-unknown", j.h.ID, "", e.unknown...)
@@ -151,23 +157,23 @@ func (j *judge) live(service string) liveTest {
 	if t.Detail != "" {
 		detail = " (" + quoted(t.Detail) + ")"
 	}
-	say := func(reached, works answer, format string, args ...any) liveTest {
-		return liveTest{reached, works, evidence(tests, "%s", where+fmt.Sprintf(format, args...)+detail)}
+	say := func(reached, works answer, failed stage, format string, args ...any) liveTest {
+		return liveTest{reached, works, failed, evidence(tests, "%s", where+fmt.Sprintf(format, args...)+detail)}
 	}
 	at := addressList(t.Addresses.Value)
 	switch {
 	case t.TLS.Known && t.TLS.Value:
-		return say(yes, yes, "TLS to %s at %s works", quoted(t.Host), at)
+		return say(yes, yes, 0, "TLS to %s at %s works", quoted(t.Host), at)
 	case t.TLS.Known && t.Issuer != "":
-		return say(yes, no, "TLS to %s at %s fails; the certificate's issuer is %s", quoted(t.Host), at, quoted(t.Issuer))
+		return say(yes, no, certificate, "TLS to %s at %s fails; the certificate's issuer is %s", quoted(t.Host), at, quoted(t.Issuer))
 	case t.TLS.Known:
-		return say(yes, no, "TLS to %s at %s fails", quoted(t.Host), at)
+		return say(yes, no, certificate, "TLS to %s at %s fails", quoted(t.Host), at)
 	case t.TCP.Known && t.TCP.Value:
-		return say(yes, maybe, "TCP to %s at %s works; TLS was not tested%s", quoted(t.Host), at, because(t.TLS.Reason))
+		return say(yes, maybe, 0, "TCP to %s at %s works; TLS was not tested%s", quoted(t.Host), at, because(t.TLS.Reason))
 	case t.TCP.Known:
-		return say(no, no, "TCP to %s at %s fails", quoted(t.Host), at)
+		return say(no, no, connection, "TCP to %s at %s fails", quoted(t.Host), at)
 	case t.Addresses.Known && len(t.Addresses.Value) == 0:
-		return say(no, no, "%s does not resolve", quoted(t.Host))
+		return say(no, no, resolution, "%s does not resolve", quoted(t.Host))
 	}
 	return none
 }

@@ -38,7 +38,12 @@ type decision struct {
 	allowed answer
 	why     string // what decides it: "inline policy x denies it"
 	unread  bool   // maybe, because a document could not be read
-	denied  bool   // no, because of an explicit Deny
+
+	// What is in the way when the answer is no; several things may be.
+	denials   []string // explicit Denies: "inline policy x denies it"
+	ungranted bool     // no policy of the principal allows it
+	unbounded bool     // the permissions boundary does not allow it
+	bounded   bool     // the permissions boundary has a part in the no, by silence or by a Deny
 }
 
 // opinion is what a set of policies says of one action on one resource,
@@ -92,17 +97,25 @@ func (p permissions) decide(action, resource string, ctx requestContext) decisio
 		bound.allow = no
 		bound.add(*p.boundary, action, resource, ctx)
 	}
-	switch {
-	case own.deny == yes:
-		return decision{why: own.denyWhy, denied: true}
-	case bound.deny == yes:
-		return decision{why: "the permissions boundary " + bound.denyWhy, denied: true}
-	case own.allow == no:
-		return decision{why: "no policy allows it"}
-	case bound.allow == no:
-		return decision{why: "the permissions boundary " + p.boundary.name + " does not allow it"}
+	d := decision{ungranted: own.allow == no, unbounded: bound.allow == no, bounded: bound.allow == no || bound.deny == yes}
+	if own.deny == yes {
+		d.denials = append(d.denials, own.denyWhy)
 	}
-	d := decision{allowed: yes, why: own.allowWhy, unread: own.unread || bound.unread}
+	if bound.deny == yes {
+		d.denials = append(d.denials, "the permissions boundary "+bound.denyWhy)
+	}
+	switch {
+	case d.denials != nil:
+		d.why = d.denials[0]
+		return d
+	case d.ungranted:
+		d.why = "no policy allows it"
+		return d
+	case d.unbounded:
+		d.why = "the permissions boundary " + p.boundary.name + " does not allow it"
+		return d
+	}
+	d = decision{allowed: yes, why: own.allowWhy, unread: own.unread || bound.unread}
 	for _, doubt := range []struct {
 		is  bool
 		why string

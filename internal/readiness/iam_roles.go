@@ -46,6 +46,13 @@ type authority struct {
 	roles    map[string]*roleView // account ID and role name
 	order    []*roleView          // as the snapshot lists them
 	policies map[string]fleet.Policy
+	bindings map[string]*binding // by ARN of the permissions boundary
+}
+
+// binding is how many roles and hosts a permissions boundary binds.
+type binding struct {
+	roles, hosts, regions int
+	partial               bool // roles may be missing
 }
 
 func newAuthority(s *fleet.Snapshot) *authority {
@@ -54,6 +61,7 @@ func newAuthority(s *fleet.Snapshot) *authority {
 		profiles: map[string]*fleet.InstanceProfile{},
 		roles:    map[string]*roleView{},
 		policies: map[string]fleet.Policy{},
+		bindings: map[string]*binding{},
 	}
 	for i := range s.Accounts {
 		acct := &s.Accounts[i]
@@ -181,7 +189,7 @@ func (a *authority) ofHost(h *fleet.Host) *roleView {
 	return a.roles[roleKey(arnAccount(p.ARN), p.Role)]
 }
 
-// countUsers notes who uses which role.
+// countUsers notes who uses which role and which permissions boundary.
 func (a *authority) countUsers(s *fleet.Snapshot) {
 	for i := range s.Hosts {
 		if v := a.ofHost(&s.Hosts[i]); v != nil {
@@ -196,6 +204,37 @@ func (a *authority) countUsers(s *fleet.Snapshot) {
 			}
 		}
 	}
+	for _, v := range a.order {
+		if v.role.Boundary == "" {
+			continue
+		}
+		b := a.bindings[v.role.Boundary]
+		if b == nil {
+			b = &binding{}
+			a.bindings[v.role.Boundary] = b
+		}
+		b.roles++
+		b.hosts += v.hosts
+		b.regions += v.regions
+		b.partial = b.partial || !v.account.Roles.Known
+	}
+}
+
+// boundaryBlast says whom a permissions boundary binds.
+func (a *authority) boundaryBlast(arn string) string {
+	b := a.bindings[arn]
+	if b == nil {
+		return fmt.Sprintf("whom permissions boundary %s binds is not known", arn)
+	}
+	least := ""
+	if b.partial {
+		least = "at least "
+	}
+	text := fmt.Sprintf("permissions boundary %s binds %s%s with %s", arn, least, plural(b.roles, "role"), plural(b.hosts, "host"))
+	if b.regions > 0 {
+		text += fmt.Sprintf(", and every host without a profile in %s", plural(b.regions, "Region"))
+	}
+	return text
 }
 
 // blast says who shares the role.

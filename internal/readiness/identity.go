@@ -1,7 +1,6 @@
 package readiness
 
 import (
-	"fmt"
 	"strings"
 
 	"ssm-migrate/internal/fleet"
@@ -34,7 +33,7 @@ const (
 func (j *judge) identity() {
 	metadataOff := j.h.Metadata.Endpoint == "disabled"
 	if metadataOff && !j.heartbeat {
-		j.add("imds-disabled", j.h.ID, "", j.ec2("the instance metadata endpoint is disabled"))
+		j.addHere("imds-disabled", "", j.origin(), j.ec2("the instance metadata endpoint is disabled"))
 	}
 	own, fallback := j.profile(), j.defaultRole()
 	switch {
@@ -131,7 +130,7 @@ func (j *judge) withoutProfile(own, fallback credentials) {
 	case j.heartbeat:
 		j.disagree(append(own.facts, fallback.facts...)...)
 	case j.h.ProfileARN == "":
-		j.add("profile-missing", j.h.ID, "", append(own.facts, fallback.facts...)...)
+		j.profileMissing(append(own.facts, fallback.facts...))
 	default:
 		j.add("profile-without-role", j.h.ProfileARN, "", append(own.facts, fallback.facts...)...)
 	}
@@ -176,8 +175,7 @@ func (j *judge) judgeRole(c, fallback credentials) {
 	}
 	all := c.role.decide(j.h)
 	var missing, doubtful, contrary []fleet.Evidence
-	var names []string
-	var denied []string
+	gap := missingActions{role: c.role.role}
 	code := "role-undecided"
 	for i, d := range all {
 		if d.allowed == yes || i < settled && d.allowed == maybe {
@@ -189,10 +187,7 @@ func (j *judge) judgeRole(c, fallback credentials) {
 			contrary = append(contrary, e)
 		case d.allowed == no:
 			missing = append(missing, e)
-			names = append(names, sessionActions[i])
-			if d.denied {
-				denied = append(denied, d.why)
-			}
+			gap.add(sessionActions[i], d)
 		default:
 			doubtful = append(doubtful, e)
 			if d.unread {
@@ -205,25 +200,14 @@ func (j *judge) judgeRole(c, fallback credentials) {
 	case contrary != nil:
 		j.disagree(contrary...)
 	case missing != nil:
-		j.addRole("role-lacks-session-actions", c.role, missingFix(arn, names, denied, all[0], fallback), append(missing, c.facts...))
+		blast := c.role.blast()
+		if gap.bounded {
+			blast += "; " + j.iam.boundaryBlast(c.role.role.Boundary)
+		}
+		j.findings = append(j.findings, found("role-lacks-session-actions", j.h.ID, arn, gap.fix(all[0], fallback), blast, append(missing, c.facts...)))
 	case doubtful != nil:
-		j.addRole(code, c.role, "", append(doubtful, c.facts...))
+		j.findings = append(j.findings, found(code, j.h.ID, arn, "", c.role.blast(), append(doubtful, c.facts...)))
 	}
-}
-
-func (j *judge) addRole(code string, v *roleView, fix string, facts []fleet.Evidence) {
-	j.findings = append(j.findings, found(code, j.h.ID, v.role.ARN, fix, v.blast(), facts))
-}
-
-func missingFix(arn string, names, denied []string, first decision, fallback credentials) string {
-	fix := fmt.Sprintf("allow %s to role %s, for example by attaching AmazonSSMManagedInstanceCore; add to the role, do not replace what it has", strings.Join(names, ", "), arn)
-	if denied != nil {
-		fix = fmt.Sprintf("narrow the explicit Deny (%s), then allow %s to role %s", denied[0], strings.Join(names, ", "), arn)
-	}
-	if fallback.kind != absent && first.allowed == yes {
-		fix += "; or take ssm:UpdateInstanceInformation out of the role, so that the agent goes on to Default Host Management Configuration"
-	}
-	return fix
 }
 
 func (j *judge) decided(v *roleView, action string, d decision) fleet.Evidence {

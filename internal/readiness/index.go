@@ -28,35 +28,39 @@ type index struct {
 	prefixLists map[string]*fleet.PrefixList
 	dhcp        map[string]*fleet.DHCPOptions
 
-	hostsOfSubnet  map[string]int
-	hostsOfGroup   map[string]int
-	hostsOfVPC     map[string]int
-	hostsOfProfile map[string]int    // by ARN
-	blasts         map[string]string // memo of blast
+	hostsOfSubnet       map[string]int
+	hostsOfGroup        map[string]int
+	hostsOfVPC          map[string]int
+	hostsOfProfile      map[string]int    // by ARN
+	hostsOfTemplate     map[string]int    // by launch template ID
+	hostsOfScalingGroup map[string]int    // by scalingGroupKey
+	blasts              map[string]string // memo of blast
 }
 
 func newIndex(s *fleet.Snapshot) *index {
 	x := &index{
-		regions:        map[string]*fleet.Region{},
-		vpcs:           map[string]*fleet.VPC{},
-		subnets:        map[string]*fleet.Subnet{},
-		tables:         map[string]*fleet.RouteTable{},
-		tableOf:        map[string]*fleet.RouteTable{},
-		mainTable:      map[string]*fleet.RouteTable{},
-		acls:           map[string]*fleet.NetworkACL{},
-		aclOf:          map[string]*acl{},
-		groups:         map[string]*fleet.SecurityGroup{},
-		endpoints:      map[string][]*fleet.VPCEndpoint{},
-		byEndpoint:     map[string]*fleet.VPCEndpoint{},
-		gateways:       map[string]*fleet.Gateway{},
-		nats:           map[string]*fleet.Gateway{},
-		prefixLists:    map[string]*fleet.PrefixList{},
-		dhcp:           map[string]*fleet.DHCPOptions{},
-		hostsOfSubnet:  map[string]int{},
-		hostsOfGroup:   map[string]int{},
-		hostsOfVPC:     map[string]int{},
-		hostsOfProfile: map[string]int{},
-		blasts:         map[string]string{},
+		regions:             map[string]*fleet.Region{},
+		vpcs:                map[string]*fleet.VPC{},
+		subnets:             map[string]*fleet.Subnet{},
+		tables:              map[string]*fleet.RouteTable{},
+		tableOf:             map[string]*fleet.RouteTable{},
+		mainTable:           map[string]*fleet.RouteTable{},
+		acls:                map[string]*fleet.NetworkACL{},
+		aclOf:               map[string]*acl{},
+		groups:              map[string]*fleet.SecurityGroup{},
+		endpoints:           map[string][]*fleet.VPCEndpoint{},
+		byEndpoint:          map[string]*fleet.VPCEndpoint{},
+		gateways:            map[string]*fleet.Gateway{},
+		nats:                map[string]*fleet.Gateway{},
+		prefixLists:         map[string]*fleet.PrefixList{},
+		dhcp:                map[string]*fleet.DHCPOptions{},
+		hostsOfSubnet:       map[string]int{},
+		hostsOfGroup:        map[string]int{},
+		hostsOfVPC:          map[string]int{},
+		hostsOfProfile:      map[string]int{},
+		hostsOfTemplate:     map[string]int{},
+		hostsOfScalingGroup: map[string]int{},
+		blasts:              map[string]string{},
 	}
 	for i := range s.Regions {
 		x.addRegion(&s.Regions[i])
@@ -66,6 +70,8 @@ func newIndex(s *fleet.Snapshot) *index {
 		x.hostsOfSubnet[h.Subnet]++
 		x.hostsOfVPC[h.VPC]++
 		x.hostsOfProfile[h.ProfileARN]++
+		x.hostsOfTemplate[h.LaunchTemplate.ID]++
+		x.hostsOfScalingGroup[scalingGroupKey(h)]++
 		for _, g := range groupsOf(h) {
 			x.hostsOfGroup[g]++
 		}
@@ -120,6 +126,12 @@ func (x *index) region(h *fleet.Host) *fleet.Region {
 		return r
 	}
 	return &fleet.Region{}
+}
+
+// scalingGroupKey tells Auto Scaling groups apart, whose names are unique
+// only within an account and Region.
+func scalingGroupKey(h *fleet.Host) string {
+	return h.Account + "/" + h.Region + "/" + h.AutoScalingGroup
 }
 
 // groupsOf lists a host's security groups over all its interfaces, once each.

@@ -1,6 +1,7 @@
 package readiness
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -118,22 +119,40 @@ func (w *walk) eachLeg(t *fleet.RouteTable, judge func(*walk, leg)) {
 // follow judges one leg of the way to the internet from the host's subnet.
 func (w *walk) follow(t *fleet.RouteTable, l leg) {
 	kind, _, _ := strings.Cut(l.target, "-")
-	const wayOut = "add interface endpoints for ssm and ssmmessages to VPC %s, or a route from %s to a NAT gateway"
 	switch {
 	case l.target == "":
-		w.pass(no, hopFrom(w.r.RouteTables, t.ID, "route table %s has no route to the internet", t.ID).fixedBy(wayOut, t.VPC, t.ID))
+		w.pass(no, hopFrom(w.r.RouteTables, t.ID, "route table %s has no route to the internet", t.ID).fixedBy("%s", w.wayOut(t)))
 	case l.blackhole:
-		w.pass(no, hopFrom(w.r.RouteTables, t.ID, "route table %s sends internet traffic to %s, which is gone (blackhole)", t.ID, l.target).fixedBy(wayOut, t.VPC, t.ID))
+		w.pass(no, hopFrom(w.r.RouteTables, t.ID, "route table %s sends internet traffic to %s, which is gone (blackhole)", t.ID, l.target).fixedBy("%s", w.wayOut(t)))
 	case kind == "igw":
 		w.internetGateway(l.target)
 		if !w.h.PublicIP.IsValid() && !w.primaryPublic() {
-			w.pass(no, hopFrom(w.r.RouteTables, t.ID, "route table %s leads to internet gateway %s, but the host has no public address", t.ID, l.target).fixedBy(wayOut, t.VPC, t.ID))
+			w.pass(no, hopFrom(w.r.RouteTables, t.ID, "route table %s leads to internet gateway %s, but the host has no public address", t.ID, l.target).fixedBy("%s", w.wayOut(t)))
 		}
 	case kind == "nat":
 		w.natGateway(l.target)
 	default:
 		w.pass(maybe, hopFrom(w.r.RouteTables, t.ID, "route table %s sends internet traffic through %s, which is not followed", t.ID, l.target))
 	}
+}
+
+// wayOut advises on a VPC whose route table leads nowhere. It is the same for
+// all services, so that one dead end is one finding.
+func (w *walk) wayOut(t *fleet.RouteTable) string {
+	var missing []string
+	for _, service := range sessionServices {
+		if w.serviceEndpoint(t.VPC, w.r.Name, service) == nil {
+			missing = append(missing, service)
+		}
+	}
+	what := "interface endpoints"
+	switch len(missing) {
+	case 0:
+		return fmt.Sprintf("add a route from %s to a NAT gateway", t.ID)
+	case 1:
+		what = "an interface endpoint"
+	}
+	return fmt.Sprintf("add %s for %s with private DNS to VPC %s, or a route from %s to a NAT gateway", what, strings.Join(missing, " and "), t.VPC, t.ID)
 }
 
 func (w *walk) primaryPublic() bool {

@@ -38,11 +38,31 @@ func (j *judge) ssh() {
 		gaps = append(gaps, evidence(probe, "%s: %s", quoted(g.What), quoted(g.Reason)))
 	}
 	if gaps != nil {
-		j.add("ssh-partly-scanned", j.h.ID, "", gaps...)
+		j.add("ssh-partly-scanned", j.h.ID, scanFix(p, len(gaps)), gaps...)
 	}
 	if p.SSHD.Known {
 		j.daemon(p.SSHD)
 	}
+}
+
+// noLog is the collector's reason for unknown logins on a host that keeps no log of SSH.
+const noLog = "no SSH log file and no journal on the host"
+
+// scanFix says what would fill n gaps of a probe. No right to read brings back
+// a log that is not kept, and root has every right already.
+func scanFix(p *fleet.Probe, n int) string {
+	var steps []string
+	if !p.Logins.Known && p.Logins.Reason == noLog {
+		steps = append(steps, "keep a log of SSH on the host (the journal or rsyslog); until it covers some weeks, who logs in is not known")
+		n--
+	}
+	switch {
+	case n > 0 && p.Root:
+		steps = append(steps, "see to what the evidence names, which even root could not read, and take the inventory again")
+	case n > 0:
+		steps = append(steps, "let the login user run the probe with sudo -n and take the inventory again")
+	}
+	return strings.Join(steps, "; ")
 }
 
 func gap[T any](what string, f fleet.Fact[T]) []fleet.Evidence {

@@ -432,3 +432,70 @@ func FuzzReadJSON(f *testing.F) {
 		}
 	})
 }
+
+// TestSummarySaysWhatIsNext reads the summary's last part.
+func TestSummarySaysWhatIsNext(t *testing.T) {
+	blocked := func(in *report.Input, host int, cause string, codes ...string) {
+		h := in.Snapshot.Hosts[host].ID
+		in.Assessment.Hosts = append(in.Assessment.Hosts, fleet.HostVerdict{Host: h, Verdict: fleet.VerdictBlocked, Cause: cause})
+		for _, code := range codes {
+			in.Assessment.Findings = append(in.Assessment.Findings, fleet.Finding{Code: code, Host: h, Object: h, Severity: fleet.SeverityBlocks})
+		}
+	}
+	unknown := func(in *report.Input, host int, cause string) {
+		h := in.Snapshot.Hosts[host].ID
+		in.Assessment.Hosts = append(in.Assessment.Hosts, fleet.HostVerdict{Host: h, Cause: cause})
+		in.Assessment.Findings = append(in.Assessment.Findings, fleet.Finding{Code: cause, Host: h, Object: h, Severity: fleet.SeverityUnknown})
+	}
+	for name, c := range map[string]struct {
+		hosts  int
+		change func(*report.Input)
+		says   []string
+		not    []string
+	}{
+		"the failed test is the closed path seen again": {2, func(in *report.Input) {
+			blocked(in, 0, "egress-no-path", "egress-no-path", "egress-test-failed", "node-not-registered")
+			blocked(in, 1, "egress-no-path", "egress-no-path", "egress-test-failed")
+		}, []string{"Begin with egress-no-path: nothing else that is known stands in the way on 2 hosts."}, nil},
+		"a failed test beside another cause is one of its own": {1, func(in *report.Input) {
+			blocked(in, 0, "profile-missing", "profile-missing", "egress-test-failed")
+		}, nil, []string{"Begin with"}},
+		"what frees most hosts comes first": {5, func(in *report.Input) {
+			blocked(in, 0, "imds-disabled", "imds-disabled")
+			blocked(in, 1, "imds-disabled", "imds-disabled", "agent-stopped")
+			blocked(in, 2, "imds-disabled", "imds-disabled", "agent-stopped")
+			blocked(in, 3, "agent-missing", "agent-missing")
+			blocked(in, 4, "agent-missing", "agent-missing")
+		}, []string{"Begin with agent-missing: nothing else that is known stands in the way on 2 hosts."}, nil},
+		"the list was not read": {0, func(in *report.Input) {
+			in.Snapshot.Regions[0].Instances = fleet.Unknown[int]("ec2:DescribeInstances", noon, "UnauthorizedOperation")
+		}, []string{"The list of instances could not be read in " + region + " of account " + account}, []string{"No instance was found"}},
+		"no Region was asked":    {0, func(in *report.Input) { in.Snapshot.Regions = nil }, []string{"The list of instances could not be read"}, []string{"No instance was found"}},
+		"there are no instances": {0, func(*report.Input) {}, []string{"No instance was found"}, nil},
+		"only stopped instances": {2, func(in *report.Input) {
+			unknown(in, 0, "instance-not-running")
+			unknown(in, 1, "instance-not-running")
+		}, []string{"Start the 2 hosts that are not running"}, []string{"Find out about"}},
+		"stopped and unknown": {2, func(in *report.Input) {
+			unknown(in, 0, "instance-not-running")
+			unknown(in, 1, "node-unknown")
+		}, []string{"Start the 1 host that is not running", "Find out about the 1 unknown host:"}, nil},
+	} {
+		in := small()
+		in.Previous, in.Assessment = nil, &fleet.Assessment{}
+		in.Snapshot.Hosts = in.Snapshot.Hosts[:c.hosts]
+		c.change(&in)
+		got := strings.Join(strings.Fields(render(t, formats["report.txt"], in)), " ")
+		got = got[strings.LastIndex(got, " Next "):]
+		for _, want := range c.says {
+			if !strings.Contains(got, want) {
+				t.Errorf("%s: does not say %q:\n%s", name, want, got)
+			}
+		}
+		for _, bad := range c.not {
+			if strings.Contains(got, bad) {
+				t.Errorf("%s: says %q:\n%s", name, bad, got)
+			}
+		}
+	}
+}

@@ -137,23 +137,49 @@ func (s *summary) silentHosts(l sourceList) {
 func (s *summary) next(v *view) {
 	s.line("\nNext")
 	if v.Tally.Total() == 0 {
-		s.text("  - ", "No instance was found: check the accounts and Regions, then run migrate inventory again.")
+		s.nothing(v)
 		return
 	}
 	if len(v.Sources.Silent) > 0 {
 		s.text("  - ", "Let the sources above answer (most often a permission is missing), then run migrate inventory again.")
 	}
+	var begin cause // the one that frees most hosts
 	for _, c := range v.Causes {
-		if c.Alone > 0 && c.Verdict == fleet.VerdictBlocked && !c.Symptom {
-			s.text("  - ", fmt.Sprintf("Begin with %s: nothing else that is known stands in the way on %s.", c.Code, count(c.Alone, "host")))
-			break
+		if c.Alone > begin.Alone && c.Verdict == fleet.VerdictBlocked && !c.Symptom {
+			begin = c
 		}
 	}
-	if v.Tally.Unknown > 0 {
-		s.text("  - ", fmt.Sprintf("Find out about the %s: the report names the missing facts.", count(v.Tally.Unknown, "unknown host")))
+	if begin.Alone > 0 {
+		s.text("  - ", fmt.Sprintf("Begin with %s: nothing else that is known stands in the way on %s.", begin.Code, count(begin.Alone, "host")))
+	}
+	if n := v.Tally.Unknown - v.Stopped; n > 0 {
+		s.text("  - ", fmt.Sprintf("Find out about the %s: the report names the missing facts.", count(n, "unknown host")))
+	}
+	if v.Stopped > 0 {
+		are := "are"
+		if v.Stopped == 1 {
+			are = "is"
+		}
+		s.text("  - ", fmt.Sprintf("Start the %s that %s not running and run migrate inventory again, or leave them out of the move.", count(v.Stopped, "host"), are))
 	}
 	if v.Tally.Ready == v.Tally.Total() {
 		s.text("  - ", "Every host is ready for Session Manager.")
 	}
 	s.text("  - ", "migrate report --format html -o report.html shows every host with evidence and fix.")
+}
+
+// nothing says why the report has no hosts.
+func (s *summary) nothing(v *view) {
+	switch n := len(v.Unlisted); {
+	case v.Regions == 0:
+		s.text("  - ", "The list of instances could not be read, as no Region answered: check the credentials, the accounts and the Regions, then run migrate inventory again.")
+	case n > 0:
+		where := strings.Join(v.Unlisted[:min(n, summaryGaps)], ", ")
+		if more := n - summaryGaps; more > 0 {
+			where += fmt.Sprintf(" and %s", count(more, "more Region"))
+		}
+		s.text("  - ", "The list of instances could not be read in "+where+": let ec2:DescribeInstances answer, then run migrate inventory again.")
+	default:
+		s.text("  - ", "No instance was found: check the accounts and Regions, then run migrate inventory again.")
+	}
 }

@@ -22,9 +22,11 @@ type view struct {
 	State    string
 	Judged   string
 	Accounts int
-	Regions  int // distinct names
+	Regions  int      // distinct names
+	Unlisted []string // Regions, with their accounts, whose list of instances is not known
 
 	Tally   tally
+	Stopped int // unknown hosts that are not running
 	Change  *change
 	Causes  []cause
 	Groups  []grouping
@@ -170,10 +172,16 @@ func build(in Input) *view {
 	for _, h := range verdicts {
 		v.Tally.add(h.Verdict)
 		v.Hosts = append(v.Hosts, b.hostRow(h))
+		if h.Verdict == fleet.VerdictUnknown && h.Cause == "instance-not-running" {
+			v.Stopped++
+		}
 	}
 	accounts, regions := map[string]bool{}, map[string]bool{}
 	for _, r := range s.Regions {
 		accounts[firstOf(r.Account, r.Label)], regions[r.Name] = true, true
+		if !r.Instances.Known {
+			v.Unlisted = append(v.Unlisted, clean(r.Name)+" of account "+clean(firstOf(r.Account, r.Label)))
+		}
 	}
 	v.Accounts, v.Regions = len(accounts), len(regions)
 	v.Change = changes(v.Hosts, in.Previous)

@@ -208,7 +208,7 @@ type cause struct {
 	Verdict fleet.Verdict
 	Decides int // hosts whose verdict it decides
 	Found   int // hosts that have it, whatever decides them
-	Alone   int // hosts with nothing else of that weight but symptoms of it
+	Alone   int // hosts with nothing else of that weight but what comes of it
 	Means   string
 	Symptom bool     // what Systems Manager sees; the cause itself is not known
 	Issues  []*issue // that make it up, those with most hosts first
@@ -285,15 +285,21 @@ func (b *builder) causes(hosts []hostRow, kinds []kind) []cause {
 // which other causes explain.
 func (b *builder) symptom(code string) bool { return b.entry[code].Area == "node" }
 
-// alone reports whether nothing of the same weight but symptoms stands beside
-// the host's cause.
+// sameTrouble reports whether a code shows the cause of a host once more: the
+// host's own test fails where static analysis finds the path closed.
+func sameTrouble(cause, code string) bool {
+	return cause == "egress-no-path" && code == "egress-test-failed"
+}
+
+// alone reports whether nothing of the same weight stands beside the host's
+// cause but symptoms and what is the same trouble.
 func (b *builder) alone(h hostRow) bool {
 	weight := fleet.SeverityUnknown
 	if h.Verdict == fleet.VerdictBlocked {
 		weight = fleet.SeverityBlocks
 	}
 	for _, f := range h.Findings {
-		if f.Issue.Severity == weight && f.Issue.Code != h.Cause && !b.symptom(f.Issue.Code) {
+		if f.Issue.Severity == weight && f.Issue.Code != h.Cause && !b.symptom(f.Issue.Code) && !sameTrouble(h.Cause, f.Issue.Code) {
 			return false
 		}
 	}

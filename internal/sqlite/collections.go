@@ -47,13 +47,14 @@ func collectionOf[T any](name string, f *fleet.Fact[T]) collection {
 
 func accountCollections(a *fleet.Account) []collection {
 	return []collection{
+		collectionOf("caller", &a.Caller),
 		collectionOf("profiles", &a.Profiles),
 		collectionOf("roles", &a.Roles),
 		collectionOf("policies", &a.Policies),
 	}
 }
 
-// regionCollections leaves HybridNodes out: they are rows of the table nodes.
+// regionCollections leaves HybridNodes and UnplacedNodes out: they are rows of the table nodes.
 func regionCollections(r *fleet.Region) []collection {
 	return []collection{
 		collectionOf("instances", &r.Instances),

@@ -11,8 +11,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 
-	_ "github.com/mattn/go-sqlite3" // the driver "sqlite3"
+	"github.com/mattn/go-sqlite3" // also the driver "sqlite3"
 )
 
 // Pragmas stand in the data source name, where every pooled connection gets
@@ -34,7 +35,8 @@ type DB struct {
 
 // Open opens the database at path, or makes it, with a schema of this
 // program's version. Only the file's owner may read it: the permissions of an
-// existing file are tightened. Errors wrap ErrNewerSchema, ErrNotDatabase,
+// existing file are tightened. A file that can be read but not written is
+// ErrReadOnly, here or at the first write; the error says what to do. Errors wrap ErrNewerSchema, ErrNotDatabase,
 // ErrBusy, ErrFull, ErrReadOnly, ErrDamaged or fs.ErrPermission where one fits.
 func Open(ctx context.Context, path string) (*DB, error) {
 	db, err := open(ctx, path)
@@ -57,11 +59,11 @@ func open(ctx context.Context, path string) (*DB, error) {
 	}
 	version, err := inspect(ctx, path)
 	if err != nil {
-		return nil, err
+		return nil, sealed(path, err)
 	}
 	db := &DB{w: pool(path, writing, 1), r: pool(path, reading, max(4, runtime.NumCPU()))}
 	if version == schema() {
-		return db, nil // nothing is written, so that a read-only file can be looked at
+		return db, nil // nothing is written, so that a read-only file in a folder of its owner's can be looked at
 	}
 	if err := migrate(ctx, db.w); err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -91,11 +93,35 @@ func private(path string) error {
 		return errors.New("it is not a regular file")
 	}
 	if m := info.Mode().Perm(); m&0o077 != 0 {
-		if err := os.Chmod(path, m&^0o077); err != nil {
+		err := os.Chmod(path, m&^0o077)
+		if errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EPERM) {
+			return errCopy
+		}
+		if err != nil {
 			return fmt.Errorf("make it its owner's alone: %w", reasonOf(err))
 		}
 	}
 	return nil
+}
+
+// errCopy says what to do with a database that can only be read: on a
+// read-only mount, in a folder that is not ours, or another user's. Without
+// the files that SQLite keeps beside a WAL database, it could be read only by
+// taking for granted that nobody writes it meanwhile, and without its -wal.
+var errCopy = fmt.Errorf("%w: copy it (and its -wal, if there is one) to a folder of yours and name the copy with --db", ErrReadOnly)
+
+// sealed gives errCopy for what SQLite says when it can put nothing beside the
+// existing file at path, and other errors as they are.
+func sealed(path string, err error) error {
+	var e sqlite3.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	missing := e.Code == sqlite3.ErrCantOpen && e.SystemErrno == syscall.ENOENT
+	if _, statErr := os.Stat(path); e.Code == sqlite3.ErrReadonly || missing && statErr == nil {
+		return errCopy
+	}
+	return err
 }
 
 // reasonOf drops the operation and path from an error of package os: the

@@ -23,7 +23,7 @@ var (
 )
 
 // translate turns the driver's result codes into this package's errors. Both
-// stay in the chain. It is the only place that knows the driver's codes.
+// stay in the chain. Only it and sealed know the driver's codes.
 func translate(err error) error {
 	var e sqlite3.Error
 	if !errors.As(err, &e) {

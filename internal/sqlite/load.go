@@ -48,9 +48,9 @@ func (l *loader) query(text string, row func(scanner) error) error {
 }
 
 func (l *loader) accounts() error {
-	return l.query("SELECT label, id, arn FROM accounts WHERE snapshot = ? ORDER BY label", func(scan scanner) error {
+	return l.query("SELECT label, id FROM accounts WHERE snapshot = ? ORDER BY label", func(scan scanner) error {
 		var a fleet.Account
-		err := scan(&a.Label, &a.ID, &a.ARN)
+		err := scan(&a.Label, &a.ID)
 		l.Accounts = append(l.Accounts, a)
 		return err
 	})

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -194,6 +195,34 @@ func tables(t *testing.T, db *sqlite.DB) []string {
 		t.Fatalf("no tables found (%v)", err)
 	}
 	return out
+}
+
+// SQLite before 3.45 has json_valid(NULL) = 0, and an operator's sqlite3 may be
+// that old: to it, a CHECK that leans on NULL would call good rows broken.
+func TestChecksOfJSONAllowForNull(t *testing.T) {
+	db := open(t)
+	w, _ := db.Pools()
+	call := regexp.MustCompile(`(?i)(\w+\s+IS\s+NULL\s+OR\s+)?json_valid\s*\(\s*(\w+)\s*\)`)
+	checked := 0
+	for _, table := range tables(t, db) {
+		var text string
+		if err := w.QueryRow("SELECT sql FROM sqlite_schema WHERE name = ?", table).Scan(&text); err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range call.FindAllStringSubmatch(text, -1) {
+			checked++
+			var notNull bool
+			if err := w.QueryRow(`SELECT "notnull" FROM pragma_table_info(?) WHERE name = ?`, table, m[2]).Scan(&notNull); err != nil {
+				t.Fatalf("column %s of %s: %v", m[2], table, err)
+			}
+			if guard, _, _ := strings.Cut(m[1], " "); !notNull && guard != m[2] {
+				t.Errorf("table %s: CHECK (json_valid(%s)) of a column that may be NULL", table, m[2])
+			}
+		}
+	}
+	if checked < 5 {
+		t.Errorf("only %d checks of JSON found", checked)
+	}
 }
 
 func TestStateDocumentNamesEveryTable(t *testing.T) {

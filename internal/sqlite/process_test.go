@@ -277,6 +277,8 @@ func TestProcessesMayCreateTheDatabaseTogether(t *testing.T) {
 	}
 }
 
+const sayCopy = "false true open database PATH: the database cannot be written: copy it (and its -wal, if there is one) to a folder of yours and name the copy with --db"
+
 func TestMissingPermissionsAreSaid(t *testing.T) {
 	dir, err := os.MkdirTemp("", "sqlite")
 	if err != nil {
@@ -302,13 +304,25 @@ func TestMissingPermissionsAreSaid(t *testing.T) {
 		}
 		return path
 	}
-	for _, c := range []struct{ path, want string }{
+	type deniedOpen struct{ path, want string }
+	cases := []deniedOpen{
 		{stored("unreadable", 0o700, 0), "true false open database "},
 		{stored("closed", 0, 0o600), "true false open database "},
-		{stored("read-only", 0o700, 0o400), "false true begin snapshot: the database cannot be written"},
-	} {
+		{stored("read-only", 0o700, 0o400), "false true the database cannot be written"},
+		// As on a read-only mount: SQLite reads no WAL database beside which it may put nothing.
+		{stored("sealed", 0o500, 0o600), sayCopy},
+		{stored("sealed read-only", 0o500, 0o400), sayCopy},
+	}
+	if os.Geteuid() == 0 { // nobody else can make another user's file
+		path := stored("foreign", 0o755, 0o644)
+		if err := errors.Join(os.Chown(path, 0, 0), os.Chown(filepath.Dir(path), 0, 0)); err != nil {
+			t.Fatal(err)
+		}
+		cases = append(cases, deniedOpen{path, sayCopy})
+	}
+	for _, c := range cases {
 		out := runUnprivileged(t, dir, c.path)
-		if !strings.HasPrefix(out, c.want) {
+		if !strings.HasPrefix(out, strings.ReplaceAll(c.want, "PATH", c.path)) {
 			t.Errorf("%s: %s, want %s…", c.path, out, c.want)
 		}
 	}

@@ -14,9 +14,9 @@ import (
 
 // Save adds a batch to a running snapshot in one transaction. Records with
 // the key of an earlier one replace it. A snapshot that is not running is
-// ErrNotRunning.
+// ErrNotRunning. The caller says what was being saved, and where to.
 func (d *DB) Save(ctx context.Context, snapshot int64, b fleet.Batch) error {
-	err := d.write(ctx, func(tx *sql.Tx) error {
+	return d.write(ctx, func(tx *sql.Tx) error {
 		if err := mustRun(ctx, tx, snapshot); err != nil {
 			return err
 		}
@@ -28,10 +28,6 @@ func (d *DB) Save(ctx context.Context, snapshot int64, b fleet.Batch) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("save to snapshot %d: %w", snapshot, err)
-	}
-	return nil
 }
 
 // saver writes one batch within one transaction.
@@ -67,8 +63,8 @@ func each[T any](s *saver, text string, items []T, args func(*T) ([]any, error))
 }
 
 func (s *saver) accounts(b fleet.Batch) error {
-	err := each(s, "REPLACE INTO accounts (snapshot, label, id, arn) VALUES (?, ?, ?, ?)", b.Accounts,
-		func(a *fleet.Account) ([]any, error) { return []any{a.Label, a.ID, a.ARN}, nil })
+	err := each(s, "REPLACE INTO accounts (snapshot, label, id) VALUES (?, ?, ?)", b.Accounts,
+		func(a *fleet.Account) ([]any, error) { return []any{a.Label, a.ID}, nil })
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,8 @@ import (
 )
 
 // Begin opens a new snapshot with info's Started and Version, and gives its
-// ID. Until Finish it counts as running.
+// ID. Until Finish it counts as running. As for Save and Finish, it is the
+// caller who says in an error what was being done.
 func (d *DB) Begin(ctx context.Context, info fleet.SnapshotInfo) (int64, error) {
 	var id int64
 	err := d.write(ctx, func(tx *sql.Tx) error {
@@ -19,7 +20,7 @@ func (d *DB) Begin(ctx context.Context, info fleet.SnapshotInfo) (int64, error) 
 			timeText(info.Started), info.Version).Scan(&id)
 	})
 	if err != nil {
-		return 0, fmt.Errorf("begin snapshot: %w", err)
+		return 0, err
 	}
 	return id, nil
 }
@@ -28,9 +29,9 @@ func (d *DB) Begin(ctx context.Context, info fleet.SnapshotInfo) (int64, error) 
 // Unknowns. A snapshot can be finished once (ErrNotRunning).
 func (d *DB) Finish(ctx context.Context, info fleet.SnapshotInfo) error {
 	if info.State != fleet.SnapshotComplete && info.State != fleet.SnapshotIncomplete {
-		return fmt.Errorf("finish snapshot %d: %s is not an end state", info.ID, info.State)
+		return fmt.Errorf("%s is not an end state", info.State)
 	}
-	err := d.write(ctx, func(tx *sql.Tx) error {
+	return d.write(ctx, func(tx *sql.Tx) error {
 		if err := mustRun(ctx, tx, info.ID); err != nil {
 			return err
 		}
@@ -38,10 +39,6 @@ func (d *DB) Finish(ctx context.Context, info fleet.SnapshotInfo) error {
 			timeText(info.Finished), info.State.String(), info.Hosts, info.Unknowns, info.ID)
 		return err
 	})
-	if err != nil {
-		return fmt.Errorf("finish snapshot %d: %w", info.ID, err)
-	}
-	return nil
 }
 
 func mustRun(ctx context.Context, tx *sql.Tx, id int64) error {
@@ -103,18 +100,26 @@ func (d *DB) Delete(ctx context.Context, id int64) error {
 	return nil
 }
 
+// mayRun is the age up to which a snapshot that was not finished is taken for
+// one that is still being written.
+const mayRun = 24 * time.Hour
+
 // Prune keeps the newest finished snapshots, keep of them (at least one), and
-// deletes every snapshot that is older than those, leftovers of inventories
-// that died included. It gives how many it deleted. The file does not shrink;
-// its free space is used again.
+// deletes the finished ones that are older. Of those that were never finished
+// it deletes the ones that are older than the newest finished snapshot, but
+// never one that may still be running: one that started less than 24 hours ago
+// by this machine's clock. It gives how many it deleted. The file does not
+// shrink; its free space is used again.
 func (d *DB) Prune(ctx context.Context, keep int) (int, error) {
 	if keep < 1 {
 		return 0, fmt.Errorf("prune snapshots: cannot keep %d, want at least 1", keep)
 	}
 	var n int64
 	err := d.write(ctx, func(tx *sql.Tx) error {
-		done, err := tx.ExecContext(ctx, `DELETE FROM snapshots WHERE id <
-			(SELECT id FROM snapshots WHERE state <> 'running' ORDER BY id DESC LIMIT 1 OFFSET ?)`, keep-1)
+		done, err := tx.ExecContext(ctx, `WITH finished AS (SELECT id FROM snapshots WHERE state <> 'running')
+			DELETE FROM snapshots WHERE CASE state
+				WHEN 'running' THEN id < (SELECT max(id) FROM finished) AND coalesce(unixepoch(started), 0) <= ?
+				ELSE id < (SELECT id FROM finished ORDER BY id DESC LIMIT 1 OFFSET ?) END`, time.Now().Add(-mayRun).Unix(), keep-1)
 		if err != nil {
 			return err
 		}

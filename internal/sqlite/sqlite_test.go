@@ -192,6 +192,36 @@ func TestPruneKeepsTheNewestFinished(t *testing.T) {
 	}
 }
 
+func TestPruneTellsDeadFromRunning(t *testing.T) {
+	ctx, db := t.Context(), open(t)
+	begin := func(ago time.Duration) int64 {
+		t.Helper()
+		id, err := db.Begin(ctx, fleet.SnapshotInfo{Started: time.Now().Add(-ago)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	first := take(t, db)
+	dead := begin(25 * time.Hour)
+	young := begin(23 * time.Hour)
+	future := begin(-time.Hour) // by the clock of another machine
+	newest := take(t, db)
+	last := begin(48 * time.Hour)
+	if n, err := db.Prune(ctx, 5); n != 1 || err != nil {
+		t.Errorf("Prune(5) = %d, %v; want only snapshot %d gone", n, err, dead)
+	}
+	if got, want := ids(t, db), []int64{last, newest.ID, future, young, first.ID}; !slices.Equal(got, want) {
+		t.Errorf("snapshots %v, want %v", got, want)
+	}
+	if n, err := db.Prune(ctx, 1); n != 1 || err != nil {
+		t.Errorf("Prune(1) = %d, %v; want only snapshot %d gone", n, err, first.ID)
+	}
+	if got, want := ids(t, db), []int64{last, newest.ID, future, young}; !slices.Equal(got, want) {
+		t.Errorf("snapshots %v, want %v", got, want)
+	}
+}
+
 func ids(t *testing.T, db *sqlite.DB) []int64 {
 	t.Helper()
 	all, err := db.Snapshots(t.Context())

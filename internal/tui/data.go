@@ -43,6 +43,7 @@ type row struct {
 type counts struct {
 	running, managed, hybrid      int
 	probeable, probed             int // running hosts that are not Windows; those of them that answered
+	partly                        int // of the probed ones, those that could not tell everything
 	keys                          int
 	ready, blocked, unknown, risk int // risk: hosts with at least one risk
 }
@@ -196,6 +197,9 @@ func (d *data) count(r *row) {
 	}
 	if h.Probe.Known {
 		c.probed++
+		if !h.Probe.Value.Whole() {
+			c.partly++
+		}
 		c.keys += len(h.Probe.Value.Keys.Value)
 	}
 }

@@ -29,7 +29,7 @@ func testFleet(n int) (*fleet.Snapshot, *fleet.Assessment) {
 	at := testNow.Add(-3 * time.Minute)
 	snap := &fleet.Snapshot{
 		SnapshotInfo: fleet.SnapshotInfo{ID: 3, Started: at, Finished: at.Add(41 * time.Second), State: fleet.SnapshotIncomplete, Version: "test", Hosts: n, Unknowns: 2},
-		Accounts:     []fleet.Account{{ID: testAccount, Label: "prod", Profiles: fleet.Known([]fleet.InstanceProfile{{Name: "web"}}, "iam:ListInstanceProfiles", at)}},
+		Accounts:     []fleet.Account{{ID: testAccount, Label: "prod", Caller: fleet.Known("arn:aws:iam::123456789012:user/ops", "sts:GetCallerIdentity", at), Profiles: fleet.Known([]fleet.InstanceProfile{{Name: "web"}}, "iam:ListInstanceProfiles", at)}},
 		Regions:      []fleet.Region{testRegionFacts(n, at)},
 	}
 	judged := &fleet.Assessment{Snapshot: 3, At: testNow}

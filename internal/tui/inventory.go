@@ -153,10 +153,14 @@ func (s *inventoryScreen) viewTaken(w, h int) []string {
 		took = " in " + span(info.Finished.Sub(info.Started))
 	}
 	out := []string{s.title("Inventory", fmt.Sprintf("snapshot %d, taken %s%s", info.ID, ago(info.Started, s.now()), took), w), ""}
+	partly := ""
+	if c.partly > 0 {
+		partly = fmt.Sprintf(" (%s in part)", thousands(c.partly))
+	}
 	for _, l := range [][2]string{
 		{"instances", fmt.Sprintf("%s listed, %s running", thousands(len(d.rows)), thousands(c.running))},
 		{"managed nodes", fmt.Sprintf("%s of these instances, %s outside of EC2", thousands(c.managed), thousands(c.hybrid))},
-		{"over SSH", fmt.Sprintf("%s of %s running Linux hosts answered", thousands(c.probed), thousands(c.probeable))},
+		{"over SSH", fmt.Sprintf("%s of %s Linux hosts answered%s", thousands(c.probed), thousands(c.probeable), partly)},
 		{"authorized keys", thousands(c.keys) + " lines on them"},
 	} {
 		out = append(out, s.styles.dim.Render(fit(l[0], 17))+l[1])

@@ -215,13 +215,16 @@ func (s *readinessScreen) viewBar(w int) []string {
 	return []string{bar, cut(legend, w)}
 }
 
-// percent never rounds something to nothing, or nearly all to all.
+// percent is a rounded share, as the report shows it: 0 only for none and 100
+// only for all.
 func percent(n, of int) string {
-	switch p := 100 * n / max(of, 1); {
-	case n > 0 && p == 0:
-		return "<1 %"
+	switch n {
+	case 0:
+		return "0 %"
+	case of:
+		return "100 %"
 	default:
-		return fmt.Sprintf("%d %%", p)
+		return fmt.Sprintf("%d %%", min(max((200*n+of)/(2*of), 1), 99))
 	}
 }
 

@@ -229,7 +229,7 @@ func TestPercentNeverHidesSomething(t *testing.T) {
 	for _, tt := range []struct {
 		n, of int
 		want  string
-	}{{0, 10, "0 %"}, {1, 1000, "<1 %"}, {999, 1000, "99 %"}, {10, 10, "100 %"}, {0, 0, "0 %"}} {
+	}{{0, 10, "0 %"}, {1, 1000, "1 %"}, {999, 1000, "99 %"}, {14, 300, "5 %"}, {13, 300, "4 %"}, {10, 10, "100 %"}, {0, 0, "0 %"}} {
 		if got := percent(tt.n, tt.of); got != tt.want {
 			t.Errorf("percent(%d, %d) = %q, want %q", tt.n, tt.of, got, tt.want)
 		}

@@ -22,7 +22,6 @@ CREATE TABLE accounts (
     snapshot INTEGER NOT NULL REFERENCES snapshots (id) ON DELETE CASCADE,
     label    TEXT    NOT NULL,
     id       TEXT    NOT NULL,                  -- account ID; empty when STS would not say
-    arn      TEXT    NOT NULL,
     PRIMARY KEY (snapshot, label)
 ) STRICT, WITHOUT ROWID;
 -- +goose StatementEnd
@@ -158,7 +157,7 @@ CREATE TABLE host_keys (
     fingerprint TEXT    NOT NULL,
     blob        TEXT    NOT NULL,               -- base64 of the public key
     comment     TEXT    NOT NULL,
-    options     TEXT    CHECK (json_valid(options)), -- list; NULL without options
+    options     TEXT    CHECK (options IS NULL OR json_valid(options)), -- list; NULL without options
     ca          INTEGER NOT NULL CHECK (ca IN (0, 1)),
     problem     TEXT    NOT NULL,
     PRIMARY KEY (snapshot, host, position)

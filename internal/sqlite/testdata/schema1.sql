@@ -7,10 +7,9 @@ CREATE TABLE accounts (
     snapshot INTEGER NOT NULL REFERENCES snapshots (id) ON DELETE CASCADE,
     label    TEXT    NOT NULL,
     id       TEXT    NOT NULL,                  -- account ID; empty when STS would not say
-    arn      TEXT    NOT NULL,
     PRIMARY KEY (snapshot, label)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO "accounts" VALUES(1,'ops','111122223333','');
+INSERT INTO "accounts" VALUES(1,'ops','111122223333');
 CREATE TABLE collections (
     -- Owner: inventory. What one API gave for an account (region is empty) or a
     -- Region, and whether it gave all of it.
@@ -26,6 +25,7 @@ CREATE TABLE collections (
     content  TEXT    NOT NULL CHECK (json_valid(content)),
     PRIMARY KEY (snapshot, label, region, name)
 ) STRICT;
+INSERT INTO "collections" VALUES(1,'ops','','caller',1,0,'sts:GetCallerIdentity','2026-03-01T12:00:00.123456789Z','','"arn:aws:iam::111122223333:user/ops"');
 INSERT INTO "collections" VALUES(1,'ops','','profiles',0,0,'',NULL,'','null');
 INSERT INTO "collections" VALUES(1,'ops','','roles',1,1,'iam:GetAccountAuthorizationDetails','2026-03-01T12:00:00.123456789Z','','[{"name":"web","arn":"","trust":""}]');
 INSERT INTO "collections" VALUES(1,'ops','','policies',0,0,'',NULL,'','null');
@@ -80,7 +80,7 @@ CREATE TABLE host_keys (
     fingerprint TEXT    NOT NULL,
     blob        TEXT    NOT NULL,               -- base64 of the public key
     comment     TEXT    NOT NULL,
-    options     TEXT    CHECK (json_valid(options)), -- list; NULL without options
+    options     TEXT    CHECK (options IS NULL OR json_valid(options)), -- list; NULL without options
     ca          INTEGER NOT NULL CHECK (ca IN (0, 1)),
     problem     TEXT    NOT NULL,
     PRIMARY KEY (snapshot, host, position)
