@@ -167,13 +167,14 @@ type inventoryResult struct {
 
 // hostCounts says how much is known of the hosts.
 type hostCounts struct {
-	Listed  int `json:"listed"`
-	Running int `json:"running"`
-	Managed int `json:"managed"` // managed nodes among them
-	Probed  int `json:"probed"`  // answered the probe over SSH
-	Hybrid  int `json:"hybrid"`  // managed nodes that are no instance here
-	Partly  int `json:"partly"`  // of those, how many could not tell everything
-	Keys    int `json:"keys"`    // authorized key lines found
+	Listed   int `json:"listed"`
+	Running  int `json:"running"`
+	Managed  int `json:"managed"`  // managed nodes among them
+	Probed   int `json:"probed"`   // answered the probe over SSH
+	Hybrid   int `json:"hybrid"`   // managed nodes that are no instance here
+	Unplaced int `json:"unplaced"` // managed nodes that may be instances EC2 did not get to list
+	Partly   int `json:"partly"`   // of those, how many could not tell everything
+	Keys     int `json:"keys"`     // authorized key lines found
 }
 
 func countHosts(s *fleet.Snapshot) hostCounts {
@@ -195,6 +196,7 @@ func countHosts(s *fleet.Snapshot) hostCounts {
 	}
 	for _, r := range s.Regions {
 		c.Hybrid += len(r.HybridNodes)
+		c.Unplaced += len(r.UnplacedNodes)
 	}
 	return c
 }
@@ -206,6 +208,9 @@ func printInventory(w io.Writer, s *fleet.Snapshot) error {
 	c := countHosts(s)
 	fmt.Fprintf(w, "Snapshot %d: %d instances (%d running), %d managed nodes (and %d outside EC2), %d hosts probed over SSH, %d authorized keys.\n",
 		s.ID, c.Listed, c.Running, c.Managed, c.Hybrid, c.Probed, c.Keys)
+	if c.Unplaced > 0 {
+		fmt.Fprintf(w, "%d more managed nodes may be instances that EC2 did not get to list.\n", c.Unplaced)
+	}
 	if c.Partly > 0 {
 		fmt.Fprintf(w, "%d of these hosts answered only in part: what the login may not read stays unknown (migrate hosts HOST says what).\n", c.Partly)
 	}
