@@ -29,7 +29,7 @@ func TestCountsAgreeWithAWSCLIAndTruth(t *testing.T) {
 	truth := world.Counts()
 	if diff := cmp.Diff(hostCounts{
 		Listed: truth.Instances, Running: truth.Running, Managed: truth.Listed, Hybrid: truth.Hybrid,
-		Probed: got.HostCounts.Probed, Keys: got.HostCounts.Keys,
+		Probed: got.HostCounts.Probed, Partly: got.HostCounts.Partly, Keys: got.HostCounts.Keys,
 	}, got.HostCounts); diff != "" {
 		t.Errorf("against the world (-world +inventory):\n%s", diff)
 	}
