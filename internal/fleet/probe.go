@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -95,7 +96,7 @@ type Key struct {
 // the option. Names are matched without regard to case, as sshd does.
 func (k Key) Option(name string) (string, bool) {
 	for _, o := range k.Options {
-		if len(o) < len(name) || !equalFold(o[:len(name)], name) {
+		if len(o) < len(name) || !strings.EqualFold(o[:len(name)], name) {
 			continue
 		}
 		switch rest := o[len(name):]; {

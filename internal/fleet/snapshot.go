@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -178,7 +179,7 @@ func (s *Snapshot) Sources() []SourceState {
 
 // Sources lists how STS, where it was asked, and IAM answered.
 func (a Account) Sources() []SourceState {
-	c := sourceList{account: firstOf(a.ID, a.Label)}
+	c := sourceList{account: cmp.Or(a.ID, a.Label)}
 	if a.Caller != (Fact[string]{}) {
 		c.add(a.Caller.Source, a.Caller.Known, 0, a.Caller.At, a.Caller.Reason)
 	}
@@ -190,7 +191,7 @@ func (a Account) Sources() []SourceState {
 
 // Sources lists how every regional API answered.
 func (r Region) Sources() []SourceState {
-	c := sourceList{account: firstOf(r.Account, r.Label), region: r.Name}
+	c := sourceList{account: cmp.Or(r.Account, r.Label), region: r.Name}
 	c.add(r.Instances.Source, r.Instances.Known, r.Instances.Value, r.Instances.At, r.Instances.Reason)
 	c.add(r.Nodes.Source, r.Nodes.Known, r.Nodes.Value, r.Nodes.At, r.Nodes.Reason)
 	c.add(r.DefaultRole.Source, r.DefaultRole.Known, 0, r.DefaultRole.At, r.DefaultRole.Reason)
@@ -221,11 +222,4 @@ func (c *sourceList) add(source string, known bool, count int, at time.Time, rea
 
 func add[T any](c *sourceList, f Fact[[]T]) {
 	c.add(f.Source, f.Known, len(f.Value), f.At, f.Reason)
-}
-
-func firstOf(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }

@@ -2,8 +2,6 @@ package fleet
 
 import "strings"
 
-func equalFold(a, b string) bool { return strings.EqualFold(a, b) }
-
 // unquote undoes the quoting of an authorized_keys option value: only \" is an
 // escape there (sshd's opt_dequote).
 func unquote(s string) string {

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -149,7 +150,7 @@ func (c *collector) answered() {
 func (c *collector) silent(reason string) {
 	c.failed()
 	c.mu.Lock()
-	c.why = firstOf(c.why, reason)
+	c.why = cmp.Or(c.why, reason)
 	c.mu.Unlock()
 }
 
@@ -179,7 +180,7 @@ func (c *collector) tellSources(states []fleet.SourceState) {
 		if s.Known {
 			c.answered()
 		} else {
-			reason = clean(firstOf(s.Reason, "no reason given"))
+			reason = clean(cmp.Or(s.Reason, "no reason given"))
 			c.silent(reason)
 		}
 		c.tell(Event{Kind: SourceDone, Account: s.Account, Region: s.Region, Source: s.Source, Done: s.Count, Total: s.Count, Reason: reason})
@@ -195,13 +196,6 @@ func (c *collector) account(identity Identity) {
 	c.tellSources(a.Sources())
 }
 
-func firstOf(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
-}
-
 // reason makes the text of an error storable.
 func reason(err error) string { return clean(err.Error()) }
 
@@ -213,7 +207,7 @@ func Probeable(h fleet.Host) bool { return h.Running() && !h.Windows() }
 func (c *collector) notProbed(h fleet.Host) string {
 	switch {
 	case !h.Running():
-		return "the instance is " + firstOf(h.State, "not running")
+		return "the instance is " + cmp.Or(h.State, "not running")
 	case !Probeable(h):
 		return "Windows hosts are not probed"
 	case c.Select != nil && !c.Select(h):

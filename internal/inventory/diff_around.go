@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -11,7 +12,7 @@ import (
 func (d *differ) regions(old, new *fleet.Snapshot) {
 	before, after := byID(old.Regions, regionID), byID(new.Regions, regionID)
 	for id, r := range after {
-		d.at = Change{Account: firstOf(r.Account, r.Label), Region: r.Name}
+		d.at = Change{Account: cmp.Or(r.Account, r.Label), Region: r.Name}
 		if was, ok := before[id]; ok {
 			d.region(was, r)
 		} else {
@@ -20,14 +21,14 @@ func (d *differ) regions(old, new *fleet.Snapshot) {
 	}
 	for id, r := range before {
 		if _, ok := after[id]; !ok {
-			d.at = Change{Account: firstOf(r.Account, r.Label), Region: r.Name}
+			d.at = Change{Account: cmp.Or(r.Account, r.Label), Region: r.Name}
 			d.add(Lost, "Region", "", "", "", "the Region was not collected")
 		}
 	}
 	d.at = Change{}
 }
 
-func regionID(r fleet.Region) string { return firstOf(r.Account, r.Label) + "/" + r.Name }
+func regionID(r fleet.Region) string { return cmp.Or(r.Account, r.Label) + "/" + r.Name }
 
 func (d *differ) region(a, b fleet.Region) {
 	known(d, "instances", "", a.Instances, b.Instances)
@@ -57,7 +58,7 @@ func (d *differ) region(a, b fleet.Region) {
 }
 
 func (d *differ) accounts(old, new *fleet.Snapshot) {
-	id := func(a fleet.Account) string { return firstOf(a.ID, a.Label) }
+	id := func(a fleet.Account) string { return cmp.Or(a.ID, a.Label) }
 	before, after := byID(old.Accounts, id), byID(new.Accounts, id)
 	for name, b := range after {
 		d.at = Change{Account: name}

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"sync"
@@ -38,7 +39,7 @@ func (r *region) collect() {
 	if r.ctx.Err() != nil {
 		return
 	}
-	around.Label, around.Name = firstOf(around.Label, r.cloud.Label()), r.cloud.RegionName()
+	around.Label, around.Name = cmp.Or(around.Label, r.cloud.Label()), r.cloud.RegionName()
 	if around.Account == "" {
 		around.Account = r.account
 	}
@@ -55,7 +56,7 @@ func (r *region) collect() {
 // progress reports how many elements a paged source has given so far.
 func (r *region) progress(source string, n int) {
 	r.mu.Lock()
-	account := firstOf(r.account, r.cloud.Label())
+	account := cmp.Or(r.account, r.cloud.Label())
 	r.mu.Unlock()
 	r.tell(Event{Kind: SourceProgress, Account: account, Region: r.cloud.RegionName(), Source: source, Done: n})
 }
@@ -79,8 +80,8 @@ func (r *region) hosts(page []fleet.Host) {
 	r.mu.Lock()
 	for i := range page {
 		h := &page[i]
-		h.Region = firstOf(h.Region, r.cloud.RegionName())
-		r.account = firstOf(r.account, h.Account)
+		h.Region = cmp.Or(h.Region, r.cloud.RegionName())
+		r.account = cmp.Or(r.account, h.Account)
 		if h.Running() {
 			r.running[h.ID] = true
 		}
@@ -115,11 +116,11 @@ func (r *region) adopt(page []fleet.Node) []fleet.Node {
 	defer r.mu.Unlock()
 	out := make([]fleet.Node, 0, len(page))
 	for _, n := range page {
-		n.Region = firstOf(n.Region, r.cloud.RegionName())
+		n.Region = cmp.Or(n.Region, r.cloud.RegionName())
 		if strings.HasPrefix(n.ID, "i-") {
 			r.nodes = append(r.nodes, n.ID)
 		}
-		if n.Account = firstOf(n.Account, r.account); n.Account == "" {
+		if n.Account = cmp.Or(n.Account, r.account); n.Account == "" {
 			r.orphans = append(r.orphans, n)
 			continue
 		}
@@ -150,7 +151,7 @@ func (r *region) statuses(around fleet.Region, nodes fleet.Fact[int]) {
 			ids = append(ids, id)
 		}
 	}
-	a := asking{region: r, account: firstOf(around.Account, around.Label), total: len(ids)}
+	a := asking{region: r, account: cmp.Or(around.Account, around.Label), total: len(ids)}
 	if !nodes.Known {
 		a.given = nodes.Reason
 	}
@@ -228,9 +229,9 @@ func (a *asking) count(why string) int {
 		a.answers++
 		return a.answers
 	}
-	a.first = firstOf(a.first, why)
+	a.first = cmp.Or(a.first, why)
 	if a.failures++; a.answers == 0 && a.failures >= maxStatusFailures {
-		a.given = firstOf(a.given, why)
+		a.given = cmp.Or(a.given, why)
 	}
 	return a.answers
 }

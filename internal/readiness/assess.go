@@ -148,7 +148,7 @@ func found(code, host, object, fix, blast string, evidence []fleet.Evidence) fle
 		Severity: e.Severity,
 		Title:    e.Title,
 		Evidence: evidence,
-		Fix:      firstOf(fix, e.Fix),
+		Fix:      cmp.Or(fix, e.Fix),
 		Blast:    blast,
 	}
 }
@@ -163,7 +163,7 @@ const uncollected = "not collected"
 
 // evidence is a text that rests on a fact, with the fact's source and time.
 func evidence[T any](f fleet.Fact[T], format string, args ...any) fleet.Evidence {
-	return fleet.Evidence{Fact: fmt.Sprintf(format, args...), Source: firstOf(f.Source, uncollected), At: f.At}
+	return fleet.Evidence{Fact: fmt.Sprintf(format, args...), Source: cmp.Or(f.Source, uncollected), At: f.At}
 }
 
 func (h hop) evidence(prefix string) fleet.Evidence {

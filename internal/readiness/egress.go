@@ -1,6 +1,7 @@
 package readiness
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -208,7 +209,7 @@ func (j *judge) endpointPolicy(e *fleet.VPCEndpoint, service string) {
 		if settled || !strings.HasPrefix(action, service+":") {
 			continue
 		}
-		resource, ctx := agentRequest(firstOf(j.h.ProfileARN, "arn:aws:"), j.h, i)
+		resource, ctx := agentRequest(cmp.Or(j.h.ProfileARN, "arn:aws:"), j.h, i)
 		if endpointAllows(e.Policy, action, resource, ctx) == no {
 			refused = append(refused, action)
 		}

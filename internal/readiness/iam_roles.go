@@ -1,6 +1,7 @@
 package readiness
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -116,7 +117,7 @@ func (a *authority) managed(arn string) policyText {
 	case !ok:
 		return policyText{name: "policy " + arn, gap: "it was not listed"}
 	case !p.Document.Known:
-		return policyText{name: "policy " + arn, gap: firstOf(p.Document.Reason, "its document was not read")}
+		return policyText{name: "policy " + arn, gap: cmp.Or(p.Document.Reason, "its document was not read")}
 	}
 	return readPolicy("policy "+arn, p.Document.Value)
 }
@@ -199,7 +200,7 @@ func (a *authority) countUsers(s *fleet.Snapshot) {
 	for i := range s.Regions {
 		r := &s.Regions[i]
 		if name := r.DefaultRole.Value; r.DefaultRole.Known && name != "" {
-			if v := a.byName(firstOf(arnAccount(name), r.Account), name); v != nil {
+			if v := a.byName(cmp.Or(arnAccount(name), r.Account), name); v != nil {
 				v.regions++
 			}
 		}
@@ -255,11 +256,4 @@ func arnAccount(arn string) string {
 		return ""
 	}
 	return parts[4]
-}
-
-func firstOf(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }

@@ -1,6 +1,7 @@
 package readiness
 
 import (
+	"cmp"
 	"strings"
 
 	"ssm-migrate/internal/fleet"
@@ -92,7 +93,7 @@ func (j *judge) roleOf(account, name string) credentials {
 }
 
 func (j *judge) namedRole(name string) credentials {
-	account := firstOf(arnAccount(name), j.h.Account)
+	account := cmp.Or(arnAccount(name), j.h.Account)
 	return j.roleOf(account, name)
 }
 
@@ -163,7 +164,7 @@ func (j *judge) withProfile(own, fallback credentials) {
 // channel, which is opened only when a session starts, is proved by neither.
 func (j *judge) judgeRole(c, fallback credentials) {
 	if c.kind != fromRole {
-		j.add("role-unreadable", firstOf(j.h.ProfileARN, j.h.ID), "", c.facts...)
+		j.add("role-unreadable", cmp.Or(j.h.ProfileARN, j.h.ID), "", c.facts...)
 		return
 	}
 	settled := 0

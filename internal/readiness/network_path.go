@@ -1,6 +1,7 @@
 package readiness
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -65,7 +66,7 @@ func (w *walk) path() path { return path{open: w.answer, stop: w.stop} }
 
 // hopFrom starts a hop that a collection vouches for.
 func hopFrom[T any](f fleet.Fact[T], object, format string, args ...any) hop {
-	return hop{object: object, text: fmt.Sprintf(format, args...), source: firstOf(f.Source, uncollected), at: f.At}
+	return hop{object: object, text: fmt.Sprintf(format, args...), source: cmp.Or(f.Source, uncollected), at: f.At}
 }
 
 func (h hop) fixedBy(format string, args ...any) hop {

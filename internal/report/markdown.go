@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -38,7 +39,7 @@ func (m *markdown) row(cells ...string) { m.line("| %s |", strings.Join(cells, "
 
 func (m *markdown) head(v *view) {
 	m.line("# Session Manager readiness: %d of %s ready\n", v.Tally.Ready, count(v.Tally.Total(), "host"))
-	m.line("Snapshot %d (%s), taken %s by migrate %s; judged %s.\n", v.ID, v.State, firstOf(v.Started, "at a time not known"), md(v.TakenBy), firstOf(v.Judged, "at a time not known"))
+	m.line("Snapshot %d (%s), taken %s by migrate %s; judged %s.\n", v.ID, v.State, cmp.Or(v.Started, "at a time not known"), md(v.TakenBy), cmp.Or(v.Judged, "at a time not known"))
 	m.table("Verdict", "Hosts", "Share")
 	for _, r := range []struct {
 		name string
@@ -96,7 +97,7 @@ func (m *markdown) groups(v *view) {
 	for _, g := range v.Groups {
 		m.table(g.Title, "Hosts", "Ready", "Blocked", "Unknown", "Most often")
 		for _, r := range g.Rows {
-			m.row(md(firstOf(r.Name, "no "+g.Title)), fmt.Sprint(r.Tally.Total()), fmt.Sprint(r.Tally.Ready), fmt.Sprint(r.Tally.Blocked), fmt.Sprint(r.Tally.Unknown), code(r.Top))
+			m.row(md(cmp.Or(r.Name, "no "+g.Title)), fmt.Sprint(r.Tally.Total()), fmt.Sprint(r.Tally.Ready), fmt.Sprint(r.Tally.Blocked), fmt.Sprint(r.Tally.Unknown), code(r.Top))
 		}
 		m.line("")
 	}

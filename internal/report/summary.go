@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -64,7 +65,7 @@ func (s *summary) line(text string) {
 }
 
 func (s *summary) head(v *view) {
-	s.text("", fmt.Sprintf("Snapshot %d, %s, taken %s: %s in %s", v.ID, v.State, firstOf(v.Started, "at a time not known"),
+	s.text("", fmt.Sprintf("Snapshot %d, %s, taken %s: %s in %s", v.ID, v.State, cmp.Or(v.Started, "at a time not known"),
 		count(v.Tally.Total(), "host"), count(v.Accounts, "account")+", "+count(v.Regions, "Region")))
 	s.line("")
 	bar := max(s.width-26, 10)
@@ -118,7 +119,7 @@ func (s *summary) silentHosts(l sourceList) {
 	for _, r := range l.Hosts {
 		switch {
 		case r.Part:
-			usual = firstOf(usual, r.What+": "+r.Reason)
+			usual = cmp.Or(usual, r.What+": "+r.Reason)
 		case shown == summaryGaps:
 			more++
 		default:

@@ -178,9 +178,9 @@ func build(in Input) *view {
 	}
 	accounts, regions := map[string]bool{}, map[string]bool{}
 	for _, r := range s.Regions {
-		accounts[firstOf(r.Account, r.Label)], regions[r.Name] = true, true
+		accounts[cmp.Or(r.Account, r.Label)], regions[r.Name] = true, true
 		if !r.Instances.Known {
-			v.Unlisted = append(v.Unlisted, clean(r.Name)+" of account "+clean(firstOf(r.Account, r.Label)))
+			v.Unlisted = append(v.Unlisted, clean(r.Name)+" of account "+clean(cmp.Or(r.Account, r.Label)))
 		}
 	}
 	v.Accounts, v.Regions = len(accounts), len(regions)
@@ -259,13 +259,6 @@ func factWords(known bool, value, reason string) string {
 		return "unknown"
 	}
 	return "unknown: " + clean(reason)
-}
-
-func firstOf(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // change is what moved since an earlier assessment.

@@ -250,7 +250,7 @@ func (b *builder) causes(hosts []hostRow, kinds []kind) []cause {
 		c := get(h.Cause)
 		c.Decides++
 		c.Verdict = max(c.Verdict, h.Verdict)
-		c.Title = firstOf(c.Title, h.CauseTitle)
+		c.Title = cmp.Or(c.Title, h.CauseTitle)
 		if b.alone(h) {
 			c.Alone++
 		}
@@ -271,7 +271,7 @@ func (b *builder) causes(hosts []hostRow, kinds []kind) []cause {
 				c.Issues, c.Means = append(c.Issues, k.Issues...), k.Means
 			}
 		}
-		c.Title, c.Symptom = firstOf(c.Title, c.Code), b.symptom(c.Code)
+		c.Title, c.Symptom = cmp.Or(c.Title, c.Code), b.symptom(c.Code)
 		c.Found = max(c.Found, c.Decides)
 		out = append(out, *c)
 	}

@@ -32,7 +32,7 @@ type silence struct {
 func (b *builder) sources() sourceList {
 	var out sourceList
 	for _, s := range b.in.Snapshot.Sources() {
-		row := sourceRow{Account: clean(s.Account), Region: clean(s.Region), Source: firstOf(clean(s.Source), "not collected"), At: second(s.At), Reason: clean(s.Reason), Count: s.Count}
+		row := sourceRow{Account: clean(s.Account), Region: clean(s.Region), Source: cmp.Or(clean(s.Source), "not collected"), At: second(s.At), Reason: clean(s.Reason), Count: s.Count}
 		if s.Known {
 			out.Good = append(out.Good, row)
 			continue
@@ -47,7 +47,7 @@ func (b *builder) sources() sourceList {
 		reason = alike(clean(reason))
 		k := [2]string{what, reason}
 		if rows[k] == nil {
-			rows[k] = &silence{What: what, Reason: firstOf(reason, "no reason given"), First: b.nameOf(host), Part: part}
+			rows[k] = &silence{What: what, Reason: cmp.Or(reason, "no reason given"), First: b.nameOf(host), Part: part}
 		}
 		rows[k].Hosts++
 	}
@@ -62,7 +62,7 @@ func (b *builder) sources() sourceList {
 			note("host over SSH", h.Probe.Reason, h.ID, false)
 			continue
 		}
-		p, whole := h.Probe.Value, true
+		p := h.Probe.Value
 		for _, part := range []struct {
 			what   string
 			known  bool
@@ -78,14 +78,12 @@ func (b *builder) sources() sourceList {
 		} {
 			if !part.known {
 				note(part.what, part.reason, h.ID, true)
-				whole = false
 			}
 		}
 		for _, g := range p.Gaps {
 			note(clean(g.What), g.Reason, h.ID, true)
-			whole = false
 		}
-		if !whole {
+		if !p.Whole() {
 			out.Partly++
 		}
 	}

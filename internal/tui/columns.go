@@ -42,7 +42,7 @@ var columns = [columnCount]struct {
 	colID:      {"ID", 19, 19, func(r *row) string { return clean(r.host.ID) }, nil, false},
 	colCause:   {"CAUSE", 16, 32, func(r *row) string { return r.cause }, nil, false},
 	colAgent:   {"AGENT", 8, 14, func(r *row) string { return r.agent }, nil, false},
-	colAZ:      {"ZONE", 6, 18, func(r *row) string { return clean(orElse(r.host.AZ, r.host.Region)) }, nil, false},
+	colAZ:      {"ZONE", 6, 18, func(r *row) string { return clean(cmp.Or(r.host.AZ, r.host.Region)) }, nil, false},
 	colVPC:     {"VPC", 12, 21, func(r *row) string { return clean(r.host.VPC) }, nil, false},
 	colKeys:    {"KEYS", 4, 6, func(r *row) string { return keysCell(r.keys) }, func(a, b *row) int { return cmp.Compare(a.keys, b.keys) }, true},
 	colOS:      {"OS", 10, 26, func(r *row) string { return r.os }, nil, false},

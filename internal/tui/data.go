@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/inventory"
 )
 
 // data is a snapshot and its judgement, prepared once after loading so that
@@ -188,9 +189,9 @@ func (d *data) count(r *row) {
 	h := r.host
 	if h.Running() {
 		c.running++
-		if !h.Windows() {
-			c.probeable++
-		}
+	}
+	if inventory.Probeable(*h) {
+		c.probeable++
 	}
 	if h.Node.Known && h.Node.Value.Registered {
 		c.managed++
@@ -291,7 +292,7 @@ func silentHost(h *fleet.Host) []problem {
 	if h.Node.Known && h.Node.Value.Registered && !h.Connection.Known {
 		out = append(out, problem{host: true, place: place, source: clean(h.Connection.Source), reason: reasonOr(h.Connection.Reason), at: h.Connection.At})
 	}
-	if !h.Windows() && !h.Probe.Known {
+	if inventory.Probeable(*h) && !h.Probe.Known {
 		out = append(out, problem{host: true, place: place, source: "probe", reason: reasonOr(h.Probe.Reason), at: h.Probe.At})
 	}
 	return out

@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -110,7 +111,7 @@ func (e *env) findingLines(f fleet.Finding, w int) []string {
 		s.pair("seen", clean(ev.Fact)+" ("+origin(ev)+")")
 	}
 	s.pair("fix", clean(f.Fix))
-	s.pair("touches", orElse(clean(f.Blast), "nothing else"))
+	s.pair("touches", cmp.Or(clean(f.Blast), "nothing else"))
 	return s.lines
 }
 
@@ -172,7 +173,7 @@ func (s *sheet) instance(h *fleet.Host) {
 	}
 	s.pair("addresses", join(", ", address(h.PrivateIP), address(h.PublicIP), h.PrivateDNS))
 	s.pair("groups", join(", ", h.Groups...))
-	s.pair("profile", orElse(clean(h.ProfileARN), "none"))
+	s.pair("profile", cmp.Or(clean(h.ProfileARN), "none"))
 	s.pair("ASG", clean(h.AutoScalingGroup))
 	s.pair("template", join(" version ", h.LaunchTemplate.ID, h.LaunchTemplate.Version))
 	if m := h.Metadata; m.Endpoint != "" {
@@ -227,7 +228,7 @@ func (s *sheet) probe(h *fleet.Host) {
 	}
 	s.pair("logged in as", clean(login))
 	s.pair("hostname", clean(p.Hostname))
-	s.pair("system", join(", ", orElse(p.OS.Name, p.OS.ID+" "+p.OS.Version), p.OS.Kernel, p.OS.Arch))
+	s.pair("system", join(", ", cmp.Or(p.OS.Name, p.OS.ID+" "+p.OS.Version), p.OS.Kernel, p.OS.Arch))
 	if !p.HostTime.IsZero() {
 		s.pair("clock", stamp(p.HostTime))
 	}
@@ -290,8 +291,8 @@ func (s *sheet) keys(h *fleet.Host) {
 	}
 	last := lastLogins(p.Logins)
 	for _, k := range p.Keys.Value {
-		who := clean(orElse(k.Comment, "no comment"))
-		opens := "opens " + orElse(clean(k.User), "any user")
+		who := clean(cmp.Or(k.Comment, "no comment"))
+		opens := "opens " + cmp.Or(clean(k.User), "any user")
 		if k.CA {
 			opens += ", as a certificate authority"
 		}
@@ -312,7 +313,7 @@ type lastUse map[string]fleet.Login
 func lastLogins(f fleet.Fact[fleet.LoginLog]) lastUse {
 	out := lastUse{}
 	for _, l := range f.Value.Logins {
-		id := orElse(l.CA, l.Fingerprint)
+		id := cmp.Or(l.CA, l.Fingerprint)
 		if id != "" && !l.Last.Before(out[id].Last) {
 			out[id] = l
 		}
@@ -324,7 +325,7 @@ func lastLogins(f fleet.Fact[fleet.LoginLog]) lastUse {
 // the log covers.
 func (u lastUse) of(k fleet.Key, log fleet.Fact[fleet.LoginLog]) string {
 	if l, ok := u[k.Fingerprint]; ok {
-		return join(" ", "last used "+stamp(l.Last), "as", l.User, "from", orElse(address(l.From), "an unknown address"))
+		return join(" ", "last used "+stamp(l.Last), "as", l.User, "from", cmp.Or(address(l.From), "an unknown address"))
 	}
 	switch {
 	case !log.Known:
@@ -341,7 +342,7 @@ func sessions(all []fleet.Session) string {
 	}
 	var out []string
 	for _, x := range all {
-		out = append(out, join(" ", x.User, orElse(x.TTY, "without terminal"), "from", orElse(x.From, "?")))
+		out = append(out, join(" ", x.User, cmp.Or(x.TTY, "without terminal"), "from", cmp.Or(x.From, "?")))
 	}
 	return strings.Join(out, "; ")
 }

@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -274,8 +275,8 @@ func (s *readinessScreen) viewStrip(w, n int) []string {
 		}
 	}
 	finding := func(f fleet.Finding) {
-		say("Fix", orElse(clean(f.Fix), "none is known"), n-2)
-		say("Touches", orElse(clean(f.Blast), "nothing else"), 2)
+		say("Fix", cmp.Or(clean(f.Fix), "none is known"), n-2)
+		say("Touches", cmp.Or(clean(f.Blast), "nothing else"), 2)
 	}
 	switch it := s.items[s.list.cursor]; {
 	case it.cause != nil:
@@ -285,7 +286,7 @@ func (s *readinessScreen) viewStrip(w, n int) []string {
 	case len(it.general) == 1:
 		finding(it.general[0])
 	case it.general != nil:
-		say("Fix", orElse(clean(it.general[0].Fix), "none is known"), n-2)
+		say("Fix", cmp.Or(clean(it.general[0].Fix), "none is known"), n-2)
 		say("Touches", "enter shows each of the "+thousands(len(it.general)), 2)
 	case it.silent != nil:
 		say("Reason", it.silent.reason, n-1)
@@ -294,11 +295,4 @@ func (s *readinessScreen) viewStrip(w, n int) []string {
 		lines = append(lines, "")
 	}
 	return lines
-}
-
-func orElse(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }
