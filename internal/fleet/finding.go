@@ -37,7 +37,18 @@ type Finding struct {
 	Title    string     `json:"title"`
 	Evidence []Evidence `json:"evidence"`
 	Fix      string     `json:"fix"`
-	Blast    string     `json:"blast"` // who else the fix touches: "role web is shared by 41 hosts"
+	Blast    string     `json:"blast"`             // who else the fix touches: "role web is shared by 41 hosts"
+	Undo     string     `json:"undo,omitempty"`    // how to take the fix back
+	Because  []Ref      `json:"because,omitempty"` // findings of the same host that bring this one about; none: it is a root cause, or stands alone
+}
+
+// Ref gives the name under which other findings of its host refer to it.
+func (f Finding) Ref() Ref { return Ref{Code: f.Code, Object: f.Object} }
+
+// Ref names a finding among those of one host.
+type Ref struct {
+	Code   string `json:"code"`
+	Object string `json:"object,omitempty"`
 }
 
 // Evidence is one fact that a finding rests on.
@@ -51,7 +62,9 @@ type Evidence struct {
 type HostVerdict struct {
 	Host    string  `json:"host"`
 	Verdict Verdict `json:"verdict"`
-	Cause   string  `json:"cause,omitempty"` // code of the finding that decides it; empty when ready
+	Cause   string  `json:"cause,omitempty"`  // code of the finding that decides it; empty when ready
+	Causes  []Ref   `json:"causes,omitempty"` // every root cause that keeps it from ready, the deciding one first
+	Paths   []int   `json:"paths,omitempty"`  // the host's ways to the endpoints that it needs: positions in Assessment.Paths
 }
 
 // Assessment is the judgement on one snapshot.
@@ -59,7 +72,12 @@ type Assessment struct {
 	Snapshot int64         `json:"snapshot"`
 	At       time.Time     `json:"at"`
 	Hosts    []HostVerdict `json:"hosts"`    // in the snapshot's order
-	Findings []Finding     `json:"findings"` // by host in the snapshot's order, worst first
+	Findings []Finding     `json:"findings"` // by host in the snapshot's order, worst first; those about no single host last
+
+	Paths     []Path     `json:"paths,omitempty"`     // each once, however many hosts share it
+	Operators []Operator `json:"operators,omitempty"` // IAM principals that may do something with sessions
+	Ledger    Ledger     `json:"ledger"`
+	Parity    Parity     `json:"parity"`
 }
 
 // Count gives how many hosts have the verdict.

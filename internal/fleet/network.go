@@ -29,6 +29,55 @@ type Region struct {
 	NATGateways Fact[[]Gateway]       `json:"natGateways"`
 	PrefixLists Fact[[]PrefixList]    `json:"prefixLists"`
 	DHCPOptions Fact[[]DHCPOptions]   `json:"dhcpOptions"`
+
+	Peerings      Fact[[]Peering]      `json:"peerings"`
+	ResolverRules Fact[[]ResolverRule] `json:"resolverRules"`
+
+	Preferences Fact[Preferences]       `json:"preferences"` // Session Manager's preferences document
+	Documents   Fact[[]SessionDocument] `json:"documents"`   // the account's own session documents, the preferences left out
+	Sessions    Fact[[]ManagedSession]  `json:"sessions"`    // Session Manager sessions, open and of the last 30 days
+}
+
+// Peering is a VPC peering connection.
+type Peering struct {
+	ID        string     `json:"id"`
+	State     string     `json:"state"` // "active", "pending-acceptance", ...
+	Requester PeeringEnd `json:"requester"`
+	Accepter  PeeringEnd `json:"accepter"`
+}
+
+// PeeringEnd is one side of a peering connection.
+type PeeringEnd struct {
+	VPC     string         `json:"vpc"`
+	Account string         `json:"account"`
+	Region  string         `json:"region"`
+	CIDRs   []netip.Prefix `json:"cidrs,omitempty"`
+}
+
+// ResolverRule is a Route 53 Resolver rule: which name servers answer for a
+// domain in the VPCs that it is associated with.
+type ResolverRule struct {
+	ID      string   `json:"id"`
+	Domain  string   `json:"domain"` // without the final dot; "" is the root
+	Type    string   `json:"type"`   // "FORWARD", "SYSTEM", "RECURSIVE"
+	VPCs    []string `json:"vpcs,omitempty"`
+	Targets []string `json:"targets,omitempty"` // addresses of the name servers
+}
+
+// HostedZone is a private Route 53 hosted zone.
+type HostedZone struct {
+	ID      string      `json:"id"`
+	Name    string      `json:"name"` // without the final dot
+	VPCs    []string    `json:"vpcs,omitempty"`
+	Records []DNSRecord `json:"records,omitempty"` // A, AAAA and CNAME records, aliases among them
+}
+
+// DNSRecord is a record set of a hosted zone.
+type DNSRecord struct {
+	Name   string   `json:"name"` // without the final dot
+	Type   string   `json:"type"` // "A", "AAAA", "CNAME"
+	Values []string `json:"values,omitempty"`
+	Alias  string   `json:"alias,omitempty"` // DNS name that an alias record stands for
 }
 
 // VPC is a virtual private cloud.
@@ -122,7 +171,11 @@ type VPCEndpoint struct {
 	Groups      []string `json:"groups,omitempty"`
 	RouteTables []string `json:"routeTables,omitempty"`
 	DNSNames    []string `json:"dnsNames,omitempty"`
-	Policy      string   `json:"policy,omitempty"` // JSON document
+	IPType      string   `json:"ipType,omitempty"` // "ipv4", "ipv6", "dualstack"
+
+	// Addresses are those of its network interfaces, one or two for each subnet.
+	Addresses Fact[[]netip.Addr] `json:"addresses,omitzero"`
+	Policy    string             `json:"policy,omitempty"` // JSON document
 }
 
 // Gateway is an internet or NAT gateway.

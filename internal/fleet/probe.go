@@ -23,6 +23,10 @@ type Probe struct {
 	Endpoints Fact[[]EndpointTest] `json:"endpoints"`
 	Logins    Fact[LoginLog]       `json:"logins"`
 	Sessions  Fact[[]Session]      `json:"sessions"` // SSH sessions open now, the probe's own left out
+	Health    Fact[Health]         `json:"health"`
+	Metadata  Fact[MetadataTest]   `json:"metadata"`
+	CloudInit Fact[CloudInit]      `json:"cloudInit"`
+	Traces    Fact[[]Trace]        `json:"traces"` // what uses or needs SSH, as files and settings show it
 
 	Gaps []Gap `json:"gaps,omitempty"` // what else could not be read: single files, single users
 }
@@ -30,7 +34,8 @@ type Probe struct {
 // Whole reports whether the host told everything that it was asked.
 func (p Probe) Whole() bool {
 	return len(p.Gaps) == 0 && p.SSHD.Known && p.Users.Known && p.Keys.Known && p.Agent.Known &&
-		p.Endpoints.Known && p.Logins.Known && p.Sessions.Known
+		p.Endpoints.Known && p.Logins.Known && p.Sessions.Known &&
+		p.Health.Known && p.Metadata.Known && p.CloudInit.Known && p.Traces.Known
 }
 
 // Gap is one thing on a host that could not be read, and why.
@@ -118,6 +123,120 @@ type HostAgent struct {
 	Unit      string `json:"unit,omitempty"`
 	Active    string `json:"active,omitempty"`  // systemd ActiveState: "active", "inactive", "failed"
 	Enabled   string `json:"enabled,omitempty"` // systemd UnitFileState: "enabled", "disabled", "masked"
+
+	Installs     []AgentInstall     `json:"installs,omitempty"`    // every installation; a snap beside a deb breaks both
+	Proxy        map[string]string  `json:"proxy,omitempty"`       // the unit's http_proxy, https_proxy and no_proxy, in lower case, passwords taken out
+	Config       AgentConfig        `json:"config,omitzero"`       // amazon-ssm-agent.json, where there is one
+	Registration Fact[Registration] `json:"registration,omitzero"` // needs root
+	Credentials  Fact[[]string]     `json:"credentials,omitzero"`  // paths of shared credentials files that the agent prefers to the role's; needs root
+	Signs        Fact[[]LogSign]    `json:"signs,omitzero"`        // what the end of the agent's log tells; needs root
+	Diagnostics  Fact[[]Diagnostic] `json:"diagnostics,omitzero"`  // of ssm-cli get-diagnostics; needs root and agent 3.1.501.0
+	SSMUser      Fact[SSMUser]      `json:"ssmUser,omitzero"`      // sudo rights need root
+}
+
+// AgentInstall is one installation of the SSM Agent.
+type AgentInstall struct {
+	Package string `json:"package"` // "rpm", "deb", "snap"
+	Version string `json:"version,omitempty"`
+}
+
+// AgentConfig is what amazon-ssm-agent.json sets that decides where the agent connects.
+type AgentConfig struct {
+	File      string            `json:"file,omitempty"`      // empty: none, the defaults hold
+	Problem   string            `json:"problem,omitempty"`   // why it could not be read or understood
+	Region    string            `json:"region,omitempty"`    // Agent.Region
+	Endpoints map[string]string `json:"endpoints,omitempty"` // "ssm", "mgs", "mds", "s3", "kms" to a host name
+	DualStack bool              `json:"dualStack,omitempty"` // Agent.UseDualStackEndpoint
+}
+
+// Registration is a hybrid activation's registration in the agent's vault.
+type Registration struct {
+	ID     string `json:"id,omitempty"` // "mi-…"; empty: none, the agent identifies as the EC2 instance
+	Region string `json:"region,omitempty"`
+}
+
+// LogSign is a line of the agent's log that tells of its state.
+type LogSign struct {
+	Kind string    `json:"kind"` // "sleeping", "hibernating", "access denied", "x509", "disk full", "inotify", "proxy", ...
+	At   time.Time `json:"at,omitzero"`
+	Text string    `json:"text"`
+}
+
+// Diagnostic is one check of "ssm-cli get-diagnostics".
+type Diagnostic struct {
+	Check  string `json:"check"`
+	Status string `json:"status"` // "Success", "Skipped", "Failed"
+	Note   string `json:"note,omitempty"`
+}
+
+// SSMUser is the account under which sessions run unless Run As says otherwise.
+type SSMUser struct {
+	Exists  bool       `json:"exists"`
+	Shell   string     `json:"shell,omitempty"`
+	Sudoers bool       `json:"sudoers"` // /etc/sudoers.d/ssm-agent-users is there
+	Sudo    Fact[bool] `json:"sudo"`    // may run everything without a password
+}
+
+// Health is what about a host's machinery breaks agents and sessions.
+type Health struct {
+	Filesystems []Filesystem `json:"filesystems"` // those that hold /, /var, /var/lib/amazon, /var/log, /tmp and /home
+	Inotify     Inotify      `json:"inotify"`
+	Clock       Clock        `json:"clock,omitzero"`
+	TrustStore  Fact[bool]   `json:"trustStore"` // Amazon Root CA 1 is among the host's certificate authorities
+}
+
+// Filesystem is a mounted file system. Sizes are in bytes.
+type Filesystem struct {
+	Mount      string   `json:"mount"`
+	Type       string   `json:"type,omitempty"`
+	Options    []string `json:"options,omitempty"`
+	Size       int64    `json:"size"`
+	Free       int64    `json:"free"`   // to those who are not root
+	Inodes     int64    `json:"inodes"` // 0: the file system does not count them
+	FreeInodes int64    `json:"freeInodes"`
+}
+
+// Inotify is root's share of the kernel's inotify instances. Zero limits: not known.
+type Inotify struct {
+	MaxInstances  int `json:"maxInstances"`
+	MaxWatches    int `json:"maxWatches"`
+	UsedInstances int `json:"usedInstances"` // counted only as root
+}
+
+// Clock compares the host's clock with the Date header of an AWS endpoint,
+// both read at the same moment.
+type Clock struct {
+	Host   time.Time `json:"host"`
+	Server time.Time `json:"server"`
+	Source string    `json:"source"` // the endpoint's host name
+}
+
+// MetadataTest is how the instance metadata service answered the host.
+type MetadataTest struct {
+	Reachable bool   `json:"reachable"`
+	Tokens    bool   `json:"tokens"`           // gave an IMDSv2 token
+	Status    int    `json:"status,omitempty"` // HTTP status of the last answer; 0: none
+	Server    string `json:"server,omitempty"` // Server header: EC2's is "EC2ws"; a proxy's tells on it
+	Role      string `json:"role,omitempty"`   // role whose credentials it offers
+	Region    string `json:"region,omitempty"`
+	Detail    string `json:"detail,omitempty"`
+}
+
+// CloudInit is how cloud-init treats SSH keys on this host.
+type CloudInit struct {
+	Present    bool     `json:"present"`
+	Disabled   bool     `json:"disabled"`
+	AlwaysKeys []string `json:"alwaysKeys,omitempty"` // files that make it add keys at every boot: [ssh, always] or [users-groups, always]
+	KeyFiles   []string `json:"keyFiles,omitempty"`   // files with ssh_authorized_keys of their own
+	BlocksKeys bool     `json:"blocksKeys"`           // allow_public_ssh_keys: false
+}
+
+// Trace is a sign that somebody or something uses SSH with this host.
+type Trace struct {
+	Use  Use       `json:"use"`
+	What string    `json:"what"` // "/home/deploy/.ansible/tmp", "/srv/app/.git/config: git@github.com:acme/app.git"
+	User string    `json:"user,omitempty"`
+	At   time.Time `json:"at,omitzero"` // last change
 }
 
 // EndpointTest is one live test from a host to an endpoint on port 443. The
@@ -150,6 +269,7 @@ type Login struct {
 	CertID      string     `json:"certId,omitempty"` // certificate's key ID
 	CA          string     `json:"ca,omitempty"`     // fingerprint of the certificate's CA
 	From        netip.Addr `json:"from,omitzero"`
+	Use         Use        `json:"use,omitempty"` // empty: the log does not tell
 	Count       int        `json:"count"`
 	First       time.Time  `json:"first,omitzero"`
 	Last        time.Time  `json:"last,omitzero"`
@@ -161,4 +281,23 @@ type Session struct {
 	TTY  string `json:"tty,omitempty"` // empty: no terminal (a command, a copy, a tunnel)
 	PID  int    `json:"pid"`
 	From string `json:"from,omitempty"` // peer address and port where the host could tell
+	Use  Use    `json:"use,omitempty"`
+
+	Fingerprint     string `json:"fingerprint,omitempty"` // key that opened it, where the log tells
+	AgentForwarding bool   `json:"agentForwarding,omitempty"`
 }
+
+// Use is what an SSH connection is used for. Empty: not known.
+type Use string
+
+// The uses.
+const (
+	UseShell   Use = "shell"   // a terminal
+	UseCommand Use = "command" // a command without a terminal
+	UseSCP     Use = "scp"
+	UseSFTP    Use = "sftp"
+	UseRsync   Use = "rsync"
+	UseAnsible Use = "ansible"
+	UseGit     Use = "git"
+	UseTunnel  Use = "tunnel" // port forwarding without a command
+)

@@ -156,13 +156,16 @@ func connectionSilence(node Fact[Node]) string {
 
 // SourceState is how one source of a snapshot answered.
 type SourceState struct {
-	Account string    `json:"account"` // ID, or the access label where the ID is not known
-	Region  string    `json:"region"`  // empty for global sources
-	Source  string    `json:"source"`
-	Known   bool      `json:"known"`
-	Count   int       `json:"count"` // elements that it gave
-	At      time.Time `json:"at,omitzero"`
-	Reason  string    `json:"reason,omitempty"`
+	Account string `json:"account"` // ID, or the access label where the ID is not known
+	Region  string `json:"region"`  // empty for global sources
+	Source  string `json:"source"`
+	Known   bool   `json:"known"`
+	// Optional: most accounts may not ask it and lose little; that it gave
+	// no answer does not make a snapshot incomplete.
+	Optional bool      `json:"optional,omitempty"`
+	Count    int       `json:"count"` // elements that it gave
+	At       time.Time `json:"at,omitzero"`
+	Reason   string    `json:"reason,omitempty"`
 }
 
 // Sources lists how every API of the snapshot answered, in a fixed order.
@@ -177,15 +180,19 @@ func (s *Snapshot) Sources() []SourceState {
 	return out
 }
 
-// Sources lists how STS, where it was asked, and IAM answered.
+// Sources lists how STS, IAM, Route 53 and Organizations answered.
 func (a Account) Sources() []SourceState {
 	c := sourceList{account: cmp.Or(a.ID, a.Label)}
-	if a.Caller != (Fact[string]{}) {
-		c.add(a.Caller.Source, a.Caller.Known, 0, a.Caller.At, a.Caller.Reason)
-	}
+	c.add(a.Caller.Source, a.Caller.Known, 0, a.Caller.At, a.Caller.Reason)
 	add(&c, a.Profiles)
 	add(&c, a.Roles)
 	add(&c, a.Policies)
+	add(&c, a.Users)
+	add(&c, a.Groups)
+	add(&c, a.HostedZones)
+	c.optional = true
+	add(&c, a.ControlLevels)
+	add(&c, a.Simulations)
 	return c.out
 }
 
@@ -208,16 +215,25 @@ func (r Region) Sources() []SourceState {
 	add(&c, r.NATGateways)
 	add(&c, r.PrefixLists)
 	add(&c, r.DHCPOptions)
+	add(&c, r.Peerings)
+	add(&c, r.ResolverRules)
+	c.add(r.Preferences.Source, r.Preferences.Known, 0, r.Preferences.At, r.Preferences.Reason)
+	add(&c, r.Documents)
+	add(&c, r.Sessions)
 	return c.out
 }
 
 type sourceList struct {
 	account, region string
+	optional        bool
 	out             []SourceState
 }
 
 func (c *sourceList) add(source string, known bool, count int, at time.Time, reason string) {
-	c.out = append(c.out, SourceState{Account: c.account, Region: c.region, Source: source, Known: known, Count: count, At: at, Reason: reason})
+	if source == "" {
+		return // never asked: a snapshot of an earlier version
+	}
+	c.out = append(c.out, SourceState{Account: c.account, Region: c.region, Source: source, Known: known, Optional: c.optional, Count: count, At: at, Reason: reason})
 }
 
 func add[T any](c *sourceList, f Fact[[]T]) {

@@ -45,6 +45,10 @@ func Assess(s *fleet.Snapshot, p Policy, now time.Time) *fleet.Assessment {
 		out.Findings = append(out.Findings, findings...)
 	}
 	out.Findings = append(out.Findings, a.shared()...)
+	out.Paths = a.network.paths()
+	out.Operators = a.operators()
+	out.Ledger = a.ledger()
+	out.Parity = a.parity()
 	return out
 }
 
@@ -86,6 +90,8 @@ func (a *assessor) host(h *fleet.Host) (fleet.HostVerdict, []fleet.Finding) {
 	j.egress()
 	j.clock()
 	j.agent()
+	j.health()
+	j.preferences()
 	j.ssh()
 	slices.SortStableFunc(j.findings, func(x, y fleet.Finding) int {
 		return cmp.Or(
@@ -94,6 +100,7 @@ func (a *assessor) host(h *fleet.Host) (fleet.HostVerdict, []fleet.Finding) {
 			cmp.Compare(x.Object, y.Object),
 		)
 	})
+	j.link()
 	return j.verdict(), j.findings
 }
 
@@ -150,6 +157,7 @@ func found(code, host, object, fix, blast string, evidence []fleet.Evidence) fle
 		Evidence: evidence,
 		Fix:      cmp.Or(fix, e.Fix),
 		Blast:    blast,
+		Undo:     e.Undo,
 	}
 }
 

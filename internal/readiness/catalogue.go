@@ -23,9 +23,12 @@ func Catalogue() []Entry {
 	all = append(all, hostEntries()...)
 	all = append(all, identityEntries()...)
 	all = append(all, networkEntries()...)
+	all = append(all, healthEntries()...)
 	all = append(all, agentEntries()...)
 	all = append(all, nodeEntries()...)
+	all = append(all, preferencesEntries()...)
 	all = append(all, sshEntries()...)
+	all = append(all, peopleEntries()...)
 	return all
 }
 

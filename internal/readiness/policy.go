@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"ssm-migrate/internal/fleet"
 )
 
 // MinimumVersion is the first SSM Agent that knows Session Manager.
@@ -32,13 +34,21 @@ type Policy struct {
 	WeakRSABits     int           // RSA keys with fewer bits are weak
 	MaxSkew         time.Duration // a host's clock may differ by so much
 	MaxAge          time.Duration // a snapshot older than this is called stale
+	SilentDays      int           // a consumer of SSH that did not come for so many days is silent
+	MinFree         int64         // bytes that a file system which agents and sessions write to should have free
+	MinFreeInodes   int64         // likewise inodes
+
+	Owners  []fleet.Owner  // whose keys and principals are whose
+	Waivers []fleet.Waiver // which consumers of SSH may stay
 }
 
 // DefaultPolicy demands an agent that forwards ports to remote hosts
 // (3.1.1374.0), free of CVE-2026-89049 (3.3.4851.0); calls keys unused after
 // 90 days, shared from two hosts on, and weak below 2048 RSA bits (NIST SP
 // 800-131A); and allows clocks 5 minutes, which is how far off AWS accepts a
-// request's signature. A snapshot is stale after 7 days.
+// request's signature. A snapshot is stale after 7 days. A consumer of SSH is
+// silent after 30 days, which is how long Session Manager lists past sessions.
+// File systems should have 100 MiB and 1,000 inodes free: an update of the agent needs as much.
 func DefaultPolicy() Policy {
 	return Policy{
 		FunctionalFloor: "3.1.1374.0",
@@ -48,6 +58,9 @@ func DefaultPolicy() Policy {
 		WeakRSABits:     2048,
 		MaxSkew:         5 * time.Minute,
 		MaxAge:          7 * 24 * time.Hour,
+		SilentDays:      30,
+		MinFree:         100 << 20,
+		MinFreeInodes:   1000,
 	}
 }
 
@@ -71,6 +84,9 @@ func (p Policy) Validate() error {
 		{"bits below which an RSA key is weak", int64(p.WeakRSABits)},
 		{"largest clock skew", int64(p.MaxSkew)},
 		{"largest age of a snapshot", int64(p.MaxAge)},
+		{"days until a consumer of SSH is silent", int64(p.SilentDays)},
+		{"bytes free", p.MinFree},
+		{"inodes free", p.MinFreeInodes},
 	} {
 		if n.value <= 0 {
 			errs = append(errs, fmt.Errorf("%s must be positive", n.name))

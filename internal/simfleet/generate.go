@@ -27,6 +27,10 @@ type Options struct {
 	// operator's login, 90 at most. Without any, an inventory of the world is
 	// complete.
 	Unreachable int
+
+	// Healthy leaves out everything that a readiness report should name: the
+	// world in which one injected cause can be told from the rest.
+	Healthy bool
 }
 
 // maxInstances is what the generated address plan has room for.

@@ -28,7 +28,16 @@ type Account struct {
 	Profiles []*fleet.InstanceProfile
 	Roles    []*fleet.Role
 	Policies []*fleet.Policy // managed policies, AWS's own included
+	Users    []*fleet.IAMUser
+	Groups   []*fleet.IAMGroup
 	Regions  []*Region
+
+	// ControlLevels are the service control policies over the account, root
+	// first; they bind every role and user of it. The account itself may read
+	// them only if OrganizationReadable.
+	ControlLevels        []fleet.ControlLevel
+	OrganizationReadable bool
+	Zones                []*fleet.HostedZone // private Route 53 hosted zones
 }
 
 // Region is one account's share of a Region.
@@ -53,6 +62,18 @@ type Region struct {
 	Configs     []*LaunchConfig
 	KeyPairs    []*fleet.KeyPair
 	ENIs        []*ENI // of endpoints and NAT gateways; an instance's own are in its Host
+	Peerings    []*fleet.Peering
+	Rules       []*fleet.ResolverRule
+
+	Documents       []*fleet.SessionDocument // session documents of the account
+	Buckets         []*fleet.Bucket
+	LogGroups       []*fleet.LogGroup
+	Keys            []*fleet.KMSKey
+	ManagedSessions []*fleet.ManagedSession // Session Manager's, open and past
+
+	// Dropped names, by route target (a firewall endpoint or transit gateway),
+	// the services to which it lets no connection pass; "*" is all of them.
+	Dropped map[string][]string
 
 	// Inspected names, by VPC, the issuer of the certificates with which a
 	// TLS-inspecting firewall answers for everything on the internet.
@@ -90,6 +111,7 @@ type Instance struct {
 	Users    []*User
 	SSHD     SSHD
 	Agent    Agent
+	Machine  Machine
 	Logins   []Login       // oldest first
 	Sessions []OpenSession // open now
 	Files    []File        // further files, beyond those that the fields above imply
@@ -160,7 +182,38 @@ type Agent struct {
 	// LastSeen is the last heartbeat that Systems Manager got from an agent
 	// which is silent now. Zero: it never registered.
 	LastSeen time.Time
+
+	Second       string            // another package that installed it too: "snap" beside "deb"; the two stop one another
+	Proxy        map[string]string // of its unit: "https_proxy", "no_proxy", ...
+	Config       string            // amazon-ssm-agent.json; empty: none
+	Registration string            // "mi-…" of a leftover hybrid registration; empty: none
+	SleepsUntil  time.Time         // after refused credentials, though they would do now; zero: awake
+	Stale        bool              // its control channel died unnoticed, as after a change of NAT: Online, but not connected
 }
+
+// Machine is the state of the machine's parts on which agents and sessions rest.
+// The zero value is a sound machine.
+type Machine struct {
+	Filesystems     map[string]fleet.Filesystem // by mount point, in place of the sound ones
+	InotifyUsed     int                         // inotify instances of root; the limit is 128
+	NoRootCA        bool                        // Amazon Root CA 1 is not in the trust store
+	RootCredentials string                      // principal ARN whose keys /root/.aws/credentials holds; empty: no such file
+	SSMUser         SSMUserState
+	CloudInitKeys   bool     // cloud-init adds the launch key at every boot
+	GitRemotes      []string // remotes over SSH in deployed working copies
+	Ansible         bool     // Ansible has left its folder in a home
+	Container       bool     // the agent runs in a container, one network hop away from the metadata service
+}
+
+// SSMUserState is what there is of the account ssm-user.
+type SSMUserState string
+
+// The states of ssm-user. The agent makes it at its first session.
+const (
+	SSMUserByAgent SSMUserState = ""        // as the agent makes it, sudo rights included
+	SSMUserForeign SSMUserState = "foreign" // it was there before the agent, which therefore wrote no sudo rule
+	SSMUserAbsent  SSMUserState = "absent"  // no session yet
+)
 
 // Login is an accepted login in the machine's log.
 type Login struct {
@@ -170,6 +223,7 @@ type Login struct {
 	Key    string // "ED25519 SHA256:…" as the log shows it, certificate details included
 	From   netip.Addr
 	Port   int
+	Use    fleet.Use // what followed it
 }
 
 // OpenSession is an SSH session that is open now.
@@ -178,6 +232,10 @@ type OpenSession struct {
 	TTY  string // "pts/0"; empty without a terminal
 	From netip.Addr
 	PID  int
+
+	Key             string    // as Login's
+	Use             fleet.Use // what its process is; empty: a shell with, a command without a terminal
+	AgentForwarding bool
 }
 
 // File is a file of the machine's virtual file system.

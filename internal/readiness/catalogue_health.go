@@ -1,0 +1,3 @@
+package readiness
+
+func healthEntries() []Entry { return nil }

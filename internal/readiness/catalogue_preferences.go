@@ -1,0 +1,3 @@
+package readiness
+
+func preferencesEntries() []Entry { return nil }

@@ -1,0 +1,3 @@
+package readiness
+
+func (j *judge) preferences() {}
