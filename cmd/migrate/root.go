@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
-	"unicode"
 
 	"charm.land/fang/v2"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/sqlite"
 )
 
@@ -130,19 +129,8 @@ func (a *app) terminal() bool {
 	return okIn && okOut && term.IsTerminal(int(in.Fd())) && term.IsTerminal(int(out.Fd())) && os.Getenv("TERM") != "dumb"
 }
 
-// oneLine keeps text from a host or an API from breaking a line, moving the
-// cursor or turning the reading direction: what does not print is left out.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsPrint(r):
-			return r
-		case unicode.IsSpace(r):
-			return ' '
-		}
-		return -1
-	}, strings.ToValidUTF8(s, "\uFFFD"))
-}
+// oneLine makes text from a host or an API harmless in one line.
+func oneLine(s string) string { return fleet.OneLine(s, 1000) }
 
 // cell is oneLine for a table, where one long text would spoil every row.
 func cell(s string) string {
