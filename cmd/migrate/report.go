@@ -20,10 +20,12 @@ import (
 )
 
 var reportFormats = map[string]func(io.Writer, report.Input) error{
-	"html":     report.HTML,
-	"markdown": report.Markdown,
-	"csv":      report.CSV,
-	"json":     report.JSON,
+	"html":       report.HTML,
+	"markdown":   report.Markdown,
+	"csv":        report.CSV,
+	"csv-ledger": report.LedgerCSV,
+	"csv-access": report.AccessCSV,
+	"json":       report.JSON,
 }
 
 func formatNames() []string {

@@ -1,8 +1,6 @@
 package report
 
 import (
-	"encoding/csv"
-	"fmt"
 	"io"
 	"strings"
 
@@ -27,6 +25,7 @@ var csvColumns = []struct {
 	{"state", func(h hostRow) string { return h.State }},
 	{"verdict", func(h hostRow) string { return h.Verdict.String() }},
 	{"cause", func(h hostRow) string { return h.Cause }},
+	{"root_causes", func(h hostRow) string { return strings.Join(h.Roots, "; ") }},
 	{"cause_title", func(h hostRow) string { return h.CauseTitle }},
 	{"fix", causeFix},
 	{"blocks", codes(fleet.SeverityBlocks)},
@@ -56,28 +55,18 @@ func causeFix(h hostRow) string {
 // names. Several codes in a cell are parted by "; ". A cell that a spreadsheet
 // would take for a formula starts with an apostrophe.
 func CSV(w io.Writer, in Input) error {
-	out := csv.NewWriter(w)
-	row := make([]string, len(csvColumns))
+	rows := [][]string{make([]string, len(csvColumns))}
 	for i, c := range csvColumns {
-		row[i] = c.name
+		rows[0][i] = c.name
 	}
-	err := out.Write(row)
 	for _, h := range build(in).Hosts {
+		row := make([]string, len(csvColumns))
 		for i, c := range csvColumns {
-			row[i] = noFormula(c.value(h))
+			row[i] = c.value(h)
 		}
-		if err == nil {
-			err = out.Write(row)
-		}
+		rows = append(rows, row)
 	}
-	out.Flush()
-	if err == nil {
-		err = out.Error()
-	}
-	if err != nil {
-		return fmt.Errorf("write CSV report: %w", err)
-	}
-	return nil
+	return writeCSV(w, "report", rows)
 }
 
 // noFormula follows OWASP's page on CSV injection; full-width forms count as

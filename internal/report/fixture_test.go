@@ -43,7 +43,7 @@ func small() report.Input {
 	}
 	host := func(n int, vpc, group string, keys ...fleet.Key) fleet.Host {
 		h := fleet.Host{
-			ID: fmt.Sprintf("i-%017d", n), Account: account, Region: region, AZ: "eu-west-1a", Tags: map[string]string{"Name": fmt.Sprintf("web-%d", n)},
+			ID: fmt.Sprintf("i-%017d", n), Account: account, Region: region, AZ: "eu-west-1a", Tags: map[string]string{"Name": fmt.Sprintf("web-%d", n), "team": []string{"blue", "green"}[n%2]},
 			State: "running", Platform: "Linux/UNIX", VPC: vpc, PrivateIP: netip.AddrFrom4([4]byte{10, 0, 0, byte(n)}), AutoScalingGroup: group,
 		}
 		h.Node = known(fleet.Node{ID: h.ID, Registered: true, PingStatus: "Online", AgentVersion: "3.3.4851.0"}, "ssm:DescribeInstanceInformation")
@@ -104,16 +104,63 @@ func small() report.Input {
 	verdict := func(h int, v fleet.Verdict, cause string) fleet.HostVerdict {
 		return fleet.HostVerdict{Host: hosts[h-1].ID, Verdict: v, Cause: cause}
 	}
+	// On host 4 the missing role brings the closed path about, on host 3 the two stand side by side.
+	for i, f := range findings {
+		if f.Host == hosts[3].ID && f.Code == "example-no-path" {
+			findings[i].Because = []fleet.Ref{{Code: "example-role", Object: role}}
+		}
+	}
 	a := &fleet.Assessment{Snapshot: 7, At: noon.Add(2 * time.Minute), Findings: findings, Hosts: []fleet.HostVerdict{
 		verdict(1, fleet.VerdictReady, ""), verdict(2, fleet.VerdictReady, ""),
 		verdict(3, fleet.VerdictBlocked, "example-role"), verdict(4, fleet.VerdictBlocked, "example-role"),
 		verdict(5, fleet.VerdictBlocked, "example-no-path"), verdict(6, fleet.VerdictUnknown, "example-node"),
 	}}
+	for h, roots := range map[int][]fleet.Ref{
+		2: {{Code: "example-role", Object: role}, {Code: "example-no-path", Object: "rtb-1"}}, 3: {{Code: "example-role", Object: role}},
+		4: {{Code: "example-no-path", Object: "rtb-1"}}, 5: {{Code: "example-node", Object: hosts[5].ID}},
+	} {
+		a.Hosts[h].Causes = roots
+	}
+	people(a, hosts)
 	previous := &fleet.Assessment{Snapshot: 6, At: noon.Add(-24 * time.Hour), Hosts: []fleet.HostVerdict{
 		verdict(1, fleet.VerdictBlocked, "example-agent-missing"), verdict(2, fleet.VerdictReady, ""), verdict(5, fleet.VerdictReady, ""),
 		{Host: "i-gone", Verdict: fleet.VerdictUnknown},
 	}}
+	previous.Hosts[0].Causes = []fleet.Ref{{Code: "example-agent-missing"}}
 	return report.Input{Snapshot: s, Assessment: a, Previous: previous, Version: "v0.4.0"}
+}
+
+// people adds paths, operators, ledger and parity to the judgement on small.
+func people(a *fleet.Assessment, hosts []fleet.Host) {
+	hop := func(kind, object, text string, passes fleet.Truth) fleet.Hop {
+		return fleet.Hop{Kind: kind, Object: object, Text: text, Passes: passes, Source: "ec2", At: noon}
+	}
+	a.Paths = []fleet.Path{
+		{Service: "ssm", Name: "ssm.eu-west-1.amazonaws.com", Open: fleet.TruthYes, Hops: []fleet.Hop{
+			hop("dns", "", "resolves to public addresses", fleet.TruthYes), hop("NAT gateway", "nat-1", "is available", fleet.TruthYes)}},
+		{Service: "ssm", Name: "ssm.eu-west-1.amazonaws.com", Open: fleet.TruthNo, Hops: []fleet.Hop{
+			hop("dns", "", "resolves to public addresses", fleet.TruthYes), hop("route table", "rtb-1", "has no route to the internet", fleet.TruthNo)}},
+		{Service: "ssm", Name: "ssm.eu-west-1.amazonaws.com", Open: fleet.TruthUnknown, Hops: []fleet.Hop{hop("firewall", "vpce-9", "is not followed", fleet.TruthUnknown)}},
+	}
+	for i, n := range []int{0, 0, 1, 1, 1, 2} {
+		a.Hosts[i].Paths = []int{n}
+	}
+	a.Operators = []fleet.Operator{
+		{ARN: "arn:aws:iam::111122223333:role/ops", Kind: "role", Federated: true, People: []string{"Alice"}, Start: fleet.Reach{Yes: 4, Unknown: 1, No: 1},
+			Documents: []string{"AWS-StartSSHSession"}, EditPreferences: fleet.TruthNo, Why: "inline policy sessions allows it"},
+		{ARN: "arn:aws:iam::111122223333:user/root-like", Kind: "user", Start: fleet.Reach{Yes: 6}, Resume: fleet.Reach{Yes: 6}, Terminate: fleet.Reach{Yes: 6},
+			Command: fleet.Reach{Yes: 6}, Unrestricted: true, EditPreferences: fleet.TruthYes},
+	}
+	a.Ledger = fleet.Ledger{Hosts: 6, Unread: []string{hosts[2].ID}, Consumers: []fleet.Consumer{
+		{Method: "publickey", Fingerprint: "SHA256:key9", Owner: "Bob", OwnerBy: "comment", User: "deploy", Hosts: []string{hosts[0].ID}, Count: 3,
+			First: noon.Add(-90 * 24 * time.Hour), Last: noon.Add(-60 * 24 * time.Hour), Status: fleet.ConsumerSilent, Why: "did not come for 60 days"},
+		{Method: "publickey", Fingerprint: "SHA256:key1", KeyType: "ED25519", Comment: "person1@laptop", User: "ec2-user", From: netip.MustParseAddr("10.0.9.9"), Use: fleet.UseRsync,
+			Hosts: []string{hosts[0].ID, hosts[1].ID}, Count: 41, First: noon.Add(-30 * 24 * time.Hour), Last: noon.Add(-48 * time.Hour), Open: 1, Why: "came 2 days ago"},
+	}}
+	a.Parity = fleet.Parity{People: []fleet.PersonParity{
+		{Person: "Bob", Claimed: true, Keys: []string{"SHA256:key9"}, Cells: "lk--u-", Keeps: 1, Loses: 1, Unknown: 1},
+		{Person: "Alice", Claimed: true, Principals: []string{"arn:aws:iam::111122223333:role/ops"}, Cells: "gggg-g", Gains: 5},
+	}}
 }
 
 // large is a fleet of n with the judgement that readiness comes to.

@@ -19,8 +19,9 @@ var pageStyle string
 var pageScript string
 
 var page = template.Must(template.New("report").Funcs(template.FuncMap{
-	"count": count,
-	"sign":  sign,
+	"count":  count,
+	"sign":   sign,
+	"change": func(then, now int) string { return sign(now - then) },
 }).Parse(pageText))
 
 // HTML writes the report as one file that needs nothing else: no script or

@@ -14,10 +14,15 @@ func Markdown(w io.Writer, in Input) error {
 	m := &markdown{}
 	v := build(in)
 	m.head(v)
+	m.trend(v.Change)
 	m.causes(v)
 	m.groups(v)
 	m.hosts(v)
 	m.findings(v)
+	m.paths(v)
+	m.ledger(v.Ledger)
+	m.parity(v.Parity)
+	m.operators(v)
 	m.keys(v)
 	m.sources(v)
 	m.line("---\nReady: every fact that decides is known and good. Blocked: something known stands in the way. Unknown: a fact that decides is missing. Times are UTC. Written by migrate %s.", md(v.Version))
@@ -64,7 +69,7 @@ func (m *markdown) causes(v *view) {
 	}
 	for _, c := range v.Causes {
 		m.line("### %s: %s (%s)\n", count(c.Decides, "host"), md(c.Title), code(c.Code))
-		m.line("%s. Nothing else that is known stands in the way on %d of them. Found on %d in all.\n", c.Verdict, c.Alone, c.Found)
+		m.line("%s. Nothing else that is known stands in the way on %d of them. A root cause on %d in all.\n", c.Verdict, c.Alone, c.Found)
 		fix := c.Fix()
 		if c.Means != "" {
 			m.line("%s\n", md(c.Means))
@@ -105,15 +110,28 @@ func (m *markdown) groups(v *view) {
 
 func (m *markdown) hosts(v *view) {
 	m.line("## Hosts\n")
+	m.line("Causal chains are drawn as root cause → consequence.\n")
 	m.table("Host", "Instance", "Account", "Region", "Verdict", "Cause", "Findings")
 	for _, h := range v.Hosts {
-		var refs []string
-		for _, f := range h.Findings {
-			refs = append(refs, f.Issue.Ref())
-		}
-		m.row(md(h.Name), md(h.ID), md(h.Account), md(h.Region), h.Verdict.String(), md(h.CauseTitle), strings.Join(refs, " "))
+		m.row(md(h.Name), md(h.ID), md(h.Account), md(h.Region), h.Verdict.String(), md(h.CauseTitle), h.refs())
 	}
 	m.line("")
+}
+
+// refs names a host's findings: its causal chains first, then the rest.
+func (h hostRow) refs() string {
+	var out []string
+	for _, c := range h.Chains {
+		var links []string
+		for _, l := range c {
+			links = append(links, l.Issue.Ref())
+		}
+		out = append(out, strings.Join(links, " → "))
+	}
+	for _, f := range h.Others {
+		out = append(out, f.Issue.Ref())
+	}
+	return strings.Join(out, ", ")
 }
 
 func (m *markdown) findings(v *view) {
@@ -127,6 +145,9 @@ func (m *markdown) findings(v *view) {
 			m.line("- **%s**, %s%s", i.Ref(), i.reach(), objectText(i.Object))
 			if i.Fix != "" {
 				m.line("  - Fix: %s", md(i.Fix))
+			}
+			if i.Undo != "" {
+				m.line("  - To take it back: %s", md(i.Undo))
 			}
 			if i.Blast != "" {
 				m.line("  - Blast radius: %s", md(i.Blast))

@@ -24,6 +24,7 @@ func Summary(w io.Writer, in Input, width int) error {
 	s := &summary{width: max(width, minWidth)}
 	s.head(v)
 	s.causes(v)
+	s.people(v)
 	s.unknowns(v)
 	s.next(v)
 	if _, err := w.Write(s.Bytes()); err != nil {
@@ -97,6 +98,20 @@ func (s *summary) causes(v *view) {
 	}
 }
 
+// people says in two lines who would be left behind.
+func (s *summary) people(v *view) {
+	if v.Ledger.Total()+len(v.Parity.Rows) == 0 {
+		return
+	}
+	s.line("\nWho uses SSH")
+	if l := v.Ledger; l.Total() > 0 {
+		s.text("  ", fmt.Sprintf("%s: %d active, %d waived, %d silent, %d migrated (migrate ledger).", count(l.Total(), "consumer"), l.Active, l.Waived, l.Silent, l.Migrated))
+	}
+	if p := v.Parity.Sum; len(v.Parity.Rows) > 0 {
+		s.text("  ", fmt.Sprintf("Access, in pairs of a person and a host: %d kept, %d lost, %d gained, %d unknown (migrate access).", p.Keeps, p.Loses, p.Gains, p.Unknown))
+	}
+}
+
 func (s *summary) unknowns(v *view) {
 	if len(v.Sources.Silent)+len(v.Sources.Hosts) == 0 {
 		return
@@ -146,7 +161,7 @@ func (s *summary) next(v *view) {
 	}
 	var begin cause // the one that frees most hosts
 	for _, c := range v.Causes {
-		if c.Alone > begin.Alone && c.Verdict == fleet.VerdictBlocked && !c.Symptom {
+		if c.Alone > begin.Alone && c.Verdict == fleet.VerdictBlocked {
 			begin = c
 		}
 	}

@@ -34,6 +34,12 @@ type view struct {
 	Kinds   []kind // all findings, worst first
 	Keys    keyList
 	Sources sourceList
+	Paths   pathList
+	Ledger  ledgerList
+	Parity  parityList
+
+	Operators     []operatorRow
+	MoreOperators int
 }
 
 // tally counts hosts by verdict.
@@ -112,6 +118,11 @@ type hostRow struct {
 	Cause, CauseTitle                         string
 	Agent, Ping, Connection, Probe            string
 	Findings                                  []hostFinding
+	Chains                                    []chain
+	Others                                    []hostFinding // those in no chain
+	Paths                                     []*pathRow
+	Roots                                     []string // codes of all root causes, the deciding one first
+	Tags                                      map[string]string
 }
 
 // Codes lists the distinct codes of the host's findings of one severity.
@@ -143,6 +154,9 @@ type builder struct {
 	issue map[int]*issue   // by index in Assessment.Findings
 	by    map[string][]int // indexes of findings by host
 	entry map[string]readiness.Entry
+	path  map[int]*pathRow // by position in Assessment.Paths
+
+	tagKeys []string // by which hosts are grouped
 }
 
 func build(in Input) *view {
@@ -168,6 +182,8 @@ func build(in Input) *view {
 		}
 	}
 	v.Kinds = b.kinds(b.issues())
+	v.Paths, b.path = b.paths()
+	b.tagKeys = groupingTags(s.Hosts)
 	verdicts := b.verdicts()
 	for _, h := range verdicts {
 		v.Tally.add(h.Verdict)
@@ -185,10 +201,16 @@ func build(in Input) *view {
 	}
 	v.Accounts, v.Regions = len(accounts), len(regions)
 	v.Change = changes(v.Hosts, in.Previous)
+	if v.Change != nil {
+		v.Change.Causes = b.causeMoves()
+	}
 	v.Causes = b.causes(v.Hosts, v.Kinds)
-	v.Groups = groups(v.Hosts)
+	v.Groups = b.groups(v.Hosts)
 	v.Keys = b.keys()
 	v.Sources = b.sources()
+	v.Ledger = b.ledger()
+	v.Parity = b.parity()
+	v.Operators, v.MoreOperators = b.operators()
 	return v
 }
 
@@ -219,7 +241,22 @@ func (b *builder) hostRow(v fleet.HostVerdict) hostRow {
 		row.Ping, row.Agent = nodeWords(h.Node)
 		row.Connection = factWords(h.Connection.Known, h.Connection.Value, h.Connection.Reason)
 		row.Probe = factWords(h.Probe.Known, "answered", h.Probe.Reason)
+		row.Tags = h.Tags
 	}
+	for _, n := range v.Paths {
+		if p := b.path[n]; p != nil {
+			row.Paths = append(row.Paths, p)
+		}
+	}
+	for _, ref := range v.Causes {
+		if code := clean(ref.Code); !slices.Contains(row.Roots, code) {
+			row.Roots = append(row.Roots, code)
+		}
+	}
+	if row.Cause != "" && len(row.Roots) == 0 {
+		row.Roots = []string{row.Cause}
+	}
+	row.Chains, row.Others = b.chains(v.Host)
 	for _, i := range b.by[v.Host] {
 		row.Findings = append(row.Findings, b.finding(i))
 	}
@@ -265,6 +302,7 @@ func factWords(known bool, value, reason string) string {
 type change struct {
 	Since            string
 	Better, Worse    []move
+	Causes           []causeMove
 	New, Gone        int
 	Ready, Blocked   int // now minus then
 	Unknown          int
@@ -320,16 +358,21 @@ type groupRow struct {
 	Top   string // code that decides most of its hosts that are not ready
 }
 
-func groups(hosts []hostRow) []grouping {
-	var out []grouping
-	for _, g := range []struct {
+func (b *builder) groups(hosts []hostRow) []grouping {
+	type division struct {
 		title string
 		name  func(hostRow) string
-	}{
+	}
+	var out []grouping
+	all := []division{
 		{"Account and Region", func(h hostRow) string { return strings.TrimSpace(h.Account + " " + h.Region) }},
 		{"VPC", func(h hostRow) string { return h.VPC }},
 		{"Auto Scaling group", func(h hostRow) string { return h.Group }},
-	} {
+	}
+	for _, key := range b.tagKeys {
+		all = append(all, division{"Tag " + clean(key), func(h hostRow) string { return clean(h.Tags[key]) }})
+	}
+	for _, g := range all {
 		out = append(out, grouping{Title: g.title, Rows: groupRows(hosts, g.name)})
 	}
 	return out

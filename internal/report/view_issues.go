@@ -19,6 +19,7 @@ type issue struct {
 	Severity fleet.Severity
 	Fix      string
 	Blast    string
+	Undo     string     // where it is not the kind's
 	Evidence []evidence // that all its findings rest on
 	Hosts    int
 	Names    []string // of the first few hosts, without repetition
@@ -117,6 +118,9 @@ func (b *builder) kinds(issues []*issue) []kind {
 			by[issueKey{code: i.Code, severity: i.Severity}] = k
 			all = append(all, k)
 		}
+		if i.Undo == k.Undo {
+			i.Undo = ""
+		}
 		k.Issues = append(k.Issues, i)
 		k.Keys += i.Keys
 	}
@@ -149,7 +153,7 @@ func (b *builder) newIssue(k issueKey, members []int) *issue {
 	first := b.in.Assessment.Findings[members[0]]
 	i := &issue{
 		Code: clean(k.code), Title: clean(first.Title), Object: clean(k.object), Severity: k.severity,
-		Fix: clean(k.fix), Blast: clean(k.blast), shared: b.commonEvidence(members),
+		Fix: clean(k.fix), Blast: clean(k.blast), Undo: clean(first.Undo), shared: b.commonEvidence(members),
 	}
 	for _, e := range first.Evidence {
 		if i.shared[e] {
@@ -207,10 +211,9 @@ type cause struct {
 	Title   string
 	Verdict fleet.Verdict
 	Decides int // hosts whose verdict it decides
-	Found   int // hosts that have it, whatever decides them
-	Alone   int // hosts with nothing else of that weight but what comes of it
+	Found   int // hosts that have it as a root cause, whatever decides them
+	Alone   int // hosts of which it is the only root cause
 	Means   string
-	Symptom bool     // what Systems Manager sees; the cause itself is not known
 	Issues  []*issue // that make it up, those with most hosts first
 }
 
@@ -251,16 +254,14 @@ func (b *builder) causes(hosts []hostRow, kinds []kind) []cause {
 		c.Decides++
 		c.Verdict = max(c.Verdict, h.Verdict)
 		c.Title = cmp.Or(c.Title, h.CauseTitle)
-		if b.alone(h) {
+		if len(h.Roots) == 1 {
 			c.Alone++
 		}
 	}
 	for _, h := range hosts {
-		for _, s := range []fleet.Severity{fleet.SeverityBlocks, fleet.SeverityUnknown} {
-			for _, code := range h.Codes(s) {
-				if c := by[code]; c != nil {
-					c.Found++
-				}
+		for _, code := range h.Roots {
+			if c := by[code]; c != nil {
+				c.Found++
 			}
 		}
 	}
@@ -271,7 +272,7 @@ func (b *builder) causes(hosts []hostRow, kinds []kind) []cause {
 				c.Issues, c.Means = append(c.Issues, k.Issues...), k.Means
 			}
 		}
-		c.Title, c.Symptom = cmp.Or(c.Title, c.Code), b.symptom(c.Code)
+		c.Title = cmp.Or(c.Title, c.Code)
 		c.Found = max(c.Found, c.Decides)
 		out = append(out, *c)
 	}
@@ -279,29 +280,4 @@ func (b *builder) causes(hosts []hostRow, kinds []kind) []cause {
 		return cmp.Or(cmp.Compare(b.Verdict, a.Verdict), cmp.Compare(b.Decides, a.Decides), strings.Compare(a.Code, b.Code))
 	})
 	return out
-}
-
-// symptom reports whether a code tells what Systems Manager sees of a node,
-// which other causes explain.
-func (b *builder) symptom(code string) bool { return b.entry[code].Area == "node" }
-
-// sameTrouble reports whether a code shows the cause of a host once more: the
-// host's own test fails where static analysis finds the path closed.
-func sameTrouble(cause, code string) bool {
-	return cause == "egress-no-path" && code == "egress-test-failed"
-}
-
-// alone reports whether nothing of the same weight stands beside the host's
-// cause but symptoms and what is the same trouble.
-func (b *builder) alone(h hostRow) bool {
-	weight := fleet.SeverityUnknown
-	if h.Verdict == fleet.VerdictBlocked {
-		weight = fleet.SeverityBlocks
-	}
-	for _, f := range h.Findings {
-		if f.Issue.Severity == weight && f.Issue.Code != h.Cause && !b.symptom(f.Issue.Code) && !sameTrouble(h.Cause, f.Issue.Code) {
-			return false
-		}
-	}
-	return true
 }

@@ -10,6 +10,7 @@ import (
 // sourceList is who answered and who did not.
 type sourceList struct {
 	Silent []sourceRow // APIs that gave no full answer
+	Denied []sourceRow // optional ones among those that did not
 	Good   []sourceRow
 	Hosts  []silence // what is not known of hosts, by reason
 	Partly int       // hosts that answered the probe, but not in full
@@ -39,6 +40,10 @@ func (b *builder) sources() sourceList {
 		}
 		if row.Reason == "" {
 			row.Reason = "not asked"
+		}
+		if s.Optional {
+			out.Denied = append(out.Denied, row)
+			continue
 		}
 		out.Silent = append(out.Silent, row)
 	}
@@ -75,6 +80,10 @@ func (b *builder) sources() sourceList {
 			{"endpoint tests", p.Endpoints.Known, p.Endpoints.Reason},
 			{"login log", p.Logins.Known, p.Logins.Reason},
 			{"open sessions", p.Sessions.Known, p.Sessions.Reason},
+			{"host health", p.Health.Known, p.Health.Reason},
+			{"metadata service", p.Metadata.Known, p.Metadata.Reason},
+			{"cloud-init", p.CloudInit.Known, p.CloudInit.Reason},
+			{"traces of automation", p.Traces.Known, p.Traces.Reason},
 		} {
 			if !part.known {
 				note(part.what, part.reason, h.ID, true)

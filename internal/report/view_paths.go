@@ -1,0 +1,83 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"ssm-migrate/internal/fleet"
+)
+
+// maxOpenPaths is how many of the paths that nothing stops a report draws; the
+// JSON has all.
+const maxOpenPaths = 60
+
+// pathList is the computed ways to AWS's endpoints, each once.
+type pathList struct {
+	Closed []*pathRow // stopped or not known, those with most hosts first
+	Open   []*pathRow
+	More   int // open ones that are left out
+}
+
+type pathRow struct {
+	Number                  int
+	Service, Name, Endpoint string
+	Open                    fleet.Truth
+	Hosts                   int
+	Names                   []string // of the first few hosts
+	Hops                    []hopRow
+}
+
+type hopRow struct {
+	Kind, Object, Text, Source string
+	Passes                     fleet.Truth
+}
+
+// Ref is how the report names the path: "P3".
+func (p *pathRow) Ref() string { return fmt.Sprintf("P%d", p.Number) }
+
+// paths numbers the paths in the order shown, and gives them by their position
+// in the assessment.
+func (b *builder) paths() (list pathList, at map[int]*pathRow) {
+	at = map[int]*pathRow{}
+	for n, p := range b.in.Assessment.Paths {
+		row := &pathRow{Service: clean(p.Service), Name: clean(p.Name), Endpoint: clean(p.Endpoint), Open: p.Open}
+		for _, h := range p.Hops {
+			row.Hops = append(row.Hops, hopRow{clean(h.Kind), clean(h.Object), clean(h.Text), clean(h.Source), h.Passes})
+		}
+		at[n] = row
+	}
+	for _, h := range b.in.Assessment.Hosts {
+		for _, n := range h.Paths {
+			row := at[n]
+			if row == nil {
+				continue
+			}
+			row.Hosts++
+			if name := b.nameOf(h.Host); len(row.Names) < maxNames && !slices.Contains(row.Names, name) {
+				row.Names = append(row.Names, name)
+			}
+		}
+	}
+	for n := range b.in.Assessment.Paths {
+		if row := at[n]; row.Open == fleet.TruthYes {
+			list.Open = append(list.Open, row)
+		} else {
+			list.Closed = append(list.Closed, row)
+		}
+	}
+	number := 0
+	for _, rows := range [][]*pathRow{list.Closed, list.Open} {
+		slices.SortStableFunc(rows, func(x, y *pathRow) int {
+			return cmp.Or(cmp.Compare(y.Open, x.Open), cmp.Compare(y.Hosts, x.Hosts), strings.Compare(x.Service, y.Service))
+		})
+		for _, row := range rows {
+			number++
+			row.Number = number
+		}
+	}
+	list.More = max(0, len(list.Open)-maxOpenPaths)
+	list.Open = list.Open[:len(list.Open)-list.More]
+	return list, at
+}
