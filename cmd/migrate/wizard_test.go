@@ -83,7 +83,7 @@ func TestDemoWizardInATerminal(t *testing.T) {
 		t.Errorf("the filter lets blocked hosts through:\n%s", now)
 	}
 	s.press("Enter")
-	s.expect("Instance", "Findings")
+	s.expect("host 1 of", "Risks and notes")
 	s.tmux("resize-window", "-t", "w", "-x", "120", "-y", "40")
 	s.expect(strings.Repeat("─", 90), "subnet-")
 	s.press("r")
@@ -92,6 +92,10 @@ func TestDemoWizardInATerminal(t *testing.T) {
 	s.expect("Everywhere")
 	s.press("Escape")
 	s.expect("n next host") // a key sent at once would read as alt and that key
+	s.press("l")
+	s.expect("who comes in over SSH")
+	s.press("a")
+	s.expect("Access: people")
 	s.press("q")
 	s.expect("exit code 0")
 }

@@ -17,6 +17,7 @@ import (
 // afterwards.
 type data struct {
 	snap    *fleet.Snapshot
+	judged  *fleet.Assessment
 	rows    []row // one per host, in the snapshot's order
 	counts  counts
 	causes  []group           // what decides verdicts: blocked ones first, most hosts first
@@ -26,6 +27,9 @@ type data struct {
 	// silentSources is how many of silent are sources.
 	silentSources int
 	widths        [columnCount]int // of the widest cell in each column of the table
+	byID          map[string]int   // rows by host ID
+	ledger        []table
+	access        []table
 }
 
 // row is one host in the fleet table. Its texts are clean.
@@ -38,6 +42,7 @@ type row struct {
 	os       string
 	keys     int             // authorized keys; -1 when unknown
 	findings []fleet.Finding // worst first
+	paths    []int           // positions in the assessment's paths
 	text     string          // lower case, what the words of a filter are looked for in
 }
 
@@ -72,7 +77,7 @@ func newData(snap *fleet.Snapshot, judged *fleet.Assessment) *data {
 	if judged == nil {
 		judged = &fleet.Assessment{}
 	}
-	d := &data{snap: snap, rows: make([]row, len(snap.Hosts)), silent: silentSources(snap)}
+	d := &data{snap: snap, judged: judged, rows: make([]row, len(snap.Hosts)), silent: silentSources(snap), byID: make(map[string]int, len(snap.Hosts))}
 	d.silentSources = len(d.silent)
 	verdicts := make(map[string]fleet.HostVerdict, len(judged.Hosts))
 	for _, v := range judged.Hosts {
@@ -82,6 +87,7 @@ func newData(snap *fleet.Snapshot, judged *fleet.Assessment) *data {
 	for i := range snap.Hosts {
 		h := &snap.Hosts[i]
 		d.rows[i] = newRow(h, verdicts[h.ID], findings[h.ID])
+		d.byID[h.ID] = i
 		d.count(&d.rows[i])
 		d.measure(&d.rows[i])
 		d.silent = append(d.silent, silentHost(h)...)
@@ -91,6 +97,7 @@ func newData(snap *fleet.Snapshot, judged *fleet.Assessment) *data {
 	}
 	d.general = alike(findings[""])
 	d.group()
+	d.ledger, d.access = ledgerTable(d), accessTables(d)
 	return d
 }
 
@@ -131,7 +138,7 @@ func findingsByHost(all []fleet.Finding) map[string][]fleet.Finding {
 
 func newRow(h *fleet.Host, v fleet.HostVerdict, findings []fleet.Finding) row {
 	r := row{
-		host: h, verdict: v.Verdict, cause: clean(v.Cause), findings: findings,
+		host: h, verdict: v.Verdict, cause: clean(v.Cause), findings: findings, paths: v.Paths,
 		name: clean(h.Name()), agent: clean(agentOf(h)), os: clean(osOf(h)), keys: -1,
 	}
 	if h.Probe.Known && h.Probe.Value.Keys.Known {
@@ -273,7 +280,7 @@ func (g group) title() string {
 func silentSources(s *fleet.Snapshot) []problem {
 	var out []problem
 	for _, src := range s.Sources() {
-		if !src.Known {
+		if !src.Known && !src.Optional {
 			out = append(out, problem{place: placeName(src.Account, src.Region), source: clean(src.Source), reason: reasonOr(src.Reason), at: src.At})
 		}
 	}

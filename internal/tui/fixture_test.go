@@ -49,7 +49,44 @@ func testFleet(n int) (*fleet.Snapshot, *fleet.Assessment) {
 		Fix:      "Turn it on to give hosts without an instance profile a role.",
 		Blast:    "every instance of the Region without a profile of its own",
 	})
+	testPeople(judged, at)
 	return snap, judged
+}
+
+// testPeople adds paths, a ledger, access and operators.
+func testPeople(judged *fleet.Assessment, at time.Time) {
+	hop := func(kind, object, text string, passes fleet.Truth) fleet.Hop {
+		return fleet.Hop{Kind: kind, Object: object, Text: text, Passes: passes, Source: "ec2", At: at}
+	}
+	judged.Paths = []fleet.Path{
+		{Service: "ssm", Name: "ssm.eu-west-1.amazonaws.com", Endpoint: "vpce-0a1", Open: fleet.TruthYes, Hops: []fleet.Hop{
+			hop("dns", "vpce-0a1", "the name leads to the endpoint", fleet.TruthYes), hop("security group", "sg-0aa", "lets 443 out", fleet.TruthYes), hop("endpoint", "vpce-0a1", "is available", fleet.TruthYes)}},
+		{Service: "ssmmessages", Name: "ssmmessages.eu-west-1.amazonaws.com", Open: fleet.TruthNo, Hops: []fleet.Hop{
+			hop("dns", "", "the name leads to public addresses", fleet.TruthYes), hop("security group", "sg-0aa", "lets 443 out", fleet.TruthYes),
+			hop("route table", "rtb-0c3", "no route leads to the internet, and no endpoint for ssmmessages is in the VPC", fleet.TruthNo)}},
+	}
+	var ids []string
+	cells := ""
+	for i := range judged.Hosts {
+		judged.Hosts[i].Paths = []int{0, 1}
+		ids = append(ids, judged.Hosts[i].Host)
+		cells += string("klgu-"[i%5])
+	}
+	judged.Ledger = fleet.Ledger{Hosts: len(ids), Unread: ids[:min(4, len(ids))], Consumers: []fleet.Consumer{
+		{Owner: "Ann", OwnerBy: "fingerprint", Principals: []string{"arn:aws:iam::123456789012:role/ops"}, Method: "publickey", Fingerprint: "SHA256:key0", KeyType: "ED25519", Comment: "ann@laptop",
+			User: "ops", From: netip.MustParseAddr("10.0.0.5"), Use: fleet.UseShell, Hosts: ids, Count: 41, First: at.Add(-29 * 24 * time.Hour), Last: at.Add(-2 * time.Hour), Open: 1, Why: "came 2 hours ago"},
+		{Method: "publickey", Fingerprint: "SHA256:key1", Comment: "deploy@ci", User: "deploy", From: netip.MustParseAddr("10.0.7.7"), Use: fleet.UseRsync, Hosts: ids[:1], Count: 900, Last: at.Add(-time.Hour), Status: fleet.ConsumerWaived,
+			Why: "waived until 2026-06-01", Waiver: &fleet.Waiver{By: "Ann", Why: "moves to S3 in May", Until: at.Add(90 * 24 * time.Hour)}},
+		{Owner: "Bob", OwnerBy: "comment", Method: "publickey", Fingerprint: "SHA256:key3", User: "ops", Hosts: ids[:1], Count: 1, Last: at.Add(-80 * 24 * time.Hour), Status: fleet.ConsumerSilent, Why: "did not come for 80 days"},
+	}}
+	judged.Parity = fleet.Parity{People: []fleet.PersonParity{
+		{Person: "Ann", Claimed: true, Principals: []string{"arn:aws:iam::123456789012:role/ops"}, Keys: []string{"SHA256:key0"}, Cells: strings.Repeat("k", len(ids)), Keeps: len(ids)},
+		{Person: "Bob", Claimed: true, Keys: []string{"SHA256:key3"}, Cells: cells, Keeps: 12, Loses: 12, Gains: 12, Unknown: 12},
+	}}
+	judged.Operators = []fleet.Operator{
+		{ARN: "arn:aws:iam::123456789012:role/ops", Kind: "role", Federated: true, People: []string{"Ann"}, Start: fleet.Reach{Yes: 50, Unknown: 4, No: 6}, Documents: []string{"AWS-StartSSHSession"}, EditPreferences: fleet.TruthNo, Why: "policy sessions allows it on team shop and data"},
+		{ARN: "arn:aws:iam::123456789012:user/breakglass", Kind: "user", Start: fleet.Reach{Yes: 60}, Resume: fleet.Reach{Yes: 60}, Terminate: fleet.Reach{Yes: 60}, Command: fleet.Reach{Yes: 60}, Unrestricted: true, EditPreferences: fleet.TruthYes, Why: "AdministratorAccess allows it"},
+	}
 }
 
 func testRegionFacts(n int, at time.Time) fleet.Region {
@@ -124,7 +161,15 @@ func testProbe(i int, agent bool, at time.Time) fleet.Probe {
 			{User: "ops", Method: "publickey", KeyType: "ssh-ed25519", Fingerprint: "SHA256:key0", From: netip.MustParseAddr("10.0.0.5"), Count: 41, First: at.Add(-29 * 24 * time.Hour), Last: at.Add(-2 * time.Hour)},
 		}}, "probe: log", at),
 		Sessions: fleet.Known([]fleet.Session{{User: "ann", TTY: "pts/0", PID: 812, From: "10.0.0.5:50122"}}, "probe: who", at),
-		Gaps:     []fleet.Gap{{What: "/home/bob/.ssh/authorized_keys", Reason: "permission denied"}},
+		Health: fleet.Known(fleet.Health{
+			Filesystems: []fleet.Filesystem{{Mount: "/", Type: "xfs", Size: 20 << 30, Free: 12 << 30, Inodes: 10_485_760, FreeInodes: 10_000_000}, {Mount: "/tmp", Type: "tmpfs", Options: []string{"rw", "noexec"}, Size: 1 << 30, Free: 900 << 20}},
+			Inotify:     fleet.Inotify{MaxInstances: 128, MaxWatches: 8192, UsedInstances: 17},
+			Clock:       fleet.Clock{Host: at.Add(2 * time.Second), Server: at, Source: "ssm.eu-west-1.amazonaws.com"},
+		}, "probe: health", at),
+		Metadata:  fleet.Known(fleet.MetadataTest{Reachable: true, Tokens: true, Status: 200, Server: "EC2ws", Role: "web"}, "probe: metadata service", at),
+		CloudInit: fleet.Known(fleet.CloudInit{Present: true}, "probe: cloud-init", at),
+		Traces:    fleet.Known([]fleet.Trace{{Use: fleet.UseAnsible, What: "/home/ops/.ansible/tmp", User: "ops"}}, "probe: traces", at),
+		Gaps:      []fleet.Gap{{What: "/home/bob/.ssh/authorized_keys", Reason: "permission denied"}},
 	}
 	var keys []fleet.Key
 	for j := range 2 + i%4 {
@@ -162,6 +207,7 @@ func testVerdict(i int, h fleet.Host, at time.Time) (fleet.HostVerdict, []fleet.
 		f.Title = fmt.Sprintf("Role batch may not open the channel that sessions need (%s)", h.AZ)
 		f.Evidence = []fleet.Evidence{{Fact: "no statement allows ssmmessages:OpenDataChannel", Source: "iam:GetAccountAuthorizationDetails", At: at}}
 		f.Fix = "Attach AmazonSSMManagedInstanceCore to role batch."
+		f.Undo = "Detach it again."
 		f.Blast = "role batch is shared by 12 hosts"
 	default:
 		return fleet.HostVerdict{Host: h.ID, Verdict: fleet.VerdictReady}, risks
@@ -170,7 +216,12 @@ func testVerdict(i int, h fleet.Host, at time.Time) (fleet.HostVerdict, []fleet.
 	if f.Severity == fleet.SeverityUnknown {
 		v.Verdict = fleet.VerdictUnknown
 	}
-	return v, append([]fleet.Finding{f}, risks...)
+	v.Causes = []fleet.Ref{f.Ref()}
+	symptom := fleet.Finding{
+		Code: "node-not-registered", Host: h.ID, Severity: f.Severity, Title: "Systems Manager does not know the host", Because: v.Causes,
+		Evidence: []fleet.Evidence{{Fact: "a complete list does not name it", Source: "ssm:DescribeInstanceInformation", At: at}},
+	}
+	return v, append([]fleet.Finding{f, symptom}, risks...)
 }
 
 // testEvents is an inventory of 60 hosts up to the moment when done hosts are

@@ -60,7 +60,7 @@ func (s *fleetScreen) reopen() {
 	id := s.host.row.host.ID
 	s.host = nil
 	if r := s.current(); r != nil && r.host.ID == id {
-		s.host = &hostView{row: r}
+		s.host = &hostView{row: r, data: s.data}
 	}
 }
 
@@ -138,7 +138,7 @@ func (s *fleetScreen) handle(in intent) (intent, tea.Cmd) {
 	switch in := in.(type) {
 	case open:
 		if r := s.current(); r != nil {
-			s.host = &hostView{row: r}
+			s.host = &hostView{row: r, data: s.data}
 		}
 	case editFilter:
 		s.typingNow = true
@@ -190,7 +190,7 @@ func (s *fleetScreen) handleHost(in intent) {
 	case nextHost:
 		s.move(move(in))
 		if r := s.current(); r != nil && r != s.host.row {
-			s.host = &hostView{row: r}
+			s.host = &hostView{row: r, data: s.data}
 		}
 	default:
 		s.host.pager.handle(in)

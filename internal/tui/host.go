@@ -27,6 +27,7 @@ func (t *textView) view(e *env, w, h int) []string {
 // a host may have thousands of keys.
 type hostView struct {
 	row    *row
+	data   *data
 	pager  pager
 	lines  []string
 	width  int
@@ -35,7 +36,7 @@ type hostView struct {
 
 func (v *hostView) view(e *env, position string, w, h int) []string {
 	if v.lines == nil || v.width != w || v.styles != e.styles {
-		v.lines, v.width, v.styles = e.hostLines(v.row, w), w, e.styles
+		v.lines, v.width, v.styles = e.hostLines(v.data, v.row, w), w, e.styles
 	}
 	style, symbol, word := e.styles.verdict(v.row.verdict)
 	head := symbol + " " + word
@@ -111,6 +112,7 @@ func (e *env) findingLines(f fleet.Finding, w int) []string {
 		s.pair("seen", clean(ev.Fact)+" ("+origin(ev)+")")
 	}
 	s.pair("fix", clean(f.Fix))
+	s.pair("undo", clean(f.Undo))
 	s.pair("touches", cmp.Or(clean(f.Blast), "nothing else"))
 	return s.lines
 }
@@ -135,22 +137,28 @@ func (e *env) problemLines(p problem, w int) []string {
 }
 
 // hostLines is everything known of a host: why it has its verdict first.
-func (e *env) hostLines(r *row, w int) []string {
+func (e *env) hostLines(d *data, r *row, w int) []string {
 	s := &sheet{env: e, w: w}
+	s.chains(r.findings)
 	s.findings(r)
 	s.instance(r.host)
 	s.systemsManager(r.host)
+	s.paths(d, r)
 	s.probe(r.host)
 	s.keys(r.host)
 	return s.lines
 }
 
 func (s *sheet) findings(r *row) {
-	s.heading("Findings (" + fmt.Sprint(len(r.findings)) + "), the worst first")
+	worst := slices.DeleteFunc(slices.Clone(r.findings), func(f fleet.Finding) bool { return f.Severity >= fleet.SeverityUnknown })
 	if len(r.findings) == 0 {
+		s.heading("Findings")
 		s.lines = append(s.lines, s.styles.ready.Render("  ✓ Nothing was found against this host."))
 	}
-	worst := slices.Clone(r.findings)
+	if len(worst) == 0 {
+		return
+	}
+	s.heading("Risks and notes (" + fmt.Sprint(len(worst)) + "), which do not decide the verdict")
 	slices.SortStableFunc(worst, func(a, b fleet.Finding) int { return int(b.Severity) - int(a.Severity) })
 	for i, f := range worst {
 		if i > 0 {
@@ -234,6 +242,7 @@ func (s *sheet) probe(h *fleet.Host) {
 	}
 	s.agent(p.Agent)
 	s.endpoints(p.Endpoints)
+	s.health(p)
 	if p.SSHD.Known {
 		s.pair("sshd", clean(p.SSHD.Value.Version))
 		s.pair("key files", join(", ", p.SSHD.Value.Settings["authorizedkeysfile"]...))

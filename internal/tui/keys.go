@@ -21,6 +21,8 @@ const (
 	ctxFleet                       // fleet: the table
 	ctxFilter                      // fleet: a filter is being typed
 	ctxHost                        // fleet: one host
+	ctxTable                       // a table of people
+	ctxTables                      // one of several tables of people
 	ctxText                        // one finding or reason in full
 	ctxLater                       // a stage to come
 	ctxHelp                        // the help is open
@@ -59,6 +61,8 @@ var (
 		{[]string{"6"}, goTo{screenDone}, "", "stage 6, Done (to come)"},
 		{[]string{"r"}, report{}, "r report", "write the HTML report and say where it is"},
 		{[]string{"f"}, goTo{screenFleet}, "f fleet", "the fleet: all hosts in a table"},
+		{[]string{"l"}, goTo{screenLedger}, "l ledger", "the ledger: who still comes in over SSH"},
+		{[]string{"a"}, goTo{screenAccess}, "a access", "who gets in today and tomorrow, and what operators may do"},
 		{[]string{"?"}, showHelp{}, "? help", "this help"},
 		{[]string{"q", "ctrl+c"}, quit{}, "q quit", "leave; asks first while an inventory runs"},
 	}}
@@ -109,6 +113,13 @@ var (
 		{[]string{"n", "right"}, nextHost{1}, "n next host", "the next host of the table"},
 		{[]string{"p", "left"}, nextHost{-1}, "p previous", "the previous host of the table"},
 	}}
+	keysTable = section{"Ledger and access", []binding{
+		{[]string{"enter"}, open{}, "enter show", "all about the selected one"},
+		{[]string{"esc", "backspace"}, back{}, "esc back", "go back"},
+	}}
+	keysTables = section{"Access: its tables", []binding{
+		{[]string{"tab"}, nextPane{}, "tab other table", "people, or the IAM principals that are operators"},
+	}}
 	keysText = section{"One finding or reason", []binding{
 		{[]string{"esc", "backspace", "enter"}, back{}, "esc back", "back to the list"},
 	}}
@@ -146,6 +157,10 @@ func (c keyContext) layers() []section {
 		return []section{keysFilter, keysInterrupt}
 	case ctxHost:
 		return []section{keysHost, keysMoving, keysEverywhere}
+	case ctxTable:
+		return []section{keysTable, keysMoving, keysEverywhere}
+	case ctxTables:
+		return []section{keysTables, keysTable, keysMoving, keysEverywhere}
 	case ctxText:
 		return []section{keysText, keysMoving, keysEverywhere}
 	case ctxLater:
@@ -193,7 +208,7 @@ func (c keyContext) hints(at screenID) []string {
 
 // helpSections are all sections, those of the context first.
 func helpSections(c keyContext) []section {
-	all := []section{keysEmpty, keysRunning, keysTaken, keysComplete, keysReadiness, keysText, keysFleet, keysFilter, keysHost, keysEverywhere, keysMoving}
+	all := []section{keysEmpty, keysRunning, keysTaken, keysComplete, keysReadiness, keysText, keysFleet, keysFilter, keysHost, keysTable, keysTables, keysEverywhere, keysMoving}
 	var out []section
 	for _, s := range c.layers() {
 		if s.title != "" && s.title != keysEverywhere.title && s.title != keysMoving.title {

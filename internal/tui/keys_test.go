@@ -36,6 +36,8 @@ var contexts = map[keyContext]func(t *testing.T) *driver{
 	ctxHost: func(t *testing.T) *driver {
 		return stocked(t, 60, 80, 24).press("f", "down", "down", "enter", "pgdown")
 	},
+	ctxTable:  func(t *testing.T) *driver { return crowded(t).press("l", "pgdown", "pgdown") },
+	ctxTables: func(t *testing.T) *driver { return crowded(t).press("a", "pgdown", "pgdown") },
 	ctxText: func(t *testing.T) *driver {
 		snap, judged := testFleet(1)
 		f := &judged.Findings[len(judged.Findings)-1]
@@ -54,6 +56,18 @@ var contexts = map[keyContext]func(t *testing.T) *driver{
 		d.m.leaving = true
 		return d
 	},
+}
+
+// crowded is a fleet with more people than a screen has lines.
+func crowded(t *testing.T) *driver {
+	t.Helper()
+	snap, judged := testFleet(10)
+	for i := range 90 {
+		c, p := judged.Ledger.Consumers[0], judged.Parity.People[0]
+		c.Owner, p.Person = fmt.Sprintf("person %02d", i), fmt.Sprintf("person %02d", i)
+		judged.Ledger.Consumers, judged.Parity.People = append(judged.Ledger.Consumers, c), append(judged.Parity.People, p)
+	}
+	return newDriver(t, &world{snap: snap, judged: judged}, 80, 24, Options{})
 }
 
 // state is all that a key may change.
@@ -118,7 +132,7 @@ func TestEveryContextIsStaged(t *testing.T) {
 func TestHelpNamesEveryKey(t *testing.T) {
 	for c := range contexts {
 		shown := "\n" + strings.Join(newHelp(&env{styles: newStyles(true, true)}, c).view(200, 500), "\n")
-		for _, s := range []section{keysEmpty, keysRunning, keysTaken, keysComplete, keysReadiness, keysText, keysFleet, keysFilter, keysHost, keysEverywhere, keysMoving} {
+		for _, s := range []section{keysEmpty, keysRunning, keysTaken, keysComplete, keysReadiness, keysText, keysFleet, keysFilter, keysHost, keysTable, keysTables, keysEverywhere, keysMoving} {
 			if strings.Count(shown, "\n"+s.title+"\n") > 1 {
 				t.Errorf("the help has %q twice", s.title)
 			}

@@ -22,6 +22,8 @@ const (
 	screenCutover
 	screenDone
 	screenFleet
+	screenLedger
+	screenAccess
 	screenCount
 )
 
@@ -91,6 +93,8 @@ func newModel(ctx context.Context, b Backend, o Options, alive *sync.WaitGroup) 
 	m.screens[screenInventory] = &inventoryScreen{env: e}
 	m.screens[screenReadiness] = &readinessScreen{env: e}
 	m.screens[screenFleet] = &fleetScreen{env: e}
+	m.screens[screenLedger] = &peopleScreen{env: e, head: "Ledger: who comes in over SSH", pick: func(d *data) []table { return d.ledger }, advice: ledgerAdvice}
+	m.screens[screenAccess] = &peopleScreen{env: e, head: "Access", pick: func(d *data) []table { return d.access }, advice: accessAdvice}
 	for id, s := range laterStages {
 		m.screens[id] = &laterScreen{env: e, stage: s}
 	}
@@ -238,7 +242,7 @@ func (m *model) goTo(id screenID) {
 		return
 	}
 	m.before, m.at = m.at, id
-	if m.before == screenFleet {
+	if m.before >= screenFleet {
 		m.before = screenReadiness
 	}
 }

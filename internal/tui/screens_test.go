@@ -37,6 +37,14 @@ var scenes = []struct {
 	}},
 	{"host", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("f", "enter") }},
 	{"host-keys", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("f", "enter", "end") }},
+	{"host-blocked", func(t *testing.T, w, h int) *driver {
+		return stocked(t, 60, w, h).press("f", "/").write("cause=role-lacks-channel").press("enter", "enter")
+	}},
+	{"ledger", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("l") }},
+	{"ledger-consumer", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("l", "down", "enter") }},
+	{"access", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("a") }},
+	{"access-person", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("a", "enter") }},
+	{"access-operators", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("a", "tab", "down") }},
 	{"help", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("f", "?") }},
 	{"quit", func(t *testing.T, w, h int) *driver { return running(t, w, h, 34).press("q") }},
 	{"report", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("2", "r") }},

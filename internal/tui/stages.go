@@ -9,6 +9,12 @@ import (
 
 var stageNames = [...]string{"Inventory", "Readiness", "Prepare", "Recovery", "Cutover", "Done"}
 
+// views are what one can look at in any stage.
+var views = []struct {
+	screen screenID
+	name   string
+}{{screenFleet, "f Fleet"}, {screenLedger, "l Ledger"}, {screenAccess, "a Access"}}
+
 // The widths of the stages' column, by the window's.
 const (
 	railWide   = 26
@@ -47,11 +53,13 @@ func (m *model) viewRail(h int) []string {
 		out = append(out, s.dim.Render(fit("   ◌ to come", w)))
 	}
 	out = append(out, fit("", w))
-	name := "f Fleet"
-	if w == railTiny {
-		name = name[:1]
+	for _, v := range views {
+		name := v.name
+		if w == railTiny {
+			name = name[:1]
+		}
+		out = append(out, m.railLine(m.at == v.screen, s.dim, " ", s.text, name, w))
 	}
-	out = append(out, m.railLine(m.at == screenFleet, s.dim, " ", s.text, name, w))
 	for len(out) < h {
 		out = append(out, fit("", w))
 	}
