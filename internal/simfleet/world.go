@@ -81,6 +81,10 @@ type Region struct {
 	// TLS-inspecting firewall answers for everything on the internet.
 	Inspected map[string]string
 
+	// Proxies names, by VPC, the forward proxy ("10.16.0.9:3128") that gets
+	// everywhere for those who ask it.
+	Proxies map[string]string
+
 	Instances []*Instance
 	Hybrid    []*fleet.Node // managed nodes outside EC2
 }
