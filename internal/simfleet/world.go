@@ -19,6 +19,8 @@ type World struct {
 	Seed     uint64
 	Now      func() time.Time // the world's clock
 	Accounts []*Account
+
+	ways map[*Instance]way // guarded by Mu: the networks that causes gave to instances alone
 }
 
 // Account is a simulated AWS account. Its regions list the network in fleet's
