@@ -40,6 +40,8 @@ type Account struct {
 	ControlLevels        []fleet.ControlLevel
 	OrganizationReadable bool
 	Zones                []*fleet.HostedZone // private Route 53 hosted zones
+
+	world *World // that Generate made it for; nil: the account stands alone
 }
 
 // Region is one account's share of a Region.
