@@ -32,6 +32,13 @@ func agentInstalls(s section) []fleet.AgentInstall {
 		}
 		// Package releases follow a hyphen: 3.3.987.0-1.amzn2023.x86_64.
 		version, _, _ := strings.Cut(r.field(1), "-")
+		if version == "" && r.field(0) == "snap" {
+			for _, b := range s.all("binary") {
+				if strings.HasPrefix(b.field(0), snapFolder) {
+					version = agentVersion(b.field(1))
+				}
+			}
+		}
 		list = append(list, fleet.AgentInstall{Package: r.field(0), Version: version})
 	}
 	return list

@@ -114,22 +114,24 @@ func parseDF(line string) (dfLine, bool) {
 
 func kilobytes(n int64) int64 { return min(n, 1<<52) << 10 }
 
-// clock compares the host's clock with the first answer whose sender can be
-// trusted: an endpoint's over verified TLS, else the metadata service's own.
+// clock compares the host's clock with an answer whose sender can be trusted: an
+// endpoint's over verified TLS, else the metadata service's own.
 func (p *parser) clock() fleet.Clock {
 	s := p.frame["endpoints"]
+	var metadata fleet.Clock
 	for _, r := range s.all("clock") {
-		if r.field(0) == metadataAddress {
-			if token, _ := s.first("token"); token.field(1) != metadataServer {
-				continue
-			}
-		}
 		host := hostTime(r.field(1), "")
 		server, err := time.Parse(time.RFC1123, r.field(2)) // RFC 9110's IMF-fixdate
 		if _, ok := sane(server); err != nil || !ok || host.IsZero() {
 			continue
 		}
-		return fleet.Clock{Host: host, Server: server.UTC(), Source: r.field(0)}
+		c := fleet.Clock{Host: host, Server: server.UTC(), Source: r.field(0)}
+		if c.Source != metadataAddress {
+			return c
+		}
+		if token, _ := s.first("token"); token.field(1) == metadataServer {
+			metadata = c
+		}
 	}
-	return fleet.Clock{}
+	return metadata
 }

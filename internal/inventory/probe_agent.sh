@@ -222,10 +222,11 @@ agent_log() {
 		n=0
 		while IFS= read -r l; do
 			case $l in
-			*leeping\ for* | *ibernat* | *AccessDenied* | *x509* | *" space left "* | *"too many open files"* | *notify* | *roxy* | \
+			*leeping\ for* | *ibernat* | *AccessDenied* | *x509* | *" space left "* | *"too many open files"* | *notify* | *proxyconnect* | *"roxy Auth"* | \
 				*"Credentials ready"* | *"control channel"* | *"RequestError"* | *"NoCredentialProviders"* | \
 				*"InvalidSignature"* | *"SignatureDoesNotMatch"* | *"RequestExpired"* | *"permission denied"* | *"ead-only file system"*)
 				n=$((n + 1))
+				case $l in *://*:*@*) l="${l%%://*}://(left out)" ;; esac
 				[ "$n" -gt 300 ] || printf '|%s\n' "$l"
 				;;
 			esac

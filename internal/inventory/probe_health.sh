@@ -2,6 +2,22 @@
 # Part of the probe: what breaks agents and sessions on a host.
 # shellcheck disable=SC2086,SC2154,SC2034,SC3043
 
+# distinct TEXT prints every line of TEXT once, as content.
+distinct() {
+	seen=$NL
+	IFS=$NL
+	for l in $1; do
+		case $seen in
+		*"$NL$l$NL"*) ;;
+		*)
+			printf '|%s\n' "$l"
+			seen=$seen$l$NL
+			;;
+		esac
+	done
+	IFS=$DEF
+}
+
 # filesystems shows those that hold what the agent and sessions write to.
 filesystems() {
 	set --
@@ -11,10 +27,10 @@ filesystems() {
 	if have df; then
 		s=$($TIMEOUT df -P -k "$@" 2>/dev/null)
 		printf 'space\t%s\n' "$?"
-		content "$s"
+		distinct "$s"
 		s=$($TIMEOUT df -P -i "$@" 2>/dev/null)
 		printf 'inodes\n'
-		content "$s"
+		distinct "$s"
 	fi
 	printf 'mounts\n'
 	while read -r _ where kind options _; do

@@ -31,6 +31,8 @@ by_curl() {
 		esac
 	done
 	IFS=$DEF
+	# Without an answer of the endpoint's, the date is that of a proxy.
+	[ "$code" = 0 ] || answered=
 	if [ "$code" = 60 ]; then
 		# curl does not name the issuer of a chain that it refuses.
 		o=$o$NL$(https_proxy=$PROXY no_proxy=$NO_PROXY_FOR curl -q -kv -s -m 3 -o /dev/null "https://$h/" 2>&1)
@@ -207,7 +209,7 @@ p_network() {
 		diagnose | {
 			network_tests
 			printf 'end\tendpoints\nbegin\tdiagnostics\nsaid\n'
-			while IFS= read -r l; do printf '|%s\n' "$l"; done
+			while read -r l; do printf '|%s\n' "$l"; done
 			printf 'end\tdiagnostics\n'
 		}
 	else
