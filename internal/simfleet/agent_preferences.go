@@ -1,7 +1,7 @@
 package simfleet
 
 import (
-	"encoding/json"
+	"cmp"
 	"slices"
 	"sync"
 
@@ -68,19 +68,23 @@ func (in *Instance) runAsReason(user string) string {
 }
 
 // permission gives what keeps the agent from an action of a service on one of
-// its resources, over the network or by policy.
-func (w *World) permission(in *Instance, service, action, resource string) string {
+// its resources, over the network or by policy: its own, and the resource's
+// where there is one.
+func (w *World) permission(in *Instance, service, action, resource, policy string) string {
 	p := w.AgentEgress(in, service)
 	if !p.TLS {
 		return service + ": " + p.Reason
 	}
-	q := instanceRequest(in, action)
+	q := in.agentRequest(action)
 	q.resource = resource
-	if !w.allowedOn(in, q) {
+	a := in.Region.Account
+	who, ok := w.principal(in)
+	if !ok || !a.judgeWith(who, q, a.ID, policy, service == "kms") {
 		return "no permission for " + action + " on " + resource
 	}
 	if p.Policy != "" {
-		if d := q.decide(p.Policy); !d.allowed || d.denied {
+		q.principal, q.who = who.arn, &who
+		if !q.decide(p.Policy).yes() {
 			return "the endpoint's policy does not allow " + action
 		}
 	}
@@ -97,42 +101,18 @@ func (w *World) keyReason(in *Instance, id string) string {
 	case k.State != "" && k.State != "Enabled":
 		return "KMS key " + id + " is " + k.State
 	}
-	if !keyPolicyAllows(k.Policy.Value, in.Region.Account.ID, w.principal(in)) {
-		return "the policy of KMS key " + id + " does not let the host's role in"
-	}
-	return w.permission(in, "kms", "kms:Decrypt", k.ARN)
+	return w.permission(in, "kms", "kms:Decrypt", k.ARN, cmp.Or(k.Policy.Value, defaultKeyPolicy(in.Region.Account.ID)))
 }
 
-// keyPolicyAllows reports whether a key policy leaves it to IAM whether a
-// principal may decrypt, or names the principal itself. Without a policy it is
-// KMS's default one, which leaves it to IAM.
-func keyPolicyAllows(text, account, principal string) bool {
-	if text == "" {
-		return true
-	}
-	var d struct {
-		Statement oneOrMore[struct {
-			Effect    string
-			Principal struct{ AWS oneOrMore[string] }
-			Action    oneOrMore[string]
-		}]
-	}
-	if err := json.Unmarshal([]byte(text), &d); err != nil {
-		return false
-	}
-	root := "arn:aws:iam::" + account + ":root"
-	for _, s := range d.Statement {
-		named := slices.ContainsFunc(s.Principal.AWS, func(p string) bool { return p == "*" || p == account || p == root || p == principal })
-		if s.Effect == "Allow" && named && anyMatches(s.Action, "kms:Decrypt", true) {
-			return true
-		}
-	}
-	return false
+// defaultKeyPolicy leaves it to IAM who may use a key. Source: KMS Developer
+// Guide, key-policy-default.
+func defaultKeyPolicy(account string) string {
+	return document(statement{Effect: "Allow", Principal: map[string]string{"AWS": "arn:aws:iam::" + account + ":root"}, Action: "kms:*", Resource: "*"})
 }
 
 func (w *World) logGroupReason(in *Instance, name string) string {
 	g := find(in.Region.LogGroups, func(g *fleet.LogGroup) bool { return g.Name == name })
-	if reason := w.permission(in, "logs", "logs:DescribeLogGroups", "*"); reason != "" {
+	if reason := w.permission(in, "logs", "logs:DescribeLogGroups", "*", ""); reason != "" {
 		return reason
 	}
 	switch {
@@ -145,9 +125,6 @@ func (w *World) logGroupReason(in *Instance, name string) string {
 }
 
 func (w *World) bucketReason(in *Instance, name string) string {
-	if reason := w.permission(in, "s3", "s3:GetEncryptionConfiguration", "arn:aws:s3:::"+name); reason != "" {
-		return reason
-	}
 	b := find(in.Region.Buckets, func(b *fleet.Bucket) bool { return b.Name == name })
 	switch {
 	case b == nil || !b.Exists:
@@ -155,5 +132,5 @@ func (w *World) bucketReason(in *Instance, name string) string {
 	case b.Encryption == "":
 		return "bucket " + name + " is not encrypted"
 	}
-	return ""
+	return w.permission(in, "s3", "s3:GetEncryptionConfiguration", "arn:aws:s3:::"+name, b.Policy)
 }
