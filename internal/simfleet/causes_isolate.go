@@ -11,15 +11,15 @@ import (
 	"ssm-migrate/internal/fleet"
 )
 
-// way is how the hosts of a network that a cause made get to AWS.
-type way string
+// outway is how the hosts of a network that a cause made get to AWS.
+type outway string
 
 // The ways.
 const (
-	asItWas     way = "as it was"
-	byEndpoints way = "by endpoints only"
-	byNAT       way = "by NAT only"
-	noWay       way = "not at all"
+	asItWas     outway = "as it was"
+	byEndpoints outway = "by endpoints only"
+	byNAT       outway = "by NAT only"
+	noWay       outway = "not at all"
 )
 
 // network is a VPC in which one instance is alone.
@@ -33,7 +33,7 @@ type network struct {
 // ownNetwork gives an instance a copy of its VPC, in which it has the same
 // address as before, and the way that a cause asks for. Other causes may have
 // given it one already; they fit together when they want the same way.
-func (w *World) ownNetwork(in *Instance, want way) (*network, error) {
+func (w *World) ownNetwork(in *Instance, want outway) (*network, error) {
 	if have := w.ways[in]; have != "" && have != asItWas && want != asItWas && have != want {
 		return nil, notHere("the instance's network leads out %s, and the cause needs one that does %s", have, want)
 	}
@@ -44,7 +44,7 @@ func (w *World) ownNetwork(in *Instance, want way) (*network, error) {
 	}
 	n.vpc = find(n.rg.VPCs, func(v *fleet.VPC) bool { return v.ID == in.Host.VPC })
 	if w.ways == nil {
-		w.ways = map[*Instance]way{}
+		w.ways = map[*Instance]outway{}
 	}
 	if have := w.ways[in]; have == "" || have == asItWas {
 		w.ways[in] = want

@@ -8,7 +8,7 @@ import (
 )
 
 // onNetwork is an injection into a network of the instance's own.
-func onNetwork(want way, change func(n *network)) func(*World, *Instance) error {
+func onNetwork(want outway, change func(n *network)) func(*World, *Instance) error {
 	return func(w *World, in *Instance) error {
 		in.seen(w)
 		n, err := w.ownNetwork(in, want)

@@ -54,7 +54,7 @@ func (n *network) removeEndpoint(service string) {
 var endpointServices = []string{"ssm", "ssmmessages", "ec2messages", "logs", "kms", "s3", "sts"}
 
 // lead makes the network lead out as a cause needs it.
-func (n *network) lead(want way) {
+func (n *network) lead(want outway) {
 	switch want {
 	case byEndpoints:
 		n.closeInternet()

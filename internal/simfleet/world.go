@@ -20,7 +20,7 @@ type World struct {
 	Now      func() time.Time // the world's clock
 	Accounts []*Account
 
-	ways map[*Instance]way // guarded by Mu: the networks that causes gave to instances alone
+	ways map[*Instance]outway // guarded by Mu: the networks that causes gave to instances alone
 }
 
 // Account is a simulated AWS account. Its regions list the network in fleet's
