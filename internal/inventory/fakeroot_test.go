@@ -61,7 +61,7 @@ func (m machine) link(t *testing.T, name, pkg string) {
 // script is the real script with its absolute paths led into the machine.
 func (m machine) script() string {
 	s := inventory.Script(fleet.Host{Region: "eu-west-1"})
-	for _, p := range []string{"/etc/", "/var/", "/proc/", "/snap/", "/usr/lib/", "/usr/bin/", "/usr/sbin", "/usr/local/", "/run/", "/sbin", "/root/", "/home ", "/tmp ", "/tmp/ssh-", "/srv ", "/opt "} {
+	for _, p := range []string{"/etc/", "/var/", "/proc/", "/snap/", "/usr/lib/", "/usr/bin/", "/usr/sbin", "/usr/local/", "/run/", "/sbin", "/root/", "/home ", "/tmp/ssh-", "/srv ", "/opt "} {
 		s = strings.ReplaceAll(s, p, "\x01"+p)
 	}
 	lines := strings.Split(s, "\n")

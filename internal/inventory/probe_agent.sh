@@ -6,6 +6,12 @@
 # environment of the agent's unit. A proxy's password is not printed.
 setting() {
 	v=${1#*=}
+	case $v in
+	\"*\" | \'*\')
+		v=${v#?}
+		v=${v%?}
+		;;
+	esac
 	case $1 in
 	https_proxy=* | HTTPS_PROXY=*) PROXY=$v name=https_proxy ;;
 	http_proxy=* | HTTP_PROXY=*) PLAIN_PROXY=$v name=http_proxy ;;
