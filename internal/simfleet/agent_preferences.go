@@ -3,6 +3,7 @@ package simfleet
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"sync"
 
 	"ssm-migrate/internal/fleet"
@@ -68,18 +69,18 @@ func (in *Instance) runAsReason(user string) string {
 }
 
 // permission gives what keeps the agent from an action of a service on one of
-// its resources, over the network or by policy: its own, and the resource's
-// where there is one.
-func (w *World) permission(in *Instance, service, action, resource, policy string) string {
+// its resources, over the network or by policy: its own, the resource's where
+// there is one, or the endpoint's.
+func (w *World) permission(in *Instance, service, action, resource string) string {
 	p := w.AgentEgress(in, service)
 	if !p.TLS {
 		return service + ": " + p.Reason
 	}
 	q := in.agentRequest(action)
 	q.resource = resource
-	a := in.Region.Account
 	who, ok := w.principal(in)
-	if !ok || !a.judgeWith(who, q, a.ID, policy, service == "kms") {
+	owner, policy := w.resourcePolicy(in, service, resource)
+	if !ok || !in.Region.Account.judgeWith(who, q, owner, policy, service == "kms") {
 		return "no permission for " + action + " on " + resource
 	}
 	if p.Policy != "" {
@@ -91,17 +92,35 @@ func (w *World) permission(in *Instance, service, action, resource, policy strin
 	return ""
 }
 
+// resourcePolicy gives the policy of a key or a bucket, by ARN, and the account
+// that owns it; other resources have none.
+func (w *World) resourcePolicy(in *Instance, service, resource string) (owner, policy string) {
+	owner = in.Region.Account.ID
+	switch service {
+	case "kms":
+		if rg, k := w.key(in.Region, resource); k != nil {
+			return rg.Account.ID, cmp.Or(k.Policy.Value, defaultKeyPolicy(rg.Account.ID))
+		}
+	case "s3":
+		name, _, _ := strings.Cut(strings.TrimPrefix(resource, "arn:aws:s3:::"), "/")
+		if a, b := w.bucket(name); b != nil {
+			return a.ID, b.Policy
+		}
+	}
+	return owner, ""
+}
+
 func (w *World) keyReason(in *Instance, id string) string {
-	k := find(in.Region.Keys, func(k *fleet.KMSKey) bool { return k.ID == id || k.ARN == id })
+	_, k := w.key(in.Region, id)
 	switch {
 	case versionLess(in.Agent.Version, firstWithEncryption):
 		return "agent " + in.Agent.Version + " cannot encrypt sessions"
-	case k == nil || !k.Exists:
+	case k == nil:
 		return "KMS key " + id + " does not exist"
 	case k.State != "" && k.State != "Enabled":
 		return "KMS key " + id + " is " + k.State
 	}
-	return w.permission(in, "kms", "kms:Decrypt", k.ARN, cmp.Or(k.Policy.Value, defaultKeyPolicy(in.Region.Account.ID)))
+	return w.permission(in, "kms", "kms:Decrypt", k.ARN)
 }
 
 // defaultKeyPolicy leaves it to IAM who may use a key. Source: KMS Developer
@@ -112,7 +131,7 @@ func defaultKeyPolicy(account string) string {
 
 func (w *World) logGroupReason(in *Instance, name string) string {
 	g := find(in.Region.LogGroups, func(g *fleet.LogGroup) bool { return g.Name == name })
-	if reason := w.permission(in, "logs", "logs:DescribeLogGroups", "*", ""); reason != "" {
+	if reason := w.permission(in, "logs", "logs:DescribeLogGroups", "*"); reason != "" {
 		return reason
 	}
 	switch {
@@ -125,12 +144,12 @@ func (w *World) logGroupReason(in *Instance, name string) string {
 }
 
 func (w *World) bucketReason(in *Instance, name string) string {
-	b := find(in.Region.Buckets, func(b *fleet.Bucket) bool { return b.Name == name })
+	_, b := w.bucket(name)
 	switch {
-	case b == nil || !b.Exists:
+	case b == nil:
 		return "bucket " + name + " does not exist"
 	case b.Encryption == "":
 		return "bucket " + name + " is not encrypted"
 	}
-	return w.permission(in, "s3", "s3:GetEncryptionConfiguration", "arn:aws:s3:::"+name, b.Policy)
+	return w.permission(in, "s3", "s3:GetEncryptionConfiguration", "arn:aws:s3:::"+name)
 }

@@ -61,8 +61,8 @@ func (rg *Region) editPreferences(inputs map[string]any) {
 	rg.Preferences = string(text)
 }
 
-// sessionKey is the key that encryptSessions and logSessions use.
-func (rg *Region) sessionKey(w *World) *fleet.KMSKey {
+// causeKey is the key that encryptSessions and logSessions use.
+func (rg *Region) causeKey(w *World) *fleet.KMSKey {
 	arn := "arn:aws:kms:" + rg.Name + ":" + rg.Account.ID + ":key/6f1d0c5e-2b3a-4c4d-9e5f-7a8b9c0d1e2f"
 	if k := find(rg.Keys, func(k *fleet.KMSKey) bool { return k.ARN == arn }); k != nil {
 		return k
@@ -78,7 +78,7 @@ func (w *World) encryptSessions(rg *Region) {
 	if preferences(rg.Preferences).Key != "" {
 		return
 	}
-	k := rg.sessionKey(w)
+	k := rg.causeKey(w)
 	rg.editPreferences(map[string]any{"kmsKeyId": k.ARN})
 	rg.Account.grantAll("session-key", statement{Effect: "Allow", Action: []string{"kms:Decrypt", "kms:GenerateDataKey"}, Resource: k.ARN})
 	w.endpointsFor(rg, "kms")
@@ -101,7 +101,7 @@ func (w *World) logSessions(rg *Region) {
 	}
 	g.Exists = true
 	if g.Key == "" {
-		g.Key = rg.sessionKey(w).ARN
+		g.Key = rg.causeKey(w).ARN
 	}
 	rg.editPreferences(map[string]any{"cloudWatchLogGroupName": name, "cloudWatchEncryptionEnabled": true})
 	rg.Account.grantAll("session-logs", statement{Effect: "Allow", Action: []string{"logs:DescribeLogGroups", "logs:DescribeLogStreams", "logs:CreateLogStream", "logs:PutLogEvents"}, Resource: "*"})

@@ -10,7 +10,7 @@ import (
 // world for causes: the same for all.
 func causeWorld(t *testing.T) *simfleet.World {
 	t.Helper()
-	return generate(t, simfleet.Options{Instances: 150, Seed: 8})
+	return generate(t, simfleet.Options{Instances: 80, Seed: 8, Healthy: true})
 }
 
 // inject brings a cause about on the first instance that serves sessions, can
