@@ -58,6 +58,12 @@ type SSHD struct {
 	Version   string              `json:"version"`             // "OpenSSH_9.2p1 ..."
 	Arguments string              `json:"arguments,omitempty"` // of the running daemon; Instance Connect hides its key command there
 	Settings  map[string][]string `json:"settings"`            // as "sshd -T" prints them: lower-case keyword to its values in order
+
+	// UnitArguments are those that its systemd unit, drop-ins included, gives
+	// it at its next start. They are set only where the running daemon has
+	// others: it was not restarted since.
+	UnitArguments string `json:"unitArguments,omitempty"`
+
 	// PerUser holds, for users whom a Match block may treat differently, only
 	// the settings that differ from Settings. Empty without Match blocks.
 	PerUser map[string]map[string][]string `json:"perUser,omitempty"`

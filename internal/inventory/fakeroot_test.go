@@ -24,7 +24,7 @@ type machine struct{ root string }
 func newMachine(t *testing.T) machine {
 	t.Helper()
 	m := machine{t.TempDir()}
-	m.program(t, "date", `printf 'time\t1795255679\t+0000\n'`) // 21 November 2026
+	m.program(t, "date", `case $1 in +%s) echo 1795255679 ;; *) printf 'time\t1795255679\t+0000\n' ;; esac`) // 21 November 2026
 	m.program(t, "uname", "echo Linux web-1 6.1.0 x86_64")
 	m.program(t, "id", "echo 0")
 	return m
@@ -61,7 +61,7 @@ func (m machine) link(t *testing.T, name, pkg string) {
 // script is the real script with its absolute paths led into the machine.
 func (m machine) script() string {
 	s := inventory.Script(fleet.Host{Region: "eu-west-1"})
-	for _, p := range []string{"/etc/", "/var/", "/proc/", "/snap/", "/usr/lib/", "/usr/bin/", "/usr/sbin", "/usr/local/", "/run/", "/sbin"} {
+	for _, p := range []string{"/etc/", "/var/", "/proc/", "/snap/", "/usr/lib/", "/usr/bin/", "/usr/sbin", "/usr/local/", "/run/", "/sbin", "/root/", "/home ", "/tmp/ssh-", "/srv ", "/opt "} {
 		s = strings.ReplaceAll(s, p, "\x01"+p)
 	}
 	lines := strings.Split(s, "\n")
@@ -201,6 +201,7 @@ func TestAgentAndEndpointsByTheAgentsOwnProxy(t *testing.T) {
 			m := newMachine(t)
 			m.file(t, "usr/bin/amazon-ssm-agent", "#!/bin/sh\necho 'SSM Agent version: 3.3.987.0'\n", 0o755)
 			m.file(t, "var/lib/dpkg/info/amazon-ssm-agent.list", "", 0o644)
+			m.program(t, "dpkg-query", "echo install ok installed 3.3.987.0-1")
 			m.program(t, "systemctl", "echo '"+agentUnits+"'")
 			m.program(t, "getent", `case $1.$2 in
 ahosts.ssm.*) echo "10.0.3.4  STREAM $2"; echo "10.0.3.4  DGRAM"; echo "10.0.3.5  STREAM";;
@@ -215,8 +216,10 @@ https://ssm.*) printf '\n*  issuer: C=US; O=Amazon; CN=Amazon RSA 2048 M02\nfact
 *) printf 'curl: (56) CONNECT tunnel failed, response 403\nfacts 0.01 0.0 0 0 x\n'; exit 56;; esac`)
 			p := m.probe(t, shell...)
 			want := fleet.HostAgent{Installed: true, Path: m.root + "/usr/bin/amazon-ssm-agent", Package: "deb", Version: "3.3.987.0",
-				Unit: "amazon-ssm-agent.service", Active: "active", Enabled: "enabled"}
-			if diff := cmp.Diff(want, p.Agent.Value); diff != "" {
+				Unit: "amazon-ssm-agent.service", Active: "active", Enabled: "enabled",
+				Installs: []fleet.AgentInstall{{Package: "deb", Version: "3.3.987.0"}},
+				Proxy:    map[string]string{"https_proxy": "http://u@proxy.corp:3128", "no_proxy": "169.254.169.254"}}
+			if diff := cmp.Diff(want, p.Agent.Value, cmpopts.IgnoreFields(fleet.HostAgent{}, "Registration", "Credentials", "Signs", "Diagnostics", "SSMUser")); diff != "" {
 				t.Error(diff)
 			}
 			if strings.Contains(fmt.Sprintf("%+v", p), "secret") {
@@ -233,6 +236,7 @@ https://ssm.*) printf '\n*  issuer: C=US; O=Amazon; CN=Amazon RSA 2048 M02\nfact
 				}
 				return fmt.Sprint(f.Value)
 			}
+			refused := answer{"[]", "false", "unknown", "", "through the agent's proxy curl: (56) CONNECT tunnel failed, response 403"}
 			var got []answer
 			for _, e := range p.Endpoints.Value {
 				got = append(got, answer{fmt.Sprint(e.Addresses.Value), show(e.TCP), show(e.TLS), e.Issuer, e.Detail})
@@ -240,7 +244,7 @@ https://ssm.*) printf '\n*  issuer: C=US; O=Amazon; CN=Amazon RSA 2048 M02\nfact
 			if diff := cmp.Diff([]answer{
 				{"[10.0.3.4 10.0.3.5]", "true", "true", "C=US; O=Amazon; CN=Amazon RSA 2048 M02", "through the agent's proxy"},
 				{"[10.0.3.6]", "true", "false", "O=Evil", "through the agent's proxy curl: (60) SSL certificate problem"},
-				{"[]", "false", "unknown", "", "through the agent's proxy curl: (56) CONNECT tunnel failed, response 403"},
+				refused, refused, refused, refused,
 			}, got, cmp.AllowUnexported(answer{})); diff != "" {
 				t.Error(diff)
 			}
@@ -272,8 +276,8 @@ func TestSessionsLeaveOutOurOwn(t *testing.T) {
 			m.program(t, "ss", `echo 'ESTAB 0 0 10.0.0.5:22 192.0.2.8:5555 users:(("sshd",pid=71,fd=4),("sshd",pid=70,fd=4))'`)
 			p := m.probe(t, shell...)
 			want := []fleet.Session{
-				{User: "alice", TTY: "pts/0", PID: 71, From: "192.0.2.8:5555"},
-				{User: "bob@corp.example", PID: 72},
+				{User: "alice", TTY: "pts/0", PID: 71, From: "192.0.2.8:5555", Use: fleet.UseShell},
+				{User: "bob@corp.example", PID: 72, Use: fleet.UseTunnel},
 				{User: "carol", PID: 73},
 			}
 			if diff := cmp.Diff(want, p.Sessions.Value, cmpopts.SortSlices(func(a, b fleet.Session) bool { return a.PID < b.PID })); diff != "" {

@@ -18,11 +18,19 @@ func (p *parser) agent() {
 		return
 	}
 	binaries := s.all("binary")
-	if len(binaries) == 0 {
-		p.probe.Agent = fleet.Known(fleet.HostAgent{}, sourceAgent, p.at)
+	a := fleet.HostAgent{Installed: len(binaries) > 0, Installs: agentInstalls(s), Config: agentConfig(s), SSMUser: p.ssmUser(s)}
+	if !a.Installed {
+		p.probe.Agent = fleet.Known(a, sourceAgent, p.at)
 		return
 	}
-	a := fleet.HostAgent{Installed: true}
+	a.Proxy = agentProxy(s)
+	a.Registration = p.registration(s)
+	a.Credentials = p.sharedCredentials(s)
+	a.Signs = p.agentSigns(s)
+	a.Diagnostics = p.diagnostics()
+	for _, r := range s.all("unread") {
+		p.gap("agent's environment", r.field(0)+": permission denied")
+	}
 	unit := chooseUnit(s.all("unit"))
 	if unit["LoadState"] == "loaded" || unit["LoadState"] == "masked" {
 		a.Unit, a.Active, a.Enabled = unit["Id"], unit["ActiveState"], unit["UnitFileState"]
@@ -38,12 +46,7 @@ func (p *parser) agent() {
 	if a.Version == "" {
 		p.gap("agent version", "amazon-ssm-agent -version said: "+bin.field(1))
 	}
-	if pkg, ok := s.first("package"); ok {
-		a.Package = pkg.field(0)
-	}
-	if strings.HasPrefix(a.Path, snapFolder) {
-		a.Package = "snap"
-	}
+	a.Package = packageOf(a.Path, a.Installs)
 	if r, ok := s.first("unitless"); ok {
 		p.gap("agent service", "systemctl said: "+r.field(0))
 	}
@@ -90,6 +93,10 @@ func chooseUnit(units []record) map[string]string {
 	return best
 }
 
+// testedServices are those that sessions need always, and those that they need
+// for updates, encryption and logging.
+var testedServices = append(fleet.Services[:], "s3", "kms", "logs")
+
 func (p *parser) endpoints() {
 	s, ok := p.frame["endpoints"]
 	if !ok {
@@ -98,7 +105,7 @@ func (p *parser) endpoints() {
 	}
 	tests := []fleet.EndpointTest{}
 	records := s.all("endpoint")
-	for _, service := range fleet.Services {
+	for _, service := range testedServices {
 		for _, r := range records {
 			if r.field(0) == service {
 				tests = append(tests, p.endpointTest(r))

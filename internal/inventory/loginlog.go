@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -39,8 +40,9 @@ func (p *parser) logins() {
 		unknown("the login user may not read the system journal")
 		return
 	}
+	p.openers = openers(s.all("open"))
 	c.groups(s.all("group"))
-	c.lines(s.all("line"))
+	maps.Copy(p.openers, c.lines(s.all("line")))
 	log.Logins = c.logins
 	if over, ok := s.first("over"); ok {
 		c.lost += atoi(over.field(0))
@@ -83,34 +85,61 @@ func (c *loginCounter) edge(records []record, last bool) time.Time {
 // groups takes the logins that awk counted on the host.
 func (c *loginCounter) groups(records []record) {
 	for _, r := range records {
-		if len(r.fields) < 4 {
+		if len(r.fields) < 5 {
 			c.bad++
 			continue
 		}
-		l, ok := parseAccepted(r.fields[3])
+		l, ok := parseAccepted(r.fields[4])
 		n := atoi(r.field(0))
 		if !ok || n < 1 {
 			c.bad++
 			continue
 		}
-		l.Count = n
+		l.Count, l.Use = n, useNamed(r.fields[3])
 		l.First, _ = parseStamp(r.fields[1], c.clock)
 		l.Last, _ = parseStamp(r.fields[2], c.clock)
 		c.count(l)
 	}
 }
 
-// lines takes the raw lines of a host without awk.
-func (c *loginCounter) lines(records []record) {
+// lines takes the raw lines of a host without awk, and gives the logins by the
+// processes that logged them.
+func (c *loginCounter) lines(records []record) map[int]fleet.Login {
+	var conns connections
 	for _, r := range records {
 		for _, line := range r.lines {
 			if l, ok := ParseLogLine(line, c.clock); ok {
-				c.count(l)
-			} else if strings.Contains(line, "]: Accepted ") {
+				conns.follow(line, &l)
+				continue
+			}
+			if strings.Contains(line, "]: Accepted ") {
 				c.bad++
 			}
+			conns.follow(line, nil)
 		}
 	}
+	for _, l := range conns.logins {
+		c.count(*l)
+	}
+	openers := make(map[int]fleet.Login, len(conns.opened))
+	for pid, l := range conns.opened {
+		openers[pid] = *l
+	}
+	return openers
+}
+
+// openers takes the logins by the processes that logged them, which awk found.
+func openers(records []record) map[int]fleet.Login {
+	out := map[int]fleet.Login{}
+	for _, r := range records {
+		if len(r.fields) < 2 {
+			continue
+		}
+		if l, ok := parseAccepted(r.fields[1]); ok {
+			out[atoi(r.field(0))] = l
+		}
+	}
+	return out
 }
 
 func (c *loginCounter) count(l fleet.Login) {

@@ -18,6 +18,10 @@ const (
 	sourceSessions  = "probe: /proc"
 	sourceSSHD      = "probe: sshd -T"
 	sourceLogins    = "probe: SSH log"
+	sourceHealth    = "probe: df, /proc, date"
+	sourceMetadata  = "probe: instance metadata"
+	sourceCloudInit = "probe: cloud-init's files"
+	sourceTraces    = "probe: files"
 )
 
 // maxGaps bounds what one host may say of what could not be read.
@@ -49,6 +53,10 @@ func Parse(out fleet.ProbeOutput, at time.Time) (fleet.Probe, error) {
 	p.endpoints()
 	p.logins()
 	p.sessions()
+	p.health()
+	p.metadata()
+	p.cloudInit()
+	p.traces()
 	return p.probe, nil
 }
 
@@ -71,6 +79,7 @@ type parser struct {
 	debian  bool                // Debian's OpenSSH lets a user's own group write key files
 	perUser map[string]string   // user to variant, from Match blocks
 	byVar   map[string][]string // variant to users
+	openers map[int]fleet.Login // login by the process that logged it, for sessions that are open
 }
 
 func (p *parser) gap(what, reason string) {
@@ -199,63 +208,4 @@ func parseUser(line string) (fleet.User, bool) {
 		return fleet.User{}, false
 	}
 	return fleet.User{Name: clean(f[0]), UID: uid, GID: gid, Home: clean(f[5]), Shell: clean(f[6])}, true
-}
-
-func (p *parser) sessions() {
-	s, ok := p.frame["sessions"]
-	if !ok {
-		p.probe.Sessions = fleet.Unknown[[]fleet.Session](sourceSessions, p.at, p.missing)
-		return
-	}
-	if _, blind := s.first("blind"); blind {
-		p.probe.Sessions = fleet.Unknown[[]fleet.Session](sourceSessions, p.at, "the processes of other users are hidden from the login user")
-		return
-	}
-	r, _ := s.first("peers")
-	peers := peersByPID(r.lines)
-	sessions := []fleet.Session{}
-	for _, r := range s.all("session") {
-		pid, err := strconv.Atoi(r.field(0))
-		if err != nil {
-			continue
-		}
-		user, tty := splitTitle(r.field(1))
-		sessions = append(sessions, fleet.Session{User: user, TTY: tty, PID: pid, From: peers[pid]})
-	}
-	p.probe.Sessions = fleet.Known(sessions, sourceSessions, p.at)
-}
-
-// splitTitle reads an sshd process title: "user@pts/0", "user@notty", or "user"
-// alone for a connection without a session, such as a tunnel. User names may
-// hold an @ themselves.
-func splitTitle(s string) (user, tty string) {
-	i := strings.LastIndexByte(s, '@')
-	if i < 0 {
-		return s, ""
-	}
-	switch t := s[i+1:]; {
-	case t == "notty":
-		return s[:i], ""
-	case strings.HasPrefix(t, "pts/"), strings.HasPrefix(t, "tty"):
-		return s[:i], t
-	}
-	return s, ""
-}
-
-// peersByPID reads lines of "ss -Htnp" to the peer of each process.
-func peersByPID(lines []string) map[int]string {
-	peers := map[int]string{}
-	for _, l := range lines {
-		f := strings.Fields(l)
-		if len(f) < 6 {
-			continue
-		}
-		for _, part := range strings.Split(f[5], "pid=")[1:] {
-			digits, _, _ := strings.Cut(part, ",")
-			if pid, err := strconv.Atoi(digits); err == nil {
-				peers[pid] = clean(f[4])
-			}
-		}
-	}
-	return peers
 }

@@ -225,20 +225,43 @@ func TestCutOffAnywhere(t *testing.T) {
 
 func TestUnprivilegedProbeSaysWhatItCouldNotSee(t *testing.T) {
 	out := sections("system\nuid\t1000\ntime\t1795255679\t-0330\n", "sshd\nserver\tsshd\nversion\n|OpenSSH_9.2p1\nfailed\n|sshd: no hostkeys available -- exiting.\n",
-		"users\nsource\t/etc/passwd\n|root:x:0:0:root:/root:/bin/sh\n|bad\n", "match\n", "keys\ndefault\nshut\troot\t/root/.ssh/authorized_keys\n",
-		"sessions\nblind\n", "agent\nbinary\t/snap/amazon-ssm-agent/current/amazon-ssm-agent\tSSM Agent version: 3.3.1.0\nunitless\tno bus\n",
-		"logins\nsource\tjournal\n", "endpoints\n")
+		"users\nsource\t/etc/passwd\n|root:x:0:0:root:/root:/bin/sh\n|bad\n|ssm-user:x:1001:1001::/home/ssm-user:/bin/sh\n", "match\n", "keys\ndefault\nshut\troot\t/root/.ssh/authorized_keys\n",
+		"sessions\nblind\n", "agent\nbinary\t/snap/amazon-ssm-agent/current/amazon-ssm-agent\tSSM Agent version: 3.3.1.0\nsudo\tdenied\nunitless\tno bus\nregistration\tdenied\nshared\tdenied\nsigns\tdenied\n",
+		"logins\nsource\tjournal\n",
+		"health\nspace\t0\n|Filesystem 1024-blocks Used Available Capacity Mounted on\n|/dev/sda 1000 600 400 60% /\ninodes\n|/dev/sda 50 30 20 60% /\nmounts\n|/ ext4 rw,noexec\ninotify\t128\t8192\t\nroots\tunread\tno grep on the host\n",
+		"cloudinit\npresent\nalways\t/etc/cloud/cloud.cfg\nunread\t/var/lib/cloud/instance/user-data.txt\n",
+		"traces\nansible\tubuntu\t/home/ubuntu/.ansible/tmp\nshut\t/root\ntimes\n|1795255000 /home/ubuntu/.ansible/tmp\n",
+		"endpoints\nmetadata\tno\ntoken\t403\tEC2ws\t\nrole\t403\tEC2ws\t\t\nregion\t403\tEC2ws\t\t\n", "diagnostics\ndenied\n")
 	p, err := inventory.Parse(fleet.ProbeOutput{Stdout: out, Stderr: []byte("sudo: a password is required\n"), User: "ubuntu", Via: []string{"bastion"}}, start)
 	if err != nil {
 		t.Fatal(err)
 	}
+	const root = "only root may see it"
 	at := start
 	want := fleet.Probe{
 		LoginUser: "ubuntu", Via: []string{"bastion"},
-		SSHD:      fleet.Unknown[fleet.SSHD]("probe: sshd -T", at, "sshd: no hostkeys available -- exiting."),
-		Users:     fleet.Known([]fleet.User{{Name: "root", Home: "/root", Shell: "/bin/sh"}}, "probe: /etc/passwd", at),
-		Keys:      fleet.Partial([]fleet.Key{}, "probe: key files", at, "sshd's settings are not known; only its default files were looked for"),
-		Agent:     fleet.Known(fleet.HostAgent{Installed: true, Path: "/snap/amazon-ssm-agent/current/amazon-ssm-agent", Package: "snap", Version: "3.3.1.0"}, "probe: amazon-ssm-agent -version, systemctl show", at),
+		SSHD:  fleet.Unknown[fleet.SSHD]("probe: sshd -T", at, "sshd: no hostkeys available -- exiting."),
+		Users: fleet.Known([]fleet.User{{Name: "root", Home: "/root", Shell: "/bin/sh"}, {Name: "ssm-user", UID: 1001, GID: 1001, Home: "/home/ssm-user", Shell: "/bin/sh"}}, "probe: /etc/passwd", at),
+		Keys:  fleet.Partial([]fleet.Key{}, "probe: key files", at, "sshd's settings are not known; only its default files were looked for"),
+		Agent: fleet.Known(fleet.HostAgent{
+			Installed: true, Path: "/snap/amazon-ssm-agent/current/amazon-ssm-agent", Package: "snap", Version: "3.3.1.0",
+			Registration: fleet.Unknown[fleet.Registration]("probe: the agent's vault", at, root),
+			Credentials:  fleet.Partial([]string{}, "probe: files", at, root),
+			Signs:        fleet.Unknown[[]fleet.LogSign]("probe: the agent's log", at, root),
+			Diagnostics:  fleet.Unknown[[]fleet.Diagnostic]("probe: ssm-cli get-diagnostics", at, root),
+			SSMUser: fleet.Known(fleet.SSMUser{Exists: true, Shell: "/bin/sh", Sudo: fleet.Unknown[bool]("probe: sudo -l -U ssm-user", at, root)},
+				"probe: getent passwd, sudo -l -U ssm-user", at),
+		}, "probe: amazon-ssm-agent -version, systemctl show", at),
+		Health: fleet.Known(fleet.Health{
+			Filesystems: []fleet.Filesystem{{Mount: "/", Type: "ext4", Options: []string{"rw", "noexec"}, Size: 1024000, Free: 409600, Inodes: 50, FreeInodes: 20}},
+			Inotify:     fleet.Inotify{MaxInstances: 128, MaxWatches: 8192},
+			TrustStore:  fleet.Unknown[bool]("probe: certificate bundle", at, "no grep on the host"),
+		}, "probe: df, /proc, date", at),
+		Metadata: fleet.Known(fleet.MetadataTest{Reachable: true, Status: 403, Server: "EC2ws"}, "probe: instance metadata", at),
+		CloudInit: fleet.Fact[fleet.CloudInit]{Value: fleet.CloudInit{Present: true, AlwaysKeys: []string{"/etc/cloud/cloud.cfg"}}, Source: "probe: cloud-init's files", At: at,
+			Reason: "the login user may not read /var/lib/cloud/instance/user-data.txt"},
+		Traces: fleet.Partial([]fleet.Trace{{Use: fleet.UseAnsible, User: "ubuntu", What: "/home/ubuntu/.ansible/tmp", At: time.Unix(1795255000, 0).UTC()}},
+			"probe: files", at, "the login user may not look into /root"),
 		Endpoints: fleet.Unknown[[]fleet.EndpointTest]("probe: connection test", at, "the host's Region is not known, so neither are its endpoints"),
 		Logins:    fleet.Unknown[fleet.LoginLog]("probe: SSH log", at, "the login user may not read the system journal"),
 		Sessions:  fleet.Unknown[[]fleet.Session]("probe: /proc", at, "the processes of other users are hidden from the login user"),

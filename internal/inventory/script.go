@@ -1,7 +1,7 @@
 package inventory
 
 import (
-	_ "embed"
+	"embed"
 	"fmt"
 	"strings"
 
@@ -35,10 +35,27 @@ const (
 	maxLoginGroups  = 5_000     // groups of alike logins
 )
 
-//go:embed probe.sh
-var probeText string
+//go:embed probe*.sh
+var probeParts embed.FS
 
-var probeScript = strip(probeText)
+// probeScript is all parts. The one that calls the others comes last: only a
+// script that arrived whole runs.
+var probeScript = func() string {
+	var b strings.Builder
+	for _, name := range []string{"sshd", "keys", "sessions", "agent", "logins", "health", "traces", "network"} {
+		b.WriteString(strip(part("probe_" + name + ".sh")))
+	}
+	b.WriteString(strip(part("probe.sh")))
+	return b.String()
+}()
+
+func part(name string) string {
+	text, err := probeParts.ReadFile(name)
+	if err != nil {
+		panic(err) // embedded: only a renamed file
+	}
+	return string(text)
+}
 
 // Script gives the probe script for a host, to be fed to Command on standard
 // input. It tests the endpoints of the host's Region.
@@ -49,7 +66,7 @@ func Script(h fleet.Host) string {
 	if h.Region != "" {
 		suffix = fleet.DNSSuffix(h.Region)
 	}
-	fmt.Fprintf(&b, "REGION=%s\nSUFFIX=%s\n", quote(h.Region), quote(suffix))
+	fmt.Fprintf(&b, "REGION=%s\nSUFFIX=%s\nDUAL_SUFFIX=%s\n", quote(h.Region), quote(suffix), quote(dualStackSuffix(h.Region)))
 	fmt.Fprintf(&b, "MAX_FILE=%d\nMAX_TOTAL=%d\nMAX_FILES=%d\nMAX_MATCH_USERS=%d\n", maxKeyFile, maxKeyFiles, maxFiles, maxMatchUsers)
 	fmt.Fprintf(&b, "MAX_LOG=%d\nMAX_PLAIN_LOG=%d\nMAX_JOURNAL=%d\nMAX_LOGIN_GROUPS=%d\n", maxLog, maxPlainLog, maxJournalLines, maxLoginGroups)
 	b.WriteString(probeScript)
@@ -73,4 +90,22 @@ func strip(script string) string {
 		b.WriteString(line)
 	}
 	return b.String()
+}
+
+// dualStackSuffix is the suffix of dual-stack endpoints (botocore's
+// endpoints.json).
+func dualStackSuffix(region string) string {
+	for _, p := range []struct{ prefix, suffix string }{
+		{"cn-", "api.amazonwebservices.com.cn"},
+		{"us-iso-", "api.aws.ic.gov"},
+		{"us-isob-", "api.aws.scloud"},
+		{"eu-isoe-", "api.cloud-aws.adc-e.uk"},
+		{"us-isof-", "api.aws.hci.ic.gov"},
+		{"eusc-de-", "api.amazonwebservices.eu"},
+	} {
+		if strings.HasPrefix(region, p.prefix) {
+			return p.suffix
+		}
+	}
+	return "api.aws"
 }

@@ -26,6 +26,11 @@ func (p *parser) sshd() {
 	} else {
 		p.gap("sshd arguments", "no listening sshd above this session: settings given on its command line are not known")
 	}
+	if unit, ok := s.first("unit"); ok {
+		if next := unitArguments(unit.lines); next != "" && !sameOptions(next, d.Arguments) {
+			d.UnitArguments = next
+		}
+	}
 	version, _ := s.first("version")
 	for _, l := range version.lines {
 		if strings.HasPrefix(l, "OpenSSH_") {
@@ -35,6 +40,77 @@ func (p *parser) sshd() {
 	}
 	d.PerUser = p.matchBlocks(d.Settings)
 	p.probe.SSHD = fleet.Known(d, "probe: sshd "+config.field(0), p.at)
+}
+
+// unitArguments takes the daemon's arguments from the ExecStart lines of
+// "systemctl cat": an empty one takes back those before it, and the last one
+// counts (systemd.service(5)). Variables, such as $SSHD_OPTS, are left out:
+// their value is not known.
+func unitArguments(lines []string) string {
+	command := ""
+	for i := 0; i < len(lines); i++ {
+		line, ok := strings.CutPrefix(lines[i], "ExecStart=")
+		if !ok {
+			continue
+		}
+		for strings.HasSuffix(line, `\`) && i+1 < len(lines) {
+			i++
+			line = strings.TrimSuffix(line, `\`) + " " + lines[i]
+		}
+		command = line
+	}
+	var args []string
+	for _, w := range systemdWords(command) {
+		if !strings.HasPrefix(w, "$") {
+			args = append(args, w)
+		}
+	}
+	if len(args) < 2 {
+		return ""
+	}
+	return clean(strings.Join(args[1:], " "))
+}
+
+// systemdWords splits a command line as systemd does, as far as sshd's need it:
+// quotes, and a doubled percent sign.
+func systemdWords(s string) []string {
+	var words []string
+	var word strings.Builder
+	quote, open := rune(0), false
+	for _, r := range s {
+		switch {
+		case quote != 0 && r == quote:
+			quote = 0
+		case quote == 0 && (r == '"' || r == '\''):
+			quote, open = r, true
+		case quote == 0 && (r == ' ' || r == '\t'):
+			if open {
+				words = append(words, word.String())
+			}
+			word.Reset()
+			open = false
+		default:
+			word.WriteRune(r)
+			open = true
+		}
+	}
+	if open {
+		words = append(words, word.String())
+	}
+	for i := range words {
+		words[i] = strings.ReplaceAll(words[i], "%%", "%")
+	}
+	return words
+}
+
+// sameOptions reports whether two command lines give sshd the same options. That
+// it stays in the foreground, and what a shell or a title does with blanks and
+// quotes, makes no difference.
+func sameOptions(a, b string) bool {
+	words := func(s string) []string {
+		return slices.DeleteFunc(strings.Fields(s), func(w string) bool { return w == "-D" || w == "-e" })
+	}
+	return slices.Equal(words(a), words(b))
 }
 
 // whyNoConfig gives the reason for missing settings, in sshd's own words where it had any.

@@ -71,7 +71,7 @@ func (w *World) serviceReason(in *Instance, service string, actions ...string) s
 		if p.Policy == "" {
 			continue
 		}
-		if d := instanceRequest(in, a).decide(p.Policy); !d.allowed || d.denied {
+		if !in.agentRequest(a).decide(p.Policy).yes() {
 			return "the endpoint's policy does not allow " + a
 		}
 	}

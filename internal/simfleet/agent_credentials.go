@@ -1,11 +1,6 @@
 package simfleet
 
-import (
-	"slices"
-	"strings"
-
-	"ssm-migrate/internal/fleet"
-)
+import "strings"
 
 // credentials says whether the agent works with Default Host Management
 // Configuration's role, or why it has no credentials that register it. Keys in
@@ -18,7 +13,7 @@ func (w *World) credentials(in *Instance) (byDefault bool, reason string) {
 		return false, reason
 	}
 	if by := in.Machine.RootCredentials; by != "" {
-		if !in.Region.Account.principalAllows(by, foreignRequest(in, register)) {
+		if !in.Region.Account.principalAllows(by, in.agentRequest(register)) {
 			return false, rootCredentials + " makes the agent " + by + ", who may not " + register
 		}
 		return false, ""
@@ -40,77 +35,44 @@ func (w *World) credentials(in *Instance) (byDefault bool, reason string) {
 
 // allowed reports whether the credentials that the agent works with permit an action.
 func (w *World) allowed(in *Instance, action string) bool {
-	return w.allowedOn(in, instanceRequest(in, action))
+	who, ok := w.principal(in)
+	return ok && in.Region.Account.judge(who, in.agentRequest(action)).yes()
 }
 
-// allowedOn is allowed for a request on a resource other than the instance.
-func (w *World) allowedOn(in *Instance, q request) bool {
+// principal is the role or user whose credentials the agent works with; ok is
+// false without any.
+func (w *World) principal(in *Instance) (who principal, ok bool) {
 	byDefault, reason := w.credentials(in)
 	a := in.Region.Account
 	switch {
 	case reason != "":
-		return false
+		return who, false
 	case in.Machine.RootCredentials != "":
+		who, _, ok = a.principalOf(in.Machine.RootCredentials)
+		return who, ok
+	case byDefault:
+		return a.rolePrincipal(in.Region.defaultRole()), true
+	}
+	return a.rolePrincipal(a.profileRole(in.Host.ProfileARN)), true
+}
+
+// agentRequest is a request by the agent. Keys from a file do not tell from
+// which instance they are used.
+func (in *Instance) agentRequest(action string) request {
+	q := instanceRequest(in, action)
+	if in.Machine.RootCredentials != "" {
 		delete(q.context, "ec2:sourceinstancearn")
 		delete(q.context, "ssm:sourceinstancearn")
-		return a.principalAllows(in.Machine.RootCredentials, q)
-	case byDefault:
-		return a.roleAllows(in.Region.defaultRole(), q)
+		q.session, q.principal = "", in.Machine.RootCredentials
 	}
-	r := a.profileRole(in.Host.ProfileARN)
-	return r != nil && trusts(r, "ec2.amazonaws.com") && a.roleAllows(r, q)
-}
-
-// principal is the ARN of the role or user whose credentials the agent works
-// with; empty without any.
-func (w *World) principal(in *Instance) string {
-	byDefault, reason := w.credentials(in)
-	switch {
-	case reason != "":
-		return ""
-	case in.Machine.RootCredentials != "":
-		return in.Machine.RootCredentials
-	case byDefault:
-		return in.Region.defaultRole().ARN
-	}
-	return in.Region.Account.profileRole(in.Host.ProfileARN).ARN
-}
-
-// foreignRequest is a request for the instance by somebody whose credentials
-// EC2 did not hand to it.
-func foreignRequest(in *Instance, action string) request {
-	q := instanceRequest(in, action)
-	delete(q.context, "ec2:sourceinstancearn")
-	delete(q.context, "ssm:sourceinstancearn")
 	return q
 }
 
-// principalAllows evaluates the policies of one of the account's roles or
-// users; anybody else is allowed nothing.
+// principalAllows asks the policies of one of the account's roles or users;
+// anybody else is allowed nothing.
 func (a *Account) principalAllows(arn string, q request) bool {
-	if r := find(a.Roles, func(r *fleet.Role) bool { return r.ARN == arn }); r != nil {
-		return a.roleAllows(r, q)
-	}
-	u := find(a.Users, func(u *fleet.IAMUser) bool { return u.ARN == arn })
-	if u == nil {
-		return false
-	}
-	// What a user may do is what a role with the same policies may.
-	r := &fleet.Role{ARN: u.ARN, Inline: map[string]string{}, Attached: slices.Clone(u.Attached), Boundary: u.Boundary}
-	for name, text := range u.Inline {
-		r.Inline["user "+name] = text
-	}
-	for _, name := range u.Groups {
-		g := find(a.Groups, func(g *fleet.IAMGroup) bool { return g.Name == name })
-		if g == nil {
-			continue
-		}
-		r.Attached = append(r.Attached, g.Attached...)
-		for policy, text := range g.Inline {
-			r.Inline["group "+name+" "+policy] = text
-		}
-	}
-	return a.roleAllows(r, q)
+	who, _, ok := a.principalOf(arn)
+	return ok && a.judge(who, q).yes()
 }
 
 // metadataAddress is where the instance metadata service answers.

@@ -1,8 +1,9 @@
 package simfleet
 
 import (
-	"encoding/json"
+	"cmp"
 	"slices"
+	"strings"
 	"sync"
 
 	"ssm-migrate/internal/fleet"
@@ -68,66 +69,64 @@ func (in *Instance) runAsReason(user string) string {
 }
 
 // permission gives what keeps the agent from an action of a service on one of
-// its resources, over the network or by policy.
+// its resources, over the network or by policy: its own, the resource's where
+// there is one, or the endpoint's.
 func (w *World) permission(in *Instance, service, action, resource string) string {
 	p := w.AgentEgress(in, service)
 	if !p.TLS {
 		return service + ": " + p.Reason
 	}
-	q := instanceRequest(in, action)
+	q := in.agentRequest(action)
 	q.resource = resource
-	if !w.allowedOn(in, q) {
+	who, ok := w.principal(in)
+	owner, policy := w.resourcePolicy(in, service, resource)
+	if !ok || !in.Region.Account.judgeWith(who, q, owner, policy, service == "kms") {
 		return "no permission for " + action + " on " + resource
 	}
 	if p.Policy != "" {
-		if d := q.decide(p.Policy); !d.allowed || d.denied {
+		q.principal, q.who = who.arn, &who
+		if !q.decide(p.Policy).yes() {
 			return "the endpoint's policy does not allow " + action
 		}
 	}
 	return ""
 }
 
+// resourcePolicy gives the policy of a key or a bucket, by ARN, and the account
+// that owns it; other resources have none.
+func (w *World) resourcePolicy(in *Instance, service, resource string) (owner, policy string) {
+	owner = in.Region.Account.ID
+	switch service {
+	case "kms":
+		if rg, k := w.key(in.Region, resource); k != nil {
+			return rg.Account.ID, cmp.Or(k.Policy.Value, defaultKeyPolicy(rg.Account.ID))
+		}
+	case "s3":
+		name, _, _ := strings.Cut(strings.TrimPrefix(resource, "arn:aws:s3:::"), "/")
+		if a, b := w.bucket(name); b != nil {
+			return a.ID, b.Policy
+		}
+	}
+	return owner, ""
+}
+
 func (w *World) keyReason(in *Instance, id string) string {
-	k := find(in.Region.Keys, func(k *fleet.KMSKey) bool { return k.ID == id || k.ARN == id })
+	_, k := w.key(in.Region, id)
 	switch {
 	case versionLess(in.Agent.Version, firstWithEncryption):
 		return "agent " + in.Agent.Version + " cannot encrypt sessions"
-	case k == nil || !k.Exists:
+	case k == nil:
 		return "KMS key " + id + " does not exist"
 	case k.State != "" && k.State != "Enabled":
 		return "KMS key " + id + " is " + k.State
 	}
-	if !keyPolicyAllows(k.Policy.Value, in.Region.Account.ID, w.principal(in)) {
-		return "the policy of KMS key " + id + " does not let the host's role in"
-	}
 	return w.permission(in, "kms", "kms:Decrypt", k.ARN)
 }
 
-// keyPolicyAllows reports whether a key policy leaves it to IAM whether a
-// principal may decrypt, or names the principal itself. Without a policy it is
-// KMS's default one, which leaves it to IAM.
-func keyPolicyAllows(text, account, principal string) bool {
-	if text == "" {
-		return true
-	}
-	var d struct {
-		Statement oneOrMore[struct {
-			Effect    string
-			Principal struct{ AWS oneOrMore[string] }
-			Action    oneOrMore[string]
-		}]
-	}
-	if err := json.Unmarshal([]byte(text), &d); err != nil {
-		return false
-	}
-	root := "arn:aws:iam::" + account + ":root"
-	for _, s := range d.Statement {
-		named := slices.ContainsFunc(s.Principal.AWS, func(p string) bool { return p == "*" || p == account || p == root || p == principal })
-		if s.Effect == "Allow" && named && anyMatches(s.Action, "kms:Decrypt", true) {
-			return true
-		}
-	}
-	return false
+// defaultKeyPolicy leaves it to IAM who may use a key. Source: KMS Developer
+// Guide, key-policy-default.
+func defaultKeyPolicy(account string) string {
+	return document(statement{Effect: "Allow", Principal: map[string]string{"AWS": "arn:aws:iam::" + account + ":root"}, Action: "kms:*", Resource: "*"})
 }
 
 func (w *World) logGroupReason(in *Instance, name string) string {
@@ -145,15 +144,12 @@ func (w *World) logGroupReason(in *Instance, name string) string {
 }
 
 func (w *World) bucketReason(in *Instance, name string) string {
-	if reason := w.permission(in, "s3", "s3:GetEncryptionConfiguration", "arn:aws:s3:::"+name); reason != "" {
-		return reason
-	}
-	b := find(in.Region.Buckets, func(b *fleet.Bucket) bool { return b.Name == name })
+	_, b := w.bucket(name)
 	switch {
-	case b == nil || !b.Exists:
+	case b == nil:
 		return "bucket " + name + " does not exist"
 	case b.Encryption == "":
 		return "bucket " + name + " is not encrypted"
 	}
-	return ""
+	return w.permission(in, "s3", "s3:GetEncryptionConfiguration", "arn:aws:s3:::"+name)
 }

@@ -62,8 +62,13 @@ func (m *machine) logLines() []logLine {
 		conf = sshdConfig{}
 	}
 	out := []logLine{{m.logStart(), "sshd", m.listenerPID(), "Server listening on 0.0.0.0 port 22."}}
-	for _, l := range m.Logins {
-		out = append(out, m.loginLines(l, conf)...)
+	serving := m.servingPIDs()
+	for i, l := range m.Logins {
+		pid, ok := serving[i]
+		if !ok {
+			pid = loginPID(l)
+		}
+		out = append(out, m.loginLines(l, pid, conf)...)
 	}
 	if last := m.clock().Truncate(time.Hour); last.After(out[0].at) {
 		out = append(out, logLine{last, ident, 4711, "Connection closed by 203.0.113.99 port 41022 [preauth]"})

@@ -11,9 +11,9 @@ import (
 // loginLines are the messages of one login as sshd's log level has them: what
 // an SSH connection is used for shows at INFO only for subsystems and through
 // sudo, at VERBOSE for every session (OpenSSH source, session.c).
-func (m *machine) loginLines(l Login, conf sshdConfig) []logLine {
+func (m *machine) loginLines(l Login, pid int, conf sshdConfig) []logLine {
 	var out []logLine
-	at, pid := l.At.UTC().Add(m.Skew), loginPID(l)
+	at := l.At.UTC().Add(m.Skew)
 	add := func(after time.Duration, ident, format string, args ...any) {
 		out = append(out, logLine{at.Add(after), ident, pid, fmt.Sprintf(format, args...)})
 	}
@@ -40,6 +40,26 @@ func (m *machine) loginLines(l Login, conf sshdConfig) []logLine {
 		home := "/home/" + l.User
 		add(900*time.Millisecond, "sudo", "%8s : TTY=pts/0 ; PWD=%s ; USER=root ; COMMAND=/bin/sh -c 'echo BECOME-SUCCESS-%s ; /usr/bin/python3 %s/.ansible/tmp/ansible-tmp-%d.%d-%d-%d/AnsiballZ_setup.py'",
 			l.User, home, becomeWord(pid), home, l.At.Unix(), pid, pid, pid*7)
+	}
+	return out
+}
+
+// servingPIDs gives, for the logins whose sessions are still open, the process
+// that logged them and serves them still.
+func (m *machine) servingPIDs() map[int]int {
+	out := map[int]int{}
+	monitors := m.monitors()
+	for i, s := range m.Sessions {
+		if s.Key == "" {
+			continue
+		}
+		for j := len(m.Logins) - 1; j >= 0; j-- {
+			l := m.Logins[j]
+			if _, taken := out[j]; !taken && l.User == s.User && l.Key == s.Key && l.From == s.From {
+				out[j] = monitors[i]
+				break
+			}
+		}
 	}
 	return out
 }

@@ -40,25 +40,36 @@ func (m *machine) watchers() []task {
 
 // openTasks are the processes of the sessions that the model has open.
 func (m *machine) openTasks() []task {
+	monitors := m.monitors()
+	var out []task
+	for i, s := range m.Sessions {
+		a, _ := m.account(s.User)
+		a.name = s.User
+		tty := s.TTY
+		if tty == "" && s.Use != fleet.UseTunnel {
+			tty = "notty"
+		}
+		out = append(out, m.sessionTasks(a, monitors[i], s.PID, tty)...)
+		out = append(out, m.useTasks(s, a)...)
+	}
+	return out
+}
+
+// monitors gives, for each open session, the process ID of sshd's privileged
+// half: the nearest free one below the session's own.
+func (m *machine) monitors() []int {
 	used := map[int]bool{}
 	for _, s := range m.Sessions {
 		used[s.PID] = true
 	}
-	var out []task
-	for _, s := range m.Sessions {
-		a, _ := m.account(s.User)
-		a.name = s.User
+	out := make([]int, len(m.Sessions))
+	for i, s := range m.Sessions {
 		priv := s.PID - 1
 		for used[priv] {
 			priv--
 		}
 		used[priv] = true
-		tty := s.TTY
-		if tty == "" && s.Use != fleet.UseTunnel {
-			tty = "notty"
-		}
-		out = append(out, m.sessionTasks(a, priv, s.PID, tty)...)
-		out = append(out, m.useTasks(s, a)...)
+		out[i] = priv
 	}
 	return out
 }

@@ -42,7 +42,7 @@ func programTable() map[string]programEntry {
 	add(bin, nil, map[string]program{
 		"sudo": runSudo, "env": runEnv, "nohup": runNohup, "timeout": runTimeout, "id": runID, "whoami": runWhoami, "who": runWho,
 		"getent": runGetent, "head": runHead, "tail": runTail, "wc": runWc, "sort": runSort, "uniq": runUniq, "tr": runTr, "cut": runCut,
-		"stat": runStat, "readlink": runReadlink, "basename": runBasename, "dirname": runDirname,
+		"stat": runStat, "find": runFind, "readlink": runReadlink, "basename": runBasename, "dirname": runDirname,
 	})
 	add(bin, notAlpine, map[string]program{
 		"bash": runShell, "curl": runCurl,

@@ -183,3 +183,62 @@ func runDirname(_ context.Context, p *process) int {
 	p.printf("%s\n", path.Dir(p.args[1]))
 	return 0
 }
+
+// runFind is find PATH... with -maxdepth N, -type f|d|l, -name PATTERN and -xdev.
+func runFind(_ context.Context, p *process) int {
+	args := p.args[1:]
+	var roots []string
+	for len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		roots, args = append(roots, args[0]), args[1:]
+	}
+	depth, kind, pattern := -1, "", ""
+	for i := 0; i < len(args); i++ {
+		value := ""
+		if i+1 < len(args) {
+			value = args[i+1]
+		}
+		switch args[i] {
+		case "-xdev", "-print":
+			continue
+		case "-maxdepth":
+			depth, _ = strconv.Atoi(value)
+		case "-type":
+			kind = value
+		case "-name":
+			pattern = value
+		default:
+			return p.fail(1, "unknown predicate `%s'", args[i])
+		}
+		i++
+	}
+	status := 0
+	for _, at := range roots {
+		status = max(status, p.find1(at, depth, kind, pattern))
+	}
+	return status
+}
+
+// find1 prints what fits at name and below it, at most depth levels further
+// down; negative: any number.
+func (p *process) find1(name string, depth int, kind, pattern string) int {
+	info, err := p.m.fs.stat(p.cred, p.abs(name), false)
+	if err != nil {
+		return p.fail(1, "‘%s’: %s", name, errorText(err))
+	}
+	is := map[string]bool{"": true, "d": info.IsDir(), "f": info.Mode().IsRegular(), "l": info.Mode()&fs.ModeSymlink != 0, "s": info.Mode()&fs.ModeSocket != 0}
+	if fits, err := path.Match(pattern, path.Base(name)); is[kind] && (pattern == "" || err == nil && fits) {
+		p.printf("%s\n", name)
+	}
+	if !info.IsDir() || depth == 0 {
+		return 0
+	}
+	entries, err := p.m.fs.readDir(p.cred, p.abs(name))
+	if err != nil {
+		return p.fail(1, "‘%s’: %s", name, errorText(err))
+	}
+	status := 0
+	for _, e := range entries {
+		status = max(status, p.find1(path.Join(name, e.Name()), depth-1, kind, pattern))
+	}
+	return status
+}

@@ -20,7 +20,7 @@ func (r *transfer) metadata() response {
 	if m.Host.Metadata.Endpoint == "disabled" {
 		return plain(http.StatusForbidden, "")
 	}
-	token := base64.StdEncoding.EncodeToString([]byte("AQAEA token of " + m.Host.ID))
+	token := base64.URLEncoding.EncodeToString([]byte("AQAEA token of " + m.Host.ID))
 	if r.path == "/latest/api/token" {
 		text, _ := r.requestHeader("X-aws-ec2-metadata-token-ttl-seconds")
 		ttl, err := strconv.Atoi(text)

@@ -215,7 +215,34 @@ func (p *process) catUnits(names []string) int {
 	return status
 }
 
-// runJournalctl shows sshd's messages: -u UNIT, -o short|short-iso|short-unix|cat,
+// journalMatches reads FIELD=VALUE operands: those of different fields have all
+// to fit, those of one field any, and a "+" starts a further set.
+func (m *machine) journalMatches(operands []string, l logLine) bool {
+	main, _ := m.unit(m.OS.SSHUnit)
+	fields := map[string]string{"_COMM": l.ident, "SYSLOG_IDENTIFIER": l.ident, "_SYSTEMD_UNIT": "session-1.scope"}
+	if strings.HasPrefix(l.ident, "sshd") {
+		fields["_SYSTEMD_UNIT"] = main.id
+	}
+	fit := map[string]bool{}
+	for _, o := range append(slices.Clone(operands), "+") {
+		if o != "+" {
+			name, value, _ := strings.Cut(o, "=")
+			fit[name] = fit[name] || fields[name] == value
+			continue
+		}
+		all := len(fit) > 0
+		for _, one := range fit {
+			all = all && one
+		}
+		if all {
+			return true
+		}
+		clear(fit)
+	}
+	return false
+}
+
+// runJournalctl shows the messages of sshd and sudo: FIELD=VALUE, -u UNIT, -t NAME, -o short|short-iso|short-unix|cat,
 // -n N, -g PATTERN, -S @SECONDS, -r, -q. Who is neither root nor in adm or
 // systemd-journal sees nothing.
 func runJournalctl(_ context.Context, p *process) int {
@@ -228,8 +255,17 @@ func runJournalctl(_ context.Context, p *process) int {
 		if !o.has("q", "quiet") {
 			_, _ = fmt.Fprintln(p.stderr, "Hint: You are currently not seeing messages from other users and the system.\n      Users in groups 'adm', 'systemd-journal' can see all messages.\n      Pass -q to turn off this notice.")
 		}
-	case len(units) == 0 || slices.ContainsFunc(units, ours):
+	case len(units) == 0:
 		all = p.m.logLines()
+	case slices.ContainsFunc(units, ours):
+		// What runs in a session logs from the session's scope.
+		all = slices.DeleteFunc(p.m.logLines(), func(l logLine) bool { return !strings.HasPrefix(l.ident, "sshd") })
+	}
+	if len(o.operands) > 0 {
+		all = slices.DeleteFunc(all, func(l logLine) bool { return !p.m.journalMatches(o.operands, l) })
+	}
+	if names := slices.Concat(o.flags["t"], o.flags["identifier"]); len(names) > 0 {
+		all = slices.DeleteFunc(all, func(l logLine) bool { return !slices.Contains(names, l.ident) })
 	}
 	if v, ok := o.value("S", "since"); ok && strings.HasPrefix(v, "@") {
 		n, _ := strconv.ParseInt(v[1:], 10, 64)

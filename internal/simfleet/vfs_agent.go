@@ -49,6 +49,7 @@ func (b *baseBuilder) agentPackage(kind string) {
 		for _, name := range agentPrograms {
 			b.binary("/snap/amazon-ssm-agent/x1/"+name, name)
 		}
+		b.text("/snap/amazon-ssm-agent/x1/meta/snap.yaml", 0o644, "name: amazon-ssm-agent\nversion: "+b.m.Agent.Version+"\nconfinement: classic\n")
 		b.link("/snap/bin/amazon-ssm-agent.ssm-cli", "../amazon-ssm-agent/current/ssm-cli")
 		return
 	}

@@ -41,6 +41,8 @@ func (m *machine) kernelFile(name string) (text string, dir, ok bool) {
 		return "Linux version " + m.OS.Kernel + "\n", false, true
 	case "mounts":
 		return m.mounts(), false, true
+	case "cmdline":
+		return "BOOT_IMAGE=/boot/vmlinuz-" + m.OS.Kernel + " root=/dev/nvme0n1p1 ro console=ttyS0\n", false, true
 	case "sys", "sys/fs", "sys/fs/inotify":
 		return "", true, true
 	case "sys/fs/inotify/max_user_instances":

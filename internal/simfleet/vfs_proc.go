@@ -104,7 +104,7 @@ func (m *machine) procNames(dir string) []string {
 	if dir != "/proc" {
 		return m.procEntries(strings.TrimPrefix(dir, "/proc/"))
 	}
-	names := map[string]bool{"uptime": true, "version": true, "mounts": true, "sys": true}
+	names := map[string]bool{"uptime": true, "version": true, "mounts": true, "sys": true, "cmdline": true}
 	for _, t := range m.tasks() {
 		names[strconv.Itoa(t.pid)] = true
 	}

@@ -20,6 +20,7 @@ type World struct {
 	Now      func() time.Time // the world's clock
 	Accounts []*Account
 
+	ways    map[*Instance]outway // guarded by Mu: the networks that causes gave to instances alone
 	owners  []*fleet.Owner
 	healthy bool // made by Options.Healthy: the operator has a key for each host
 }

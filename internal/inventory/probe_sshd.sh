@@ -1,0 +1,248 @@
+#!/bin/sh
+# Part of the probe: the SSH server and its settings.
+# shellcheck disable=SC2086,SC2154,SC2034,SC3043
+
+# ancestors walks from this shell up to the SSH daemon that serves it. CHAIN gets
+# the processes on the way, daemon the daemon's arguments one per line (title
+# non-empty: they come from a process title, where blanks may be part of a value).
+ancestors() {
+	CHAIN=' ' daemon='' title='' p=self n=0 server=''
+	while [ "$n" -lt 40 ]; do
+		n=$((n + 1))
+		l=
+		{ IFS= read -r l <"/proc/$p/stat"; } 2>/dev/null
+		[ -n "$l" ] || break
+		pid=${l%% *}
+		CHAIN="$CHAIN$pid "
+		comm=${l#*\(}
+		comm=${comm%\)*}
+		p=${l##*\) }
+		p=${p#? }
+		p=${p%% *}
+		case $comm in
+		sshd*)
+			server=sshd
+			t=
+			{ IFS= read -r t <"/proc/$pid/cmdline"; } 2>/dev/null
+			case $t in
+			"sshd: "*"[listener]"* | "sshd: /"*)
+				t=${t#sshd: }
+				title=${t%% \[listener\]*}
+				IFS=' '
+				set -- $title
+				IFS=$NL
+				daemon="$*"
+				IFS=$DEF
+				p=
+				;;
+			*": "*) ;;
+			?*)
+				# Releases before 8.2 leave the daemon's arguments as they are.
+				daemon=$(tr '\0' '\n' <"/proc/$pid/cmdline")
+				p=
+				;;
+			esac
+			;;
+		dropbear*) server=$comm ;;
+		esac
+		case $p in '' | 0 | 1 | *[!0-9]*) break ;; esac
+	done
+}
+
+# daemon_options sets bin to the daemon's program, given to its arguments, and
+# ARGS to those of them that change its settings, one word per line.
+daemon_options() {
+	ARGS='' bin='' given='' conf_file=/etc/ssh/sshd_config
+	[ -n "$daemon" ] || return 0
+	IFS=$NL
+	set -- $daemon
+	IFS=$DEF
+	bin=$1
+	shift
+	given=$*
+	while [ $# -gt 0 ]; do
+		o=$1
+		shift
+		case $o in
+		-[foph])
+			[ $# -gt 0 ] || break
+			v=$1
+			shift
+			;;
+		-[foph]?*)
+			v=${o#-?}
+			o=${o%"$v"}
+			;;
+		-[CEbcgku])
+			[ $# -eq 0 ] || shift
+			continue
+			;;
+		*) continue ;;
+		esac
+		if [ -n "$title" ]; then
+			while [ $# -gt 0 ]; do
+				case $1 in -*) break ;; esac
+				v="$v $1"
+				shift
+			done
+		fi
+		ARGS="$ARGS$NL$o$NL$v"
+		case $o in -f) conf_file=$v ;; esac
+	done
+}
+
+# match_blocks FILE notes in MATCH the criteria of all Match lines of a
+# configuration and the files that it includes.
+match_blocks() {
+	INCLUDED=$((INCLUDED + 1))
+	[ "$INCLUDED" -le 64 ] || return 0
+	if [ ! -f "$1" ] || [ ! -r "$1" ]; then return 0; fi
+	while IFS=" $T=" read -r k v || [ -n "$k" ]; do
+		case $k in
+		[Mm][Aa][Tt][Cc][Hh]) MATCH="$MATCH $v " ;;
+		[Ii][Nn][Cc][Ll][Uu][Dd][Ee])
+			for w in $v; do
+				w=${w#\"}
+				w=${w%\"}
+				case $w in
+				'#'*) break ;;
+				/*) ;;
+				*) w=/etc/ssh/$w ;;
+				esac
+				set +f
+				for f in $w; do
+					set -f
+					match_blocks "$f"
+				done
+				set -f
+			done
+			;;
+		esac
+	done <"$1"
+}
+
+# key_settings TEXT sets akf and ca from the output of sshd -T.
+key_settings() {
+	akf='' ca=''
+	IFS=$NL
+	for l in $1; do
+		case $l in
+		"authorizedkeysfile "*) akf=${l#* } ;;
+		"trustedusercakeys "*) ca=${l#* } ;;
+		esac
+	done
+	IFS=$DEF
+}
+
+# unit_commands prints how systemd starts the server now. A daemon that was not
+# restarted since runs with other arguments.
+unit_commands() {
+	have systemctl || return 0
+	u=$($TIMEOUT systemctl cat ssh.service sshd.service 2>/dev/null)
+	printf 'unit\n'
+	more=
+	IFS=$NL
+	for l in $u; do
+		case $more$l in
+		yes* | ExecStart=*)
+			printf '|%s\n' "$l"
+			more=
+			case $l in *\\) more=yes ;; esac
+			;;
+		esac
+	done
+	IFS=$DEF
+}
+
+p_sshd() {
+	printf 'begin\tsshd\n'
+	ancestors
+	daemon_options
+	if [ -n "$bin" ]; then printf 'daemon\t%s\n' "$given"; fi
+	if [ -n "$server" ]; then printf 'server\t%s\n' "$server"; fi
+	case $bin in /*) [ -x "$bin" ] || bin= ;; *) bin= ;; esac
+	for d in /usr/sbin /usr/local/sbin /usr/bin /sbin /usr/lib/ssh /run/current-system/sw/bin; do
+		[ -z "$bin" ] || break
+		[ ! -x "$d/sshd" ] || bin=$d/sshd
+	done
+	conf='' how='' MATCH='' INCLUDED=0
+	if [ -n "$bin" ]; then
+		v=$("$bin" -V 2>&1)
+		printf 'version\n'
+		content "$v"
+		how=-T
+		IFS=$NL
+		if ! conf=$("$bin" -T $ARGS 2>/dev/null); then
+			how=-G
+			why=$("$bin" -T $ARGS 2>&1 >/dev/null)
+			if ! conf=$("$bin" -G $ARGS 2>/dev/null); then conf=''; fi
+		fi
+		IFS=$DEF
+		if [ -n "$conf" ]; then
+			printf 'config\t%s\n' "$how"
+			content "$conf"
+			match_blocks "$conf_file"
+		else
+			printf 'failed\n'
+			content "$why"
+		fi
+	fi
+	key_settings "$conf"
+	AKF=$akf CA=$ca
+	unit_commands
+	printf 'end\tsshd\n'
+}
+
+# ask_match SPEC asks sshd what holds for the user in name.
+ask_match() {
+	IFS=$NL
+	if ! m=$("$bin" "$how" -C "user=$name,$1" $ARGS 2>/dev/null); then
+		m=$("$bin" "$how" -C "user=$name,$1" $ARGS 2>&1 >/dev/null)
+		IFS=$DEF
+		first_line "$m"
+		printf 'unmatched\t%s\t%s\n' "$name" "$text"
+		return
+	fi
+	IFS=$DEF
+	[ "$m" != "$conf" ] || return 0
+	i=1
+	while [ "$i" -le "$variants" ]; do
+		eval "known=\$MATCH$i"
+		[ "$known" != "$m" ] || break
+		i=$((i + 1))
+	done
+	if [ "$i" -gt "$variants" ]; then
+		variants=$i
+		key_settings "$m"
+		eval "MATCH$i=\$m AKF$i=\$akf CA$i=\$ca"
+		printf 'variant\t%s\n' "$i"
+		content "$m"
+	fi
+	VARIANTS="$VARIANTS$name:$i$NL"
+	printf 'user\t%s\t%s\n' "$i" "$name"
+}
+
+# p_match asks for the settings of every user whom a Match block may single out,
+# as seen from the address of this very connection.
+p_match() {
+	printf 'begin\tmatch\n'
+	VARIANTS=$NL variants=0 asked=0
+	if [ -n "$MATCH" ]; then
+		set -- $CONNECTION
+		spec="host=${1:-127.0.0.1},addr=${1:-127.0.0.1},laddr=${3:-127.0.0.1},lport=${4:-22}"
+		printf 'spec\t%s\n' "$spec"
+		IFS=$NL
+		for l in $LIST; do
+			user "$l" || continue
+			may_log_in || continue
+			asked=$((asked + 1))
+			if [ "$asked" -gt "$MAX_MATCH_USERS" ]; then
+				printf 'cut\t%s\n' "$MAX_MATCH_USERS"
+				break
+			fi
+			ask_match "$spec"
+		done
+		IFS=$DEF
+	fi
+	printf 'end\tmatch\n'
+}
