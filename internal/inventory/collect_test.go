@@ -143,6 +143,14 @@ type identity fleet.Account
 
 func (i identity) Account(context.Context) fleet.Account { return fleet.Account(i) }
 
+func (i identity) Simulate(_ context.Context, principals []string) fleet.Fact[[]fleet.Simulation] {
+	var out []fleet.Simulation
+	for _, p := range principals {
+		out = append(out, fleet.Simulation{Principal: p, Action: "ssmmessages:OpenDataChannel", Decision: "allowed"})
+	}
+	return fleet.Known(out, "iam", start)
+}
+
 type prober func(ctx context.Context, h fleet.Host) (inventory.Output, error)
 
 func (p prober) Probe(ctx context.Context, h fleet.Host) (inventory.Output, error) { return p(ctx, h) }
