@@ -62,8 +62,20 @@ func PublicAddresses(service, region string) []netip.Addr {
 // ways, the route, and the endpoint's groups. The caller holds w.Mu, at least
 // for reading. The instance's state and its programs are not looked at.
 func (w *World) EgressTo(in *Instance, service string) PathResult {
+	return egress(in, service).PathResult
+}
+
+// egressPath is a path with what AWS sees of it at its end.
+type egressPath struct {
+	PathResult
+	through *fleet.VPCEndpoint // nil: the public endpoint
+	source  netip.Addr
+}
+
+func egress(in *Instance, service string) egressPath {
 	rg := in.Region
-	p := PathResult{Service: service, Host: service + "." + rg.Name + "." + fleet.DNSSuffix(rg.Name)}
+	p := egressPath{source: in.Host.PrivateIP}
+	p.PathResult = PathResult{Service: service, Host: service + "." + rg.Name + "." + fleet.DNSSuffix(rg.Name)}
 	var policy string
 	p.Addresses, p.Endpoint, policy, p.Reason = rg.resolve(in.Host.VPC, service)
 	if p.Reason != "" {
@@ -74,7 +86,7 @@ func (w *World) EgressTo(in *Instance, service string) PathResult {
 		if p.Endpoint != "" {
 			reason = rg.toEndpoint(in, a)
 		} else {
-			_, reason = rg.toInternet(in, a, 443)
+			p.source, reason = rg.toInternet(in, a, 443)
 		}
 		if reason == "" {
 			p.TCP, p.Reason = true, ""
@@ -87,6 +99,7 @@ func (w *World) EgressTo(in *Instance, service string) PathResult {
 	if !p.TCP {
 		return p
 	}
+	p.through = find(rg.Endpoints, func(e *fleet.VPCEndpoint) bool { return e.ID == p.Endpoint })
 	p.TLS, p.Issuer, p.Policy = true, amazonIssuer, policy
 	if by := rg.Inspected[in.Host.VPC]; by != "" && p.Endpoint == "" {
 		p.TLS, p.Issuer = false, by

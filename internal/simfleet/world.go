@@ -97,6 +97,7 @@ type ENI struct {
 	Groups    []string
 	PrivateIP netip.Addr
 	PublicIP  netip.Addr // NAT gateways' only
+	IPv6      netip.Addr // of endpoints that have one
 	Owner     string     // vpce-… or nat-…
 }
 
