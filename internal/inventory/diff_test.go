@@ -23,7 +23,12 @@ func world() *fleet.Snapshot {
 		SSHD:  fleet.Known(fleet.SSHD{Settings: map[string][]string{"passwordauthentication": {"no"}, "port": {"22"}}}, "probe", start),
 		Users: fleet.Known([]fleet.User{{Name: "alice", Shell: "/bin/sh"}}, "probe", start),
 		Keys:  fleet.Known([]fleet.Key{{User: "alice", Fingerprint: "SHA256:a"}, {User: "alice", Fingerprint: "SHA256:b"}, {Problem: "not a key line"}}, "probe", start),
-		Agent: fleet.Known(fleet.HostAgent{Installed: true, Version: "3.3.987.0", Active: "active"}, "probe", start),
+		Agent: fleet.Known(fleet.HostAgent{
+			Installed: true, Version: "3.3.987.0", Active: "active", Installs: []fleet.AgentInstall{{Package: "snap"}},
+			SSMUser: fleet.Known(fleet.SSMUser{Exists: true, Sudo: ok(true)}, "probe", start),
+		}, "probe", start),
+		Health:   fleet.Known(fleet.Health{Filesystems: []fleet.Filesystem{{Mount: "/tmp", Options: []string{"rw", "noatime"}, Free: 7}}, TrustStore: ok(true)}, "probe", start),
+		Metadata: fleet.Known(fleet.MetadataTest{Reachable: true, Role: "web"}, "probe", start),
 		Endpoints: fleet.Known([]fleet.EndpointTest{{Service: "ssm", TCP: ok(true), TLS: ok(true),
 			Addresses: fleet.Known([]netip.Addr{netip.MustParseAddr("10.0.0.4")}, "probe", start)}}, "probe", start),
 	}, "probe", start)
@@ -71,6 +76,7 @@ func TestDiff(t *testing.T) {
 			s.Hosts[0].Probe.At = start.Add(time.Hour)
 			s.Regions[0].VPCs.Value[0].DNSSupport.At = start.Add(time.Hour)
 			s.Regions[0].Endpoints.Value[0].Subnets = []string{"b", "a"}
+			s.Hosts[0].Probe.Value.Health.Value.Inotify.UsedInstances = 9
 			s.Hosts[0], s.Hosts[1] = s.Hosts[1], s.Hosts[0]
 			s.Regions[0].ResolverRules.Value[0].Targets = []string{"10.0.1.2", "10.0.0.2"}
 			s.Regions[0].Preferences.Value.Key.Value.Policy.At = start.Add(time.Hour)
@@ -137,6 +143,28 @@ func TestDiff(t *testing.T) {
 		}, []inventory.Change{
 			at("i-1", inventory.Change{Kind: inventory.Lost, What: "endpoint TLS", Object: "ssm", Reason: "no connection to test on"}),
 			at("i-1", inventory.Change{Kind: inventory.Changed, What: "endpoint TCP", Object: "ssm", Before: "yes", After: "no"}),
+		}},
+		{"what agents and sessions rest on", func(s *fleet.Snapshot) {
+			p := probe(s)
+			p.Health.Value.Filesystems = []fleet.Filesystem{{Mount: "/tmp", Options: []string{"rw", "noatime", "noexec"}, Free: 1}}
+			p.Health.Value.TrustStore.Value = false
+			p.Metadata.Value = fleet.MetadataTest{}
+			p.CloudInit = fleet.Known(fleet.CloudInit{AlwaysKeys: []string{"/etc/cloud/a"}}, "probe", start)
+			a := &p.Agent.Value
+			a.Installs = append(a.Installs, fleet.AgentInstall{Package: "deb"})
+			a.Proxy = map[string]string{"https_proxy": "http://proxy:3128"}
+			a.Registration = fleet.Known(fleet.Registration{ID: "mi-1"}, "probe", start)
+			a.SSMUser.Value.Sudo.Value = false
+		}, []inventory.Change{
+			at("i-1", inventory.Change{Kind: inventory.Changed, What: "file system options", Object: "/tmp", Before: "noatime rw", After: "noatime noexec rw"}),
+			at("i-1", inventory.Change{Kind: inventory.Changed, What: "trust store", Before: "yes", After: "no"}),
+			at("i-1", inventory.Change{Kind: inventory.Changed, What: "metadata service reachable", Before: "yes", After: "no"}),
+			at("i-1", inventory.Change{Kind: inventory.Changed, What: "metadata service role", Before: "web"}),
+			at("i-1", inventory.Change{Kind: inventory.Found, What: "cloud-init"}),
+			at("i-1", inventory.Change{Kind: inventory.Changed, What: "agent packages", Before: "snap", After: "deb snap"}),
+			at("i-1", inventory.Change{Kind: inventory.Changed, What: "agent https_proxy", After: "http://proxy:3128"}),
+			at("i-1", inventory.Change{Kind: inventory.Found, What: "agent registration"}),
+			at("i-1", inventory.Change{Kind: inventory.Changed, What: "ssm-user sudo", Before: "yes", After: "no"}),
 		}},
 		{"around the hosts", func(s *fleet.Snapshot) {
 			r := &s.Regions[0]
