@@ -23,10 +23,10 @@ func (c *collector) account(identity Identity) {
 	c.tellSources(a.Sources())
 
 	c.listing.Wait()
-	if c.ctx.Err() != nil {
-		return
-	}
 	roles := c.rolesInUse(a)
+	if c.ctx.Err() != nil || len(roles) == 0 {
+		return // nothing was asked then, and nothing is said to be known
+	}
 	c.tell(Event{Kind: SourceProgress, Account: cmp.Or(a.ID, a.Label), Source: sourceSimulations})
 	a.Simulations = identity.Simulate(c.ctx, roles)
 	if c.ctx.Err() != nil {

@@ -89,7 +89,7 @@ func TestOptionalSourcesLeaveASnapshotComplete(t *testing.T) {
 	a.ControlLevels = fleet.Unknown[[]fleet.ControlLevel]("organizations:ListPoliciesForTarget", start, "AccessDenied: no")
 	denied := fleet.Unknown[[]fleet.Simulation]("iam:SimulatePrincipalPolicy", start, "AccessDenied: no")
 	s, _, events := collect(t, inventory.Config{
-		Clouds:   []inventory.Cloud{&cloud{label: "prod", region: "eu-west-1", account: a.ID}},
+		Clouds:   []inventory.Cloud{&cloud{label: "prod", region: "eu-west-1", account: a.ID, defaultRole: "service-role/DefaultHost"}},
 		Accounts: []inventory.Identity{simulating{a, func(context.Context, []string) fleet.Fact[[]fleet.Simulation] { return denied }}},
 	})
 	if s.State != fleet.SnapshotComplete || s.Unknowns != 0 {
@@ -110,14 +110,25 @@ func TestOptionalSourcesLeaveASnapshotComplete(t *testing.T) {
 	}
 }
 
+func TestNoRoleInUseIsNotSimulated(t *testing.T) {
+	s, _, _ := collect(t, inventory.Config{
+		Clouds: []inventory.Cloud{&cloud{label: "prod", region: "eu-west-1", pages: [][]fleet.Host{{host("i-1", "stopped")}}}},
+		Accounts: []inventory.Identity{simulating{withRoles(), func(_ context.Context, principals []string) fleet.Fact[[]fleet.Simulation] {
+			t.Errorf("asked for %v", principals)
+			return fleet.Fact[[]fleet.Simulation]{}
+		}}},
+	})
+	if f := s.Accounts[0].Simulations; f.Known || f.Source != "" {
+		t.Errorf("simulations %+v", f)
+	}
+}
+
 func TestNothingButOptionalSilenceIsNothing(t *testing.T) {
 	unknown := fleet.Account{
 		Label: "prod", Caller: fleet.Unknown[string]("sts", start, "no credentials"),
 		ControlLevels: fleet.Unknown[[]fleet.ControlLevel]("organizations:ListPoliciesForTarget", start, "no credentials"),
 	}
-	_, err := inventory.Collect(t.Context(), inventory.Config{Store: &memory{}, Accounts: []inventory.Identity{simulating{unknown, func(context.Context, []string) fleet.Fact[[]fleet.Simulation] {
-		return fleet.Unknown[[]fleet.Simulation]("iam:SimulatePrincipalPolicy", start, "no credentials")
-	}}}}, nil)
+	_, err := inventory.Collect(t.Context(), inventory.Config{Store: &memory{}, Accounts: []inventory.Identity{identity(unknown)}}, nil)
 	if !errors.Is(err, inventory.ErrNothing) {
 		t.Errorf("error %v", err)
 	}
@@ -128,7 +139,8 @@ func TestCancelledSimulationEndsTheInventory(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	m := &memory{}
-	_, err := inventory.Collect(ctx, inventory.Config{Store: m, Clouds: []inventory.Cloud{&cloud{label: "prod", region: "eu-west-1"}},
+	c := &cloud{label: "prod", region: "eu-west-1", account: "111122223333", defaultRole: "service-role/DefaultHost"}
+	_, err := inventory.Collect(ctx, inventory.Config{Store: m, Clouds: []inventory.Cloud{c},
 		Accounts: []inventory.Identity{simulating{withRoles(), func(ctx context.Context, _ []string) fleet.Fact[[]fleet.Simulation] {
 			cancel()
 			<-ctx.Done()
