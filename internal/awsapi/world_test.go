@@ -64,15 +64,32 @@ func readAll(t testing.TB, r *awsapi.Region) (hosts []fleet.Host, nodes []fleet.
 
 func TestEverythingReadIsTheWorldsTruth(t *testing.T) {
 	regions := []string{"eu-west-1", "us-east-1"}
-	w, _, open := simulate(t, simfleet.Options{Seed: 7, Instances: 240, Accounts: 2, Regions: regions}, simfleet.AWSOptions{NoThrottle: true})
-	furnish(w)
-	accesses := []awsapi.Access{
-		{Label: "first", Regions: regions},
-		{Label: "second", Regions: regions, RoleARN: "arn:aws:iam::" + w.Accounts[1].ID + ":role/audit"},
+	for _, tt := range []struct {
+		name    string
+		options simfleet.Options
+		change  func(*simfleet.World)
+	}{
+		{"ailing", simfleet.Options{Seed: 7, Instances: 240, Accounts: 2, Regions: regions}, func(*simfleet.World) {}},
+		{"healthy", simfleet.Options{Seed: 7, Instances: 60, Accounts: 1, Regions: regions, Healthy: true}, func(*simfleet.World) {}},
+		{"with one of everything", simfleet.Options{Seed: 7, Instances: 60, Accounts: 2, Regions: regions}, furnish},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w, _, open := simulate(t, tt.options, simfleet.AWSOptions{NoThrottle: true})
+			tt.change(w)
+			checkWorld(t, w, regions, open)
+		})
 	}
+}
+
+func checkWorld(t *testing.T, w *simfleet.World, regions []string, open func(awsapi.Access, awsapi.Options) *awsapi.Account) {
+	t.Helper()
 	total := 0
 	for i, truth := range w.Accounts {
-		a := open(accesses[i], awsapi.Options{ConnectionRate: 1e6})
+		access := awsapi.Access{Label: truth.ID, Regions: regions}
+		if i > 0 {
+			access.RoleARN = "arn:aws:iam::" + truth.ID + ":role/audit"
+		}
+		a := open(access, awsapi.Options{ConnectionRate: 1e6})
 		checkIdentity(t, a.Account(t.Context()), truth)
 		for _, name := range a.Regions() {
 			at := slices.IndexFunc(truth.Regions, func(r *simfleet.Region) bool { return r.Name == name })
