@@ -124,8 +124,9 @@ func (c *collection) run(ctx context.Context, db *sqlite.DB, emit func(inventory
 // any source that does not answer; when none can, there is nothing to collect.
 func (c *collection) open(ctx context.Context, cfg config) error {
 	var failed []error
+	options := awsapi.Options{Version: version, ConnectionRate: cfg.AWS.ConnectionRate, Organization: &awsapi.Organization{}}
 	for _, access := range cfg.accesses() {
-		account, err := awsapi.Open(ctx, access, awsapi.Options{Version: version, ConnectionRate: cfg.AWS.ConnectionRate})
+		account, err := awsapi.Open(ctx, access, options)
 		if err != nil {
 			failed = append(failed, err)
 			c.Accounts = append(c.Accounts, closedAccount{access: access, reason: oneLine(err.Error())})
@@ -156,7 +157,16 @@ func (a closedAccount) Account(context.Context) fleet.Account {
 		Profiles: fleet.Unknown[[]fleet.InstanceProfile]("iam:ListInstanceProfiles", now, a.reason),
 		Roles:    fleet.Unknown[[]fleet.Role]("iam:GetAccountAuthorizationDetails", now, a.reason),
 		Policies: fleet.Unknown[[]fleet.Policy]("iam:GetAccountAuthorizationDetails", now, a.reason),
+		Users:    fleet.Unknown[[]fleet.IAMUser]("iam:GetAccountAuthorizationDetails", now, a.reason),
+		Groups:   fleet.Unknown[[]fleet.IAMGroup]("iam:GetAccountAuthorizationDetails", now, a.reason),
+
+		ControlLevels: fleet.Unknown[[]fleet.ControlLevel]("organizations:ListPoliciesForTarget", now, a.reason),
+		HostedZones:   fleet.Unknown[[]fleet.HostedZone]("route53:ListHostedZones", now, a.reason),
 	}
+}
+
+func (a closedAccount) Simulate(context.Context, []string) fleet.Fact[[]fleet.Simulation] {
+	return fleet.Unknown[[]fleet.Simulation]("iam:SimulatePrincipalPolicy", time.Now(), a.reason)
 }
 
 type inventoryResult struct {
@@ -241,7 +251,7 @@ var hostSpecific = regexp.MustCompile(`\b\d{1,3}(\.\d{1,3}){3}(:\d+)?: `)
 func silence(s *fleet.Snapshot) []silent {
 	var out []silent
 	for _, src := range s.Sources() {
-		if !src.Known {
+		if !src.Known && !src.Optional {
 			out = append(out, silent{oneLine(src.Account + " " + src.Region + " " + src.Source), oneLine(src.Reason)})
 		}
 	}

@@ -14,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/organizations"
+	"github.com/aws/aws-sdk-go-v2/service/route53"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"ssm-migrate/internal/fleet"
@@ -54,6 +56,9 @@ type Options struct {
 	// made in one account and Region; default 40. AWS publishes a quota of 50
 	// ("Systems Manager endpoints and quotas"), which consoles and others share.
 	ConnectionRate float64
+	// Organization is what the accounts of one inventory share; default: this
+	// account reads for itself.
+	Organization *Organization
 	// Logger gets one debug line per call; default none.
 	Logger *slog.Logger
 	// Version is this program's version for the User-Agent header.
@@ -68,6 +73,9 @@ func (o Options) withDefaults() Options {
 	o.IdentityTimeout = min(cmp.Or(o.IdentityTimeout, 15*time.Second), o.CallTimeout)
 	o.ConnectionRate = cmp.Or(o.ConnectionRate, 40)
 	o.Version = cmp.Or(o.Version, "dev")
+	if o.Organization == nil {
+		o.Organization = &Organization{}
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -78,14 +86,16 @@ func (o Options) withDefaults() Options {
 // Cloud. It is meant for one inventory, since it remembers who it is and that
 // its credentials failed. Its methods may run concurrently.
 type Account struct {
-	access  Access
-	options Options
-	config  aws.Config
-	iam     *iam.Client
-	sts     *sts.Client
-	regions []string
-	stats   stats
-	caller  memo[caller]
+	access        Access
+	options       Options
+	config        aws.Config
+	iam           *iam.Client
+	sts           *sts.Client
+	organizations *organizations.Client
+	route53       *route53.Client
+	regions       []string
+	stats         stats
+	caller        memo[caller]
 }
 
 // Open prepares the reading of an account. It reads the shared configuration
@@ -117,7 +127,10 @@ func Open(ctx context.Context, access Access, options Options) (*Account, error)
 	}
 	a.config = cfg
 	a.assumeRole()
-	a.iam = iam.NewFromConfig(a.configFor(cfg.Region))
+	global := a.configFor(cfg.Region)
+	a.iam = iam.NewFromConfig(global)
+	a.organizations = organizations.NewFromConfig(global)
+	a.route53 = route53.NewFromConfig(global)
 	a.sts = sts.NewFromConfig(a.configWithin(cfg.Region, a.options.IdentityTimeout))
 	if all {
 		if a.regions, err = a.enabledRegions(ctx); err != nil {

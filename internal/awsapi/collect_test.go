@@ -20,6 +20,7 @@ import (
 // Facts are compared without the time at which they were learned.
 var untimed = cmp.Options{
 	cmpopts.IgnoreFields(fleet.Fact[bool]{}, "At"), cmpopts.IgnoreFields(fleet.Fact[string]{}, "At"),
+	cmpopts.IgnoreFields(fleet.Fact[[]netip.Addr]{}, "At"),
 	cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}),
 }
 

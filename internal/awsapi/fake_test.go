@@ -33,10 +33,30 @@ type script struct {
 
 var serviceOfVersion = map[string]string{"2016-11-15": "ec2", "2010-05-08": "iam", "2011-06-15": "sts", "2011-01-01": "autoscaling"}
 
+var serviceOfTarget = map[string]string{
+	"AmazonSSM": "ssm", "TrentService": "kms", "Logs_20140328": "logs", "AWSOrganizationsV20161128": "organizations", "Route53Resolver": "route53resolver",
+}
+
 func apiOf(r *http.Request) string {
 	if target := r.Header.Get("X-Amz-Target"); target != "" {
-		_, op, _ := strings.Cut(target, ".")
-		return "ssm:" + op
+		service, op, _ := strings.Cut(target, ".")
+		return serviceOfTarget[service] + ":" + op
+	}
+	if path, ok := strings.CutPrefix(r.URL.Path, "/2013-04-01/hostedzone"); ok {
+		switch strings.Count(path, "/") {
+		case 0:
+			return "route53:ListHostedZones"
+		case 1:
+			return "route53:GetHostedZone"
+		}
+		return "route53:ListResourceRecordSets"
+	}
+	if r.Method == http.MethodGet {
+		for part, op := range map[string]string{"location": "GetBucketLocation", "encryption": "GetBucketEncryption", "policy": "GetBucketPolicy"} {
+			if r.URL.Query().Has(part) {
+				return "s3:" + op
+			}
+		}
 	}
 	return serviceOfVersion[r.FormValue("Version")] + ":" + r.FormValue("Action")
 }
@@ -55,9 +75,11 @@ func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	switch service, op, _ := strings.Cut(api, ":"); service {
-	case "ssm":
+	case "ssm", "kms", "logs", "organizations", "route53resolver":
 		sendJSON(w, 200, `{}`)
-	case "ec2":
+	case "s3":
+		s3Error(404, "NoSuchBucket", "The specified bucket does not exist")(w, r)
+	case "ec2", "route53":
 		sendXML(w, 200, "<"+op+"Response></"+op+"Response>")
 	default:
 		sendXML(w, 200, fmt.Sprintf("<%[1]sResponse><%[1]sResult></%[1]sResult></%[1]sResponse>", op))
@@ -107,6 +129,12 @@ func ssmError(status int, code, message string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		body, _ := json.Marshal(map[string]string{"__type": code, "message": message})
 		sendJSON(w, status, string(body))
+	}
+}
+
+func s3Error(status int, code, message string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		sendXML(w, status, fmt.Sprintf("<Error><Code>%s</Code><Message>%s</Message><RequestId>r-1</RequestId></Error>", code, message))
 	}
 }
 

@@ -74,7 +74,8 @@ func port(p *int32) int {
 
 func (r *Region) endpoints(ctx context.Context) fleet.Fact[[]fleet.VPCEndpoint] {
 	return collect(ctx, r.account, "ec2:DescribeVpcEndpoints", func(v fleet.VPCEndpoint) string { return v.ID }, func(ctx context.Context, c *collection[fleet.VPCEndpoint]) error {
-		return pages(ctx, func(ctx context.Context, token *string) (*string, error) {
+		interfaces := map[string][]string{} // by endpoint
+		err := pages(ctx, func(ctx context.Context, token *string) (*string, error) {
 			out, err := r.ec2.DescribeVpcEndpoints(ctx, &ec2.DescribeVpcEndpointsInput{MaxResults: page1000, NextToken: token})
 			if err != nil {
 				return nil, err
@@ -90,6 +91,7 @@ func (r *Region) endpoints(ctx context.Context) fleet.Fact[[]fleet.VPCEndpoint] 
 					PrivateDNS:  aws.ToBool(in.PrivateDnsEnabled),
 					Subnets:     in.SubnetIds,
 					RouteTables: in.RouteTableIds,
+					IPType:      string(in.IpAddressType),
 					Policy:      aws.ToString(in.PolicyDocument),
 				}
 				for _, g := range in.Groups {
@@ -99,9 +101,14 @@ func (r *Region) endpoints(ctx context.Context) fleet.Fact[[]fleet.VPCEndpoint] 
 					v.DNSNames = append(v.DNSNames, aws.ToString(d.DnsName))
 				}
 				c.add(v)
+				if in.VpcEndpointType == types.VpcEndpointTypeInterface {
+					interfaces[v.ID] = in.NetworkInterfaceIds
+				}
 			}
 			return out.NextToken, nil
 		})
+		r.addAddresses(ctx, c, interfaces)
+		return err
 	})
 }
 

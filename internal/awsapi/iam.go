@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -26,18 +27,22 @@ const (
 )
 
 // Account reads the account's identity side: who we are, instance profiles,
-// roles, and the managed policies that are in use. Roles and policies come from
-// one listing; where that is denied or missing, they are read role by role,
-// and then only roles that matter to Session Manager are listed: those in
-// instance profiles and those that Systems Manager may assume.
+// roles, users, groups, and the managed policies that are in use; further the
+// service control policies over it and its private hosted zones. All of IAM's
+// comes from one listing; where that is denied or missing, roles and policies
+// are read role by role, and then only roles that matter to Session Manager are
+// listed: those in instance profiles and those that Systems Manager may assume.
+// Users and groups are then unknown. Simulations are for Simulate.
 func (a *Account) Account(ctx context.Context) fleet.Account {
 	out := fleet.Account{Label: a.access.Label}
 	var roles map[string]types.RoleDetail
 	each([]func(){
 		func() { out.ID, out.Caller = a.identity(ctx) },
 		func() { out.Profiles = a.profiles(ctx) },
-		func() { out.Roles, out.Policies, roles = a.details(ctx) },
-	}, 3, func(read func()) { read() })
+		func() { roles = a.details(ctx, &out) },
+		func() { out.ControlLevels = a.controlLevels(ctx) },
+		func() { out.HostedZones = a.hostedZones(ctx) },
+	}, parallel, func(read func()) { read() })
 	if len(roles) == 0 && !out.Roles.Known {
 		out.Roles, out.Policies = a.rolesOneByOne(ctx, out.Profiles, out.Roles.Reason)
 	}
@@ -116,15 +121,19 @@ func addProfiles(f *fleet.Fact[[]fleet.InstanceProfile], roles map[string]types.
 	slices.SortFunc(f.Value, func(x, y fleet.InstanceProfile) int { return cmp.Compare(x.ARN, y.ARN) })
 }
 
-// details reads all roles, and the managed policies in use, in one listing. It
-// returns the roles as IAM gave them, too.
-func (a *Account) details(ctx context.Context) (fleet.Fact[[]fleet.Role], fleet.Fact[[]fleet.Policy], map[string]types.RoleDetail) {
+// details reads all roles, users and groups, and the managed policies in use,
+// in one listing. It returns the roles as IAM gave them, too.
+func (a *Account) details(ctx context.Context, into *fleet.Account) map[string]types.RoleDetail {
 	found := map[string]types.RoleDetail{}
 	policies := map[string]types.ManagedPolicyDetail{}
+	users, groups := map[string]fleet.IAMUser{}, map[string]fleet.IAMGroup{}
 	roles := collect(ctx, a, apiDetails, roleARN, func(ctx context.Context, c *collection[fleet.Role]) error {
 		return pages(ctx, func(ctx context.Context, token *string) (*string, error) {
 			out, err := a.iam.GetAccountAuthorizationDetails(ctx, &iam.GetAccountAuthorizationDetailsInput{
-				Filter:   []types.EntityType{types.EntityTypeRole, types.EntityTypeLocalManagedPolicy, types.EntityTypeAWSManagedPolicy},
+				Filter: []types.EntityType{
+					types.EntityTypeUser, types.EntityTypeGroup, types.EntityTypeRole,
+					types.EntityTypeLocalManagedPolicy, types.EntityTypeAWSManagedPolicy,
+				},
 				MaxItems: page1000,
 				Marker:   token,
 			})
@@ -135,21 +144,46 @@ func (a *Account) details(ctx context.Context) (fleet.Fact[[]fleet.Role], fleet.
 				found[aws.ToString(in.Arn)] = in
 				c.add(roleDetail(in))
 			}
+			for _, in := range out.UserDetailList {
+				users[aws.ToString(in.Arn)] = userDetail(in)
+			}
+			for _, in := range out.GroupDetailList {
+				groups[aws.ToString(in.Arn)] = groupDetail(in)
+			}
 			for _, in := range out.Policies {
 				policies[aws.ToString(in.Arn)] = in
 			}
 			return marker(out.IsTruncated, out.Marker)
 		})
 	})
+	into.Roles = roles
+	into.Users = alongside(roles, users)
+	into.Groups = alongside(roles, groups)
 	used := policiesOf(roles.Value)
-	list := make([]fleet.Policy, 0, len(policies))
+	for _, u := range users {
+		markUsed(used, u.Attached, u.Boundary)
+	}
+	for _, g := range groups {
+		markUsed(used, g.Attached, "")
+	}
+	inUse := map[string]fleet.Policy{}
 	for arn, in := range policies {
 		if used[arn] || aws.ToInt32(in.AttachmentCount) > 0 || aws.ToInt32(in.PermissionsBoundaryUsageCount) > 0 {
-			list = append(list, policyDetail(in, roles.At))
+			inUse[arn] = policyDetail(in, roles.At)
 		}
 	}
-	sortPolicies(list)
-	return roles, fleet.Fact[[]fleet.Policy]{Known: roles.Known, Value: list, Source: roles.Source, At: roles.At, Reason: roles.Reason}, found
+	into.Policies = alongside(roles, inUse)
+	return found
+}
+
+// alongside is a fact about what came in the same listing as roles. Its
+// elements come sorted by key.
+func alongside[T any](roles fleet.Fact[[]fleet.Role], found map[string]T) fleet.Fact[[]T] {
+	list := make([]T, 0, len(found))
+	for _, key := range slices.Sorted(maps.Keys(found)) {
+		list = append(list, found[key])
+	}
+	return fleet.Fact[[]T]{Known: roles.Known, Value: list, Source: roles.Source, At: roles.At, Reason: roles.Reason}
 }
 
 func roleARN(r fleet.Role) string { return r.ARN }
@@ -162,34 +196,71 @@ func sortPolicies(list []fleet.Policy) {
 func policiesOf(roles []fleet.Role) map[string]bool {
 	used := map[string]bool{}
 	for _, r := range roles {
-		for _, arn := range r.Attached {
-			used[arn] = true
-		}
-		if r.Boundary != "" {
-			used[r.Boundary] = true
-		}
+		markUsed(used, r.Attached, r.Boundary)
 	}
 	return used
 }
 
-func roleDetail(in types.RoleDetail) fleet.Role {
-	r := fleet.Role{
-		Name:     aws.ToString(in.RoleName),
+func markUsed(used map[string]bool, attached []string, boundary string) {
+	for _, arn := range attached {
+		used[arn] = true
+	}
+	if boundary != "" {
+		used[boundary] = true
+	}
+}
+
+func userDetail(in types.UserDetail) fleet.IAMUser {
+	return fleet.IAMUser{
+		Name:     aws.ToString(in.UserName),
+		ID:       aws.ToString(in.UserId),
 		ARN:      aws.ToString(in.Arn),
-		Trust:    document(in.AssumeRolePolicyDocument),
+		Groups:   in.GroupList,
+		Inline:   inline(in.UserPolicyList),
 		Attached: attached(in.AttachedManagedPolicies),
+		Boundary: boundary(in.PermissionsBoundary),
 		Tags:     iamTags(in.Tags),
 	}
-	if in.PermissionsBoundary != nil {
-		r.Boundary = aws.ToString(in.PermissionsBoundary.PermissionsBoundaryArn)
+}
+
+func groupDetail(in types.GroupDetail) fleet.IAMGroup {
+	return fleet.IAMGroup{
+		Name:     aws.ToString(in.GroupName),
+		ARN:      aws.ToString(in.Arn),
+		Inline:   inline(in.GroupPolicyList),
+		Attached: attached(in.AttachedManagedPolicies),
 	}
-	for _, p := range in.RolePolicyList {
-		if r.Inline == nil {
-			r.Inline = map[string]string{}
-		}
-		r.Inline[aws.ToString(p.PolicyName)] = document(p.PolicyDocument)
+}
+
+func roleDetail(in types.RoleDetail) fleet.Role {
+	return fleet.Role{
+		Name:     aws.ToString(in.RoleName),
+		ID:       aws.ToString(in.RoleId),
+		ARN:      aws.ToString(in.Arn),
+		Trust:    document(in.AssumeRolePolicyDocument),
+		Inline:   inline(in.RolePolicyList),
+		Attached: attached(in.AttachedManagedPolicies),
+		Boundary: boundary(in.PermissionsBoundary),
+		Tags:     iamTags(in.Tags),
 	}
-	return r
+}
+
+func inline(list []types.PolicyDetail) map[string]string {
+	if len(list) == 0 {
+		return nil
+	}
+	out := make(map[string]string, len(list))
+	for _, p := range list {
+		out[aws.ToString(p.PolicyName)] = document(p.PolicyDocument)
+	}
+	return out
+}
+
+func boundary(in *types.AttachedPermissionsBoundary) string {
+	if in == nil {
+		return ""
+	}
+	return aws.ToString(in.PermissionsBoundaryArn)
 }
 
 func attached(list []types.AttachedPolicy) []string {

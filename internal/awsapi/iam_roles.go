@@ -74,13 +74,12 @@ func (a *Account) role(ctx context.Context, name string) (fleet.Role, error) {
 		return fleet.Role{}, &failure{api: "iam:GetRole", text: "the answer holds no role"}
 	}
 	r := fleet.Role{
-		Name:  aws.ToString(in.RoleName),
-		ARN:   aws.ToString(in.Arn),
-		Trust: document(in.AssumeRolePolicyDocument),
-		Tags:  iamTags(in.Tags),
-	}
-	if in.PermissionsBoundary != nil {
-		r.Boundary = aws.ToString(in.PermissionsBoundary.PermissionsBoundaryArn)
+		Name:     aws.ToString(in.RoleName),
+		ID:       aws.ToString(in.RoleId),
+		ARN:      aws.ToString(in.Arn),
+		Trust:    document(in.AssumeRolePolicyDocument),
+		Boundary: boundary(in.PermissionsBoundary),
+		Tags:     iamTags(in.Tags),
 	}
 	err = pages(ctx, func(ctx context.Context, token *string) (*string, error) {
 		out, err := a.iam.ListAttachedRolePolicies(ctx, &iam.ListAttachedRolePoliciesInput{RoleName: &name, Marker: token})

@@ -166,7 +166,7 @@ func TestAccountThatIsPartlyReadable(t *testing.T) {
 		}
 	})
 	t.Run("everything is denied", func(t *testing.T) {
-		got := read(t, map[string]http.HandlerFunc{"iam:ListInstanceProfiles": denied("profiles"), "iam:ListRoles": denied("roles"), "sts:GetCallerIdentity": denied("who")})
+		got := read(t, map[string]http.HandlerFunc{"iam:ListInstanceProfiles": denied("profiles"), "iam:ListRoles": denied("roles"), "sts:GetCallerIdentity": denied("who"), "route53:ListHostedZones": denied("zones")})
 		for _, s := range got.Sources() {
 			if s.Known || s.Count != 0 || s.Reason == "" {
 				t.Errorf("%+v", s)

@@ -10,36 +10,48 @@ import (
 )
 
 // pace keeps calls in one account and Region below the services' limits, one
-// pacer for each family of APIs that AWS limits together.
+// pacer for each family of APIs that AWS limits together: a service, or a
+// single API that has a limit of its own.
 type pace struct {
 	mu       sync.Mutex
 	families map[string]*pacer // guarded by mu
 }
 
-const apiConnection = "ssm:GetConnectionStatus"
+const (
+	apiConnection = "ssm:GetConnectionStatus"
+	apiSessions   = "ssm:DescribeSessions"
+	apiSimulate   = "iam:SimulatePrincipalPolicy"
+)
 
 // newPace starts below the limits that AWS publishes; families without a
 // published limit run freely until a service throttles them. EC2's bucket for
 // non-mutating calls holds 100 and refills by 20 a second (EC2 API reference,
 // "Request throttling", checked October 2026), for everyone in the account.
+// DescribeSessions has a quota of 6 a second ("Systems Manager endpoints and
+// quotas"), Route 53 one of 5 for all calls of an account ("Quotas" in its
+// Developer Guide). AWS publishes no rate for SimulatePrincipalPolicy; its
+// start is a guess, which throttling corrects.
 func newPace(connectionRate float64) *pace {
 	return &pace{families: map[string]*pacer{
 		"ec2":         newPacer(15, 50),
+		"route53":     newPacer(4, 4),
 		apiConnection: newPacer(rate.Limit(connectionRate), 5),
+		apiSessions:   newPacer(4, 4),
+		apiSimulate:   newPacer(10, 10),
 	}}
 }
 
 func (p *pace) of(api string) *pacer {
-	family := api
-	if api != apiConnection {
-		family, _, _ = strings.Cut(api, ":")
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.families[family] == nil {
-		p.families[family] = newPacer(rate.Inf, 1)
+	if own := p.families[api]; own != nil {
+		return own
 	}
-	return p.families[family]
+	service, _, _ := strings.Cut(api, ":")
+	if p.families[service] == nil {
+		p.families[service] = newPacer(rate.Inf, 1)
+	}
+	return p.families[service]
 }
 
 // pacer is a token bucket that learns: it halves its rate when a service

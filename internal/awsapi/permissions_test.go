@@ -1,6 +1,7 @@
 package awsapi_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"go/ast"
 	"go/parser"
@@ -14,7 +15,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 )
 
 // operationsCalled reads from this package's source which operations it calls:
@@ -67,6 +68,13 @@ func operationsCalled(t *testing.T) []string {
 	return slices.Compact(out)
 }
 
+// actionOf are the IAM actions of operations that go by another name. Source:
+// Service Authorization Reference.
+var actionOf = map[string]string{
+	"cloudwatchlogs:DescribeLogGroups": "logs:DescribeLogGroups",
+	"s3:GetBucketEncryption":           "s3:GetEncryptionConfiguration",
+}
+
 func TestDocumentedPolicyIsWhatIsCalled(t *testing.T) {
 	text, err := os.ReadFile("../../docs/permissions.md")
 	if err != nil {
@@ -83,32 +91,56 @@ func TestDocumentedPolicyIsWhatIsCalled(t *testing.T) {
 		t.Fatalf("the policy is not one statement: %v", err)
 	}
 	called := operationsCalled(t)
+	for i, op := range called {
+		called[i] = cmp.Or(actionOf[op], op)
+	}
+	slices.Sort(called)
 	granted := policy.Statement[0].Action
 	if !slices.IsSorted(granted) {
 		t.Error("the policy's actions are not sorted")
 	}
 	notByPolicy := []string{"sts:AssumeRole", "sts:GetCallerIdentity"}
 	want := slices.DeleteFunc(slices.Clone(called), func(s string) bool { return slices.Contains(notByPolicy, s) })
-	if diff := cmp.Diff(want, granted); diff != "" {
+	if diff := gocmp.Diff(want, granted); diff != "" {
 		t.Errorf("policy (-called +granted):\n%s", diff)
 	}
 	var explained []string
-	for _, row := range regexp.MustCompile(`(?m)^\| (\x60.*?) \|`).FindAllSubmatch(text, -1) {
-		for _, action := range regexp.MustCompile("`([a-z0-9]+:[A-Za-z]+)`").FindAllSubmatch(row[1], -1) {
-			explained = append(explained, string(action[1]))
+	table, lost, _ := strings.Cut(string(text), "## When something is denied")
+	for _, row := range regexp.MustCompile(`(?m)^\| (\x60.*?) \|`).FindAllStringSubmatch(table, -1) {
+		for _, action := range regexp.MustCompile("`([a-z0-9]+:[A-Za-z]+)`").FindAllStringSubmatch(row[1], -1) {
+			explained = append(explained, action[1])
 		}
 	}
 	slices.Sort(explained)
-	if diff := cmp.Diff(called, explained); diff != "" {
+	if diff := gocmp.Diff(called, explained); diff != "" {
 		t.Errorf("table (-called +explained):\n%s", diff)
 	}
+	for _, action := range granted {
+		if action != "ec2:DescribeRegions" && !losesSomething(lost, action) {
+			t.Errorf("the document does not say what is lost without %s", action)
+		}
+	}
+}
+
+// losesSomething reports whether a row of the last table is about an action, by
+// its name or by the beginning of it.
+func losesSomething(table, action string) bool {
+	for _, row := range regexp.MustCompile(`(?m)^\| (.*?) \|`).FindAllStringSubmatch(table, -1) {
+		for _, name := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(row[1], -1) {
+			if prefix, some := strings.CutSuffix(name[1], "…"); name[1] == action || some && strings.HasPrefix(action, prefix) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // An inventory must not be able to change anything.
 func TestOnlyReadingOperationsAreCalled(t *testing.T) {
 	for _, op := range operationsCalled(t) {
 		_, action, _ := strings.Cut(op, ":")
-		if op != "sts:AssumeRole" && !strings.HasPrefix(action, "Describe") && !strings.HasPrefix(action, "Get") && !strings.HasPrefix(action, "List") {
+		reads := []string{"sts:AssumeRole", "iam:SimulatePrincipalPolicy"}
+		if !slices.Contains(reads, op) && !strings.HasPrefix(action, "Describe") && !strings.HasPrefix(action, "Get") && !strings.HasPrefix(action, "List") {
 			t.Errorf("%s does not sound like reading", op)
 		}
 	}

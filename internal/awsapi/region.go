@@ -5,7 +5,11 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/route53resolver"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"ssm-migrate/internal/fleet"
@@ -13,23 +17,32 @@ import (
 
 // Region reads one Region of an account. Its methods may run concurrently.
 type Region struct {
-	account *Account
-	name    string
-	ec2     *ec2.Client
-	ssm     *ssm.Client
-	scaling *autoscaling.Client
-	owner   memo[string]
+	account  *Account
+	name     string
+	ec2      *ec2.Client
+	ssm      *ssm.Client
+	scaling  *autoscaling.Client
+	resolver *route53resolver.Client
+	s3       *s3.Client
+	kms      *kms.Client
+	logs     *cloudwatchlogs.Client
+	owner    memo[string]
 }
 
 // Cloud gives a reader of one Region, which need not be one of Regions.
 func (a *Account) Cloud(region string) *Region {
 	cfg := a.configFor(region)
 	return &Region{
-		account: a,
-		name:    region,
-		ec2:     ec2.NewFromConfig(cfg),
-		ssm:     ssm.NewFromConfig(cfg),
-		scaling: autoscaling.NewFromConfig(cfg),
+		account:  a,
+		name:     region,
+		ec2:      ec2.NewFromConfig(cfg),
+		ssm:      ssm.NewFromConfig(cfg),
+		scaling:  autoscaling.NewFromConfig(cfg),
+		resolver: route53resolver.NewFromConfig(cfg),
+		// An endpoint of the operator's own need not have a DNS name for every bucket.
+		s3:   s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = o.BaseEndpoint != nil }),
+		kms:  kms.NewFromConfig(cfg),
+		logs: cloudwatchlogs.NewFromConfig(cfg),
 	}
 }
 
@@ -68,6 +81,7 @@ func (r *Region) Surroundings(ctx context.Context) fleet.Region {
 	out := fleet.Region{Name: r.name, Label: r.Label()}
 	each([]func(){
 		func() { out.Account = r.accountID(ctx) },
+		func() { out.Sessions = r.sessions(ctx) }, // the slowest first
 		func() { out.DefaultRole = r.defaultRole(ctx) },
 		func() { out.VPCs = r.vpcs(ctx) },
 		func() { out.PrefixLists = r.prefixLists(ctx) },
@@ -82,6 +96,10 @@ func (r *Region) Surroundings(ctx context.Context) fleet.Region {
 		func() { out.Gateways = r.internetGateways(ctx) },
 		func() { out.NATGateways = r.natGateways(ctx) },
 		func() { out.DHCPOptions = r.dhcpOptions(ctx) },
+		func() { out.Peerings = r.peerings(ctx) },
+		func() { out.ResolverRules = r.resolverRules(ctx) },
+		func() { out.Preferences = r.preferences(ctx) },
+		func() { out.Documents = r.documents(ctx) },
 	}, parallel, func(read func()) { read() })
 	r.addPinned(ctx, &out.Templates, out.ScalingGroups.Value)
 	return out

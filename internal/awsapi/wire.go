@@ -15,7 +15,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
-	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -45,6 +44,9 @@ func (w *wire) install(stack *middleware.Stack) error {
 // apiName is how reports and policies write an API: "ec2:DescribeVpcs".
 func apiName(ctx context.Context) string {
 	service := strings.ToLower(strings.ReplaceAll(middleware.GetServiceID(ctx), " ", ""))
+	if service == "cloudwatchlogs" {
+		service = "logs"
+	}
 	return service + ":" + middleware.GetOperationName(ctx)
 }
 
@@ -145,10 +147,28 @@ func spokenBy(ctx context.Context, res *smithyhttp.Response, body []byte) bool {
 	if kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")); kind == "text/html" {
 		return false
 	}
-	if res.StatusCode >= 300 || middleware.GetServiceID(ctx) == ssm.ServiceID {
-		return true // the SDK reads errors and JSON strictly
+	if res.StatusCode >= 300 {
+		return true // the SDK reads errors strictly
 	}
-	return rootElement(body) == middleware.GetOperationName(ctx)+"Response"
+	api := apiName(ctx)
+	service, operation, _ := strings.Cut(api, ":")
+	if speaksJSON[service] || api == "s3:GetBucketPolicy" {
+		return bytes.HasPrefix(bytes.TrimSpace(body), []byte("{"))
+	}
+	root, ok := rootElements[api]
+	if !ok {
+		root = operation + "Response"
+	}
+	return rootElement(body) == root
+}
+
+// speaksJSON are the services that answer in JSON; the others do so in XML.
+var speaksJSON = map[string]bool{"ssm": true, "kms": true, "logs": true, "organizations": true, "route53resolver": true}
+
+// rootElements are those of answers that do not end in "Response".
+var rootElements = map[string]string{
+	"s3:GetBucketLocation":   "LocationConstraint",
+	"s3:GetBucketEncryption": "ServerSideEncryptionConfiguration",
 }
 
 func rootElement(document []byte) string {

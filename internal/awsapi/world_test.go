@@ -64,14 +64,32 @@ func readAll(t testing.TB, r *awsapi.Region) (hosts []fleet.Host, nodes []fleet.
 
 func TestEverythingReadIsTheWorldsTruth(t *testing.T) {
 	regions := []string{"eu-west-1", "us-east-1"}
-	w, _, open := simulate(t, simfleet.Options{Seed: 7, Instances: 240, Accounts: 2, Regions: regions}, simfleet.AWSOptions{NoThrottle: true})
-	accesses := []awsapi.Access{
-		{Label: "first", Regions: regions},
-		{Label: "second", Regions: regions, RoleARN: "arn:aws:iam::" + w.Accounts[1].ID + ":role/audit"},
+	for _, tt := range []struct {
+		name    string
+		options simfleet.Options
+		change  func(*simfleet.World)
+	}{
+		{"ailing", simfleet.Options{Seed: 7, Instances: 240, Accounts: 2, Regions: regions}, func(*simfleet.World) {}},
+		{"healthy", simfleet.Options{Seed: 7, Instances: 60, Accounts: 1, Regions: regions, Healthy: true}, func(*simfleet.World) {}},
+		{"with one of everything", simfleet.Options{Seed: 7, Instances: 60, Accounts: 2, Regions: regions}, furnish},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w, _, open := simulate(t, tt.options, simfleet.AWSOptions{NoThrottle: true})
+			tt.change(w)
+			checkWorld(t, w, regions, open)
+		})
 	}
+}
+
+func checkWorld(t *testing.T, w *simfleet.World, regions []string, open func(awsapi.Access, awsapi.Options) *awsapi.Account) {
+	t.Helper()
 	total := 0
 	for i, truth := range w.Accounts {
-		a := open(accesses[i], awsapi.Options{ConnectionRate: 1e6})
+		access := awsapi.Access{Label: truth.ID, Regions: regions}
+		if i > 0 {
+			access.RoleARN = "arn:aws:iam::" + truth.ID + ":role/audit"
+		}
+		a := open(access, awsapi.Options{ConnectionRate: 1e6})
 		checkIdentity(t, a.Account(t.Context()), truth)
 		for _, name := range a.Regions() {
 			at := slices.IndexFunc(truth.Regions, func(r *simfleet.Region) bool { return r.Name == name })
@@ -96,12 +114,16 @@ func checkIdentity(t *testing.T, got fleet.Account, truth *simfleet.Account) {
 		t.Errorf("account %q (%+v), want %s", got.ID, got.Caller, truth.ID)
 	}
 	same(t, "profiles", got.Profiles, truth.Profiles, func(p fleet.InstanceProfile) string { return p.ARN })
-	same(t, "roles", got.Roles, truth.Roles, func(r fleet.Role) string { return r.ARN })
+	same(t, "roles", got.Roles, rolesOf(truth), func(r fleet.Role) string { return r.ARN })
 	used := map[string]bool{}
 	for _, r := range truth.Roles {
-		for _, arn := range append([]string{r.Boundary}, r.Attached...) {
-			used[arn] = true
-		}
+		markUsed(used, r.Boundary, r.Attached)
+	}
+	for _, u := range truth.Users {
+		markUsed(used, u.Boundary, u.Attached)
+	}
+	for _, g := range truth.Groups {
+		markUsed(used, "", g.Attached)
 	}
 	inUse := slices.DeleteFunc(slices.Clone(truth.Policies), func(p *fleet.Policy) bool { return !used[p.ARN] })
 	got.Policies.Value = slices.Clone(got.Policies.Value)
@@ -115,6 +137,13 @@ func checkIdentity(t *testing.T, got fleet.Account, truth *simfleet.Account) {
 		plain = append(plain, &c)
 	}
 	same(t, "policies", got.Policies, plain, func(p fleet.Policy) string { return p.ARN })
+	checkAccess(t, got, truth)
+}
+
+func markUsed(used map[string]bool, boundary string, attached []string) {
+	for _, arn := range append([]string{boundary}, attached...) {
+		used[arn] = true
+	}
 }
 
 func checkHosts(t *testing.T, w *simfleet.World, cloud *awsapi.Region, truth *simfleet.Region, hosts []fleet.Host, nodes []fleet.Node) {
@@ -167,7 +196,7 @@ func checkSurroundings(t *testing.T, account *simfleet.Account, truth *simfleet.
 	same(t, "route tables", got.RouteTables, truth.RouteTables, func(v fleet.RouteTable) string { return v.ID })
 	same(t, "groups", got.Groups, truth.Groups, func(v fleet.SecurityGroup) string { return v.ID })
 	same(t, "network ACLs", got.NetworkACLs, truth.NetworkACLs, func(v fleet.NetworkACL) string { return v.ID })
-	same(t, "endpoints", got.Endpoints, truth.Endpoints, func(v fleet.VPCEndpoint) string { return v.ID })
+	same(t, "endpoints", got.Endpoints, endpointsOf(truth), func(v fleet.VPCEndpoint) string { return v.ID })
 	same(t, "internet gateways", got.Gateways, truth.Gateways, func(v fleet.Gateway) string { return v.ID })
 	same(t, "NAT gateways", got.NATGateways, truth.NATGateways, func(v fleet.Gateway) string { return v.ID })
 	same(t, "prefix lists", got.PrefixLists, truth.PrefixLists, func(v fleet.PrefixList) string { return v.ID })
@@ -175,6 +204,7 @@ func checkSurroundings(t *testing.T, account *simfleet.Account, truth *simfleet.
 	same(t, "key pairs", got.KeyPairs, truth.KeyPairs, func(v fleet.KeyPair) string { return v.ID })
 	same(t, "scaling groups", got.ScalingGroups, truth.Scaling, func(v fleet.ScalingGroup) string { return v.Name })
 	same(t, "templates", got.Templates, templatesInUse(truth), func(v fleet.LaunchTemplate) string { return v.ID })
+	checkSessionSide(t, account, truth, got)
 }
 
 // templatesInUse are the templates with the versions that a new instance can
@@ -198,6 +228,7 @@ func templatesInUse(truth *simfleet.Region) []*fleet.LaunchTemplate {
 var unordered = gocmp.Options{
 	sorted(func(a, b fleet.Route) int { return cmp.Compare(fmt.Sprint(a), fmt.Sprint(b)) }),
 	sorted(func(a, b fleet.ACLEntry) int { return cmp.Compare(fmt.Sprint(a), fmt.Sprint(b)) }),
+	sorted(func(a, b fleet.DNSRecord) int { return cmp.Compare(fmt.Sprint(a), fmt.Sprint(b)) }),
 	sorted(cmp.Compare[string]),
 	sorted(func(a, b netip.Prefix) int { return cmp.Compare(a.String(), b.String()) }),
 }
@@ -218,7 +249,7 @@ func same[T any](t *testing.T, what string, got fleet.Fact[[]T], truth []*T, key
 	if !got.Known {
 		t.Errorf("%s: %s", what, got.Reason)
 	}
-	if diff := gocmp.Diff(want, got.Value, untimed, unordered); diff != "" {
+	if diff := gocmp.Diff(want, got.Value, untimed, unordered, anyRoleID); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", what, diff)
 	}
 }
@@ -254,8 +285,15 @@ func TestFaultsOfSingleCallsAreRiddenOut(t *testing.T) {
 		simfleet.Fault{Service: "iam", Action: "GetAccountAuthorizationDetails", Kind: simfleet.FaultCut, Times: 1},
 		simfleet.Fault{Service: "ssm", Action: "DescribeInstanceInformation", Kind: simfleet.FaultCut, Times: 1},
 		simfleet.Fault{Service: "ec2", Action: "DescribeInstances", Kind: simfleet.FaultHTML, Times: 1},
+		simfleet.Fault{Service: "ssm", Action: "DescribeSessions", Kind: simfleet.FaultThrottle, Times: 1},
+		simfleet.Fault{Service: "route53", Action: "ListHostedZones", Kind: simfleet.FaultThrottle, Times: 1},
+		simfleet.Fault{Service: "route53resolver", Action: "ListResolverRules", Kind: simfleet.FaultCut, Times: 1},
+		simfleet.Fault{Service: "organizations", Action: "ListParents", Kind: simfleet.FaultThrottle, Times: 1},
+		simfleet.Fault{Service: "s3", Action: "GetBucketPolicy", Kind: simfleet.FaultCut, Times: 1},
+		simfleet.Fault{Service: "kms", Action: "DescribeKey", Kind: simfleet.FaultHTML, Times: 1},
 	)
 	w, _, open := simulate(t, simfleet.Options{Seed: 2}, simfleet.AWSOptions{Faults: faults})
+	furnish(w)
 	a := open(awsapi.Access{}, awsapi.Options{})
 	truth := w.Accounts[0].Regions[0]
 	checkIdentity(t, a.Account(t.Context()), w.Accounts[0])
@@ -274,10 +312,14 @@ func TestDeniedDetailsGiveTheSameRolesThatMatter(t *testing.T) {
 	for _, p := range w.Accounts[0].Profiles {
 		matter[p.Role] = true
 	}
-	roles := slices.DeleteFunc(slices.Clone(w.Accounts[0].Roles), func(r *fleet.Role) bool {
+	roles := slices.DeleteFunc(rolesOf(w.Accounts[0]), func(r *fleet.Role) bool {
 		return !matter[r.Name] && !strings.Contains(r.Trust, "ssm.amazonaws.com")
 	})
 	same(t, "roles", got.Roles, roles, func(r fleet.Role) string { return r.ARN })
+	const why = "AccessDenied: User: "
+	if got.Users.Known || got.Groups.Known || !strings.HasPrefix(got.Users.Reason, why) || !strings.HasPrefix(got.Groups.Reason, why) {
+		t.Errorf("users %+v, groups %+v", got.Users, got.Groups)
+	}
 	for _, p := range got.Policies.Value {
 		if !p.Document.Known || !strings.HasPrefix(p.Document.Value, "{") {
 			t.Errorf("policy %s: %+v", p.ARN, p.Document)

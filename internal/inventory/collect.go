@@ -74,11 +74,12 @@ func Collect(ctx context.Context, cfg Config, emit func(Event)) (fleet.SnapshotI
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	c := &collector{Config: cfg, ctx: ctx, emit: emit, seen: map[string]bool{}}
+	c := &collector{Config: cfg, ctx: ctx, emit: emit, seen: map[string]bool{}, profiles: map[string]bool{}, defaultRoles: map[defaultRole]bool{}}
 	c.out = startWriter(ctx, cancel, cfg.Store, id)
 	c.probes = startProbing(c)
 
 	var sources sync.WaitGroup
+	c.listing.Add(len(cfg.Clouds))
 	for _, a := range cfg.Accounts {
 		sources.Go(func() { c.account(a) })
 	}
@@ -117,13 +118,17 @@ type collector struct {
 	out    *writer
 	probes *probing
 
+	listing sync.WaitGroup // Regions whose instances and surroundings are not read yet
+
 	emitting sync.Mutex
 
-	mu       sync.Mutex
-	seen     map[string]bool // host IDs; guarded by mu
-	unknowns int             // guarded by mu
-	answers  int             // sources that answered; guarded by mu
-	why      string          // the first reason of a source that did not; guarded by mu
+	mu           sync.Mutex
+	seen         map[string]bool      // host IDs; guarded by mu
+	profiles     map[string]bool      // ARNs of instance profiles that hosts have; guarded by mu
+	defaultRoles map[defaultRole]bool // of Default Host Management Configuration; guarded by mu
+	unknowns     int                  // guarded by mu
+	answers      int                  // sources that answered; guarded by mu
+	why          string               // the first reason of a source that did not; guarded by mu
 }
 
 // ErrNothing says that not one source answered, so that there is nothing to
@@ -173,7 +178,8 @@ func (c *collector) firstSight(host string) bool {
 	return true
 }
 
-// tellSources reports how the APIs behind one record answered.
+// tellSources reports how the APIs behind one record answered. An optional one
+// may stay silent and the snapshot be complete.
 func (c *collector) tellSources(states []fleet.SourceState) {
 	for _, s := range states {
 		reason := ""
@@ -181,19 +187,12 @@ func (c *collector) tellSources(states []fleet.SourceState) {
 			c.answered()
 		} else {
 			reason = clean(cmp.Or(s.Reason, "no reason given"))
+		}
+		if !s.Known && !s.Optional {
 			c.silent(reason)
 		}
 		c.tell(Event{Kind: SourceDone, Account: s.Account, Region: s.Region, Source: s.Source, Done: s.Count, Total: s.Count, Reason: reason})
 	}
-}
-
-func (c *collector) account(identity Identity) {
-	a := identity.Account(c.ctx)
-	if c.ctx.Err() != nil {
-		return
-	}
-	c.out.save(fleet.Batch{Accounts: []fleet.Account{a}})
-	c.tellSources(a.Sources())
 }
 
 // reason makes the text of an error storable.

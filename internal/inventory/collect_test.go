@@ -60,7 +60,9 @@ func (m *memory) snapshot(info fleet.SnapshotInfo) *fleet.Snapshot {
 	var all fleet.Batch
 	hosts := map[string]int{}
 	for _, b := range m.batches {
-		all.Accounts = append(all.Accounts, b.Accounts...)
+		for _, a := range b.Accounts {
+			all.Accounts = append(slices.DeleteFunc(all.Accounts, func(old fleet.Account) bool { return old.Label == a.Label }), a)
+		}
 		all.Regions = append(all.Regions, b.Regions...)
 		all.Nodes = append(all.Nodes, b.Nodes...)
 		all.Connections = append(all.Connections, b.Connections...)
@@ -85,6 +87,7 @@ type cloud struct {
 	instancesErr  error // after the pages
 	nodesErr      error
 	account       string // what STS says
+	defaultRole   string // of Default Host Management Configuration
 	status        func(id string) (string, error)
 
 	mu    sync.Mutex
@@ -128,7 +131,7 @@ func (c *cloud) Surroundings(context.Context) fleet.Region { return c.surroundin
 func (c *cloud) surroundings() fleet.Region {
 	const source = "fake"
 	return fleet.Region{
-		Account: c.account, DefaultRole: fleet.Known("", source, start),
+		Account: c.account, DefaultRole: fleet.Known(c.defaultRole, source, start),
 		ScalingGroups: fleet.Known[[]fleet.ScalingGroup](nil, source, start), Templates: fleet.Known[[]fleet.LaunchTemplate](nil, source, start),
 		KeyPairs: fleet.Known[[]fleet.KeyPair](nil, source, start), VPCs: fleet.Known[[]fleet.VPC](nil, source, start),
 		Subnets: fleet.Known[[]fleet.Subnet](nil, source, start), RouteTables: fleet.Known[[]fleet.RouteTable](nil, source, start),
@@ -142,6 +145,14 @@ func (c *cloud) surroundings() fleet.Region {
 type identity fleet.Account
 
 func (i identity) Account(context.Context) fleet.Account { return fleet.Account(i) }
+
+func (i identity) Simulate(_ context.Context, principals []string) fleet.Fact[[]fleet.Simulation] {
+	var out []fleet.Simulation
+	for _, p := range principals {
+		out = append(out, fleet.Simulation{Principal: p, Action: "ssmmessages:OpenDataChannel", Decision: "allowed"})
+	}
+	return fleet.Known(out, "iam", start)
+}
 
 type prober func(ctx context.Context, h fleet.Host) (inventory.Output, error)
 

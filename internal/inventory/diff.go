@@ -184,11 +184,9 @@ func (d *differ) probe(a, b fleet.Probe) {
 		d.text("key problem", id, a.Problem, b.Problem)
 	})
 	if known(d, "agent", "", a.Agent, b.Agent) {
-		d.text("agent installed", "", yesNo(a.Agent.Value.Installed), yesNo(b.Agent.Value.Installed))
-		d.text("agent version", "", a.Agent.Value.Version, b.Agent.Value.Version)
-		d.text("agent service", "", a.Agent.Value.Active, b.Agent.Value.Active)
-		d.text("agent service at boot", "", a.Agent.Value.Enabled, b.Agent.Value.Enabled)
+		d.agentSetup(a.Agent.Value, b.Agent.Value)
 	}
+	d.health(a, b)
 	set(d, "endpoint", a.Endpoints, b.Endpoints, func(e fleet.EndpointTest) string { return e.Service }, d.endpoint)
 }
 

@@ -51,6 +51,10 @@ func (d *differ) region(a, b fleet.Region) {
 	fields(d, "NAT gateway", a.NATGateways, b.NATGateways, func(g fleet.Gateway) string { return g.ID })
 	fields(d, "prefix list", a.PrefixLists, b.PrefixLists, func(p fleet.PrefixList) string { return p.ID })
 	fields(d, "DHCP options", a.DHCPOptions, b.DHCPOptions, func(o fleet.DHCPOptions) string { return o.ID })
+	fields(d, "VPC peering connection", a.Peerings, b.Peerings, func(p fleet.Peering) string { return p.ID })
+	fields(d, "Resolver rule", a.ResolverRules, b.ResolverRules, func(r fleet.ResolverRule) string { return r.ID })
+	d.preferences(a.Preferences, b.Preferences)
+	fields(d, "session document", a.Documents, b.Documents, func(s fleet.SessionDocument) string { return s.Name })
 	set(d, "security group", a.Groups, b.Groups, func(g fleet.SecurityGroup) string { return g.ID }, func(id string, a, b fleet.SecurityGroup) {
 		d.rules("security group ingress", id, a.Ingress, b.Ingress)
 		d.rules("security group egress", id, a.Egress, b.Egress)
@@ -70,6 +74,10 @@ func (d *differ) accounts(old, new *fleet.Snapshot) {
 		fields(d, "instance profile", a.Profiles, b.Profiles, func(p fleet.InstanceProfile) string { return p.ARN })
 		fields(d, "role", a.Roles, b.Roles, func(r fleet.Role) string { return r.ARN })
 		fields(d, "policy", a.Policies, b.Policies, func(p fleet.Policy) string { return p.ARN })
+		fields(d, "user", a.Users, b.Users, func(u fleet.IAMUser) string { return u.ARN })
+		fields(d, "group", a.Groups, b.Groups, func(g fleet.IAMGroup) string { return g.ARN })
+		fields(d, "service control policy", controls(a.ControlLevels), controls(b.ControlLevels), control.id)
+		fields(d, "hosted zone", a.HostedZones, b.HostedZones, func(z fleet.HostedZone) string { return z.ID })
 	}
 	for name := range before {
 		if _, ok := after[name]; !ok {
@@ -115,25 +123,32 @@ func ruleSet(permissions []fleet.Permission) map[string]bool {
 
 // fields compares two collections field by field, as their JSON names them.
 func fields[T any](d *differ, what string, old, new fleet.Fact[[]T], id func(T) string, except ...string) {
-	set(d, what, old, new, id, func(name string, a, b T) {
-		before, after := object(a), object(b)
-		for k := range after {
-			if _, ok := before[k]; !ok {
-				before[k] = nil
-			}
+	set(d, what, old, new, id, func(name string, a, b T) { d.object(what, name, a, b, except...) })
+}
+
+// object compares two values field by field, as their JSON names them.
+func (d *differ) object(what, name string, a, b any, except ...string) {
+	before, after := object(a), object(b)
+	for k := range after {
+		if _, ok := before[k]; !ok {
+			before[k] = nil
 		}
-		for k := range before {
-			if !slices.Contains(except, k) {
-				d.field(what+" "+k, name, before[k], after[k])
-			}
+	}
+	for k := range before {
+		if !slices.Contains(except, k) {
+			d.field(what+" "+k, name, before[k], after[k])
 		}
-	})
+	}
 }
 
 // field compares one field. A fact that it holds may get lost like any other.
 func (d *differ) field(what, name string, a, b any) {
 	before, ok1 := fact(a)
 	after, ok2 := fact(b)
+	// A fact that was never asked for is left out of the JSON.
+	if (a != nil || b != nil) && (ok1 || a == nil) && (ok2 || b == nil) {
+		ok1, ok2 = true, true
+	}
 	if !ok1 || !ok2 {
 		d.text(what, name, show(a), show(b))
 	} else if known(d, what, name, before, after) {

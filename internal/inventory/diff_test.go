@@ -23,7 +23,12 @@ func world() *fleet.Snapshot {
 		SSHD:  fleet.Known(fleet.SSHD{Settings: map[string][]string{"passwordauthentication": {"no"}, "port": {"22"}}}, "probe", start),
 		Users: fleet.Known([]fleet.User{{Name: "alice", Shell: "/bin/sh"}}, "probe", start),
 		Keys:  fleet.Known([]fleet.Key{{User: "alice", Fingerprint: "SHA256:a"}, {User: "alice", Fingerprint: "SHA256:b"}, {Problem: "not a key line"}}, "probe", start),
-		Agent: fleet.Known(fleet.HostAgent{Installed: true, Version: "3.3.987.0", Active: "active"}, "probe", start),
+		Agent: fleet.Known(fleet.HostAgent{
+			Installed: true, Version: "3.3.987.0", Active: "active", Installs: []fleet.AgentInstall{{Package: "snap"}},
+			SSMUser: fleet.Known(fleet.SSMUser{Exists: true, Sudo: ok(true)}, "probe", start),
+		}, "probe", start),
+		Health:   fleet.Known(fleet.Health{Filesystems: []fleet.Filesystem{{Mount: "/tmp", Options: []string{"rw", "noatime"}, Free: 7}}, TrustStore: ok(true)}, "probe", start),
+		Metadata: fleet.Known(fleet.MetadataTest{Reachable: true, Role: "web"}, "probe", start),
 		Endpoints: fleet.Known([]fleet.EndpointTest{{Service: "ssm", TCP: ok(true), TLS: ok(true),
 			Addresses: fleet.Known([]netip.Addr{netip.MustParseAddr("10.0.0.4")}, "probe", start)}}, "probe", start),
 	}, "probe", start)
@@ -34,10 +39,22 @@ func world() *fleet.Snapshot {
 	r.Groups = fleet.Known([]fleet.SecurityGroup{{ID: "sg-1", Ingress: []fleet.Permission{{Protocol: "tcp", From: 22, To: 22, CIDRs: []netip.Prefix{any4}}}}}, "ec2", start)
 	r.VPCs = fleet.Known([]fleet.VPC{{ID: "vpc-1", DNSSupport: ok(true)}}, "ec2", start)
 	r.Endpoints = fleet.Known([]fleet.VPCEndpoint{{ID: "vpce-1", State: "available", Subnets: []string{"a", "b"}}}, "ec2", start)
-	return &fleet.Snapshot{
-		Hosts: []fleet.Host{h, host("i-2", "stopped")}, Regions: []fleet.Region{r},
-		Accounts: []fleet.Account{{ID: h.Account, Roles: fleet.Known([]fleet.Role{{ARN: "arn:role/web", Name: "web", Trust: "{}"}}, "iam", start)}},
-	}
+	r.Peerings = fleet.Known([]fleet.Peering{{ID: "pcx-1", State: "active"}}, "ec2", start)
+	r.ResolverRules = fleet.Known([]fleet.ResolverRule{{ID: "rr-1", Targets: []string{"10.0.0.2", "10.0.1.2"}}}, "route53resolver", start)
+	r.Preferences = fleet.Known(fleet.Preferences{
+		Exists: true, Version: "1", Content: `{"a":1}`,
+		Bucket: fleet.Known(fleet.Bucket{Name: "logs", Exists: true}, "s3", start),
+		Key:    fleet.Known(fleet.KMSKey{ID: "k", State: "Enabled", Policy: fleet.Known("{}", "kms", start)}, "kms", start),
+	}, "ssm", start)
+	r.Documents = fleet.Known([]fleet.SessionDocument{{Name: "port", Content: fleet.Known("{}", "ssm", start)}}, "ssm", start)
+	r.Sessions = fleet.Known([]fleet.ManagedSession{{ID: "s-1"}}, "ssm", start)
+	account := fleet.Account{ID: h.Account, Roles: fleet.Known([]fleet.Role{{ARN: "arn:role/web", Name: "web", Trust: "{}"}}, "iam", start)}
+	account.Users = fleet.Known([]fleet.IAMUser{{ARN: "arn:user/alice", Groups: []string{"ops", "dev"}}}, "iam", start)
+	account.Groups = fleet.Known([]fleet.IAMGroup{{ARN: "arn:group/ops", Attached: []string{"arn:p"}}}, "iam", start)
+	full := fleet.Policy{ARN: "arn:full", Document: fleet.Known("{}", "organizations", start)}
+	account.ControlLevels = fleet.Known([]fleet.ControlLevel{{Target: "r-1", Policies: []fleet.Policy{full}}, {Target: h.Account, Policies: []fleet.Policy{full}}}, "organizations", start)
+	account.HostedZones = fleet.Known([]fleet.HostedZone{{ID: "Z1", Name: "amazonaws.com", Records: []fleet.DNSRecord{{Name: "a"}, {Name: "b"}}}}, "route53", start)
+	return &fleet.Snapshot{Hosts: []fleet.Host{h, host("i-2", "stopped")}, Regions: []fleet.Region{r}, Accounts: []fleet.Account{account}}
 }
 
 func TestDiff(t *testing.T) {
@@ -59,7 +76,16 @@ func TestDiff(t *testing.T) {
 			s.Hosts[0].Probe.At = start.Add(time.Hour)
 			s.Regions[0].VPCs.Value[0].DNSSupport.At = start.Add(time.Hour)
 			s.Regions[0].Endpoints.Value[0].Subnets = []string{"b", "a"}
+			s.Hosts[0].Probe.Value.Health.Value.Inotify.UsedInstances = 9
 			s.Hosts[0], s.Hosts[1] = s.Hosts[1], s.Hosts[0]
+			s.Regions[0].ResolverRules.Value[0].Targets = []string{"10.0.1.2", "10.0.0.2"}
+			s.Regions[0].Preferences.Value.Key.Value.Policy.At = start.Add(time.Hour)
+			s.Regions[0].Preferences.Value.Bucket.At = start.Add(time.Hour)
+			s.Regions[0].Documents.Value[0].Content.At = start.Add(time.Hour)
+			s.Regions[0].Sessions.Value = nil
+			s.Accounts[0].Users.Value[0].Groups = []string{"dev", "ops"}
+			s.Accounts[0].ControlLevels.Value[0].Policies[0].Document.At = start.Add(time.Hour)
+			s.Accounts[0].HostedZones.Value[0].Records = []fleet.DNSRecord{{Name: "b"}, {Name: "a"}}
 		}, nil},
 		{"hosts", func(s *fleet.Snapshot) { s.Hosts[1] = host("i-3", "running") }, []inventory.Change{
 			at("i-2", inventory.Change{Kind: inventory.Removed, What: "host"}),
@@ -118,6 +144,28 @@ func TestDiff(t *testing.T) {
 			at("i-1", inventory.Change{Kind: inventory.Lost, What: "endpoint TLS", Object: "ssm", Reason: "no connection to test on"}),
 			at("i-1", inventory.Change{Kind: inventory.Changed, What: "endpoint TCP", Object: "ssm", Before: "yes", After: "no"}),
 		}},
+		{"what agents and sessions rest on", func(s *fleet.Snapshot) {
+			p := probe(s)
+			p.Health.Value.Filesystems = []fleet.Filesystem{{Mount: "/tmp", Options: []string{"rw", "noatime", "noexec"}, Free: 1}}
+			p.Health.Value.TrustStore.Value = false
+			p.Metadata.Value = fleet.MetadataTest{}
+			p.CloudInit = fleet.Known(fleet.CloudInit{AlwaysKeys: []string{"/etc/cloud/a"}}, "probe", start)
+			a := &p.Agent.Value
+			a.Installs = append(a.Installs, fleet.AgentInstall{Package: "deb"})
+			a.Proxy = map[string]string{"https_proxy": "http://proxy:3128"}
+			a.Registration = fleet.Known(fleet.Registration{ID: "mi-1"}, "probe", start)
+			a.SSMUser.Value.Sudo.Value = false
+		}, []inventory.Change{
+			at("i-1", inventory.Change{Kind: inventory.Changed, What: "file system options", Object: "/tmp", Before: "noatime rw", After: "noatime noexec rw"}),
+			at("i-1", inventory.Change{Kind: inventory.Changed, What: "trust store", Before: "yes", After: "no"}),
+			at("i-1", inventory.Change{Kind: inventory.Changed, What: "metadata service reachable", Before: "yes", After: "no"}),
+			at("i-1", inventory.Change{Kind: inventory.Changed, What: "metadata service role", Before: "web"}),
+			at("i-1", inventory.Change{Kind: inventory.Found, What: "cloud-init"}),
+			at("i-1", inventory.Change{Kind: inventory.Changed, What: "agent packages", Before: "snap", After: "deb snap"}),
+			at("i-1", inventory.Change{Kind: inventory.Changed, What: "agent https_proxy", After: "http://proxy:3128"}),
+			at("i-1", inventory.Change{Kind: inventory.Found, What: "agent registration"}),
+			at("i-1", inventory.Change{Kind: inventory.Changed, What: "ssm-user sudo", Before: "yes", After: "no"}),
+		}},
 		{"around the hosts", func(s *fleet.Snapshot) {
 			r := &s.Regions[0]
 			r.Groups.Value[0].Ingress[0].CIDRs = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
@@ -132,6 +180,53 @@ func TestDiff(t *testing.T) {
 			at("", inventory.Change{Kind: inventory.Removed, What: "security group ingress", Object: "sg-1", Before: "tcp 22-22 0.0.0.0/0"}),
 			at("", inventory.Change{Kind: inventory.Added, What: "security group ingress", Object: "sg-1", After: "tcp 22-22 10.0.0.0/8"}),
 			at("", inventory.Change{Kind: inventory.Lost, What: "subnet", Reason: "denied"}),
+		}},
+		{"around sessions", func(s *fleet.Snapshot) {
+			r := &s.Regions[0]
+			r.Peerings.Value[0].State = "deleted"
+			r.ResolverRules.Value = nil
+			r.Documents.Value[0].Content = fleet.Unknown[string]("ssm", start, "denied")
+			r.Endpoints.Value[0].Addresses = fleet.Known([]netip.Addr{netip.MustParseAddr("10.0.0.4")}, "ec2", start)
+			p := &r.Preferences.Value
+			p.Content, p.Version = `{"a":2}`, "2"
+			p.Bucket.Value.Policy = "{}"
+			p.Key.Value.State = "Disabled"
+			p.Key.Value.Policy = fleet.Unknown[string]("kms", start, "denied")
+			p.LogGroup = fleet.Known(fleet.LogGroup{Name: "/ssm"}, "logs", start)
+		}, []inventory.Change{
+			at("", inventory.Change{Kind: inventory.Changed, What: "VPC peering connection state", Object: "pcx-1", Before: "active", After: "deleted"}),
+			at("", inventory.Change{Kind: inventory.Removed, What: "Resolver rule", Object: "rr-1"}),
+			at("", inventory.Change{Kind: inventory.Lost, What: "session document content", Object: "port", Reason: "denied"}),
+			at("", inventory.Change{Kind: inventory.Found, What: "VPC endpoint addresses", Object: "vpce-1"}),
+			at("", inventory.Change{Kind: inventory.Changed, What: "session preferences", Before: `{"a":1}`, After: `{"a":2}`}),
+			at("", inventory.Change{Kind: inventory.Changed, What: "session log bucket policy", After: "{}"}),
+			at("", inventory.Change{Kind: inventory.Changed, What: "session key state", Before: "Enabled", After: "Disabled"}),
+			at("", inventory.Change{Kind: inventory.Lost, What: "session key policy", Reason: "denied"}),
+		}},
+		{"preferences that go", func(s *fleet.Snapshot) {
+			s.Regions[0].Preferences.Value = fleet.Preferences{}
+		}, []inventory.Change{
+			at("", inventory.Change{Kind: inventory.Changed, What: "session preferences exist", Before: "yes", After: "no"}),
+			at("", inventory.Change{Kind: inventory.Changed, What: "session preferences", Before: `{"a":1}`}),
+		}},
+		{"preferences that are denied", func(s *fleet.Snapshot) {
+			s.Regions[0].Preferences = fleet.Unknown[fleet.Preferences]("ssm", start, "denied")
+		}, []inventory.Change{at("", inventory.Change{Kind: inventory.Lost, What: "session preferences", Reason: "denied"})}},
+		{"who may do what", func(s *fleet.Snapshot) {
+			a := &s.Accounts[0]
+			a.Users.Value[0].Groups = []string{"dev"}
+			a.Users.Value = append(a.Users.Value, fleet.IAMUser{ARN: "arn:user/eve"})
+			a.Groups.Value[0].Attached = nil
+			a.ControlLevels.Value[0].Policies[0].Document.Value = `{"deny":1}`
+			a.ControlLevels.Value[1].Policies = nil
+			a.HostedZones.Value[0].VPCs = []string{"vpc-1"}
+		}, []inventory.Change{
+			{Kind: inventory.Changed, Account: account, What: "user groups", Object: "arn:user/alice", Before: `["dev","ops"]`, After: `["dev"]`},
+			{Kind: inventory.Added, Account: account, What: "user", Object: "arn:user/eve"},
+			{Kind: inventory.Changed, Account: account, What: "group attached", Object: "arn:group/ops", Before: `["arn:p"]`},
+			{Kind: inventory.Changed, Account: account, What: "service control policy document", Object: "r-1 arn:full", Before: "{}", After: `{"deny":1}`},
+			{Kind: inventory.Removed, Account: account, What: "service control policy", Object: "111122223333 arn:full"},
+			{Kind: inventory.Changed, Account: account, What: "hosted zone vpcs", Object: "Z1", After: `["vpc-1"]`},
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -33,7 +33,11 @@ type Cloud interface {
 // Identity reads one account's global side.
 type Identity interface {
 	// Account cannot fail as a whole: each collection carries its own reason.
+	// It leaves Simulations out.
 	Account(ctx context.Context) fleet.Account
+	// Simulate asks IAM what roles, named by ARN, may do. Where it gives an
+	// answer for some only, the fact is unknown and keeps these.
+	Simulate(ctx context.Context, principals []string) fleet.Fact[[]fleet.Simulation]
 }
 
 // Prober runs the probe script on hosts.

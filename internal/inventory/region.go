@@ -22,9 +22,18 @@ type region struct {
 	orphans []fleet.Node    // nodes that came before their account was known; guarded by mu
 }
 
-// collect reads instances, managed nodes and surroundings side by side, then
-// the connection status of the nodes.
+// collect reads what the Region's APIs list, then the connection status of the nodes.
 func (r *region) collect() {
+	around, ok := r.list()
+	r.listing.Done()
+	if ok {
+		r.statuses(around)
+	}
+}
+
+// list reads instances, managed nodes and surroundings side by side; ok is
+// false when the inventory was cancelled meanwhile.
+func (r *region) list() (region fleet.Region, ok bool) {
 	r.running = map[string]bool{}
 	var (
 		sources   sync.WaitGroup
@@ -37,7 +46,7 @@ func (r *region) collect() {
 	sources.Go(func() { around = r.cloud.Surroundings(r.ctx) })
 	sources.Wait()
 	if r.ctx.Err() != nil {
-		return
+		return around, false
 	}
 	around.Label, around.Name = cmp.Or(around.Label, r.cloud.Label()), r.cloud.RegionName()
 	if around.Account == "" {
@@ -50,7 +59,8 @@ func (r *region) collect() {
 	r.out.save(fleet.Batch{Regions: []fleet.Region{around}, Nodes: r.orphans})
 	r.orphans = nil
 	r.tellSources(around.Sources())
-	r.statuses(around, nodes)
+	r.usesDefaultRole(around)
+	return around, true
 }
 
 // progress reports how many elements a paged source has given so far.
@@ -85,6 +95,7 @@ func (r *region) hosts(page []fleet.Host) {
 		if h.Running() {
 			r.running[h.ID] = true
 		}
+		r.usesProfile(h.ProfileARN)
 		if !r.firstSight(h.ID) || r.Prober == nil {
 			continue
 		}
@@ -144,7 +155,8 @@ const maxStatusFailures = 20
 
 // statuses asks for the connection of every running instance that is a managed
 // node. When the list of nodes broke off, its reason stands for all of them.
-func (r *region) statuses(around fleet.Region, nodes fleet.Fact[int]) {
+func (r *region) statuses(around fleet.Region) {
+	nodes := around.Nodes
 	ids := r.nodes[:0]
 	for _, id := range r.nodes {
 		if r.running[id] {

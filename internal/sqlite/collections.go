@@ -51,6 +51,11 @@ func accountCollections(a *fleet.Account) []collection {
 		collectionOf("profiles", &a.Profiles),
 		collectionOf("roles", &a.Roles),
 		collectionOf("policies", &a.Policies),
+		collectionOf("users", &a.Users),
+		collectionOf("groups", &a.Groups),
+		collectionOf("controlLevels", &a.ControlLevels),
+		collectionOf("simulations", &a.Simulations),
+		collectionOf("hostedZones", &a.HostedZones),
 	}
 }
 
@@ -73,5 +78,10 @@ func regionCollections(r *fleet.Region) []collection {
 		collectionOf("natGateways", &r.NATGateways),
 		collectionOf("prefixLists", &r.PrefixLists),
 		collectionOf("dhcpOptions", &r.DHCPOptions),
+		collectionOf("peerings", &r.Peerings),
+		collectionOf("resolverRules", &r.ResolverRules),
+		collectionOf("preferences", &r.Preferences),
+		collectionOf("documents", &r.Documents),
+		collectionOf("sessions", &r.Sessions),
 	}
 }

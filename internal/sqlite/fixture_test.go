@@ -36,6 +36,12 @@ func (f *filler) fill(v reflect.Value) {
 	case *time.Time:
 		*x = day.Add(time.Duration(f.n) * time.Second)
 		return
+	case *fleet.Truth:
+		*x = fleet.TruthYes
+		return
+	case *fleet.ConsumerStatus:
+		*x = fleet.ConsumerMigrated
+		return
 	case *netip.Addr:
 		*x = netip.AddrFrom4([4]byte{10, 0, byte(f.n >> 8), byte(f.n)})
 		return
@@ -60,6 +66,9 @@ func (f *filler) fill(v reflect.Value) {
 		f.fill(key)
 		f.fill(elem)
 		v.SetMapIndex(key, elem)
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		f.fill(v.Elem())
 	case reflect.Struct:
 		for i := range v.NumField() {
 			f.fill(v.Field(i))

@@ -98,7 +98,7 @@ func TestOpenRefusesWhatIsNotItsDatabase(t *testing.T) {
 	}{
 		{"text", file("text.db", strings.Repeat("not a database\n", 100)), sqlite.ErrNotDatabase, "not a database of migrate"},
 		{"another program's", foreign, sqlite.ErrNotDatabase, "another program made it"},
-		{"newer", newer, sqlite.ErrNewerSchema, "made by a newer migrate (schema 9, this program knows 2): update the program or use another --db"},
+		{"newer", newer, sqlite.ErrNewerSchema, "made by a newer migrate (schema 9, this program knows 3): update the program or use another --db"},
 		{"directory", dir, nil, "it is a directory"},
 		{"device", "/dev/null", nil, "it is not a regular file"},
 		{"missing folder", filepath.Join(dir, "no", "such.db"), os.ErrNotExist, "no such file or directory"},
@@ -166,6 +166,35 @@ func TestOlderSchemasAreMigrated(t *testing.T) {
 	var version int64
 	if err := w.QueryRow("SELECT max(version_id) FROM goose_db_version").Scan(&version); err != nil || version != sqlite.Schema() {
 		t.Errorf("schema %d (%v), want %d", version, err, sqlite.Schema())
+	}
+}
+
+// A judgement of schema 2 has neither ways back nor causes nor parts.
+func TestOlderAssessmentsAreRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "old.db")
+	for _, file := range []string{"testdata/schema1.sql", "migrations/00002_assessments.sql"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		execAll(t, path, string(text))
+	}
+	execAll(t, path, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (2, 1);
+		INSERT INTO assessments (snapshot, at) VALUES (1, '2026-03-01T12:00:00.123456789Z');
+		INSERT INTO verdicts (snapshot, position, host, verdict, cause) VALUES (1, 1, 'i-1', 'blocked', 'agent-missing');
+		INSERT INTO findings (snapshot, position, code, host, object, severity, title, evidence, fix, blast)
+			VALUES (1, 1, 'agent-missing', 'i-1', '', 'blocks', 'no agent', '[{"fact":"f","source":"probe"}]', 'install it', 'nobody else')`)
+	got, err := openAt(t, path).Assessment(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &fleet.Assessment{
+		Snapshot: 1, At: day, Hosts: []fleet.HostVerdict{{Host: "i-1", Verdict: fleet.VerdictBlocked, Cause: "agent-missing"}},
+		Findings: []fleet.Finding{{Code: "agent-missing", Host: "i-1", Severity: fleet.SeverityBlocks, Title: "no agent",
+			Evidence: []fleet.Evidence{{Fact: "f", Source: "probe"}}, Fix: "install it", Blast: "nobody else"}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("assessment of schema 2 (-want +got):\n%s", diff)
 	}
 }
 

@@ -244,7 +244,7 @@ func (s *saver) keys(rows []probeRow) error {
 	return each(s, `REPLACE INTO host_keys (snapshot, host, position, user, file, line, type, bits, fingerprint, blob, comment, options, ca, problem)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, keys,
 		func(k *hostKey) ([]any, error) {
-			options, err := optionsText(k.key.Options)
+			options, err := listText(k.key.Options)
 			return []any{
 				k.host, k.position, k.key.User, k.key.File, k.key.Line, k.key.Type, k.key.Bits,
 				k.key.Fingerprint, k.key.Blob, k.key.Comment, options, k.key.CA, k.key.Problem,
@@ -252,10 +252,11 @@ func (s *saver) keys(rows []probeRow) error {
 		})
 }
 
-func optionsText(options []string) (any, error) {
-	if options == nil {
+// listText is a list as JSON, NULL for a nil one.
+func listText[T any](list []T) (any, error) {
+	if list == nil {
 		return nil, nil
 	}
-	text, err := json.Marshal(options)
+	text, err := json.Marshal(list)
 	return string(text), err
 }

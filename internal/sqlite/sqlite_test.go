@@ -258,7 +258,7 @@ func TestAssessmentsComeBackAndReplaceOneAnother(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(want, got); diff != "" {
+		if diff := cmp.Diff(want, got, equal); diff != "" {
 			t.Errorf("Assessment (-saved +read):\n%s", diff)
 		}
 	}
