@@ -21,6 +21,7 @@ func inEveryShell(t *testing.T, setUp func(m machine), check func(t *testing.T, 
 		t.Run(shell[0], func(t *testing.T) {
 			m := newMachine(t)
 			m.link(t, "grep", "grep")
+			m.link(t, "cat", "coreutils")
 			m.link(t, "ls", "coreutils")
 			m.link(t, "tail", "coreutils")
 			m.link(t, "stat", "coreutils")
