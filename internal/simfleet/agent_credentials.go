@@ -63,7 +63,7 @@ func (in *Instance) agentRequest(action string) request {
 	if in.Machine.RootCredentials != "" {
 		delete(q.context, "ec2:sourceinstancearn")
 		delete(q.context, "ssm:sourceinstancearn")
-		q.session = ""
+		q.session, q.principal = "", in.Machine.RootCredentials
 	}
 	return q
 }

@@ -12,7 +12,7 @@ import (
 func (m *machine) sshdConfigText() string {
 	var b strings.Builder
 	b.WriteString("# This is the sshd server system-wide configuration file. See\n# sshd_config(5) for more information.\n\n")
-	if m.version() >= 802 && m.OS.Family != "amzn" {
+	if m.includesDropIns() {
 		b.WriteString("Include /etc/ssh/sshd_config.d/*.conf\n\n")
 	}
 	for _, s := range m.SSHD.Settings {
@@ -31,6 +31,9 @@ func (m *machine) sshdConfigText() string {
 	}
 	return b.String()
 }
+
+// includesDropIns reports whether the distribution's configuration includes sshd_config.d.
+func (m *machine) includesDropIns() bool { return m.version() >= 802 && m.OS.Family != "amzn" }
 
 // splitArguments splits a line into words; double quotes join words.
 func splitArguments(s string) []string {

@@ -369,6 +369,8 @@ func egressContext(in *Instance, service string) map[string][]string {
 		return nil
 	case p.through != nil:
 		return map[string][]string{"aws:sourcevpc": {p.through.VPC}, "aws:sourcevpce": {p.through.ID}, "aws:vpcsourceip": {p.source.String()}}
+	case !p.source.IsValid():
+		return nil
 	}
 	return map[string][]string{"aws:sourceip": {p.source.String()}}
 }

@@ -19,6 +19,8 @@ type World struct {
 	Seed     uint64
 	Now      func() time.Time // the world's clock
 	Accounts []*Account
+
+	ways map[*Instance]outway // guarded by Mu: the networks that causes gave to instances alone
 }
 
 // Account is a simulated AWS account. Its regions list the network in fleet's
@@ -38,6 +40,8 @@ type Account struct {
 	ControlLevels        []fleet.ControlLevel
 	OrganizationReadable bool
 	Zones                []*fleet.HostedZone // private Route 53 hosted zones
+
+	world *World // that Generate made it for; nil: the account stands alone
 }
 
 // Region is one account's share of a Region.
