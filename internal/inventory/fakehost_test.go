@@ -21,6 +21,7 @@ func inEveryShell(t *testing.T, setUp func(m machine), check func(t *testing.T, 
 		t.Run(shell[0], func(t *testing.T) {
 			m := newMachine(t)
 			m.link(t, "grep", "grep")
+			m.link(t, "cat", "coreutils")
 			m.link(t, "ls", "coreutils")
 			m.link(t, "tail", "coreutils")
 			m.link(t, "stat", "coreutils")
@@ -55,8 +56,7 @@ esac`)
 		m.file(t, "etc/pki/tls/certs/ca-bundle.crt", "# Amazon Root CA 1\n-----BEGIN CERTIFICATE-----\nMIIDQTCCAimgAwIBAgITBmyfz5m/jAo54vB4ikPmljZbyjANBgkqhkiG9w0BAQsF\n", 0o644)
 		m.program(t, "curl", `case $* in
 *api/token*) printf 'HTTP/1.1 200 OK\r\nServer: EC2ws\r\nDate: Sat, 21 Nov 2026 10:07:59 GMT\r\nContent-Type: text/plain\r\n\r\nAQAEAO_secret==\nfacts 200\n';;
-*"token: AQAEAO_secret== "*iam/*) printf 'HTTP/1.1 200 OK\r\nServer: EC2ws\r\n\r\nweb-role\nfacts 200\n';;
-*"token: AQAEAO_secret== "*placement/region*) printf 'HTTP/1.1 200 OK\r\nServer: EC2ws\r\n\r\neu-west-1\nfacts 200\n';;
+*"token: AQAEAO_secret== "*iam/*placement/region*) printf 'HTTP/1.1 200 OK\r\nServer: EC2ws\r\n\r\nweb-role\nfacts 200\nHTTP/1.1 200 OK\r\nServer: EC2ws\r\n\r\neu-west-1\nfacts 200\n';;
 *https://ssm.*) printf '* issuer: C=US\n< HTTP/2 404 \n< date: Sat, 21 Nov 2026 09:47:59 GMT\r\nfacts 0.01 0.05 0 404 10.0.3.4\n';;
 *) echo "curl: (7) refused"; exit 7;;
 esac`)

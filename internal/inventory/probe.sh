@@ -102,7 +102,7 @@ main() {
 	CONNECTION=${1:-$SSH_CONNECTION}
 	TIMEOUT=
 	LONG=
-	if have timeout; then TIMEOUT='timeout 5' LONG='timeout 15'; fi
+	if have timeout; then TIMEOUT='timeout 5' LONG='timeout 12'; fi
 	printf 'migrate-probe 1\n'
 	p_system
 	p_sshd
