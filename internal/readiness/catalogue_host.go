@@ -38,6 +38,7 @@ func identityEntries() []Entry {
 		Fix:      "enable the metadata endpoint with tokens required (aws ec2 modify-instance-metadata-options --http-endpoint enabled --http-tokens required), and in the launch template as well",
 		Undo:     "set the endpoint to disabled again",
 		Sources:  []string{guide + "ssm-agent-technical-details", ec2Book + "configuring-instance-metadata-options"},
+		Breaks:   []Part{PartMetadata},
 	}, {
 		Code: "profile-missing", Area: "identity", Severity: fleet.SeverityBlocks,
 		Title:    "The host has no credentials for Systems Manager",
@@ -46,6 +47,7 @@ func identityEntries() []Entry {
 		Fix:      "attach an instance profile whose role has AmazonSSMManagedInstanceCore, or turn on Default Host Management Configuration for the Region; then restart the agent, which may otherwise sleep for up to an hour",
 		Undo:     "disassociate the profile, or reset the service setting",
 		Sources:  []string{guide + "setup-instance-permissions", guide + "fleet-manager-default-host-management-configuration"},
+		Breaks:   []Part{PartCredentials},
 	}, {
 		Code: "profile-without-role", Area: "identity", Severity: fleet.SeverityBlocks,
 		Title:    "The instance profile gives no credentials",
@@ -54,6 +56,7 @@ func identityEntries() []Entry {
 		Fix:      "add a role with AmazonSSMManagedInstanceCore that trusts ec2.amazonaws.com to the profile, or attach a profile that has one; then restart the agent",
 		Undo:     "remove the role from the profile",
 		Sources:  []string{iamBook + "id_roles_use_switch-role-ec2_instance-profiles", guide + "setup-instance-permissions"},
+		Breaks:   []Part{PartCredentials},
 	}, {
 		Code: "role-lacks-session-actions", Area: "identity", Severity: fleet.SeverityBlocks,
 		Title:    "The role does not allow the session actions",
@@ -62,6 +65,7 @@ func identityEntries() []Entry {
 		Fix:      "change what is in the way: attach AmazonSSMManagedInstanceCore to a role whose policies do not allow the actions (add to what it has, do not replace it), allow them in a permissions boundary that leaves them out, narrow an explicit Deny; then restart the agent",
 		Undo:     "detach the policy from the role",
 		Sources:  []string{guide + "getting-started-create-iam-instance-profile", iamBook + "reference_policies_evaluation-logic", guide + "fleet-manager-default-host-management-configuration"},
+		Breaks:   []Part{PartCredentials, PartHeartbeat, PartChannel, PartSession},
 	}, {
 		Code: "default-role-unknown", Area: "identity", Severity: fleet.SeverityUnknown,
 		Title:    "Whether Default Host Management Configuration serves the host is not known",
