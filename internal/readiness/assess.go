@@ -76,6 +76,7 @@ type judge struct {
 	symptom   bool // Session Manager is known not to reach the agent
 	findings  []fleet.Finding
 	narrowed  map[fleet.Ref]partSet // see concerns
+	agentIdentity
 }
 
 const sourceInstances = "ec2:DescribeInstances"
@@ -213,7 +214,7 @@ func (j *judge) clock() {
 
 // shared gives the findings about things that many hosts share.
 func (a *assessor) shared() []fleet.Finding {
-	out := a.broadRoles()
+	out := a.identityFindings()
 	out = append(out, a.keys.findings(a.policy)...)
 	if end := a.snapshot.Finished; !end.IsZero() && a.now.Sub(end) > a.policy.MaxAge {
 		days := int(a.now.Sub(end).Hours() / 24)
