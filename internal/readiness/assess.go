@@ -36,6 +36,7 @@ func Assess(s *fleet.Snapshot, p Policy, now time.Time) *fleet.Assessment {
 		securityFloor:   floor(p.SecurityFloor, DefaultPolicy().SecurityFloor),
 		keys:            newKeyring(s),
 		unservedMemo:    map[string]string{},
+		preferred:       map[*fleet.Region]*sessionSettings{},
 	}
 	a.iam.countUsers(s)
 	out := &fleet.Assessment{Snapshot: s.ID, At: now, Hosts: make([]fleet.HostVerdict, 0, len(s.Hosts))}
@@ -64,6 +65,7 @@ type assessor struct {
 	securityFloor   version
 	keys            *keyring
 	unservedMemo    map[string]string // by account ID and Region name
+	preferred       map[*fleet.Region]*sessionSettings
 }
 
 // judge collects the findings on one host.
@@ -214,7 +216,7 @@ func (j *judge) clock() {
 
 // shared gives the findings about things that many hosts share.
 func (a *assessor) shared() []fleet.Finding {
-	out := a.identityFindings()
+	out := append(a.identityFindings(), a.preferencesFindings()...)
 	out = append(out, a.keys.findings(a.policy)...)
 	if end := a.snapshot.Finished; !end.IsZero() && a.now.Sub(end) > a.policy.MaxAge {
 		days := int(a.now.Sub(end).Hours() / 24)

@@ -285,19 +285,37 @@ func (p permissions) depends(action string) (resource bool, keys []string) {
 				continue
 			}
 			resource = resource || !s.everything()
-			for _, c := range s.condition {
-				keys = append(keys, c.key)
-				for _, v := range c.values {
-					keys = append(keys, v.keys()...)
-				}
-			}
-			for _, v := range s.resources {
-				keys = append(keys, v.keys()...)
-			}
+			keys = append(keys, s.keys()...)
 		}
 	}
 	slices.Sort(keys)
 	return resource, slices.Compact(keys)
+}
+
+// keys lists the condition keys that a document looks at for an action.
+func (d document) keys(action string) []string {
+	var out []string
+	for i := range d.statements {
+		if s := &d.statements[i]; s.names(strings.ToLower(action)) {
+			out = append(out, s.keys()...)
+		}
+	}
+	return out
+}
+
+// keys lists the condition keys that a statement looks at.
+func (s *statement) keys() []string {
+	var out []string
+	for i := range s.condition {
+		out = append(out, s.condition[i].key)
+		for _, v := range s.condition[i].values {
+			out = append(out, v.keys()...)
+		}
+	}
+	for _, v := range s.resources {
+		out = append(out, v.keys()...)
+	}
+	return out
 }
 
 // keys lists the condition keys that a pattern's variables name.

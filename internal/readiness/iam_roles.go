@@ -82,6 +82,7 @@ type authority struct {
 	openSession map[string]bool // by host ID
 
 	hostsOfAccount map[string]int
+	runAs          map[string]*runAsTags // by account ID
 }
 
 // binding is how many roles and hosts a permissions boundary binds.
@@ -104,6 +105,7 @@ func newAuthority(s *fleet.Snapshot) *authority {
 		openSession: map[string]bool{},
 
 		hostsOfAccount: map[string]int{},
+		runAs:          map[string]*runAsTags{},
 	}
 	for i := range s.Regions {
 		for _, x := range s.Regions[i].Sessions.Value {
@@ -175,11 +177,18 @@ func (v *roleView) scopeOf(action string, named bool) scope {
 	if resource && named {
 		return perHost
 	}
+	return v.scopeOfKeys(keys, nil)
+}
+
+// scopeOfKeys says which hosts of the role have the same values of condition
+// keys; shared are such that they have the same.
+func (v *roleView) scopeOfKeys(keys []string, shared contextValues) scope {
 	s := sameForAll
 	for _, key := range keys {
-		_, shared := v.context.value(key)
+		_, ofRole := v.context.value(key)
+		_, ofAll := shared.value(key)
 		switch {
-		case shared, strings.HasPrefix(key, "aws:principaltag/"):
+		case ofRole, ofAll && !strings.HasPrefix(key, "kms:encryptioncontext:"), strings.HasPrefix(key, "aws:principaltag/"):
 		case key == "aws:requestedregion":
 			s = perRegion
 		default:

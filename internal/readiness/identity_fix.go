@@ -13,6 +13,7 @@ import (
 // be put right. An action may be in several places.
 type missingActions struct {
 	role       *fleet.Role
+	resource   string   // on which they are needed
 	own        obstacle // the role's own policies
 	bounded    obstacle // its permissions boundary
 	controlled obstacle // service control policies
@@ -42,7 +43,7 @@ type denial struct {
 	actions []string
 }
 
-func newGap(v *roleView) *missingActions { return &missingActions{role: v.role} }
+func newGap(v *roleView) *missingActions { return &missingActions{role: v.role, resource: "*"} }
 
 func (m *missingActions) any() bool { return m.all != nil }
 
@@ -97,14 +98,28 @@ func (m *missingActions) fixRole() string {
 		steps = append(steps, fmt.Sprintf("narrow the explicit Deny (%s) of %s", d.why, strings.Join(d.actions, ", ")))
 	}
 	if m.ungranted != nil {
-		steps = append(steps, fmt.Sprintf("allow %s to role %s, for example by attaching AmazonSSMManagedInstanceCore, or by %s; add to the role, do not replace what it has",
-			strings.Join(m.ungranted, ", "), m.role.ARN, allowing(m.ungranted, "*")))
+		core := ""
+		if coreHas(m.ungranted) {
+			core = " attaching AmazonSSMManagedInstanceCore, or by"
+		}
+		steps = append(steps, fmt.Sprintf("allow %s to role %s, for example by%s %s; add to the role, do not replace what it has",
+			strings.Join(m.ungranted, ", "), m.role.ARN, core, allowing(m.ungranted, m.resource)))
 	}
 	return strings.Join(steps, ", then ")
 }
 
+// coreHas reports whether AmazonSSMManagedInstanceCore has actions of the kind.
+func coreHas(actions []string) bool {
+	for _, a := range actions {
+		if service, _, _ := strings.Cut(a, ":"); service != "ssm" && service != "ssmmessages" && service != "ec2messages" {
+			return false
+		}
+	}
+	return true
+}
+
 func (m *missingActions) fixBoundary() string {
-	return fmt.Sprintf("allow %s in the permissions boundary %s (%s), by %s", strings.Join(m.bounded.actions, ", "), m.role.Boundary, strings.Join(m.bounded.whys, "; "), allowing(m.bounded.actions, "*"))
+	return fmt.Sprintf("allow %s in the permissions boundary %s (%s), by %s", strings.Join(m.bounded.actions, ", "), m.role.Boundary, strings.Join(m.bounded.whys, "; "), allowing(m.bounded.actions, m.resource))
 }
 
 func (m *missingActions) fixControls() string {
