@@ -100,7 +100,7 @@ func (j *judge) service(agent fleet.Fact[fleet.HostAgent]) {
 // another. The agent gives it sudo only when it makes it itself.
 func (j *judge) ssmUser(user fleet.Fact[fleet.SSMUser]) {
 	u := user.Value
-	if !user.Known || !u.Exists || !u.Sudo.Known || u.Sudo.Value || j.sessionInputs().RunAs {
+	if !user.Known || !u.Exists || !u.Sudo.Known || u.Sudo.Value || j.settings(j.r).inputs.RunAs {
 		return
 	}
 	facts := []fleet.Evidence{evidence(u.Sudo, "ssm-user may not run everything by sudo without a password")}

@@ -1,8 +1,6 @@
 package readiness
 
-import (
-	"ssm-migrate/internal/fleet"
-)
+import "ssm-migrate/internal/fleet"
 
 // features are what Session Manager can do, with the first agent that can.
 // Where AWS's release notes and User Guide differ, the higher number counts.
@@ -30,7 +28,7 @@ var features = [...]struct {
 // lacks tells what an agent of the given version cannot do: what the
 // preferences of the Region require, and what people may want.
 func (j *judge) lacks(v version) (required, wanted []fleet.Evidence) {
-	in := j.sessionInputs()
+	in := j.settings(j.r).inputs
 	for _, f := range features {
 		if first, _ := parseVersion(f.first); !v.below(first) || f.uses != nil && !f.uses(in) {
 			continue
@@ -49,20 +47,4 @@ func (j *judge) lacks(v version) (required, wanted []fleet.Evidence) {
 		}
 	}
 	return required, wanted
-}
-
-// sessionInputs is what the preferences of the host's Region ask of a session;
-// what the service does by default while they are not known or not understood.
-func (j *judge) sessionInputs() fleet.SessionInputs {
-	if in, ok := j.inputs[j.r]; ok {
-		return in
-	}
-	in := fleet.SessionInputs{IdleTimeout: fleet.DefaultIdleTimeout}
-	if p := j.r.Preferences; p.Known && p.Value.Exists {
-		if read, err := fleet.ParseSessionDocument(p.Value.Content); err == nil {
-			in = read
-		}
-	}
-	j.inputs[j.r] = in
-	return in
 }

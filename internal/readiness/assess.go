@@ -36,7 +36,7 @@ func Assess(s *fleet.Snapshot, p Policy, now time.Time) *fleet.Assessment {
 		securityFloor:   floor(p.SecurityFloor, DefaultPolicy().SecurityFloor),
 		keys:            newKeyring(s),
 		unservedMemo:    map[string]string{},
-		inputs:          map[*fleet.Region]fleet.SessionInputs{},
+		preferred:       map[*fleet.Region]*sessionSettings{},
 	}
 	a.iam.countUsers(s)
 	out := &fleet.Assessment{Snapshot: s.ID, At: now, Hosts: make([]fleet.HostVerdict, 0, len(s.Hosts))}
@@ -65,7 +65,7 @@ type assessor struct {
 	securityFloor   version
 	keys            *keyring
 	unservedMemo    map[string]string // by account ID and Region name
-	inputs          map[*fleet.Region]fleet.SessionInputs
+	preferred       map[*fleet.Region]*sessionSettings
 }
 
 // judge collects the findings on one host.
@@ -78,6 +78,7 @@ type judge struct {
 	symptom   bool // Session Manager is known not to reach the agent
 	findings  []fleet.Finding
 	narrowed  map[fleet.Ref]partSet // see concerns
+	agentIdentity
 }
 
 const sourceInstances = "ec2:DescribeInstances"
@@ -201,7 +202,7 @@ func because(reason string) string {
 
 // shared gives the findings about things that many hosts share.
 func (a *assessor) shared() []fleet.Finding {
-	out := a.broadRoles()
+	out := append(a.identityFindings(), a.preferencesFindings()...)
 	out = append(out, a.keys.findings(a.policy)...)
 	out = append(out, a.templates()...)
 	out = append(out, a.strays()...)

@@ -52,15 +52,6 @@ func agentEntries() []Entry {
 		Sources:  []string{"amazon-ssm-agent, amazon-ssm-agent.json.template and appconfig", guide + "ssm-agent-technical-details"},
 		Breaks:   []Part{PartHeartbeat, PartChannel},
 	}, {
-		Code: "agent-without-dual-stack", Area: "agent", Severity: fleet.SeverityBlocks,
-		Title:    "The host has IPv6 only, and the agent does not use the dual-stack endpoints",
-		Means:    "The usual endpoint names have IPv4 addresses only. An agent on a host without IPv4 has to be told to use the names under api.aws, which agents know from 3.3.3270.0 on.",
-		Detected: "EC2 lists IPv6 addresses and no IPv4 address; Agent.UseDualStackEndpoint is not set, or the agent is too old for it; Systems Manager does not hear it.",
-		Fix:      "update the agent to 3.3.3270.0 at least, set Agent.UseDualStackEndpoint to true in amazon-ssm-agent.json and restart it",
-		Undo:     "take the setting out again",
-		Sources:  []string{"amazon-ssm-agent 3.3.3270.0, release notes in microsoft/winget-pkgs", "aws/amazon-ecs-agent issue 4708"},
-		Breaks:   []Part{PartHeartbeat, PartChannel},
-	}, {
 		Code: "agent-too-old", Area: "agent", Severity: fleet.SeverityBlocks,
 		Title:    "The agent is older than Session Manager",
 		Means:    "Session Manager needs agent 2.3.68.0.",

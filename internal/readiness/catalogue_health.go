@@ -40,16 +40,6 @@ func healthEntries() []Entry {
 		Sources:  []string{guide + "ssm-agent-technical-details", "aws/amazon-ssm-agent issue 195"},
 		Breaks:   []Part{PartTrust},
 	}, {
-		Code: "metadata-unreachable", Area: "health", Severity: fleet.SeverityBlocks,
-		Title:    "The metadata service does not answer the host",
-		Means:    "The agent gets its identity and its credentials from 169.254.169.254. A firewall or route on the host, a proxy that answers in its place, or the instance's settings stand between.",
-		Detected: "Root's own request for an IMDSv2 token got no answer, and Systems Manager does not hear the agent. A test of another user counts for nothing, as hosts often close the service to them.",
-		Fix:      "look for rules of the host's firewall on 169.254.169.254 (nft list ruleset, iptables -S OUTPUT), for its route (ip route get 169.254.169.254) and for a proxy without NO_PROXY; then restart the agent",
-		Undo:     "put the former rule or setting back",
-		Sources:  []string{guide + "ssm-agent-technical-details", ec2Book + "instancedata-data-retrieval"},
-		Breaks:   []Part{PartMetadata},
-		Shows:    []Part{PartMetadata},
-	}, {
 		Code: "disk-nearly-full", Area: "health", Severity: fleet.SeverityRisk,
 		Title:    "The disk is nearly full",
 		Means:    "Sessions stop when it is full, while SSH does not. An update of the agent may fail already now.",

@@ -32,7 +32,6 @@ func (j *judge) health() {
 		j.inotify(p.Health)
 		j.trustStore(p.Health)
 	}
-	j.metadata(p)
 	j.sleep(p)
 }
 
@@ -161,20 +160,6 @@ func (j *judge) trustStore(health fleet.Fact[fleet.Health]) {
 		fix = "zypper install --force ca-certificates ca-certificates-mozilla && update-ca-certificates; then restart the agent: " + j.restart()
 	}
 	j.add(code, j.h.ID, fix, append([]fleet.Evidence{evidence(store, "Amazon Root CA 1 is not among the host's certificate authorities")}, j.signs("x509")...)...)
-}
-
-// metadata judges the host's own test of the instance metadata service. Only
-// root's counts: hosts often close the service to other users.
-func (j *judge) metadata(p *fleet.Probe) {
-	test := p.Metadata
-	if !test.Known || !p.Root || j.heartbeat || test.Value.Reachable {
-		return
-	}
-	detail := ""
-	if test.Value.Detail != "" {
-		detail = " (" + quoted(test.Value.Detail) + ")"
-	}
-	j.add("metadata-unreachable", j.h.ID, "", evidence(test, "169.254.169.254 does not answer the host%s", detail))
 }
 
 // longestSleep is after how long an agent that was refused tries again at the
