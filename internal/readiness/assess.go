@@ -30,7 +30,7 @@ func Assess(s *fleet.Snapshot, p Policy, now time.Time) *fleet.Assessment {
 		policy:          p,
 		now:             now,
 		index:           index,
-		network:         newNetwork(index),
+		network:         newNetwork(index, s),
 		iam:             newAuthority(s),
 		functionalFloor: floor(p.FunctionalFloor, DefaultPolicy().FunctionalFloor),
 		securityFloor:   floor(p.SecurityFloor, DefaultPolicy().SecurityFloor),
@@ -76,6 +76,7 @@ type judge struct {
 	symptom   bool // Session Manager is known not to reach the agent
 	findings  []fleet.Finding
 	narrowed  map[fleet.Ref]partSet // see concerns
+	paths     []int                 // the host's ways, as network.paths lists them
 }
 
 const sourceInstances = "ec2:DescribeInstances"
@@ -94,6 +95,7 @@ func (a *assessor) host(h *fleet.Host) (fleet.HostVerdict, []fleet.Finding) {
 	j.health()
 	j.preferences()
 	j.ssh()
+	j.staleChannel()
 	slices.SortStableFunc(j.findings, func(x, y fleet.Finding) int {
 		return cmp.Or(
 			-cmp.Compare(x.Severity, y.Severity),
@@ -107,7 +109,7 @@ func (a *assessor) host(h *fleet.Host) (fleet.HostVerdict, []fleet.Finding) {
 
 // verdict needs the findings in order and linked.
 func (j *judge) verdict() fleet.HostVerdict {
-	v := fleet.HostVerdict{Host: j.h.ID, Verdict: fleet.VerdictReady}
+	v := fleet.HostVerdict{Host: j.h.ID, Verdict: fleet.VerdictReady, Paths: j.paths}
 	switch {
 	case len(j.findings) == 0:
 		return v
@@ -214,6 +216,7 @@ func (j *judge) clock() {
 // shared gives the findings about things that many hosts share.
 func (a *assessor) shared() []fleet.Finding {
 	out := a.broadRoles()
+	out = append(out, a.network.hazards(a.snapshot)...)
 	out = append(out, a.keys.findings(a.policy)...)
 	if end := a.snapshot.Finished; !end.IsZero() && a.now.Sub(end) > a.policy.MaxAge {
 		days := int(a.now.Sub(end).Hours() / 24)

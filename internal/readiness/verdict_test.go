@@ -39,7 +39,7 @@ func TestVerdictFollowsSystemsManager(t *testing.T) {
 		}}, fleet.VerdictUnknown, "node-unknown", []string{"node-unknown"}},
 		{"online without a control channel", []change{func(_ *fleet.Snapshot, h *fleet.Host, _ *fleet.Region) {
 			h.Connection.Value = "notconnected"
-		}}, fleet.VerdictBlocked, "node-not-connected", []string{"node-not-connected"}},
+		}}, fleet.VerdictBlocked, "channel-stale", []string{"channel-stale", "node-not-connected"}},
 		{"online with an unknown channel", []change{func(_ *fleet.Snapshot, h *fleet.Host, _ *fleet.Region) {
 			h.Connection = lost[string]("ssm:GetConnectionStatus", "throttled")
 		}}, fleet.VerdictUnknown, "connection-unknown", []string{"connection-unknown"}},
