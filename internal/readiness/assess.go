@@ -30,7 +30,7 @@ func Assess(s *fleet.Snapshot, p Policy, now time.Time) *fleet.Assessment {
 		policy:          p,
 		now:             now,
 		index:           index,
-		network:         newNetwork(index),
+		network:         newNetwork(index, s),
 		iam:             newAuthority(s),
 		functionalFloor: floor(p.FunctionalFloor, DefaultPolicy().FunctionalFloor),
 		securityFloor:   floor(p.SecurityFloor, DefaultPolicy().SecurityFloor),
@@ -78,6 +78,7 @@ type judge struct {
 	symptom   bool // Session Manager is known not to reach the agent
 	findings  []fleet.Finding
 	narrowed  map[fleet.Ref]partSet // see concerns
+	paths     []int                 // the host's ways, as network.paths lists them
 	agentIdentity
 }
 
@@ -111,7 +112,7 @@ func (a *assessor) host(h *fleet.Host) (fleet.HostVerdict, []fleet.Finding) {
 
 // verdict needs the findings in order and linked.
 func (j *judge) verdict() fleet.HostVerdict {
-	v := fleet.HostVerdict{Host: j.h.ID, Verdict: fleet.VerdictReady}
+	v := fleet.HostVerdict{Host: j.h.ID, Verdict: fleet.VerdictReady, Paths: j.paths}
 	switch {
 	case len(j.findings) == 0:
 		return v
@@ -203,6 +204,7 @@ func because(reason string) string {
 // shared gives the findings about things that many hosts share.
 func (a *assessor) shared() []fleet.Finding {
 	out := append(a.identityFindings(), a.preferencesFindings()...)
+	out = append(out, a.network.hazards(a.snapshot)...)
 	out = append(out, a.keys.findings(a.policy)...)
 	out = append(out, a.templates()...)
 	out = append(out, a.strays()...)
