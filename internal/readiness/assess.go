@@ -36,6 +36,7 @@ func Assess(s *fleet.Snapshot, p Policy, now time.Time) *fleet.Assessment {
 		securityFloor:   floor(p.SecurityFloor, DefaultPolicy().SecurityFloor),
 		keys:            newKeyring(s),
 		unservedMemo:    map[string]string{},
+		preferred:       map[*fleet.Region]*sessionSettings{},
 	}
 	a.iam.countUsers(s)
 	out := &fleet.Assessment{Snapshot: s.ID, At: now, Hosts: make([]fleet.HostVerdict, 0, len(s.Hosts))}
@@ -64,6 +65,7 @@ type assessor struct {
 	securityFloor   version
 	keys            *keyring
 	unservedMemo    map[string]string // by account ID and Region name
+	preferred       map[*fleet.Region]*sessionSettings
 }
 
 // judge collects the findings on one host.
@@ -77,6 +79,7 @@ type judge struct {
 	findings  []fleet.Finding
 	narrowed  map[fleet.Ref]partSet // see concerns
 	paths     []int                 // the host's ways, as network.paths lists them
+	agentIdentity
 }
 
 const sourceInstances = "ec2:DescribeInstances"
@@ -95,7 +98,7 @@ func (a *assessor) host(h *fleet.Host) (fleet.HostVerdict, []fleet.Finding) {
 	j.health()
 	j.preferences()
 	j.ssh()
-	j.staleChannel()
+	j.unexplained()
 	slices.SortStableFunc(j.findings, func(x, y fleet.Finding) int {
 		return cmp.Or(
 			-cmp.Compare(x.Severity, y.Severity),
@@ -198,26 +201,13 @@ func because(reason string) string {
 	}, strings.ToValidUTF8(reason, "?"))
 }
 
-func (j *judge) clock() {
-	if !j.h.Probe.Known || j.h.Probe.Value.HostTime.IsZero() || j.h.Probe.At.IsZero() {
-		return
-	}
-	skew := j.h.Probe.Value.HostTime.Sub(j.h.Probe.At)
-	if skew.Abs() <= j.policy.MaxSkew {
-		return
-	}
-	code := "clock-skew"
-	if j.heartbeat {
-		code = "clock-skew-connected"
-	}
-	j.add(code, j.h.ID, "", evidence(j.h.Probe, "the host's clock is %s off (allowed: %s)", skew.Round(time.Second), j.policy.MaxSkew))
-}
-
 // shared gives the findings about things that many hosts share.
 func (a *assessor) shared() []fleet.Finding {
-	out := a.broadRoles()
+	out := append(a.identityFindings(), a.preferencesFindings()...)
 	out = append(out, a.network.hazards(a.snapshot)...)
 	out = append(out, a.keys.findings(a.policy)...)
+	out = append(out, a.templates()...)
+	out = append(out, a.strays()...)
 	if end := a.snapshot.Finished; !end.IsZero() && a.now.Sub(end) > a.policy.MaxAge {
 		days := int(a.now.Sub(end).Hours() / 24)
 		out = append(out, found("snapshot-stale", "", "", "", plural(len(a.snapshot.Hosts), "host"), []fleet.Evidence{{

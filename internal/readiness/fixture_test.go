@@ -30,7 +30,7 @@ func allowing(actions string) string {
 }
 
 const (
-	core      = `"ssm:UpdateInstanceInformation","ssmmessages:*"`
+	core      = `"ssm:UpdateInstanceInformation","ssmmessages:*","ec2messages:*"`
 	heartbeat = `"ssm:UpdateInstanceInformation"`
 	channels  = `"ssmmessages:CreateControlChannel","ssmmessages:OpenControlChannel"`
 )
@@ -160,6 +160,22 @@ func healthyProbe() fleet.Probe {
 		Endpoints: known([]fleet.EndpointTest{
 			reached("ssm", "10.0.2.5"), reached("ssmmessages", "10.0.2.6"), reached("ec2messages", "10.0.2.7"),
 		}, "probe: endpoints"),
+		Health:    known(healthyMachine(), "probe: health"),
+		Metadata:  known(fleet.MetadataTest{Reachable: true, Tokens: true, Status: 200, Server: "EC2ws", Role: "web", Region: regionName}, "probe: metadata"),
+		CloudInit: known(fleet.CloudInit{Present: true}, "probe: cloud-init"),
+		Traces:    known([]fleet.Trace{}, "probe: traces"),
+	}
+}
+
+// healthyMachine has room, inotify instances and Amazon's authority.
+func healthyMachine() fleet.Health {
+	return fleet.Health{
+		Filesystems: []fleet.Filesystem{
+			{Mount: "/", Type: "xfs", Options: []string{"rw"}, Size: 20 << 30, Free: 12 << 30, Inodes: 1e6, FreeInodes: 9e5},
+			{Mount: "/tmp", Type: "tmpfs", Options: []string{"rw", "nosuid", "nodev"}, Size: 1 << 30, Free: 1 << 30, Inodes: 1e6, FreeInodes: 1e6},
+		},
+		Inotify:    fleet.Inotify{MaxInstances: 128, MaxWatches: 60000, UsedInstances: 6},
+		TrustStore: known(true, "probe: trust store"),
 	}
 }
 
