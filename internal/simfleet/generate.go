@@ -84,7 +84,9 @@ func Generate(o Options) (*World, error) {
 	g.operator = public
 	shares := split(o.Instances, repeat(1, o.Accounts))
 	for i := range o.Accounts {
-		w.Accounts = append(w.Accounts, g.account(i, shares[i], o.Regions))
+		a := g.account(i, shares[i], o.Regions)
+		a.world = w
+		w.Accounts = append(w.Accounts, a)
 	}
 	return w, nil
 }
