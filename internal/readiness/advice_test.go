@@ -113,7 +113,6 @@ func TestAdvice(t *testing.T) {
 		{"a doubt beside the host's no", []change{offline, noEndpoints, route("tgw-1", "active"), tested(timedOut)}, "firewall-drops",
 			[]string{"by the host's own test", "ssm by static analysis: route table rtb-app sends internet traffic through transit gateway tgw-1, which is not followed"}, nil},
 
-
 		{"no log on the host", []change{limitedGap(noLog)}, partly, []string{"keep a log of SSH"}, []string{"sudo"}},
 		{"no log on the host, no root", []change{withoutRoot, limitedGap(noLog)}, partly, []string{"keep a log of SSH"}, []string{"sudo"}},
 		{"no root", []change{withoutRoot, limitedGap("/var/log/secure: permission denied")}, partly, []string{"sudo -n"}, []string{"keep a log"}},

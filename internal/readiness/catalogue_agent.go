@@ -234,15 +234,6 @@ func nodeEntries() []Entry {
 		Breaks:   []Part{PartHeartbeat},
 		Shows:    []Part{PartHeartbeat},
 	}, {
-		Code: "channel-stale", Area: "node", Severity: fleet.SeverityBlocks,
-		Title:    "The control channel died, and the agent did not notice",
-		Means:    "Systems Manager hears the agent, and the way to ssmmessages and the permission to open the channel are there, yet the channel is not open. After a change of NAT or a long break of the network an agent can hang so. A restart brings it back.",
-		Detected: "PingStatus is Online, ssm:GetConnectionStatus says notconnected, and no finding breaks or doubts anything that the channel needs.",
-		Fix:      "restart the agent, over SSH or by Run Command, which the agent may still take",
-		Undo:     "nothing to take back",
-		Sources:  []string{"aws/amazon-ssm-agent issue 266", "AWS Systems Manager API Reference, GetConnectionStatus"},
-		Breaks:   []Part{PartChannel},
-	}, {
 		Code: "node-not-connected", Area: "node", Severity: fleet.SeverityBlocks,
 		Title:    "The agent reports, but holds no control channel",
 		Means:    "A symptom: the path to ssmmessages or the permission for it is missing, or the agent hangs after a change of network. StartSession answers TargetNotConnected.",

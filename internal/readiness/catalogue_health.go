@@ -31,15 +31,6 @@ func healthEntries() []Entry {
 		Sources:  []string{guide + "troubleshooting-ssm-agent", "aws/amazon-ssm-agent issues 262, 265 and 330"},
 		Breaks:   []Part{PartAgent, PartSession},
 	}, {
-		Code: "trust-store-incomplete", Area: "health", Severity: fleet.SeverityBlocks,
-		Title:    "The host does not trust Amazon's certificate authority",
-		Means:    "The agent verifies the endpoints' certificates with the host's trust store. Without Amazon Root CA 1 it breaks the connection off with \"x509: certificate signed by unknown authority\".",
-		Detected: "Amazon Root CA 1 is not in the host's trust store, the host's own test verified no endpoint, and Systems Manager does not hear the agent.",
-		Fix:      "install the distribution's current certificate authorities (package ca-certificates), then restart the agent",
-		Undo:     "install the former version of the package",
-		Sources:  []string{guide + "ssm-agent-technical-details", "aws/amazon-ssm-agent issue 195"},
-		Breaks:   []Part{PartTrust},
-	}, {
 		Code: "disk-nearly-full", Area: "health", Severity: fleet.SeverityRisk,
 		Title:    "The disk is nearly full",
 		Means:    "Sessions stop when it is full, while SSH does not. An update of the agent may fail already now.",
@@ -64,10 +55,10 @@ func healthEntries() []Entry {
 		Undo:     "mount -o remount,noexec the file system, and put /etc/fstab back",
 		Sources:  []string{"bottlerocket-os/bottlerocket issue 114"},
 	}, {
-		Code: "trust-store-incomplete-connected", Area: "health", Severity: fleet.SeverityRisk,
+		Code: "trust-store-incomplete", Area: "health", Severity: fleet.SeverityRisk,
 		Title:    "Amazon Root CA 1 is missing, though the endpoints are trusted now",
 		Means:    "The certificates verify by another root. AWS asks for Amazon Root CA 1 and the Starfield roots, since an endpoint's chain may change.",
-		Detected: "As trust-store-incomplete, but the host verified an endpoint or Systems Manager hears the agent.",
+		Detected: "Amazon Root CA 1 is not in the host's trust store, while the host verified an endpoint or Systems Manager hears the agent. Otherwise it is root-ca-missing.",
 		Fix:      "install the distribution's current certificate authorities (package ca-certificates)",
 		Undo:     "install the former version of the package",
 		Sources:  []string{guide + "ssm-agent-technical-details"},

@@ -123,6 +123,15 @@ func hostWayEntries() []Entry {
 		Sources:  []string{"aws/amazon-ssm-agent issue 195", guide + "troubleshooting-ssm-agent"},
 		Breaks:   []Part{PartTrust},
 	}, {
+		Code: "root-ca-missing", Area: "network", Severity: fleet.SeverityBlocks,
+		Title:    "The host does not trust Amazon's certificates",
+		Means:    "The agent needs Amazon Root CA 1, Starfield Services Root Certificate Authority G2 or Starfield Class 2 in the host's trust store.",
+		Detected: "The certificate did not verify in the host's own test, nothing shows an issuer other than Amazon, and Amazon Root CA 1 is not in the trust store.",
+		Fix:      "install or update the distribution's ca-certificates package, or add Amazon Root CA 1 to the trust store, and restart the agent",
+		Undo:     "remove the added certificate",
+		Sources:  []string{guide + "ssm-agent-technical-details"},
+		Breaks:   []Part{PartTrust},
+	}, {
 		Code: "proxy-missing", Area: "network", Severity: fleet.SeverityBlocks,
 		Title:    "The agent lacks the proxy that its neighbours use",
 		Means:    "The host has no direct way to Systems Manager. Other hosts of the VPC get there through a proxy; this host's agent is not set to use it.",
@@ -149,6 +158,15 @@ func hostWayEntries() []Entry {
 		Undo:     "take the address out of no_proxy again and restart the agent",
 		Sources:  []string{guide + "configure-proxy-ssm-agent", "aws/amazon-ssm-agent issue 134"},
 		Breaks:   []Part{PartMetadata},
+	}, {
+		Code: "channel-stale", Area: "network", Severity: fleet.SeverityBlocks,
+		Title:    "The agent's control channel has died unnoticed",
+		Means:    "The agent reports and nothing is in its way, but it holds no control channel: StartSession answers TargetNotConnected. A change of the NAT gateway or of another hop that keeps connections leaves agents so.",
+		Detected: "PingStatus is Online, the connection status is notconnected, the way to ssmmessages is open by static analysis or the host's own test, and nothing else on the host explains it.",
+		Fix:      "restart the agent, by Run Command (AWS-RunShellScript: systemctl restart amazon-ssm-agent) while it still takes commands, or over SSH",
+		Undo:     "nothing to take back",
+		Sources:  []string{"aws/amazon-ssm-agent issue 266"},
+		Breaks:   []Part{PartChannel},
 	}}
 }
 

@@ -63,6 +63,12 @@ var (
 	}
 )
 
+func unverified(t *fleet.EndpointTest) {
+	t.TLS, t.Issuer = known(false, "probe"), "CN=Amazon RSA 2048 M01"
+}
+
+func untested(t *fleet.EndpointTest) { t.TLS, t.Issuer = lost[bool]("probe", "no openssl"), "" }
+
 // drawChains writes the host's chains, one a line: "root>symptom".
 func drawChains(a *fleet.Assessment) []string {
 	var own []fleet.Finding
@@ -103,15 +109,16 @@ func TestCausalChains(t *testing.T) {
 		{"a dead channel is not named beside a cause", []change{lostChannel, role(denyChannel)}, []string{lacks + ">node-not-connected"}},
 		{"the metadata service is off", []change{offline, metadataIsOff, noMetadata}, []string{"imds-disabled>node-not-registered"}},
 		{"a firewall on the host stops the metadata service", []change{offline, noMetadata}, []string{"imds-unreachable>node-not-registered"}},
-		{"the host's test fails where static analysis says so", []change{offline, closedGroup, tested(timedOut)}, []string{noPath + ">egress-test-failed>node-not-registered"}},
-		{"certificates do not verify", []change{offline, noRootCA, tested(untrusted)}, []string{"trust-store-incomplete>egress-test-failed>node-not-registered"}},
-		{"certificates are a firewall's own", []change{offline, tested(inspected)}, []string{"tls-intercepted>node-not-registered"}},
+		{"the host's test fails where static analysis says so", []change{offline, closedGroup, tested(timedOut)}, []string{"group-egress-closed>egress-test-failed>node-not-registered"}},
+		{"certificates do not verify for want of Amazon's root", []change{offline, noRootCA, tested(unverified)}, []string{"root-ca-missing>node-not-registered"}},
+		{"the want of Amazon's root was not tested", []change{offline, noRootCA, tested(untested)}, []string{"root-ca-missing>node-not-registered"}},
+		{"an inspected connection says nothing of Amazon's root", []change{offline, noRootCA, tested(inspected)}, []string{"tls-intercepted>node-not-registered"}},
 		{"a proxy answers for the metadata service", []change{offline, proxied(""), noMetadata}, []string{"proxy-answers-metadata>imds-unreachable>node-not-registered"}},
 		{"configured for another Region", []change{offline, otherRegion}, []string{"agent-config-elsewhere>node-not-registered"}},
-		{"no answer comes first among doubts", []change{silent, role(conditional)}, []string{"role-undecided", "node-unknown"}},
+		{"doubts are roots of their own", []change{silent, role(conditional)}, []string{"role-undecided", "node-unknown"}},
 
 		{"two independent causes, one symptom", []change{offline, noProfile, closedGroup, tested(timedOut)},
-			[]string{"profile-missing>node-not-registered", noPath + ">egress-test-failed>node-not-registered"}},
+			[]string{"profile-missing>node-not-registered", "group-egress-closed>egress-test-failed>node-not-registered"}},
 		{"two causes of a stopped agent", []change{offline, agentFailed, diskFull, twice},
 			[]string{"disk-full>agent-stopped>node-not-registered", "agent-installed-twice>agent-stopped>node-not-registered"}},
 		{"a cause and one that shows elsewhere", []change{lostChannel, role(denyChannel), diskFull}, []string{lacks + ">node-not-connected", "disk-full"}},
@@ -124,6 +131,14 @@ func TestCausalChains(t *testing.T) {
 			checkFindings(t, a)
 			checkChains(t, a)
 		})
+	}
+}
+
+// What Systems Manager says would settle every other doubt.
+func TestItsSilenceIsTheFirstOfDoubts(t *testing.T) {
+	v := assess(silent, role(conditional)).Hosts[0]
+	if len(v.Causes) != 2 || v.Cause != "node-unknown" || v.Causes[0].Code != "node-unknown" || v.Causes[1].Code != "role-undecided" {
+		t.Errorf("cause %q, causes %v", v.Cause, v.Causes)
 	}
 }
 
@@ -210,7 +225,7 @@ func TestPairsOfCausesAreBothNamed(t *testing.T) {
 		code   string
 		change change
 	}{
-		{"profile-missing", noProfile}, {noPath, closedWay}, {"clock-skew", skewedClock}, {"disk-full", diskFull},
+		{"profile-missing", noProfile}, {"group-egress-closed", closedWay}, {"clock-skew", skewedClock}, {"disk-full", diskFull},
 		{"inotify-exhausted", noInotify}, {"agent-installed-twice", twice}, {"agent-disabled", agentMasked},
 		{"imds-disabled", metadataIsOff}, {"agent-config-elsewhere", otherRegion}, {"agent-below-functional-floor", agentVersion("3.0.0.0")},
 	}

@@ -190,23 +190,30 @@ func (j *judge) ofEndpoint(e *fleet.VPCEndpoint, all []netip.Addr) bool {
 	})
 }
 
-// badCertificate recognises TLS inspection: the certificate that the host was
-// shown names another issuer than Amazon. A host that lacks Amazon's root sees
-// Amazon's issuer, and its trust store is judged with its health.
-// Source: aws/amazon-ssm-agent issue 195.
+// badCertificate tells TLS inspection, where the certificate names another
+// issuer than Amazon, from a host that lacks Amazon's root certificates.
+// Source: AWS Systems Manager User Guide, ssm-agent-technical-details (root
+// certificates); aws/amazon-ssm-agent issue 195.
 func (j *judge) badCertificate(s serviceWay) (stopped, bool) {
+	trust := j.h.Probe.Value.Health.Value.TrustStore
 	public := fleet.DNSSuffix(j.h.Region) == "amazonaws.com" // other partitions' certificates may have other issuers
-	if s.live.issuer == "" || !public || amazonIssuer(s.live.issuer) {
-		return stopped{}, false
+	at := stopped{facts: []fleet.Evidence{s.live.fact}, parts: []Part{PartTrust}}
+	switch {
+	case s.live.issuer != "" && public && !amazonIssuer(s.live.issuer):
+		at.object, at.code = j.inspector(s.static), "tls-intercepted"
+		at.fix = fmt.Sprintf("exempt ssm and ssmmessages from TLS inspection, where %s issues the certificates, or let the hosts reach them by interface endpoints; only where inspection has to stay, put its certificate authority into the hosts' trust stores", quoted(s.live.issuer))
+		at.blast = fmt.Sprintf("what inspects TLS serves every host behind it: %s of this snapshot saw certificates of %s", plural(j.network.issuers[s.live.issuer], "host"), quoted(s.live.issuer))
+		at.undo = "take the exemption back"
+		if trust.Known && trust.Value {
+			at.facts = append(at.facts, evidence(trust, "Amazon Root CA 1 is in the host's trust store, so that Amazon's own certificates would verify"))
+		}
+		return at, true
+	case trust.Known && !trust.Value:
+		at.code = "root-ca-missing"
+		at.facts = append(at.facts, evidence(trust, "Amazon Root CA 1 is not in the host's trust store"))
+		return at, true
 	}
-	at := stopped{hop: hop{object: j.inspector(s.static), code: "tls-intercepted"}, facts: []fleet.Evidence{s.live.fact}, parts: []Part{PartTrust}}
-	at.fix = fmt.Sprintf("exempt ssm and ssmmessages from TLS inspection, where %s issues the certificates, or let the hosts reach them by interface endpoints; only where inspection has to stay, put its certificate authority into the hosts' trust stores", quoted(s.live.issuer))
-	at.blast = fmt.Sprintf("what inspects TLS serves every host behind it: %s of this snapshot saw certificates of %s", plural(j.network.issuers[s.live.issuer], "host"), quoted(s.live.issuer))
-	at.undo = "take the exemption back"
-	if t := j.h.Probe.Value.Health.Value.TrustStore; t.Known && t.Value {
-		at.facts = append(at.facts, evidence(t, "Amazon Root CA 1 is in the host's trust store, so that Amazon's own certificates would verify"))
-	}
-	return at, true
+	return stopped{}, false
 }
 
 // inspector is what may inspect TLS on a path: a firewall that it leads

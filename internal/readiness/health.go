@@ -138,17 +138,19 @@ func (j *judge) inotify(health fleet.Fact[fleet.Health]) {
 	}
 }
 
-// trustStore judges a store without Amazon's root. That a certificate was
-// verified, or that the agent is heard, shows that another root does.
+// trustStore judges a store without Amazon's root, where the host's own tests
+// do not say already what that brings about. That a certificate was verified,
+// or that the agent is heard, shows that another root does.
 func (j *judge) trustStore(health fleet.Fact[fleet.Health]) {
 	store := health.Value.TrustStore
-	if !store.Known || store.Value {
+	said := slices.ContainsFunc(j.findings, func(f fleet.Finding) bool { return f.Code == "root-ca-missing" || f.Code == "tls-intercepted" })
+	if !store.Known || store.Value || said {
 		return
 	}
 	verified := slices.ContainsFunc(j.h.Probe.Value.Endpoints.Value, func(t fleet.EndpointTest) bool { return t.TLS.Known && t.TLS.Value })
-	code := "trust-store-incomplete"
+	code := "root-ca-missing"
 	if j.heartbeat || verified {
-		code = "trust-store-incomplete-connected"
+		code = "trust-store-incomplete"
 	}
 	fix := ""
 	switch j.family() {

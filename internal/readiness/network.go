@@ -138,8 +138,8 @@ type hop struct {
 	code     string // of the finding, where it stops the connection
 	fix      string
 	undo     string
-	none     bool   // there is no route at all
-	presumed bool   // "no" holds unless something that was not collected helps, such as a private hosted zone
+	none     bool // there is no route at all
+	presumed bool // "no" holds unless something that was not collected helps, such as a private hosted zone
 }
 
 // The kinds of hops.

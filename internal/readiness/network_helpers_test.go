@@ -7,12 +7,6 @@ import (
 	"ssm-migrate/internal/readiness"
 )
 
-// noPath is what closedGroup brings about.
-const noPath = "group-egress-closed"
-
-// untrusted makes Amazon's own certificate fail to verify.
-func untrusted(t *fleet.EndpointTest) { t.TLS = known(false, "probe") }
-
 // proxied sets the agent's proxy, with what it exempts.
 func proxied(exempt string) change {
 	return func(_ *fleet.Snapshot, h *fleet.Host, _ *fleet.Region) {

@@ -78,29 +78,6 @@ func (j *judge) unexplained() {
 	j.staleChannel()
 }
 
-// staleChannel names the agent itself where it is heard, holds no control
-// channel, and nothing that the channel needs is broken or in doubt: then the
-// channel died without its noticing, as after a change of NAT.
-func (j *judge) staleChannel() {
-	if !j.heartbeat || j.connected || !j.symptom {
-		return
-	}
-	rests := setOf([]Part{PartChannel}).rests()
-	for i := range j.findings {
-		f := &j.findings[i]
-		switch {
-		case f.Code == "node-not-connected" || f.Severity < fleet.SeverityUnknown:
-		case f.Severity == fleet.SeverityUnknown, j.breaks(f)&rests != 0:
-			return
-		}
-	}
-	facts := []fleet.Evidence{j.lastPing(), {Fact: "no finding speaks against the host's way to ssmmessages or its permission to open the channel", Source: "all findings on the host"}}
-	if t := j.live("ssmmessages"); t.works == yes {
-		facts = append(facts, t.fact)
-	}
-	j.add("channel-stale", j.h.ID, "restart the agent: "+j.restart()+", over SSH or by Run Command AWS-RunShellScript, which the agent may still take", facts...)
-}
-
 // checks are those of ssm-cli get-diagnostics that a session needs, and the
 // part of its way that each tests. The other endpoints may fail harmlessly.
 // Source: AWS Systems Manager User Guide, ssm-cli.
