@@ -19,6 +19,9 @@ type World struct {
 	Seed     uint64
 	Now      func() time.Time // the world's clock
 	Accounts []*Account
+
+	owners  []*fleet.Owner
+	healthy bool // made by Options.Healthy: the operator has a key for each host
 }
 
 // Account is a simulated AWS account. Its regions list the network in fleet's
