@@ -113,6 +113,7 @@ func TestCausalChains(t *testing.T) {
 		{"certificates do not verify for want of Amazon's root", []change{offline, noRootCA, tested(unverified)}, []string{"root-ca-missing>node-not-registered"}},
 		{"the want of Amazon's root was not tested", []change{offline, noRootCA, tested(untested)}, []string{"root-ca-missing>node-not-registered"}},
 		{"an inspected connection says nothing of Amazon's root", []change{offline, noRootCA, tested(inspected)}, []string{"tls-intercepted>node-not-registered"}},
+		{"a proxy answers for the metadata service", []change{offline, proxied(""), noMetadata}, []string{"proxy-answers-metadata>imds-unreachable>node-not-registered"}},
 		{"configured for another Region", []change{offline, otherRegion}, []string{"agent-config-elsewhere>node-not-registered"}},
 		{"doubts are roots of their own", []change{silent, role(conditional)}, []string{"role-undecided", "node-unknown"}},
 

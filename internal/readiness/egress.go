@@ -39,8 +39,10 @@ func (j *judge) egress() {
 		}
 		j.endpointPolicy(s)
 	}
+	if j.metadataProxy() {
+		e.unknown = nil // the proxy is the finding; whether it also lets the agent through shows once that is mended
+	}
 	e.report(j)
-	j.metadataProxy()
 	j.ec2messages()
 	j.sessionTargets()
 }

@@ -31,7 +31,7 @@ func (j *judge) staleChannel() {
 	if s.static.open == yes {
 		facts = append(facts, fleet.Evidence{Fact: "ssmmessages by static analysis: " + s.static.last(), Source: s.static.source(), At: j.r.RouteTables.At})
 	}
-	j.add("channel-stale", j.h.ID, "", facts...)
+	j.add("channel-stale", j.h.ID, "restart the agent: "+j.restart()+", over SSH or by Run Command AWS-RunShellScript, which the agent may still take", facts...)
 }
 
 // last says where an open path ends.

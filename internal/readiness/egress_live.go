@@ -116,7 +116,7 @@ func (j *judge) liveCause(s serviceWay, open answer) (stopped, bool) {
 	}
 	switch s.live.stage {
 	case certificate:
-		return j.badCertificate(s, open)
+		return j.badCertificate(s)
 	case resolution:
 		if d := s.static.doubtful; open == maybe && (d == ownServers || d == forwarded) {
 			return cause(s.static.dnsObject(), "dns-custom-resolver", forwarderFix(d, s.static.dnsObject()), "take the forwarder or the rule back")
@@ -190,24 +190,28 @@ func (j *judge) ofEndpoint(e *fleet.VPCEndpoint, all []netip.Addr) bool {
 	})
 }
 
-// badCertificate tells TLS inspection from a host that lacks Amazon's root
-// certificates.
+// badCertificate tells TLS inspection, where the certificate names another
+// issuer than Amazon, from a host that lacks Amazon's root certificates.
 // Source: AWS Systems Manager User Guide, ssm-agent-technical-details (root
 // certificates); aws/amazon-ssm-agent issue 195.
-func (j *judge) badCertificate(s serviceWay, open answer) (stopped, bool) {
+func (j *judge) badCertificate(s serviceWay) (stopped, bool) {
 	trust := j.h.Probe.Value.Health.Value.TrustStore
-	lacks := j.h.Probe.Value.Health.Known && trust.Known && !trust.Value
 	public := fleet.DNSSuffix(j.h.Region) == "amazonaws.com" // other partitions' certificates may have other issuers
+	at := stopped{facts: []fleet.Evidence{s.live.fact}, parts: []Part{PartTrust}}
 	switch {
 	case s.live.issuer != "" && public && !amazonIssuer(s.live.issuer):
-		at := stopped{hop: hop{object: j.inspector(s.static), code: "tls-intercepted"}, facts: []fleet.Evidence{s.live.fact}, parts: []Part{PartTrust}}
+		at.object, at.code = j.inspector(s.static), "tls-intercepted"
 		at.fix = fmt.Sprintf("exempt ssm and ssmmessages from TLS inspection, where %s issues the certificates, or let the hosts reach them by interface endpoints; only where inspection has to stay, put its certificate authority into the hosts' trust stores", quoted(s.live.issuer))
 		at.blast = fmt.Sprintf("what inspects TLS serves every host behind it: %s of this snapshot saw certificates of %s", plural(j.network.issuers[s.live.issuer], "host"), quoted(s.live.issuer))
 		at.undo = "take the exemption back"
+		if trust.Known && trust.Value {
+			at.facts = append(at.facts, evidence(trust, "Amazon Root CA 1 is in the host's trust store, so that Amazon's own certificates would verify"))
+		}
 		return at, true
-	case lacks:
-		facts := []fleet.Evidence{s.live.fact, evidence(trust, "Amazon Root CA 1 is not in the host's trust store")}
-		return stopped{hop: hop{code: "root-ca-missing"}, facts: facts, parts: []Part{PartTrust}}, true
+	case trust.Known && !trust.Value:
+		at.code = "root-ca-missing"
+		at.facts = append(at.facts, evidence(trust, "Amazon Root CA 1 is not in the host's trust store"))
+		return at, true
 	}
 	return stopped{}, false
 }

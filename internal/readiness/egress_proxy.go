@@ -145,16 +145,17 @@ func (e *egressFindings) merge() {
 
 // metadataProxy judges whether a proxy stands between the agent and the
 // instance metadata service, from which it has its identity and credentials.
-func (j *judge) metadataProxy() {
+// It says whether one does.
+func (j *judge) metadataProxy() bool {
 	if j.heartbeat || !j.h.Probe.Known {
-		return
+		return false
 	}
 	agent, test := j.h.Probe.Value.Agent, j.h.Probe.Value.Metadata
 	proxy := agent.Value.Proxy["http_proxy"]
 	covered := agent.Known && proxy != "" && !withoutProxy(agent.Value.Proxy["no_proxy"], metadataAddress)
 	foreign := test.Known && test.Value.Server != "" && !strings.HasPrefix(test.Value.Server, "EC2ws")
-	if !covered && !foreign {
-		return
+	if !foreign && (!covered || !j.symptom) {
+		return false
 	}
 	var facts []fleet.Evidence
 	if covered {
@@ -164,4 +165,5 @@ func (j *judge) metadataProxy() {
 		facts = append(facts, evidence(test, "%s answered the host as server %s with status %d; EC2's metadata service is EC2ws", metadataAddress, quoted(test.Value.Server), test.Value.Status))
 	}
 	j.add("proxy-answers-metadata", j.h.ID, "", facts...)
+	return true
 }
