@@ -18,10 +18,10 @@ import (
 // default's. The result shares nothing with s and does not change it.
 //
 // A host is blocked when a finding of SeverityBlocks concerns it, else unknown
-// when one of SeverityUnknown does, else ready. Its cause is the first such
-// finding in the catalogue's order, which goes from causes to symptoms; where
-// Systems Manager did not answer, that comes first, as its answer would settle
-// the other doubts.
+// when one of SeverityUnknown does, else ready. Its causes are those of such
+// findings that follow from no other, in the catalogue's order; where Systems
+// Manager did not answer, that comes first, as its answer would settle the
+// other doubts.
 // Findings about a shared thing (a role, a key) carry no host and come last.
 func Assess(s *fleet.Snapshot, p Policy, now time.Time) *fleet.Assessment {
 	index := newIndex(s)
@@ -30,12 +30,13 @@ func Assess(s *fleet.Snapshot, p Policy, now time.Time) *fleet.Assessment {
 		policy:          p,
 		now:             now,
 		index:           index,
-		network:         newNetwork(index),
+		network:         newNetwork(index, s),
 		iam:             newAuthority(s),
 		functionalFloor: floor(p.FunctionalFloor, DefaultPolicy().FunctionalFloor),
 		securityFloor:   floor(p.SecurityFloor, DefaultPolicy().SecurityFloor),
 		keys:            newKeyring(s),
 		unservedMemo:    map[string]string{},
+		preferred:       map[*fleet.Region]*sessionSettings{},
 	}
 	a.iam.countUsers(s)
 	out := &fleet.Assessment{Snapshot: s.ID, At: now, Hosts: make([]fleet.HostVerdict, 0, len(s.Hosts))}
@@ -64,6 +65,7 @@ type assessor struct {
 	securityFloor   version
 	keys            *keyring
 	unservedMemo    map[string]string // by account ID and Region name
+	preferred       map[*fleet.Region]*sessionSettings
 }
 
 // judge collects the findings on one host.
@@ -75,6 +77,9 @@ type judge struct {
 	connected bool // the agent also holds its control channel open: ssmmessages is reached
 	symptom   bool // Session Manager is known not to reach the agent
 	findings  []fleet.Finding
+	narrowed  map[fleet.Ref]partSet // see concerns
+	paths     []int                 // the host's ways, as network.paths lists them
+	agentIdentity
 }
 
 const sourceInstances = "ec2:DescribeInstances"
@@ -93,6 +98,7 @@ func (a *assessor) host(h *fleet.Host) (fleet.HostVerdict, []fleet.Finding) {
 	j.health()
 	j.preferences()
 	j.ssh()
+	j.unexplained()
 	slices.SortStableFunc(j.findings, func(x, y fleet.Finding) int {
 		return cmp.Or(
 			-cmp.Compare(x.Severity, y.Severity),
@@ -104,27 +110,18 @@ func (a *assessor) host(h *fleet.Host) (fleet.HostVerdict, []fleet.Finding) {
 	return j.verdict(), j.findings
 }
 
-// verdict needs the findings in order.
+// verdict needs the findings in order and linked.
 func (j *judge) verdict() fleet.HostVerdict {
-	v := fleet.HostVerdict{Host: j.h.ID, Verdict: fleet.VerdictReady}
-	for _, f := range j.findings {
-		switch {
-		case f.Severity == fleet.SeverityBlocks && v.Verdict != fleet.VerdictBlocked:
-			v.Verdict, v.Cause = fleet.VerdictBlocked, f.Code
-		case f.Severity == fleet.SeverityUnknown && v.Verdict == fleet.VerdictReady:
-			v.Verdict, v.Cause = fleet.VerdictUnknown, f.Code
-		}
-	}
-	if v.Verdict != fleet.VerdictUnknown {
+	v := fleet.HostVerdict{Host: j.h.ID, Verdict: fleet.VerdictReady, Paths: j.paths}
+	switch {
+	case len(j.findings) == 0:
 		return v
+	case j.findings[0].Severity == fleet.SeverityBlocks:
+		v.Verdict = fleet.VerdictBlocked
+	case j.findings[0].Severity == fleet.SeverityUnknown:
+		v.Verdict = fleet.VerdictUnknown
 	}
-	// What Systems Manager says would settle every doubt about the way to it.
-	for _, f := range j.findings {
-		if f.Code == "node-unknown" || f.Code == "connection-unknown" {
-			v.Cause = f.Code
-			return v
-		}
-	}
+	j.causes(&v)
 	return v
 }
 
@@ -204,25 +201,13 @@ func because(reason string) string {
 	}, strings.ToValidUTF8(reason, "?"))
 }
 
-func (j *judge) clock() {
-	if !j.h.Probe.Known || j.h.Probe.Value.HostTime.IsZero() || j.h.Probe.At.IsZero() {
-		return
-	}
-	skew := j.h.Probe.Value.HostTime.Sub(j.h.Probe.At)
-	if skew.Abs() <= j.policy.MaxSkew {
-		return
-	}
-	code := "clock-skew"
-	if j.heartbeat {
-		code = "clock-skew-connected"
-	}
-	j.add(code, j.h.ID, "", evidence(j.h.Probe, "the host's clock is %s off (allowed: %s)", skew.Round(time.Second), j.policy.MaxSkew))
-}
-
 // shared gives the findings about things that many hosts share.
 func (a *assessor) shared() []fleet.Finding {
-	out := a.broadRoles()
+	out := append(a.identityFindings(), a.preferencesFindings()...)
+	out = append(out, a.network.hazards(a.snapshot)...)
 	out = append(out, a.keys.findings(a.policy)...)
+	out = append(out, a.templates()...)
+	out = append(out, a.strays()...)
 	if end := a.snapshot.Finished; !end.IsZero() && a.now.Sub(end) > a.policy.MaxAge {
 		days := int(a.now.Sub(end).Hours() / 24)
 		out = append(out, found("snapshot-stale", "", "", "", plural(len(a.snapshot.Hosts), "host"), []fleet.Evidence{{

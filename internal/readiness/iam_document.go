@@ -12,6 +12,13 @@ import (
 // inline policies, 6,144 for a managed one).
 const maxDocument = 1 << 20
 
+// The versions of the policy language. A document without a version is of the older one.
+// Source: IAM User Guide, reference_policies_elements_version.
+const (
+	languageVersion    = "2012-10-17"
+	oldLanguageVersion = "2008-10-17"
+)
+
 // document is a parsed IAM policy document.
 type document struct {
 	statements []statement
@@ -19,13 +26,13 @@ type document struct {
 
 // statement is one statement of a document.
 type statement struct {
-	allow       bool // false: Deny
-	actions     []string
-	notAction   bool // actions lists what the statement does not speak of
-	resources   []string
+	allow       bool     // false: Deny
+	actions     []string // lower case
+	notAction   bool     // actions lists what the statement does not speak of
+	resources   []pattern
 	notResource bool
-	condition   condition       // nil: none
-	principal   json.RawMessage // Principal element; nil in identity policies
+	condition   condition // nil: none
+	who         *principals
 }
 
 // stringList is a JSON string, or a list of them.
@@ -50,7 +57,7 @@ type rawStatement struct {
 	Action, NotAction       stringList
 	Resource, NotResource   stringList
 	Principal, NotPrincipal json.RawMessage
-	Condition               condition
+	Condition               map[string]map[string]conditionValues
 }
 
 // parseDocument reads an identity or resource policy. An element that it does not know is
@@ -81,6 +88,9 @@ func parseStatements(text string) (document, error) {
 	if err := strict(text, &top); err != nil {
 		return document{}, fmt.Errorf("policy document: %w", err)
 	}
+	if top.Version != "" && top.Version != languageVersion && top.Version != oldLanguageVersion {
+		return document{}, fmt.Errorf("policy document: version %q of the policy language is not known", top.Version)
+	}
 	list := []json.RawMessage{top.Statement}
 	switch body := bytes.TrimSpace(top.Statement); {
 	case len(body) == 0:
@@ -93,7 +103,7 @@ func parseStatements(text string) (document, error) {
 	}
 	var d document
 	for i, raw := range list {
-		s, err := parseStatement(string(raw))
+		s, err := parseStatement(string(raw), top.Version)
 		if err != nil {
 			return document{}, fmt.Errorf("statement %d of the policy document: %w", i+1, err)
 		}
@@ -102,12 +112,11 @@ func parseStatements(text string) (document, error) {
 	return d, nil
 }
 
-func parseStatement(text string) (statement, error) {
+func parseStatement(text, version string) (statement, error) {
 	var raw rawStatement
 	if err := strict(text, &raw); err != nil {
 		return statement{}, err
 	}
-	s := statement{allow: raw.Effect == "Allow", condition: raw.Condition, principal: raw.Principal}
 	switch {
 	case raw.Effect != "Allow" && raw.Effect != "Deny":
 		return statement{}, fmt.Errorf("effect %q is neither Allow nor Deny", raw.Effect)
@@ -115,18 +124,32 @@ func parseStatement(text string) (statement, error) {
 		return statement{}, errors.New("want exactly one of Action and NotAction")
 	case raw.Resource != nil && raw.NotResource != nil:
 		return statement{}, errors.New("want exactly one of Resource and NotResource")
+	case raw.Principal != nil && raw.NotPrincipal != nil:
+		return statement{}, errors.New("want one of Principal and NotPrincipal at most")
+	case raw.NotPrincipal != nil && raw.Effect == "Allow":
+		return statement{}, errors.New("NotPrincipal is not supported with Allow")
+	}
+	s := statement{
+		allow: raw.Effect == "Allow", condition: newCondition(raw.Condition, version),
+		notAction: raw.Action == nil, notResource: raw.NotResource != nil,
+	}
+	for _, a := range append(raw.Action, raw.NotAction...) {
+		s.actions = append(s.actions, strings.ToLower(a))
+	}
+	if raw.Resource != nil || raw.NotResource != nil {
+		s.resources = []pattern{}
+	}
+	for _, r := range append(raw.Resource, raw.NotResource...) {
+		s.resources = append(s.resources, newPattern(r, version))
+	}
+	var err error
+	switch {
+	case raw.Principal != nil:
+		s.who, err = newPrincipals(raw.Principal, false)
 	case raw.NotPrincipal != nil:
-		return statement{}, errors.New("NotPrincipal is not understood")
+		s.who, err = newPrincipals(raw.NotPrincipal, true)
 	}
-	s.actions, s.notAction = raw.Action, raw.Action == nil
-	if s.notAction {
-		s.actions = raw.NotAction
-	}
-	s.resources, s.notResource = raw.Resource, raw.NotResource != nil
-	if s.notResource {
-		s.resources = raw.NotResource
-	}
-	return s, nil
+	return s, err
 }
 
 func strict(text string, into any) error {
@@ -138,20 +161,22 @@ func strict(text string, into any) error {
 	return d.Decode(into)
 }
 
-// applies says whether the statement speaks of an action on a resource: maybe
-// where a condition or policy variable decides it whose value is not known.
-func (s statement) applies(action, resource string, ctx requestContext) answer {
-	if !s.names(action) {
+// applies says whether the statement, which names the action, speaks of it on
+// a resource: maybe where a condition or policy variable decides it whose
+// value is not known.
+func (s *statement) applies(resource string, ctx requestContext) answer {
+	a := s.covers(resource, ctx)
+	if a == no {
 		return no
 	}
-	return min(s.covers(resource), s.condition.holds(ctx))
+	return min(a, s.condition.holds(ctx))
 }
 
-// names reports whether the statement speaks of an action.
-func (s statement) names(action string) bool {
+// names reports whether the statement speaks of an action, which is in lower case.
+func (s *statement) names(action string) bool {
 	named := false
 	for _, p := range s.actions {
-		if glob(strings.ToLower(p), strings.ToLower(action)) {
+		if glob(p, action) {
 			named = true
 			break
 		}
@@ -159,10 +184,12 @@ func (s statement) names(action string) bool {
 	return named != s.notAction
 }
 
-func (s statement) covers(resource string) answer {
+func (s *statement) covers(resource string, ctx requestContext) answer {
 	a := no
 	for _, p := range s.resources {
-		a = max(a, matchResource(p, resource))
+		if a = max(a, p.matches(resource, ctx)); a == yes {
+			break
+		}
 	}
 	if s.notResource {
 		return yes - a
@@ -170,49 +197,7 @@ func (s statement) covers(resource string) answer {
 	return a
 }
 
-// matchResource compares one resource pattern. A policy variable stands for
-// anything, so it makes a match uncertain.
-func matchResource(pattern, resource string) answer {
-	if !strings.Contains(pattern, "${") {
-		if glob(pattern, resource) {
-			return yes
-		}
-		return no
-	}
-	var widened strings.Builder
-	for rest := pattern; rest != ""; {
-		before, after, found := strings.Cut(rest, "${")
-		widened.WriteString(before)
-		if !found {
-			break
-		}
-		widened.WriteByte('*')
-		_, rest, _ = strings.Cut(after, "}")
-	}
-	if glob(widened.String(), resource) {
-		return maybe
-	}
-	return no
-}
-
-// glob matches IAM's wildcards: * for any run of characters, ? for one.
-func glob(pattern, s string) bool {
-	p, i := 0, 0
-	star, mark := -1, 0
-	for i < len(s) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, i
-			p++
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == s[i]):
-			p++
-			i++
-		case star >= 0:
-			mark++
-			p, i = star+1, mark
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
+// everything reports whether the statement speaks of all resources.
+func (s *statement) everything() bool {
+	return !s.notResource && len(s.resources) == 1 && s.resources[0].text == "*"
 }

@@ -1,9 +1,12 @@
 package readiness
 
 import (
-	"bytes"
-	"encoding/json"
+	"cmp"
 	"fmt"
+	"slices"
+	"strings"
+
+	"ssm-migrate/internal/fleet"
 )
 
 // policyText is one policy of a principal: parsed, or why it could not be.
@@ -18,19 +21,51 @@ func readPolicy(name, text string) policyText {
 	if err != nil {
 		return policyText{name: name, gap: err.Error()}
 	}
-	for _, s := range doc.statements {
-		if s.principal != nil {
+	for i := range doc.statements {
+		if doc.statements[i].who != nil {
 			return policyText{name: name, gap: "an identity policy cannot name a Principal"}
 		}
 	}
 	return policyText{name: name, doc: doc}
 }
 
-// permissions is everything that decides what a principal may do, as far as
-// it is looked at: service control policies and session policies are not.
+// permissions is everything that decides what a principal may do within its
+// account, as far as it is looked at: session policies, resource control
+// policies and the policies of resources are not. The zero value allows
+// nothing. Copies share a memo, so it is not safe for concurrent use.
 type permissions struct {
 	identity []policyText
 	boundary *policyText // nil: none
+
+	// levels are the service control policies of the organization's levels,
+	// from its root down: every level must allow an action. A document that
+	// was not read is passed over, as all of them are where the organization
+	// cannot be read: what they would say is left to the simulation, to a
+	// live proof, or to a note. Empty: none, or not known.
+	levels []controls
+
+	memo map[string]*relevant // by action in lower case; nil: nothing is remembered
+}
+
+// controls are the service control policies of one level.
+type controls struct {
+	target   string
+	policies []policyText
+	partial  bool // a policy of it was not read
+}
+
+// relevant is what of a principal's policies speaks of one action.
+type relevant struct {
+	identity []statementOf
+	boundary []statementOf
+	levels   [][]statementOf
+}
+
+// statementOf is a statement and the name of its policy; a nil statement
+// stands for a policy that was not read.
+type statementOf struct {
+	*statement
+	policy *policyText
 }
 
 // decision is the answer to whether an action is allowed.
@@ -39,11 +74,13 @@ type decision struct {
 	why     string // what decides it: "inline policy x denies it"
 	unread  bool   // maybe, because a document could not be read
 
+	fromControls bool // maybe, because of a service control policy's condition
+
 	// What is in the way when the answer is no; several things may be.
-	denials   []string // explicit Denies: "inline policy x denies it"
-	ungranted bool     // no policy of the principal allows it
-	unbounded bool     // the permissions boundary does not allow it
-	bounded   bool     // the permissions boundary has a part in the no, by silence or by a Deny
+	denials    []string // explicit Denies: "inline policy x denies it"
+	ungranted  bool     // no policy of the principal, or of the resource, allows it
+	bounded    string   // the permissions boundary's part: "policy x denies it"; empty: none
+	controlled []string // service control policies in the way: "service control policy p at ou-1 denies it"
 }
 
 // opinion is what a set of policies says of one action on one resource,
@@ -54,25 +91,30 @@ type opinion struct {
 	unread            bool
 }
 
-func (o *opinion) add(p policyText, action, resource string, ctx requestContext) {
-	if p.gap != "" {
-		o.unread = true
-		why := fmt.Sprintf("%s is not known: %s", p.name, p.gap)
-		o.raise(&o.allow, &o.allowWhy, maybe, why)
-		o.raise(&o.deny, &o.denyWhy, maybe, why)
-		return
-	}
-	for _, s := range p.doc.statements {
-		a := s.applies(action, resource, ctx)
-		if s.allow {
-			o.raise(&o.allow, &o.allowWhy, a, verb(p.name, "allows it", a))
-		} else {
-			o.raise(&o.deny, &o.denyWhy, a, verb(p.name, "denies it", a))
+func (o *opinion) add(all []statementOf, resource string, ctx requestContext) {
+	for _, s := range all {
+		if s.statement == nil {
+			o.unread = true
+			why := fmt.Sprintf("%s is not known: %s", s.policy.name, s.policy.gap)
+			raise(&o.allow, &o.allowWhy, maybe, why)
+			raise(&o.deny, &o.denyWhy, maybe, why)
+			continue
+		}
+		// What is said with more certainty already need not be said again.
+		if s.allow && o.allow == yes || !s.allow && o.deny == yes {
+			continue
+		}
+		switch a := s.applies(resource, ctx); {
+		case a == no:
+		case s.allow && a > o.allow:
+			o.allow, o.allowWhy = a, verb(s.policy.name, "allows it", a)
+		case !s.allow && a > o.deny:
+			o.deny, o.denyWhy = a, verb(s.policy.name, "denies it", a)
 		}
 	}
 }
 
-func (o *opinion) raise(what *answer, why *string, to answer, reason string) {
+func raise(what *answer, why *string, to answer, reason string) {
 	if to > *what {
 		*what, *why = to, reason
 	}
@@ -85,133 +127,235 @@ func verb(name, does string, a answer) string {
 	return name + " " + does
 }
 
-// decide evaluates as IAM does within one account: an explicit Deny wins;
-// without an Allow it is denied; a boundary must allow it as well.
-func (p permissions) decide(action, resource string, ctx requestContext) decision {
-	var own, bound opinion
-	for _, t := range p.identity {
-		own.add(t, action, resource, ctx)
+// about selects what speaks of an action.
+func (p permissions) about(action string) *relevant {
+	action = strings.ToLower(action)
+	if r, ok := p.memo[action]; ok {
+		return r
 	}
-	bound.allow = yes
+	r := &relevant{}
+	for i := range p.identity {
+		r.identity = appendAbout(r.identity, &p.identity[i], action, true)
+	}
 	if p.boundary != nil {
-		bound.allow = no
-		bound.add(*p.boundary, action, resource, ctx)
+		r.boundary = appendAbout(nil, p.boundary, action, true)
 	}
-	d := decision{ungranted: own.allow == no, unbounded: bound.allow == no, bounded: bound.allow == no || bound.deny == yes}
-	if own.deny == yes {
-		d.denials = append(d.denials, own.denyWhy)
+	for i := range p.levels {
+		var level []statementOf
+		for j := range p.levels[i].policies {
+			level = appendAbout(level, &p.levels[i].policies[j], action, false)
+		}
+		r.levels = append(r.levels, level)
 	}
-	if bound.deny == yes {
-		d.denials = append(d.denials, "the permissions boundary "+bound.denyWhy)
+	if p.memo != nil {
+		p.memo[action] = r
 	}
+	return r
+}
+
+func appendAbout(to []statementOf, p *policyText, action string, gaps bool) []statementOf {
+	if p.gap != "" {
+		if gaps {
+			to = append(to, statementOf{policy: p})
+		}
+		return to
+	}
+	for i := range p.doc.statements {
+		if s := &p.doc.statements[i]; s.names(action) {
+			to = append(to, statementOf{s, p})
+		}
+	}
+	return to
+}
+
+// weighing is what all policies of a principal say of one action.
+type weighing struct {
+	own, bound opinion
+	levels     opinion  // all levels must allow
+	controlled []string // service control policies that are known to stop it
+}
+
+func (p permissions) weigh(action, resource string, ctx requestContext) weighing {
+	r := p.about(action)
+	var w weighing
+	w.own.add(r.identity, resource, ctx)
+	w.bound.allow = yes
+	if p.boundary != nil {
+		w.bound.allow = no
+		w.bound.add(r.boundary, resource, ctx)
+	}
+	w.levels.allow = yes
+	for i, level := range r.levels {
+		w.addLevel(p.levels[i], level, resource, ctx)
+	}
+	return w
+}
+
+// addLevel weighs one level of the organization. Where a policy of it was not
+// read, its silence proves nothing.
+// Source: AWS Organizations User Guide, orgs_manage_policies_scps_evaluation.
+func (w *weighing) addLevel(c controls, statements []statementOf, resource string, ctx requestContext) {
+	var o opinion
+	o.add(statements, resource, ctx)
+	if o.deny == yes {
+		w.controlled = append(w.controlled, fmt.Sprintf("%s at %s", o.denyWhy, c.target))
+	}
+	raise(&w.levels.deny, &w.levels.denyWhy, o.deny, o.denyWhy+" at "+c.target)
+	switch {
+	case c.partial:
+	case o.allow == no:
+		w.controlled = append(w.controlled, "no service control policy at "+c.target+" allows it")
+		w.levels.allow = no
+	case o.allow == maybe && w.levels.allow == yes:
+		w.levels.allow, w.levels.allowWhy = maybe, o.allowWhy+" at "+c.target
+	}
+}
+
+// decide evaluates as IAM does within one account: an explicit Deny wins;
+// without an Allow it is denied; a boundary and every level of the
+// organization must allow it as well. Each request stands for itself: the
+// action in any case, the resource as its full ARN ("*" for an action that
+// knows no resource), and what is known of its context.
+// Source: IAM User Guide, reference_policies_evaluation-logic.
+func (p permissions) decide(action, resource string, ctx requestContext) decision {
+	w := p.weigh(action, resource, ctx)
+	d := p.obstacles(&w)
 	switch {
 	case d.denials != nil:
 		d.why = d.denials[0]
-		return d
 	case d.ungranted:
 		d.why = "no policy allows it"
-		return d
-	case d.unbounded:
-		d.why = "the permissions boundary " + p.boundary.name + " does not allow it"
-		return d
+	case d.bounded != "":
+		d.why = "the permissions boundary " + d.bounded
+	case d.controlled != nil:
+		d.why = d.controlled[0]
+	default:
+		return w.doubts(w.own.allow, w.own.allowWhy)
 	}
-	d = decision{allowed: yes, why: own.allowWhy, unread: own.unread || bound.unread}
+	return d
+}
+
+// obstacles is what is known to be in the way, whoever grants the action.
+func (p permissions) obstacles(w *weighing) decision {
+	d := decision{ungranted: w.own.allow == no, controlled: w.controlled}
+	if w.own.deny == yes {
+		d.denials = append(d.denials, w.own.denyWhy)
+	}
+	switch {
+	case w.bound.deny == yes:
+		d.bounded = w.bound.denyWhy
+	case w.bound.allow == no:
+		d.bounded = p.boundary.name + " does not allow it"
+	}
+	return d
+}
+
+// doubts is the decision where nothing is known to be in the way and somebody
+// may grant the action.
+func (w *weighing) doubts(granted answer, why string) decision {
+	d := decision{allowed: yes, why: why, unread: w.own.unread || w.bound.unread}
 	for _, doubt := range []struct {
 		is  bool
 		why string
 	}{
-		{own.allow == maybe, own.allowWhy},
-		{own.deny == maybe, own.denyWhy},
-		{bound.allow == maybe, bound.allowWhy},
-		{bound.deny == maybe, bound.denyWhy},
+		{granted == maybe, why},
+		{w.own.deny == maybe, w.own.denyWhy},
+		{w.bound.allow == maybe, w.bound.allowWhy},
+		{w.bound.deny == maybe, w.bound.denyWhy},
+		{w.levels.allow == maybe, w.levels.allowWhy},
+		{w.levels.deny == maybe, w.levels.denyWhy},
 	} {
 		if doubt.is {
 			d.allowed, d.why = maybe, doubt.why
+			d.fromControls = w.levels.allow == maybe || w.levels.deny == maybe
 			return d
 		}
 	}
 	return d
 }
 
-// endpointAllows says whether a VPC endpoint's policy lets an action through
-// for anyone. An empty policy is AWS's default, which allows everything.
-func endpointAllows(policy, action, resource string, ctx requestContext) answer {
-	if policy == "" {
-		return yes
-	}
-	doc, err := parseDocument(policy)
-	if err != nil {
-		return maybe
-	}
-	allow, deny := no, no
-	for _, s := range doc.statements {
-		a := s.applies(action, resource, ctx)
-		if !everyone(s.principal) {
-			a = min(a, maybe)
-		}
-		if s.allow {
-			allow = max(allow, a)
-		} else {
-			deny = max(deny, a)
+// depends says on what the answer for an action can depend besides the action:
+// on the resource, and on the values of condition keys (in lower case, sorted).
+// Requests that agree in these share one decision.
+func (p permissions) depends(action string) (resource bool, keys []string) {
+	r := p.about(action)
+	for _, set := range append([][]statementOf{r.identity, r.boundary}, r.levels...) {
+		for _, s := range set {
+			if s.statement == nil {
+				continue
+			}
+			resource = resource || !s.everything()
+			keys = append(keys, s.keys()...)
 		}
 	}
-	return min(allow, yes-deny)
+	slices.Sort(keys)
+	return resource, slices.Compact(keys)
 }
 
-// everyone reports whether a Principal element means any caller.
-func everyone(principal json.RawMessage) bool {
-	var one string
-	if json.Unmarshal(principal, &one) == nil {
-		return one == "*"
-	}
-	var kinds map[string]stringList
-	if json.Unmarshal(bytes.TrimSpace(principal), &kinds) != nil {
-		return false
-	}
-	for _, who := range kinds["AWS"] {
-		if who == "*" {
-			return true
+// keys lists the condition keys that a document looks at for an action.
+func (d document) keys(action string) []string {
+	var out []string
+	for i := range d.statements {
+		if s := &d.statements[i]; s.names(strings.ToLower(action)) {
+			out = append(out, s.keys()...)
 		}
 	}
-	return false
+	return out
 }
 
-// trusts says whether a role's trust policy lets EC2 hand out its credentials;
-// maybe when the policy was not read or not understood.
-func trusts(policy string) answer {
-	doc, err := parseStatements(policy)
-	if err != nil {
-		return maybe
-	}
-	allow, deny := no, no
-	for _, s := range doc.statements {
-		if !s.names("sts:AssumeRole") {
-			continue
-		}
-		a := s.condition.holds(nil)
-		switch who := isEC2(s.principal); {
-		case s.allow:
-			allow = max(allow, min(a, who))
-		default:
-			deny = max(deny, min(a, who))
+// keys lists the condition keys that a statement looks at.
+func (s *statement) keys() []string {
+	var out []string
+	for i := range s.condition {
+		out = append(out, s.condition[i].key)
+		for _, v := range s.condition[i].values {
+			out = append(out, v.keys()...)
 		}
 	}
-	return min(allow, yes-deny)
+	for _, v := range s.resources {
+		out = append(out, v.keys()...)
+	}
+	return out
 }
 
-// isEC2 says whether a Principal element means the EC2 service.
-func isEC2(principal json.RawMessage) answer {
-	if everyone(principal) {
-		return yes
+// keys lists the condition keys that a pattern's variables name.
+func (p pattern) keys() []string {
+	if !p.variables {
+		return nil
 	}
-	var kinds map[string]stringList
-	if json.Unmarshal(principal, &kinds) != nil {
-		return maybe
-	}
-	for _, who := range kinds["Service"] {
-		if who == "ec2.amazonaws.com" || who == "ec2.amazonaws.com.cn" {
-			return yes
+	var out []string
+	for rest := p.text; ; {
+		_, after, found := strings.Cut(rest, "${")
+		if !found {
+			return out
 		}
+		var name string
+		name, rest, _ = strings.Cut(after, "}")
+		key, _, _ := strings.Cut(name, ",")
+		out = append(out, strings.ToLower(strings.TrimSpace(key)))
 	}
-	return no
+}
+
+// controlsOf reads the service control policies that bind an account.
+func controlsOf(levels fleet.Fact[[]fleet.ControlLevel]) []controls {
+	if !levels.Known {
+		return nil
+	}
+	var out []controls
+	for _, l := range levels.Value {
+		if len(l.Policies) == 0 {
+			continue // where such policies are in use, every level has at least one
+		}
+		c := controls{target: l.Target}
+		for _, p := range l.Policies {
+			text := policyText{name: "service control policy " + cmp.Or(p.Name, p.ARN), gap: cmp.Or(p.Document.Reason, "its document was not read")}
+			if p.Document.Known {
+				text = readPolicy(text.name, p.Document.Value)
+			}
+			c.policies = append(c.policies, text)
+			c.partial = c.partial || text.gap != ""
+		}
+		out = append(out, c)
+	}
+	return out
 }

@@ -33,21 +33,56 @@ type roleView struct {
 	role    *fleet.Role
 	account *fleet.Account
 	may     permissions
-	trusted answer // EC2 may hand out its credentials
-	perHost bool   // the answer depends on which instance asks
-	session *[len(sessionActions)]decision
+	context contextValues // what every session of the role has in its requests
+	trusted answer        // EC2 may hand out its credentials
+	bySSM   answer        // Systems Manager may, as Default Host Management Configuration needs
+	scope   scope         // what its answers for the session actions depend on
+	session map[string]*[len(sessionActions)]decision
 	hosts   int // instances that get their credentials from it by a profile
 	regions int // account and Region pairs where it is Default Host Management Configuration's role
+
+	asked      map[string]decision // memo of ask
+	mustChange bool                // a host needs it changed, though it serves an application too
+	disagrees  []disagreement      // where IAM's simulation says otherwise
+	servesMemo *string
+	inRegions  map[string]bool // of the hosts that use it by a profile
 }
 
-// authority answers what roles may do. It is not safe for concurrent use.
+// scope says which hosts share an answer about their role.
+type scope int
+
+const (
+	sameForAll scope = iota
+	perRegion
+	perHost
+)
+
+// userView is an IAM user with what it may do: by its own policies and those
+// of its groups, within its boundary and its organization.
+type userView struct {
+	user    *fleet.IAMUser
+	account *fleet.Account
+	may     permissions
+	context contextValues // what all its requests have, made with its access keys or password
+}
+
+// authority answers what IAM users and roles may do. It is not safe for concurrent use.
 type authority struct {
 	accounts map[string][]*fleet.Account
 	profiles map[string]*fleet.InstanceProfile
 	roles    map[string]*roleView // account ID and role name
 	order    []*roleView          // as the snapshot lists them
+	users    []*userView          // likewise
 	policies map[string]fleet.Policy
 	bindings map[string]*binding // by ARN of the permissions boundary
+
+	parsed      map[string]policyText // by ARN
+	levels      map[string][]controls // by account ID
+	sims        map[simulationKey]*fleet.Simulation
+	openSession map[string]bool // by host ID
+
+	hostsOfAccount map[string]int
+	runAs          map[string]*runAsTags // by account ID
 }
 
 // binding is how many roles and hosts a permissions boundary binds.
@@ -63,10 +98,28 @@ func newAuthority(s *fleet.Snapshot) *authority {
 		roles:    map[string]*roleView{},
 		policies: map[string]fleet.Policy{},
 		bindings: map[string]*binding{},
+		parsed:   map[string]policyText{},
+		levels:   map[string][]controls{},
+		sims:     map[simulationKey]*fleet.Simulation{},
+
+		openSession: map[string]bool{},
+
+		hostsOfAccount: map[string]int{},
+		runAs:          map[string]*runAsTags{},
+	}
+	for i := range s.Regions {
+		for _, x := range s.Regions[i].Sessions.Value {
+			if x.Status == "Connected" {
+				a.openSession[x.Target] = true
+			}
+		}
 	}
 	for i := range s.Accounts {
 		acct := &s.Accounts[i]
 		a.accounts[acct.ID] = append(a.accounts[acct.ID], acct)
+		if _, read := a.levels[acct.ID]; !read && acct.ControlLevels.Known {
+			a.levels[acct.ID] = controlsOf(acct.ControlLevels)
+		}
 		for _, p := range acct.Policies.Value {
 			// AWS's own policies appear in every account; one readable copy will do.
 			if old, seen := a.policies[p.ARN]; !seen || !old.Document.Known {
@@ -77,7 +130,9 @@ func newAuthority(s *fleet.Snapshot) *authority {
 			p := &acct.Profiles.Value[j]
 			a.profiles[p.ARN] = p
 		}
+		a.addSimulations(acct)
 	}
+	seen := map[string]bool{}
 	for i := range s.Accounts {
 		acct := &s.Accounts[i]
 		for j := range acct.Roles.Value {
@@ -88,67 +143,198 @@ func newAuthority(s *fleet.Snapshot) *authority {
 				a.order = append(a.order, a.roles[key])
 			}
 		}
+		for j := range acct.Users.Value {
+			if u := &acct.Users.Value[j]; !seen[u.ARN] {
+				seen[u.ARN] = true
+				a.users = append(a.users, a.user(acct, u))
+			}
+		}
 	}
 	return a
 }
 
+// view gives what a role may do. Whether session policies narrow one of its
+// sessions is not known to anybody but who started it.
 func (a *authority) view(acct *fleet.Account, r *fleet.Role) *roleView {
-	v := &roleView{role: r, account: acct, trusted: trusts(r.Trust)}
-	for _, name := range slices.Sorted(maps.Keys(r.Inline)) {
-		v.may.identity = append(v.may.identity, readPolicy("inline policy "+name, r.Inline[name]))
+	v := &roleView{role: r, account: acct, trusted: trusts(r.Trust, "ec2"), bySSM: trusts(r.Trust, "ssm"), asked: map[string]decision{}, inRegions: map[string]bool{}}
+	v.may = a.permissions(r.Inline, r.Attached, r.Boundary)
+	if !strings.Contains(r.ARN, ":role/aws-service-role/") { // service control policies do not bind service-linked roles
+		v.may.levels = a.levels[acct.ID]
 	}
-	for _, arn := range r.Attached {
-		v.may.identity = append(v.may.identity, a.managed(arn))
-	}
-	if r.Boundary != "" {
-		b := a.managed(r.Boundary)
-		v.may.boundary = &b
-		v.perHost = narrows(b.doc)
-	}
-	for _, t := range v.may.identity {
-		v.perHost = v.perHost || narrows(t.doc)
+	v.context = principalValues(r.ARN, "AssumedRole", r.Tags)
+	v.context["aws:username"] = nil
+	v.session = map[string]*[len(sessionActions)]decision{}
+	for _, action := range sessionActions {
+		v.scope = max(v.scope, v.scopeOf(action, action == sessionActions[0]))
 	}
 	return v
 }
 
-func (a *authority) managed(arn string) policyText {
-	p, ok := a.policies[arn]
-	switch {
-	case !ok:
-		return policyText{name: "policy " + arn, gap: "it was not listed"}
-	case !p.Document.Known:
-		return policyText{name: "policy " + arn, gap: cmp.Or(p.Document.Reason, "its document was not read")}
+// scopeOf says on what the answer for an action depends; named says that the
+// action's resource differs between hosts.
+func (v *roleView) scopeOf(action string, named bool) scope {
+	resource, keys := v.may.depends(action)
+	if resource && named {
+		return perHost
 	}
-	return readPolicy("policy "+arn, p.Document.Value)
+	return v.scopeOfKeys(keys, nil)
 }
 
-// narrows reports whether a document may tell hosts apart: by a condition, or,
-// of the session actions only for ssm:UpdateInstanceInformation, by a resource.
-// Source: AWS Service Authorization Reference, ssm and ssmmessages.
-func narrows(d document) bool {
-	for _, s := range d.statements {
-		everything := len(s.resources) == 1 && s.resources[0] == "*" && !s.notResource
-		if s.condition != nil || !everything && s.names(sessionActions[0]) {
-			return true
+// scopeOfKeys says which hosts of the role have the same values of condition
+// keys; shared are such that they have the same.
+func (v *roleView) scopeOfKeys(keys []string, shared contextValues) scope {
+	s := sameForAll
+	for _, key := range keys {
+		_, ofRole := v.context.value(key)
+		_, ofAll := shared.value(key)
+		switch {
+		case ofRole, ofAll && !strings.HasPrefix(key, "kms:encryptioncontext:"), strings.HasPrefix(key, "aws:principaltag/"):
+		case key == "aws:requestedregion":
+			s = perRegion
+		default:
+			return perHost
 		}
 	}
-	return false
+	return s
+}
+
+// memoKey names the hosts that share an answer with a host.
+func (s scope) memoKey(h *fleet.Host) string {
+	switch s {
+	case sameForAll:
+		return ""
+	case perRegion:
+		return h.Region
+	}
+	return h.ID
+}
+
+// user gives what an IAM user may do.
+func (a *authority) user(acct *fleet.Account, u *fleet.IAMUser) *userView {
+	v := &userView{user: u, account: acct, may: a.permissions(u.Inline, u.Attached, u.Boundary)}
+	v.may.levels = a.levels[acct.ID]
+	groups := map[string]*fleet.IAMGroup{}
+	for i := range acct.Groups.Value {
+		groups[acct.Groups.Value[i].Name] = &acct.Groups.Value[i]
+	}
+	for _, name := range u.Groups {
+		g := groups[name]
+		if g == nil {
+			v.may.identity = append(v.may.identity, policyText{name: "group " + name, gap: cmp.Or(acct.Groups.Reason, "it was not listed")})
+			continue
+		}
+		for _, p := range a.permissions(g.Inline, g.Attached, "").identity {
+			p.name += " of group " + name
+			v.may.identity = append(v.may.identity, p)
+		}
+	}
+	v.context = principalValues(u.ARN, "User", u.Tags)
+	v.context["aws:username"] = []string{u.Name}
+	v.context["aws:userid"] = []string{u.ID}
+	if u.ID == "" {
+		delete(v.context, "aws:userid")
+	}
+	return v
+}
+
+// principalValues are the condition keys that follow from who calls. A role
+// session may carry tags and a source identity of its own, which only hosts'
+// sessions are known not to: tags that the role has not are not known.
+// Source: IAM User Guide, reference_policies_condition-keys.
+func principalValues(arn, kind string, tags map[string]string) contextValues {
+	v := contextValues{
+		"aws:principalarn":          {arn},
+		"aws:principalaccount":      {arnAccount(arn)},
+		"aws:principaltype":         {kind},
+		"aws:principalisawsservice": {"false"},
+		"aws:viaawsservice":         {"false"},
+		"aws:calledvia":             nil,
+		"aws:calledviafirst":        nil,
+		"aws:calledvialast":         nil,
+		"aws:securetransport":       {"true"},
+	}
+	v.addTags(tags, "aws:principaltag/")
+	if kind != "User" {
+		delete(v, "aws:principaltag/")
+	}
+	return v
+}
+
+// permissions parses the policies of one principal.
+func (a *authority) permissions(inline map[string]string, attached []string, boundary string) permissions {
+	p := permissions{memo: map[string]*relevant{}}
+	for _, name := range slices.Sorted(maps.Keys(inline)) {
+		p.identity = append(p.identity, readPolicy("inline policy "+name, inline[name]))
+	}
+	for _, arn := range attached {
+		p.identity = append(p.identity, a.managed(arn))
+	}
+	if boundary != "" {
+		b := a.managed(boundary)
+		p.boundary = &b
+	}
+	return p
+}
+
+// managed gives a managed policy, parsed once for all who have it.
+func (a *authority) managed(arn string) policyText {
+	if t, ok := a.parsed[arn]; ok {
+		return t
+	}
+	t := policyText{name: "policy " + arn}
+	switch p, ok := a.policies[arn]; {
+	case !ok:
+		t.gap = "it was not listed"
+	case !p.Document.Known:
+		t.gap = cmp.Or(p.Document.Reason, "its document was not read")
+	default:
+		t = readPolicy(t.name, p.Document.Value)
+	}
+	a.parsed[arn] = t
+	return t
 }
 
 // decide answers all session actions for one host.
 func (v *roleView) decide(h *fleet.Host) [len(sessionActions)]decision {
-	if v.session != nil {
-		return *v.session
+	key := v.scope.memoKey(h)
+	if known, ok := v.session[key]; ok {
+		return *known
 	}
 	var out [len(sessionActions)]decision
 	for i, action := range sessionActions {
 		resource, ctx := agentRequest(v.role.ARN, h, i)
-		out[i] = v.may.decide(action, resource, ctx)
+		out[i] = v.may.decide(action, resource, append(ctx, v.values(h)...))
 	}
-	if !v.perHost {
-		v.session = &out
-	}
+	v.session[key] = &out
 	return out
+}
+
+// ask answers one action on one resource for a host that uses the role.
+func (a *authority) ask(v *roleView, h *fleet.Host, action, resource string) decision {
+	key := v.scopeOf(action, false).memoKey(h) + " " + action + " " + resource
+	if d, ok := v.asked[key]; ok {
+		return d
+	}
+	d := a.settle(v, action, resource == "*", v.may.decide(action, resource, v.request(h)))
+	v.asked[key] = d
+	return d
+}
+
+// request is what is known of a host's request to a service other than the
+// agent's own.
+func (v *roleView) request(h *fleet.Host) requestContext {
+	return append(requestContext{{"aws:requestedregion": {h.Region}}}, v.values(h)...)
+}
+
+// values is what is known of every request that a host makes with the role:
+// its session has the instance's ID as its name and no tags of its own.
+// Source: IAM User Guide, reference_policies_variables (principaltable).
+func (v *roleView) values(h *fleet.Host) requestContext {
+	own := contextValues{"aws:principaltag/": nil, "aws:sourceidentity": nil}
+	if v.role.ID != "" {
+		own["aws:userid"] = []string{v.role.ID + ":" + h.ID}
+	}
+	return requestContext{v.context, own}
 }
 
 // agentRequest is what is known of an agent's request for one of the session
@@ -157,23 +343,27 @@ func (v *roleView) decide(h *fleet.Host) [len(sessionActions)]decision {
 // Source: AWS Service Authorization Reference, ssm and ssmmessages.
 func agentRequest(arn string, h *fleet.Host, action int) (resource string, ctx requestContext) {
 	self := instanceARN(arn, h)
-	ctx = requestContext{"aws:requestedregion": h.Region, "aws:securetransport": "true"}
+	values := contextValues{"aws:requestedregion": {h.Region}, "aws:securetransport": {"true"}}
 	if action < 2 {
-		ctx["ec2:sourceinstancearn"], ctx["ssm:sourceinstancearn"] = self, self
+		values["ec2:sourceinstancearn"], values["ssm:sourceinstancearn"] = []string{self}, []string{self}
 	}
 	if action == 0 {
-		return self, ctx
+		return self, requestContext{values}
 	}
-	return "*", ctx
+	return "*", requestContext{values}
 }
 
 // instanceARN names a host as IAM sees it, in the partition of a known ARN.
 func instanceARN(arn string, h *fleet.Host) string {
-	partition := "aws"
+	return "arn:" + partitionOf(arn) + ":ec2:" + h.Region + ":" + h.Account + ":instance/" + h.ID
+}
+
+// partitionOf is the partition that an ARN is of; "aws" when it is none.
+func partitionOf(arn string) string {
 	if parts := strings.SplitN(arn, ":", 3); len(parts) == 3 {
-		partition = parts[1]
+		return parts[1]
 	}
-	return "arn:" + partition + ":ec2:" + h.Region + ":" + h.Account + ":instance/" + h.ID
+	return "aws"
 }
 
 // byName finds a role by the name, path or ARN that Systems Manager gives it.
@@ -193,8 +383,11 @@ func (a *authority) ofHost(h *fleet.Host) *roleView {
 // countUsers notes who uses which role and which permissions boundary.
 func (a *authority) countUsers(s *fleet.Snapshot) {
 	for i := range s.Hosts {
-		if v := a.ofHost(&s.Hosts[i]); v != nil {
+		h := &s.Hosts[i]
+		a.hostsOfAccount[h.Account]++
+		if v := a.ofHost(h); v != nil {
 			v.hosts++
+			v.inRegions[h.Region] = true
 		}
 	}
 	for i := range s.Regions {

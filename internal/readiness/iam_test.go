@@ -21,8 +21,12 @@ func one(documents ...string) permissions {
 // single elements, reference_policies_evaluation-logic for their weighing.
 func TestDecide(t *testing.T) {
 	const action = "ssmmessages:OpenDataChannel"
-	allow := func(what string) string { return `{"Statement":[{"Effect":"Allow",` + what + `}]}` }
-	deny := func(what string) string { return `{"Statement":[{"Effect":"Deny",` + what + `}]}` }
+	allow := func(what string) string {
+		return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow",` + what + `}]}`
+	}
+	deny := func(what string) string {
+		return `{"Version":"2012-10-17","Statement":[{"Effect":"Deny",` + what + `}]}`
+	}
 	const everything = `"Action":"*","Resource":"*"`
 	for _, c := range []struct {
 		name     string
@@ -67,13 +71,13 @@ func TestDecide(t *testing.T) {
 		{"Deny inside of Regions", one(allow(everything), deny(everything+`,"Condition":{"StringNotEqualsIfExists":{"aws:RequestedRegion":["us-east-1"]}}`)), action, "*", no},
 		{"Deny without TLS", one(allow(everything), deny(everything+`,"Condition":{"Bool":{"aws:SecureTransport":false}}`)), action, "*", yes},
 		{"a value with a variable", one(allow(everything + `,"Condition":{"StringEquals":{"aws:RequestedRegion":"${aws:PrincipalTag/region}"}}`)), action, "*", maybe},
-		{"an operator that is not known", one(allow(everything + `,"Condition":{"ForAnyValue:StringEquals":{"aws:RequestedRegion":"eu-west-1"}}`)), action, "*", maybe},
+		{"an operator that is not known", one(allow(everything + `,"Condition":{"StringMatches":{"aws:RequestedRegion":"eu-west-1"}}`)), action, "*", maybe},
 		{"empty condition is none", one(allow(everything + `,"Condition":{}`)), action, "*", yes},
 		{"an unread policy may allow", one(`{`), action, "*", maybe},
 		{"an unread policy may deny", one(allow(everything), `{`), action, "*", maybe},
 		{"a Deny outweighs an unread policy", one(deny(everything), `{`), action, "*", no},
 	} {
-		if got := c.p.decide(c.action, c.resource, requestContext{"aws:requestedregion": "eu-west-1", "aws:securetransport": "true"}); got.allowed != c.want || got.why == "" {
+		if got := c.p.decide(c.action, c.resource, requestContext{{"aws:requestedregion": {"eu-west-1"}, "aws:securetransport": {"true"}}}); got.allowed != c.want || got.why == "" {
 			t.Errorf("%s: %s (%q), want %s", c.name, got.allowed, got.why, c.want)
 		}
 	}
@@ -112,7 +116,10 @@ func TestDocumentsThatAreNotUnderstood(t *testing.T) {
 		"null action":       `{"Statement":{"Effect":"Allow","Action":null,"Resource":"*"}}`,
 		"action of numbers": `{"Statement":{"Effect":"Allow","Action":[1],"Resource":"*"}}`,
 		"unknown element":   `{"Statement":{"Effect":"Allow","Action":"*","Resource":"*","Unless":{}}}`,
-		"NotPrincipal":      `{"Statement":{"Effect":"Deny","NotPrincipal":"*","Action":"*","Resource":"*"}}`,
+		"NotPrincipal":      `{"Statement":{"Effect":"Allow","NotPrincipal":"*","Action":"*","Resource":"*"}}`,
+		"both principals":   `{"Statement":{"Effect":"Deny","Principal":"*","NotPrincipal":"*","Action":"*","Resource":"*"}}`,
+		"principal kind":    `{"Statement":{"Effect":"Deny","Principal":"me","Action":"*","Resource":"*"}}`,
+		"version":           `{"Version":"2030-01-01","Statement":[]}`,
 		"too long":          strings.Repeat(" ", maxDocument+1),
 	} {
 		if d, err := parseDocument(text); err == nil {
@@ -170,7 +177,7 @@ func TestTrust(t *testing.T) {
 		{`{"Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"},{"Effect":"Deny","Principal":"*","Action":"sts:*"}]}`, no},
 		{``, maybe},
 	} {
-		if got := trusts(c.policy); got != c.want {
+		if got := trusts(c.policy, "ec2"); got != c.want {
 			t.Errorf("%s: %s, want %s", c.policy, got, c.want)
 		}
 	}
@@ -239,7 +246,7 @@ func FuzzPolicy(f *testing.F) {
 	f.Add(`{"Statement":{"Effect":"Deny","NotAction":["a*b?"],"NotResource":"arn:${aws:username}*","Condition":{"Bool":{}}}}`, "ssmmessages:OpenDataChannel", "arn:aws:x")
 	f.Add(`{"Statement":[{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"${","Resource":"${*"}]}`, "", "")
 	f.Fuzz(func(t *testing.T, text, action, resource string) {
-		ctx := requestContext{"k": resource}
+		ctx := requestContext{{"k": {resource}}}
 		denied := `{"Statement":[{"Effect":"Deny","Action":"*","Resource":"*"}]}`
 		alone := one(text).decide(action, resource, ctx)
 		if alone.why == "" {
@@ -249,6 +256,6 @@ func FuzzPolicy(f *testing.F) {
 			t.Errorf("allowed (%s) in spite of a Deny of everything", with.allowed)
 		}
 		endpointAllows(text, action, resource, ctx)
-		trusts(text)
+		trusts(text, "ec2")
 	})
 }
