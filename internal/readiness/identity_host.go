@@ -21,21 +21,23 @@ func (j *judge) metadata() {
 	if !j.h.Probe.Known || !m.Known || m.Value.Reachable && (m.Value.Tokens || j.h.Metadata.Tokens != "required") {
 		return
 	}
+	if s := m.Value.Server; m.Value.Reachable && s != "" && !strings.HasPrefix(s, metadataServer) {
+		return // a proxy's answer has a finding of its own
+	}
 	code := "imds-unreachable"
 	if j.heartbeat {
 		code = "imds-unreachable-connected"
 	}
 	what := "the instance metadata service did not answer the host"
 	if m.Value.Reachable {
-		what = "what answers at the address of the instance metadata service gave the host no IMDSv2 token"
+		what = "the instance metadata service gave the host no IMDSv2 token"
 	}
-	facts := []fleet.Evidence{evidence(m, "%s%s", what, because(m.Value.Detail))}
-	if s := m.Value.Server; m.Value.Reachable && s != "" && !strings.HasPrefix(s, "EC2ws") {
-		facts = append(facts, evidence(m, "the answer came from %s, which is not EC2's server", quoted(s)))
-	}
-	facts = append(facts, j.ec2("the metadata options are endpoint %s, tokens %s, hop limit %d", quoted(j.h.Metadata.Endpoint), quoted(j.h.Metadata.Tokens), j.h.Metadata.HopLimit))
-	j.addHere(code, "", hostOnly, facts...)
+	j.addHere(code, "", hostOnly, evidence(m, "%s%s", what, because(m.Value.Detail)),
+		j.ec2("the metadata options are endpoint %s, tokens %s, hop limit %d", quoted(j.h.Metadata.Endpoint), quoted(j.h.Metadata.Tokens), j.h.Metadata.HopLimit))
 }
+
+// metadataServer begins the Server header of EC2's metadata service.
+const metadataServer = "EC2ws"
 
 // registration looks for a hybrid activation that was left behind, for example
 // in an image: the agent then registers as another node than the instance.

@@ -133,6 +133,7 @@ func (j *judge) sessionLogGroup(s *sessionSettings) {
 	gap := newGap(j.role)
 	gap.resource = logs + name + ":*"
 	if d.allowed == no {
+		gap.resource = "*"
 		gap.add("logs:DescribeLogGroups", d, j.decided(j.role, "logs:DescribeLogGroups", d))
 	}
 	for _, action := range [...]string{"logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"} {
