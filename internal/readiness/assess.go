@@ -36,6 +36,7 @@ func Assess(s *fleet.Snapshot, p Policy, now time.Time) *fleet.Assessment {
 		securityFloor:   floor(p.SecurityFloor, DefaultPolicy().SecurityFloor),
 		keys:            newKeyring(s),
 		unservedMemo:    map[string]string{},
+		people:          newRegistry(s, p.Owners),
 	}
 	a.iam.countUsers(s)
 	out := &fleet.Assessment{Snapshot: s.ID, At: now, Hosts: make([]fleet.HostVerdict, 0, len(s.Hosts))}
@@ -49,6 +50,7 @@ func Assess(s *fleet.Snapshot, p Policy, now time.Time) *fleet.Assessment {
 	out.Operators = a.operators()
 	out.Ledger = a.ledger()
 	out.Parity = a.parity()
+	out.Findings = append(out.Findings, a.peopleFindings(out)...)
 	return out
 }
 
@@ -64,6 +66,7 @@ type assessor struct {
 	securityFloor   version
 	keys            *keyring
 	unservedMemo    map[string]string // by account ID and Region name
+	people          *registry
 }
 
 // judge collects the findings on one host.
