@@ -99,7 +99,11 @@ func newGate(a *assessor) *gate {
 	}
 	g.certificates()
 	for i := range a.snapshot.Hosts {
-		g.host(i, &a.snapshot.Hosts[i])
+		h := &a.snapshot.Hosts[i]
+		if !g.principalsKnown(h.Account) {
+			g.stranger[i] = max(g.stranger[i], maybe)
+		}
+		g.host(i, h)
 	}
 	return g
 }
@@ -121,6 +125,16 @@ func (g *gate) owners() {
 		// A federated person without a role: which one they assume is not known.
 		e.lost = e.lost || len(o.Principals) == 0 && len(o.Sessions) > 0
 	}
+}
+
+// principalsKnown reports whether the lists of an account's users and roles are whole.
+func (g *gate) principalsKnown(account string) bool {
+	for _, a := range g.iam.accounts[account] {
+		if a.Users.Known && a.Roles.Known {
+			return true
+		}
+	}
+	return false
 }
 
 // listedIn reports whether the list in which a principal would stand is whole,
