@@ -159,7 +159,7 @@ func (x *actor) connect(host int) answer {
 
 // acts reports whether the actor may do anything with sessions.
 func (x *actor) acts() bool {
-	return x.edit > no || slices.ContainsFunc(x.reach, func(r reach) bool {
+	return x.edit > no || len(x.documents) > 0 || slices.ContainsFunc(x.reach, func(r reach) bool {
 		return max(r.start, r.resume, r.terminate, r.command) > no
 	})
 }
