@@ -36,13 +36,17 @@ are those of the owners file (docs/owners.md); keys and principals that nobody c
 Exit code 3: somebody in the owners file would lose access. Exit code 4: nobody would, but for
 somebody it is not known.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.access(cmd.Context(), q) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if q.by != "" && q.host != "" {
+				return usageErr("--by and --host contradict each other")
+			}
+			return a.access(cmd.Context(), q)
+		},
 	}
 	addSnapshotFlag(c, &q.snapshot)
 	c.Flags().StringVar(&q.person, "person", "", "one person, host by host")
 	c.Flags().StringVar(&q.host, "host", "", "one host (instance ID, private address or Name tag), person by person")
 	c.Flags().StringVar(&q.by, "by", "", "group by this tag, or by account, region, vpc or scaling-group")
-	c.MarkFlagsMutuallyExclusive("by", "host")
 	return c
 }
 

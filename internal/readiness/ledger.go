@@ -164,7 +164,7 @@ func (b *book) ofSession(h *fleet.Host, s fleet.Session, from netip.Addr) *consu
 	for _, l := range h.Probe.Value.Logins.Value.Logins {
 		l.From = l.From.Unmap()
 		c := b.byKey[consumerKey{identity(l), l.Method, l.User, l.From, l.Use}]
-		if c == nil || l.User != s.User || l.From != from || s.Fingerprint != "" && l.Fingerprint != s.Fingerprint {
+		if c == nil || l.User != s.User || from.IsValid() && l.From != from || s.Fingerprint != "" && l.Fingerprint != s.Fingerprint {
 			continue
 		}
 		if s.Use != "" && l.Use != "" && l.Use != s.Use {

@@ -106,7 +106,7 @@ func (b *book) migrated(c *consumer) (why string, done bool) {
 	if missing > 0 {
 		return fmt.Sprintf("%s has not used Session Manager since on %d of %s", c.Owner, missing, plural(len(c.visits), "host")), false
 	}
-	return fmt.Sprintf("%s has used Session Manager since on all %s", c.Owner, plural(len(c.visits), "host")), true
+	return fmt.Sprintf("%s has used Session Manager since on %s", c.Owner, everyHost(len(c.visits))), true
 }
 
 // silent says whether the logs of all the consumer's hosts prove that it did
@@ -135,7 +135,14 @@ func (b *book) silent(c *consumer) (why string, is bool) {
 	if short > 0 {
 		return fmt.Sprintf("%s, but the logs of %s do not cover the %d days before they were read", last, plural(short, "host"), b.policy.SilentDays), false
 	}
-	return fmt.Sprintf("%s; the logs of all %s cover the %d days in which it did not", last, plural(len(c.visits), "host"), b.policy.SilentDays), true
+	return fmt.Sprintf("%s; the logs of %s cover the last %d days", last, everyHost(len(c.visits)), b.policy.SilentDays), true
+}
+
+func everyHost(n int) string {
+	if n == 1 {
+		return "its only host"
+	}
+	return "all " + plural(n, "host")
 }
 
 // hint helps to find out whose a consumer is that nobody claims. A key pair's

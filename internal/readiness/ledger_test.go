@@ -112,14 +112,14 @@ func TestOpenSessionsBelongToTheirLogins(t *testing.T) {
 		{User: "web", PID: 2, From: "10.0.0.1:40001", Use: fleet.UseShell},                        // the latest from there
 		{User: "web", PID: 3, From: "[::ffff:10.0.0.2]:40002", Use: fleet.UseSFTP},                // whose use the log does not tell
 		{User: "nobody", PID: 4, From: "10.0.0.9:40003", TTY: "pts/3", Fingerprint: "SHA256:new"}, // which no log explains
-		{User: "web", PID: 5},
+		{User: "web", PID: 5}, // whose address the host does not tell
 	}
 	got := map[string]int{}
 	for _, c := range judge(s).Ledger.Consumers {
 		got[fmt.Sprint(c.User, " ", c.Fingerprint, " ", c.From, " ", c.Count)] = c.Open
 	}
 	want := map[string]int{
-		"web SHA256:a 10.0.0.1 1": 1, "web SHA256:b 10.0.0.1 1": 1, "web SHA256:a 10.0.0.2 1": 1, "nobody SHA256:new 10.0.0.9 0": 1, "web  invalid IP 0": 1,
+		"web SHA256:a 10.0.0.1 1": 1, "web SHA256:b 10.0.0.1 1": 2, "web SHA256:a 10.0.0.2 1": 1, "nobody SHA256:new 10.0.0.9 0": 1,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -196,7 +196,7 @@ func TestConsumerStatus(t *testing.T) {
 		{"somebody else's sessions", 5, alice, []func(*fleet.Snapshot){session("i-1", userARN+"2", 4), session("i-2", userARN+"2", 4)}, fleet.ConsumerActive, ""},
 		{"sessions on both, and SSH open now", 5, alice, []func(*fleet.Snapshot){session("i-1", userARN, 4), session("i-2", userARN, 1), open}, fleet.ConsumerActive, "1 session open now"},
 		{"29 days ago", 29, alice, nil, fleet.ConsumerActive, ""},
-		{"31 days ago, in logs that reach back", 31, alice, nil, fleet.ConsumerSilent, "the logs of all 2 hosts cover the 30 days"},
+		{"31 days ago, in logs that reach back", 31, alice, nil, fleet.ConsumerSilent, "the logs of all 2 hosts cover the last 30 days"},
 		{"31 days ago, and SSH open now", 31, alice, []func(*fleet.Snapshot){open}, fleet.ConsumerActive, ""},
 		{"one log does not reach back", 31, alice, []func(*fleet.Snapshot){log(func(l *fleet.LoginLog) { l.From = at.AddDate(0, 0, -29) })}, fleet.ConsumerActive, "the logs of 1 host do not cover"},
 		{"nobody writes one log any more", 31, alice, []func(*fleet.Snapshot){log(func(l *fleet.LoginLog) { l.To = at.AddDate(0, 0, -2) })}, fleet.ConsumerActive, "do not cover"},
