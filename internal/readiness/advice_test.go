@@ -50,6 +50,7 @@ func TestAdvice(t *testing.T) {
 		partly  = "ssh-partly-scanned"
 		noLog   = "no SSH log file and no journal on the host"
 		missing = "profile-missing"
+		bounded = "boundary-denies-session-actions"
 	)
 	bindTwo := func(s *fleet.Snapshot, _ *fleet.Host, _ *fleet.Region) { s.Accounts[0].Roles.Value[1].Boundary = limit }
 	fromTemplate := func(_ *fleet.Snapshot, h *fleet.Host, _ *fleet.Region) {
@@ -63,15 +64,17 @@ func TestAdvice(t *testing.T) {
 		says    []string // in fix, blast radius or evidence
 		not     []string
 	}{
-		{"boundary in the way", []change{offline, boundary(allowing(`"s3:*"`)), bindTwo, more(asIs, "i-2", "i-3")}, lacks,
+		{"boundary in the way", []change{offline, boundary(allowing(`"s3:*"`)), bindTwo, more(asIs, "i-2", "i-3")}, bounded,
 			[]string{"in the permissions boundary " + limit, "permissions boundary " + limit + " binds 2 roles with 3 hosts", "role web is used by 3 hosts"}, []string{attach}},
-		{"boundary and role in the way", []change{offline, boundary(allowing(`"s3:*"`)), role(allowing(`"s3:*"`))}, lacks,
-			[]string{"in the permissions boundary " + limit, "to role " + roleARN, attach, "binds 1 role with 1 host"}, nil},
+		{"boundary and role in the way: the role", []change{offline, boundary(allowing(`"s3:*"`)), role(allowing(`"s3:*"`))}, lacks,
+			[]string{"to role " + roleARN, attach}, []string{"boundary"}},
+		{"boundary and role in the way: the boundary", []change{offline, boundary(allowing(`"s3:*"`)), role(allowing(`"s3:*"`))}, bounded,
+			[]string{"in the permissions boundary " + limit, "binds 1 role with 1 host"}, []string{attach}},
 		{"boundary of roles that were not all read", []change{offline, boundary(allowing(`"s3:*"`)), func(s *fleet.Snapshot, _ *fleet.Host, _ *fleet.Region) {
 			s.Accounts[0].Roles.Known = false
-		}}, lacks, []string{"binds at least 1 role with 1 host"}, nil},
-		{"boundary that denies", []change{offline, boundary(denyChannel)}, lacks,
-			[]string{"narrow the explicit Deny", limit + " denies it", "binds 1 role with 1 host"}, []string{attach, "then allow"}},
+		}}, bounded, []string{"binds at least 1 role with 1 host"}, nil},
+		{"boundary that denies", []change{offline, boundary(denyChannel)}, bounded,
+			[]string{limit + " denies it", "binds 1 role with 1 host"}, []string{attach, "then allow"}},
 		{"explicit Deny of what is allowed", []change{offline, role(denyChannel)}, lacks,
 			[]string{"narrow the explicit Deny (inline policy own denies it) of ssmmessages:OpenControlChannel, ssmmessages:OpenDataChannel"}, []string{attach, "to role " + roleARN, "boundary"}},
 		{"role alone in the way", []change{offline, role(allowing(heartbeat))}, lacks, []string{attach}, []string{"boundary"}},

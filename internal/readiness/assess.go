@@ -18,10 +18,10 @@ import (
 // default's. The result shares nothing with s and does not change it.
 //
 // A host is blocked when a finding of SeverityBlocks concerns it, else unknown
-// when one of SeverityUnknown does, else ready. Its cause is the first such
-// finding in the catalogue's order, which goes from causes to symptoms; where
-// Systems Manager did not answer, that comes first, as its answer would settle
-// the other doubts.
+// when one of SeverityUnknown does, else ready. Its causes are those of such
+// findings that follow from no other, in the catalogue's order; where Systems
+// Manager did not answer, that comes first, as its answer would settle the
+// other doubts.
 // Findings about a shared thing (a role, a key) carry no host and come last.
 func Assess(s *fleet.Snapshot, p Policy, now time.Time) *fleet.Assessment {
 	index := newIndex(s)
@@ -37,6 +37,7 @@ func Assess(s *fleet.Snapshot, p Policy, now time.Time) *fleet.Assessment {
 		keys:            newKeyring(s),
 		unservedMemo:    map[string]string{},
 		people:          newRegistry(s, p.Owners),
+		preferred:       map[*fleet.Region]*sessionSettings{},
 	}
 	a.iam.countUsers(s)
 	out := &fleet.Assessment{Snapshot: s.ID, At: now, Hosts: make([]fleet.HostVerdict, 0, len(s.Hosts))}
@@ -67,6 +68,7 @@ type assessor struct {
 	keys            *keyring
 	unservedMemo    map[string]string // by account ID and Region name
 	people          *registry
+	preferred       map[*fleet.Region]*sessionSettings
 }
 
 // judge collects the findings on one host.
@@ -78,6 +80,8 @@ type judge struct {
 	connected bool // the agent also holds its control channel open: ssmmessages is reached
 	symptom   bool // Session Manager is known not to reach the agent
 	findings  []fleet.Finding
+	narrowed  map[fleet.Ref]partSet // see concerns
+	agentIdentity
 }
 
 const sourceInstances = "ec2:DescribeInstances"
@@ -107,27 +111,18 @@ func (a *assessor) host(h *fleet.Host) (fleet.HostVerdict, []fleet.Finding) {
 	return j.verdict(), j.findings
 }
 
-// verdict needs the findings in order.
+// verdict needs the findings in order and linked.
 func (j *judge) verdict() fleet.HostVerdict {
 	v := fleet.HostVerdict{Host: j.h.ID, Verdict: fleet.VerdictReady}
-	for _, f := range j.findings {
-		switch {
-		case f.Severity == fleet.SeverityBlocks && v.Verdict != fleet.VerdictBlocked:
-			v.Verdict, v.Cause = fleet.VerdictBlocked, f.Code
-		case f.Severity == fleet.SeverityUnknown && v.Verdict == fleet.VerdictReady:
-			v.Verdict, v.Cause = fleet.VerdictUnknown, f.Code
-		}
-	}
-	if v.Verdict != fleet.VerdictUnknown {
+	switch {
+	case len(j.findings) == 0:
 		return v
+	case j.findings[0].Severity == fleet.SeverityBlocks:
+		v.Verdict = fleet.VerdictBlocked
+	case j.findings[0].Severity == fleet.SeverityUnknown:
+		v.Verdict = fleet.VerdictUnknown
 	}
-	// What Systems Manager says would settle every doubt about the way to it.
-	for _, f := range j.findings {
-		if f.Code == "node-unknown" || f.Code == "connection-unknown" {
-			v.Cause = f.Code
-			return v
-		}
-	}
+	j.causes(&v)
 	return v
 }
 
@@ -224,7 +219,7 @@ func (j *judge) clock() {
 
 // shared gives the findings about things that many hosts share.
 func (a *assessor) shared() []fleet.Finding {
-	out := a.broadRoles()
+	out := append(a.identityFindings(), a.preferencesFindings()...)
 	out = append(out, a.keys.findings(a.policy)...)
 	if end := a.snapshot.Finished; !end.IsZero() && a.now.Sub(end) > a.policy.MaxAge {
 		days := int(a.now.Sub(end).Hours() / 24)

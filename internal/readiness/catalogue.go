@@ -13,7 +13,20 @@ type Entry struct {
 	Fix      string   // in general; a finding names its objects where it can
 	Undo     string   // how to take the fix back
 	Sources  []string // where the rule is written
+
+	// Breaks are the parts of a session's way that such a finding stops, the
+	// parts that need those left out; Shows are the parts whose failure it is
+	// the sign of. Causal chains follow from the two: a finding follows from
+	// those that break what it shows. Fill Breaks in for every kind of
+	// finding of SeverityBlocks that is a cause, and Shows for those that are
+	// a symptom. Where a kind may break several parts and one finding breaks
+	// only some of them, judge.concerns says which.
+	Breaks []Part
+	Shows  []Part
 }
+
+func (e Entry) breaks() partSet { return setOf(e.Breaks) }
+func (e Entry) shows() partSet  { return setOf(e.Shows) }
 
 // Catalogue lists every kind of finding, causes before symptoms: not running,
 // identity, network, agent, then what Systems Manager says, then SSH. The

@@ -13,6 +13,7 @@ func agentEntries() []Entry {
 		Fix:      "install the agent from the Region's bucket or the distribution's package, enable it and start it",
 		Undo:     "remove the package",
 		Sources:  []string{guide + "manually-install-ssm-agent-linux", guide + "ami-preinstalled-agent"},
+		Breaks:   []Part{PartAgent},
 	}, {
 		Code: "agent-stopped", Area: "agent", Severity: fleet.SeverityBlocks,
 		Title:    "The SSM Agent does not run",
@@ -21,6 +22,8 @@ func agentEntries() []Entry {
 		Fix:      "start and enable the service (amazon-ssm-agent; for the snap snap.amazon-ssm-agent.amazon-ssm-agent), and find out who stopped it",
 		Undo:     "stop and disable the service",
 		Sources:  []string{guide + "ssm-agent-status-and-restart", "aws/amazon-ssm-agent issue 617"},
+		Breaks:   []Part{PartAgent},
+		Shows:    []Part{PartAgent},
 	}, {
 		Code: "agent-too-old", Area: "agent", Severity: fleet.SeverityBlocks,
 		Title:    "The agent is older than Session Manager",
@@ -29,6 +32,7 @@ func agentEntries() []Entry {
 		Fix:      updateAgent,
 		Undo:     "AWS-UpdateSSMAgent with the former version and allowDowngrade",
 		Sources:  []string{guide + "session-manager-prerequisites", "amazon-ssm-agent release notes, 2.3.68.0"},
+		Breaks:   []Part{PartChannel, PartSession},
 	}, {
 		Code: "agent-below-functional-floor", Area: "agent", Severity: fleet.SeverityBlocks,
 		Title:    "The agent is below the functional floor",
@@ -37,6 +41,7 @@ func agentEntries() []Entry {
 		Fix:      updateAgent,
 		Undo:     "AWS-UpdateSSMAgent with the former version and allowDowngrade",
 		Sources:  []string{guide + "session-manager-working-with-sessions-start", "aws/amazon-ssm-agent issue 478", "the readiness policy"},
+		Breaks:   []Part{PartSession},
 	}, {
 		Code: "agent-version-unknown", Area: "agent", Severity: fleet.SeverityUnknown,
 		Title:    "The agent's version is not known",
@@ -113,6 +118,8 @@ func nodeEntries() []Entry {
 		Fix:      "look at the findings about identity, network and agent; after a repair restart the agent, or wait an hour before calling it failed",
 		Undo:     "nothing to take back",
 		Sources:  []string{guide + "fleet-manager-troubleshooting-managed-nodes"},
+		Breaks:   []Part{PartHeartbeat},
+		Shows:    []Part{PartHeartbeat},
 	}, {
 		Code: "node-connection-lost", Area: "node", Severity: fleet.SeverityBlocks,
 		Title:    "The agent has stopped reporting",
@@ -121,6 +128,8 @@ func nodeEntries() []Entry {
 		Fix:      "look at the findings about identity, network and agent; restart the agent",
 		Undo:     "nothing to take back",
 		Sources:  []string{"AWS Systems Manager API Reference, InstanceInformation", guide + "fleet-manager-troubleshooting-managed-nodes"},
+		Breaks:   []Part{PartHeartbeat},
+		Shows:    []Part{PartHeartbeat},
 	}, {
 		Code: "node-not-connected", Area: "node", Severity: fleet.SeverityBlocks,
 		Title:    "The agent reports, but holds no control channel",
@@ -129,5 +138,7 @@ func nodeEntries() []Entry {
 		Fix:      "look at the findings about ssmmessages; restart the agent, by Run Command if it still takes it",
 		Undo:     "nothing to take back",
 		Sources:  []string{"AWS Systems Manager API Reference, GetConnectionStatus", "aws/amazon-ssm-agent issue 266"},
+		Breaks:   []Part{PartChannel},
+		Shows:    []Part{PartChannel},
 	}}
 }

@@ -11,6 +11,7 @@ func networkEntries() []Entry {
 		Fix:      "add the interface endpoints that are missing (ssm, ssmmessages) with private DNS to the VPC, or a route to a NAT gateway",
 		Undo:     "remove what was added: the rule, the route or the endpoint",
 		Sources:  []string{guide + "setup-create-vpc", guide + "session-manager-prerequisites", "AWS PrivateLink Guide, privatelink-access-aws-services", vpcBook + "vpc-network-acls", vpcBook + "VPC_Route_Tables"},
+		Breaks:   []Part{PartNames, PartSSM, PartMessages},
 	}, {
 		Code: "endpoint-policy-denies", Area: "network", Severity: fleet.SeverityBlocks,
 		Title:    "The VPC endpoint's policy refuses the agent",
@@ -19,6 +20,7 @@ func networkEntries() []Entry {
 		Fix:      "allow the session actions in the endpoint's policy",
 		Undo:     "put the former policy document back",
 		Sources:  []string{guide + "setup-create-vpc", "AWS PrivateLink Guide, vpc-endpoints-access"},
+		Breaks:   []Part{PartHeartbeat, PartChannel, PartSession},
 	}, {
 		Code: "egress-test-failed", Area: "network", Severity: fleet.SeverityBlocks,
 		Title:    "The host itself does not reach Systems Manager",
@@ -27,6 +29,8 @@ func networkEntries() []Entry {
 		Fix:      "by stage: name resolution (VPC DNS, forwarders for amazonaws.com), path (see egress-no-path), or certificate (exempt the Systems Manager endpoints from TLS inspection, or update the host's trust store)",
 		Undo:     "take the change of DNS, path or proxy back",
 		Sources:  []string{guide + "troubleshooting-ssm-agent", guide + "ssm-agent-technical-details", "aws/amazon-ssm-agent issue 195"},
+		Breaks:   []Part{PartNames, PartSSM, PartMessages, PartTrust},
+		Shows:    []Part{PartNames, PartSSM, PartMessages, PartTrust},
 	}, {
 		Code: "egress-unknown", Area: "network", Severity: fleet.SeverityUnknown,
 		Title:    "Whether the host reaches Systems Manager is not known",
@@ -59,6 +63,7 @@ func networkEntries() []Entry {
 		Fix:      "synchronise the clock (chrony with 169.254.169.123)",
 		Undo:     "nothing to take back",
 		Sources:  []string{"AWS General Reference, Signature Version 4", "aws/amazon-ecs-agent issue 1513", ec2Book + "set-time"},
+		Breaks:   []Part{PartHeartbeat, PartChannel},
 	}, {
 		Code: "clock-skew-connected", Area: "network", Severity: fleet.SeverityRisk,
 		Title:    "The host's clock is wrong, though the agent is heard",

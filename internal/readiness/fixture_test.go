@@ -30,7 +30,7 @@ func allowing(actions string) string {
 }
 
 const (
-	core      = `"ssm:UpdateInstanceInformation","ssmmessages:*"`
+	core      = `"ssm:UpdateInstanceInformation","ssmmessages:*","ec2messages:*"`
 	heartbeat = `"ssm:UpdateInstanceInformation"`
 	channels  = `"ssmmessages:CreateControlChannel","ssmmessages:OpenControlChannel"`
 )

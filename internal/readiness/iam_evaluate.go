@@ -74,11 +74,12 @@ type decision struct {
 	why     string // what decides it: "inline policy x denies it"
 	unread  bool   // maybe, because a document could not be read
 
+	fromControls bool // maybe, because of a service control policy's condition
+
 	// What is in the way when the answer is no; several things may be.
-	denials    []string // explicit Denies of the principal's own policies or its boundary: "inline policy x denies it"
-	ungranted  bool     // no policy of the principal allows it
-	unbounded  bool     // the permissions boundary does not allow it
-	bounded    bool     // the permissions boundary has a part in the no, by silence or by a Deny
+	denials    []string // explicit Denies: "inline policy x denies it"
+	ungranted  bool     // no policy of the principal, or of the resource, allows it
+	bounded    string   // the permissions boundary's part: "policy x denies it"; empty: none
 	controlled []string // service control policies in the way: "service control policy p at ou-1 denies it"
 }
 
@@ -218,35 +219,33 @@ func (w *weighing) addLevel(c controls, statements []statementOf, resource strin
 // Source: IAM User Guide, reference_policies_evaluation-logic.
 func (p permissions) decide(action, resource string, ctx requestContext) decision {
 	w := p.weigh(action, resource, ctx)
-	d := w.obstacles()
+	d := p.obstacles(&w)
 	switch {
 	case d.denials != nil:
 		d.why = d.denials[0]
-		return d
 	case d.ungranted:
 		d.why = "no policy allows it"
-		return d
-	case d.unbounded:
-		d.why = "the permissions boundary " + p.boundary.name + " does not allow it"
-		return d
+	case d.bounded != "":
+		d.why = "the permissions boundary " + d.bounded
 	case d.controlled != nil:
 		d.why = d.controlled[0]
-		return d
+	default:
+		return w.doubts(w.own.allow, w.own.allowWhy)
 	}
-	return w.doubts(w.own.allow, w.own.allowWhy)
+	return d
 }
 
 // obstacles is what is known to be in the way, whoever grants the action.
-func (w *weighing) obstacles() decision {
-	d := decision{
-		ungranted: w.own.allow == no, unbounded: w.bound.allow == no,
-		bounded: w.bound.allow == no || w.bound.deny == yes, controlled: w.controlled,
-	}
+func (p permissions) obstacles(w *weighing) decision {
+	d := decision{ungranted: w.own.allow == no, controlled: w.controlled}
 	if w.own.deny == yes {
 		d.denials = append(d.denials, w.own.denyWhy)
 	}
-	if w.bound.deny == yes {
-		d.denials = append(d.denials, "the permissions boundary "+w.bound.denyWhy)
+	switch {
+	case w.bound.deny == yes:
+		d.bounded = w.bound.denyWhy
+	case w.bound.allow == no:
+		d.bounded = p.boundary.name + " does not allow it"
 	}
 	return d
 }
@@ -268,6 +267,7 @@ func (w *weighing) doubts(granted answer, why string) decision {
 	} {
 		if doubt.is {
 			d.allowed, d.why = maybe, doubt.why
+			d.fromControls = w.levels.allow == maybe || w.levels.deny == maybe
 			return d
 		}
 	}
@@ -285,19 +285,37 @@ func (p permissions) depends(action string) (resource bool, keys []string) {
 				continue
 			}
 			resource = resource || !s.everything()
-			for _, c := range s.condition {
-				keys = append(keys, c.key)
-				for _, v := range c.values {
-					keys = append(keys, v.keys()...)
-				}
-			}
-			for _, v := range s.resources {
-				keys = append(keys, v.keys()...)
-			}
+			keys = append(keys, s.keys()...)
 		}
 	}
 	slices.Sort(keys)
 	return resource, slices.Compact(keys)
+}
+
+// keys lists the condition keys that a document looks at for an action.
+func (d document) keys(action string) []string {
+	var out []string
+	for i := range d.statements {
+		if s := &d.statements[i]; s.names(strings.ToLower(action)) {
+			out = append(out, s.keys()...)
+		}
+	}
+	return out
+}
+
+// keys lists the condition keys that a statement looks at.
+func (s *statement) keys() []string {
+	var out []string
+	for i := range s.condition {
+		out = append(out, s.condition[i].key)
+		for _, v := range s.condition[i].values {
+			out = append(out, v.keys()...)
+		}
+	}
+	for _, v := range s.resources {
+		out = append(out, v.keys()...)
+	}
+	return out
 }
 
 // keys lists the condition keys that a pattern's variables name.

@@ -177,39 +177,30 @@ func (p permissions) decideWith(r resourcePolicy, c caller, action, resource str
 	default:
 		granted, why = max(v.direct, own), "no policy allows it"
 	}
-	d := w.obstacles()
+	d := p.obstacles(&w)
 	d.ungranted = granted == no
+	if v.deny == yes {
+		d.denials = append(d.denials, r.name+" denies it")
+	}
 	switch {
 	case d.denials != nil:
 		d.why = d.denials[0]
-		return d
-	case v.deny == yes:
-		d.denials = []string{r.name + " denies it"}
-		d.why = d.denials[0]
-		return d
-	case granted == no:
+	case d.ungranted:
 		d.why = why
-		return d
-	case d.unbounded:
-		d.why = "the permissions boundary " + p.boundary.name + " does not allow it"
-		return d
+	case d.bounded != "":
+		d.why = "the permissions boundary " + d.bounded
 	case d.controlled != nil:
 		d.why = d.controlled[0]
-		return d
-	}
-	text := w.own.allowWhy
-	switch {
-	case r.gap != "" && (granted == maybe || v.deny == maybe):
-		return decision{allowed: maybe, unread: true, why: r.name + " is not known: " + r.gap}
-	case granted == maybe && own != maybe:
-		text = r.name + " allows it under a condition"
-	case v.direct == yes:
-		text = r.name + " allows it"
+	case r.gap != "":
+		d = decision{allowed: maybe, unread: true, why: r.name + " is not known: " + r.gap}
 	case v.deny == maybe:
-		return decision{allowed: maybe, why: r.name + " denies it under a condition"}
-	}
-	if d = w.doubts(granted, text); d.allowed == yes && v.deny == maybe {
 		d = decision{allowed: maybe, why: r.name + " denies it under a condition"}
+	default:
+		by := w.own.allowWhy
+		if v.direct >= own {
+			by = verb(r.name, "allows it", v.direct)
+		}
+		d = w.doubts(granted, by)
 	}
 	return d
 }

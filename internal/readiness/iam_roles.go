@@ -41,7 +41,11 @@ type roleView struct {
 	hosts   int // instances that get their credentials from it by a profile
 	regions int // account and Region pairs where it is Default Host Management Configuration's role
 
-	extra map[string]decision // memo of extra
+	asked      map[string]decision // memo of ask
+	mustChange bool                // a host needs it changed, though it serves an application too
+	disagrees  []disagreement      // where IAM's simulation says otherwise
+	servesMemo *string
+	inRegions  map[string]bool // of the hosts that use it by a profile
 }
 
 // scope says which hosts share an answer about their role.
@@ -72,9 +76,13 @@ type authority struct {
 	policies map[string]fleet.Policy
 	bindings map[string]*binding // by ARN of the permissions boundary
 
-	parsed map[string]policyText // by ARN
-	levels map[*fleet.Account][]controls
-	sims   map[simulationKey]*fleet.Simulation
+	parsed      map[string]policyText // by ARN
+	levels      map[string][]controls // by account ID
+	sims        map[simulationKey]*fleet.Simulation
+	openSession map[string]bool // by host ID
+
+	hostsOfAccount map[string]int
+	runAs          map[string]*runAsTags // by account ID
 }
 
 // binding is how many roles and hosts a permissions boundary binds.
@@ -91,13 +99,27 @@ func newAuthority(s *fleet.Snapshot) *authority {
 		policies: map[string]fleet.Policy{},
 		bindings: map[string]*binding{},
 		parsed:   map[string]policyText{},
-		levels:   map[*fleet.Account][]controls{},
+		levels:   map[string][]controls{},
 		sims:     map[simulationKey]*fleet.Simulation{},
+
+		openSession: map[string]bool{},
+
+		hostsOfAccount: map[string]int{},
+		runAs:          map[string]*runAsTags{},
+	}
+	for i := range s.Regions {
+		for _, x := range s.Regions[i].Sessions.Value {
+			if x.Status == "Connected" {
+				a.openSession[x.Target] = true
+			}
+		}
 	}
 	for i := range s.Accounts {
 		acct := &s.Accounts[i]
 		a.accounts[acct.ID] = append(a.accounts[acct.ID], acct)
-		a.levels[acct] = controlsOf(acct.ControlLevels)
+		if _, read := a.levels[acct.ID]; !read && acct.ControlLevels.Known {
+			a.levels[acct.ID] = controlsOf(acct.ControlLevels)
+		}
 		for _, p := range acct.Policies.Value {
 			// AWS's own policies appear in every account; one readable copy will do.
 			if old, seen := a.policies[p.ARN]; !seen || !old.Document.Known {
@@ -134,10 +156,10 @@ func newAuthority(s *fleet.Snapshot) *authority {
 // view gives what a role may do. Whether session policies narrow one of its
 // sessions is not known to anybody but who started it.
 func (a *authority) view(acct *fleet.Account, r *fleet.Role) *roleView {
-	v := &roleView{role: r, account: acct, trusted: trusts(r.Trust, "ec2"), bySSM: trusts(r.Trust, "ssm"), extra: map[string]decision{}}
+	v := &roleView{role: r, account: acct, trusted: trusts(r.Trust, "ec2"), bySSM: trusts(r.Trust, "ssm"), asked: map[string]decision{}, inRegions: map[string]bool{}}
 	v.may = a.permissions(r.Inline, r.Attached, r.Boundary)
 	if !strings.Contains(r.ARN, ":role/aws-service-role/") { // service control policies do not bind service-linked roles
-		v.may.levels = a.levels[acct]
+		v.may.levels = a.levels[acct.ID]
 	}
 	v.context = principalValues(r.ARN, "AssumedRole", r.Tags)
 	v.context["aws:username"] = nil
@@ -155,11 +177,18 @@ func (v *roleView) scopeOf(action string, named bool) scope {
 	if resource && named {
 		return perHost
 	}
+	return v.scopeOfKeys(keys, nil)
+}
+
+// scopeOfKeys says which hosts of the role have the same values of condition
+// keys; shared are such that they have the same.
+func (v *roleView) scopeOfKeys(keys []string, shared contextValues) scope {
 	s := sameForAll
 	for _, key := range keys {
-		_, shared := v.context.value(key)
+		_, ofRole := v.context.value(key)
+		_, ofAll := shared.value(key)
 		switch {
-		case shared, strings.HasPrefix(key, "aws:principaltag/"):
+		case ofRole, ofAll && !strings.HasPrefix(key, "kms:encryptioncontext:"), strings.HasPrefix(key, "aws:principaltag/"):
 		case key == "aws:requestedregion":
 			s = perRegion
 		default:
@@ -183,7 +212,7 @@ func (s scope) memoKey(h *fleet.Host) string {
 // user gives what an IAM user may do.
 func (a *authority) user(acct *fleet.Account, u *fleet.IAMUser) *userView {
 	v := &userView{user: u, account: acct, may: a.permissions(u.Inline, u.Attached, u.Boundary)}
-	v.may.levels = a.levels[acct]
+	v.may.levels = a.levels[acct.ID]
 	groups := map[string]*fleet.IAMGroup{}
 	for i := range acct.Groups.Value {
 		groups[acct.Groups.Value[i].Name] = &acct.Groups.Value[i]
@@ -280,6 +309,23 @@ func (v *roleView) decide(h *fleet.Host) [len(sessionActions)]decision {
 	return out
 }
 
+// ask answers one action on one resource for a host that uses the role.
+func (a *authority) ask(v *roleView, h *fleet.Host, action, resource string) decision {
+	key := v.scopeOf(action, false).memoKey(h) + " " + action + " " + resource
+	if d, ok := v.asked[key]; ok {
+		return d
+	}
+	d := a.settle(v, action, resource == "*", v.may.decide(action, resource, v.request(h)))
+	v.asked[key] = d
+	return d
+}
+
+// request is what is known of a host's request to a service other than the
+// agent's own.
+func (v *roleView) request(h *fleet.Host) requestContext {
+	return append(requestContext{{"aws:requestedregion": {h.Region}}}, v.values(h)...)
+}
+
 // values is what is known of every request that a host makes with the role:
 // its session has the instance's ID as its name and no tags of its own.
 // Source: IAM User Guide, reference_policies_variables (principaltable).
@@ -337,8 +383,11 @@ func (a *authority) ofHost(h *fleet.Host) *roleView {
 // countUsers notes who uses which role and which permissions boundary.
 func (a *authority) countUsers(s *fleet.Snapshot) {
 	for i := range s.Hosts {
-		if v := a.ofHost(&s.Hosts[i]); v != nil {
+		h := &s.Hosts[i]
+		a.hostsOfAccount[h.Account]++
+		if v := a.ofHost(h); v != nil {
 			v.hosts++
+			v.inRegions[h.Region] = true
 		}
 	}
 	for i := range s.Regions {

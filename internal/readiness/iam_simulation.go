@@ -1,13 +1,25 @@
 package readiness
 
 import (
+	"fmt"
 	"strings"
 
 	"ssm-migrate/internal/fleet"
 )
 
+// The decisions of iam:SimulatePrincipalPolicy.
+// Source: IAM API Reference, API_EvaluationResult.
+const (
+	simAllowed      = "allowed"
+	simExplicitDeny = "explicitDeny"
+	simImplicitDeny = "implicitDeny"
+)
+
 // simulationKey is what a simulation is looked up by.
 type simulationKey struct{ principal, action string }
+
+// disagreement is one action on which policies and simulation differ.
+type disagreement struct{ action, policies, simulation string }
 
 // addSimulations indexes what IAM itself says of roles. IAM is asked for each
 // role and action once, on every resource.
@@ -18,7 +30,57 @@ func (a *authority) addSimulations(acct *fleet.Account) {
 	}
 }
 
-// simulated is IAM's own answer for a role and an action: nil when it was not asked.
-func (a *authority) simulated(arn, action string) *fleet.Simulation {
-	return a.sims[simulationKey{arn, strings.ToLower(action)}]
+// settle weighs what the policies say of a role's action against IAM's own
+// simulation. The simulation knows service control policies that cannot be
+// read, and settles doubts; where both are sure and differ, nobody knows.
+// anywhere says that the request was for all resources, as the simulation's
+// is: a Deny without an Allow there says nothing of a single resource.
+func (a *authority) settle(v *roleView, action string, anywhere bool, d decision) decision {
+	s := a.sims[simulationKey{v.role.ARN, strings.ToLower(action)}]
+	if s == nil {
+		return d
+	}
+	_, controlsRead := a.levels[v.account.ID]
+	if s.Organizations == fleet.TruthNo && !controlsRead {
+		if d.allowed != no {
+			d = decision{}
+		}
+		d.controlled = append(d.controlled[:len(d.controlled):len(d.controlled)], "a service control policy of the organization stops it, says iam:SimulatePrincipalPolicy")
+		d.allowed, d.why = no, d.controlled[0]
+		return d
+	}
+	if len(s.Missing) > 0 || !comparable(s) {
+		return d // IAM did not know the request well enough
+	}
+	allowed := s.Decision == simAllowed
+	denied := s.Decision == simExplicitDeny || s.Decision == simImplicitDeny && anywhere
+	switch {
+	case d.allowed == maybe && !d.fromControls && allowed:
+		return decision{allowed: yes, why: "iam:SimulatePrincipalPolicy says that it is allowed"}
+	case d.allowed == maybe && denied:
+		return decision{why: "iam:SimulatePrincipalPolicy says " + s.Decision, ungranted: s.Decision == simImplicitDeny}
+	case d.allowed == yes && denied:
+		return v.differs(action, d, s, "the policies that were read allow it: "+d.why)
+	case d.allowed == no && allowed && d.controlled == nil:
+		return v.differs(action, d, s, "the policies that were read do not allow it: "+d.why)
+	}
+	return d
+}
+
+// comparable reports whether a decision is one that is understood.
+func comparable(s *fleet.Simulation) bool {
+	return s.Decision == simAllowed || s.Decision == simExplicitDeny || s.Decision == simImplicitDeny
+}
+
+// differs notes a disagreement, which leaves the decision open.
+func (v *roleView) differs(action string, d decision, s *fleet.Simulation, policies string) decision {
+	simulation := "iam:SimulatePrincipalPolicy says " + s.Decision
+	known := false
+	for _, x := range v.disagrees {
+		known = known || x.action == action
+	}
+	if !known {
+		v.disagrees = append(v.disagrees, disagreement{action, policies, simulation})
+	}
+	return decision{allowed: maybe, why: fmt.Sprintf("%s, but %s", policies, simulation)}
 }

@@ -2,7 +2,6 @@ package readiness
 
 import (
 	"cmp"
-	"strings"
 
 	"ssm-migrate/internal/fleet"
 )
@@ -30,16 +29,26 @@ const (
 	fromRole
 )
 
+// agentIdentity is what identity found out about the credentials in use.
+type agentIdentity struct {
+	role      *roleView // whose credentials the agent uses, or would; nil: not known
+	onDefault bool      // the agent runs under Default Host Management Configuration
+}
+
 // identity judges the credentials with which the agent calls Systems Manager.
 func (j *judge) identity() {
+	j.metadata()
+	j.registration()
+	elsewhere := j.credentialsFile()
 	metadataOff := j.h.Metadata.Endpoint == "disabled"
-	if metadataOff && !j.heartbeat {
-		j.addHere("imds-disabled", "", j.origin(), j.ec2("the instance metadata endpoint is disabled"))
-	}
 	own, fallback := j.profile(), j.defaultRole()
 	switch {
 	case j.heartbeat && j.h.Node.Value.IAMRole != "":
+		j.onDefault = true
 		j.judgeRole(j.namedRole(j.h.Node.Value.IAMRole), fallback)
+		j.commandsChange(own)
+	case elsewhere && !j.connected:
+		// What the profile allows says nothing of the agent's calls.
 	case metadataOff && j.heartbeat:
 		j.disagree(j.ec2("the instance metadata endpoint is disabled, so it gives no credentials"))
 	case own.kind == absent:
@@ -49,6 +58,7 @@ func (j *judge) identity() {
 	default:
 		j.withProfile(own, fallback)
 	}
+	j.commands()
 }
 
 // profile finds the credentials that the instance profile gives.
@@ -120,6 +130,9 @@ func (j *judge) defaultRole() credentials {
 		return credentials{kind: unproven, facts: []fleet.Evidence{on, j.ec2("it needs IMDSv2; the instance's setting for tokens is %s", quoted(j.h.Metadata.Tokens))}}
 	}
 	c := j.namedRole(setting.Value)
+	if c.kind == fromRole && c.role.bySSM == no {
+		return credentials{kind: absent, facts: []fleet.Evidence{on, evidence(c.role.account.Roles, "the trust policy of role %s does not let Systems Manager assume it", c.role.role.Name)}}
+	}
 	c.facts = append([]fleet.Evidence{on}, c.facts...)
 	return c
 }
@@ -139,6 +152,7 @@ func (j *judge) withoutProfile(own, fallback credentials) {
 
 // onDefaultRole judges a host whose profile is known to give nothing.
 func (j *judge) onDefaultRole(own, fallback credentials) {
+	j.onDefault = true
 	if fallback.kind == unproven {
 		j.add("default-role-unknown", j.h.ID, "", append(own.facts, fallback.facts...)...)
 		return
@@ -147,7 +161,7 @@ func (j *judge) onDefaultRole(own, fallback credentials) {
 }
 
 func (j *judge) withProfile(own, fallback credentials) {
-	first := own.role.decide(j.h)[0]
+	first := j.iam.session(own.role, j.h)[0]
 	switch {
 	case fallback.kind == absent || first.allowed == yes:
 		j.judgeRole(own, fallback)
@@ -159,63 +173,6 @@ func (j *judge) withProfile(own, fallback credentials) {
 	}
 }
 
-// judgeRole judges the role whose credentials the agent uses. What the agent's
-// heartbeat and control channel prove to be allowed needs no policy; the data
-// channel, which is opened only when a session starts, is proved by neither.
-func (j *judge) judgeRole(c, fallback credentials) {
-	if c.kind != fromRole {
-		j.add("role-unreadable", cmp.Or(j.h.ProfileARN, j.h.ID), "", c.facts...)
-		return
-	}
-	settled := 0
-	if j.heartbeat {
-		settled = heartbeatActions
-	}
-	if j.connected {
-		settled = controlActions
-	}
-	all := c.role.decide(j.h)
-	var missing, doubtful, contrary []fleet.Evidence
-	gap := missingActions{role: c.role.role}
-	code := "role-undecided"
-	for i, d := range all {
-		if d.allowed == yes || i < settled && d.allowed == maybe {
-			continue
-		}
-		e := j.decided(c.role, sessionActions[i], d)
-		switch {
-		case i < settled:
-			contrary = append(contrary, e)
-		case d.allowed == no:
-			missing = append(missing, e)
-			gap.add(sessionActions[i], d)
-		default:
-			doubtful = append(doubtful, e)
-			if d.unread {
-				code = "role-unreadable"
-			}
-		}
-	}
-	arn := c.role.role.ARN
-	switch {
-	case contrary != nil:
-		j.disagree(contrary...)
-	case missing != nil:
-		blast := c.role.blast()
-		if gap.bounded {
-			blast += "; " + j.iam.boundaryBlast(c.role.role.Boundary)
-		}
-		j.findings = append(j.findings, found("role-lacks-session-actions", j.h.ID, arn, gap.fix(all[0], fallback), blast, append(missing, c.facts...)))
-	case doubtful != nil:
-		j.findings = append(j.findings, found(code, j.h.ID, arn, "", c.role.blast(), append(doubtful, c.facts...)))
-	}
-}
-
-func (j *judge) decided(v *roleView, action string, d decision) fleet.Evidence {
-	text := map[answer]string{yes: "allows", maybe: "may or may not allow", no: "does not allow"}[d.allowed]
-	return evidence(v.account.Roles, "role %s %s %s: %s", v.role.Name, text, action, d.why)
-}
-
 // disagree notes that the agent's credentials work although what was read says
 // that they cannot: they are not the ones that were read, so whether they may
 // open a session's data channel is not known.
@@ -225,29 +182,4 @@ func (j *judge) disagree(facts ...fleet.Evidence) {
 		live = evidence(j.h.Connection, "connection status is connected")
 	}
 	j.add("identity-disagreement", j.h.ID, "", append(facts, live)...)
-}
-
-// broadRoles finds roles of hosts that let anyone on the host act on others.
-func (a *assessor) broadRoles() []fleet.Finding {
-	var out []fleet.Finding
-	for _, v := range a.iam.order {
-		if v.hosts == 0 {
-			continue
-		}
-		var facts []fleet.Evidence
-		for _, arn := range v.role.Attached {
-			if strings.HasSuffix(arn, ":policy/service-role/AmazonEC2RoleforSSM") || strings.HasSuffix(arn, ":policy/AdministratorAccess") {
-				facts = append(facts, evidence(v.account.Roles, "policy %s is attached", arn))
-			}
-		}
-		for _, action := range []string{"ssm:SendCommand", "ssm:StartSession", "iam:PassRole"} {
-			if d := v.may.decide(action, "*", nil); d.allowed == yes {
-				facts = append(facts, evidence(v.account.Roles, "the role may %s on every resource: %s", action, d.why))
-			}
-		}
-		if facts != nil {
-			out = append(out, found("role-too-broad", "", v.role.ARN, "", v.blast(), facts))
-		}
-	}
-	return out
 }

@@ -3,19 +3,38 @@ package readiness
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"ssm-migrate/internal/fleet"
 )
 
-// missingActions is what keeps a role from the session actions, sorted by
-// where it has to be put right.
+// missingActions is what keeps a role from actions, sorted by where it has to
+// be put right. An action may be in several places.
 type missingActions struct {
-	role      *fleet.Role
-	denials   []denial
-	unbounded []string // the permissions boundary does not allow these
-	ungranted []string // no policy of the role allows these
-	bounded   bool     // the permissions boundary has a part in it
+	role       *fleet.Role
+	resource   string   // on which they are needed
+	own        obstacle // the role's own policies
+	bounded    obstacle // its permissions boundary
+	controlled obstacle // service control policies
+	denials    []denial // explicit Denies among the role's own
+	ungranted  []string // no policy of the role allows these
+	all        []string
+}
+
+// obstacle is what one place keeps from the role, and the evidence.
+type obstacle struct {
+	actions []string
+	whys    []string
+	facts   []fleet.Evidence
+}
+
+func (o *obstacle) add(action, why string, e fleet.Evidence) {
+	o.actions = append(o.actions, action)
+	if !slices.Contains(o.whys, why) {
+		o.whys = append(o.whys, why)
+	}
+	o.facts = append(o.facts, e)
 }
 
 // denial is one explicit Deny and the actions that it stops.
@@ -24,7 +43,12 @@ type denial struct {
 	actions []string
 }
 
-func (m *missingActions) add(action string, d decision) {
+func newGap(v *roleView) *missingActions { return &missingActions{role: v.role, resource: "*"} }
+
+func (m *missingActions) any() bool { return m.all != nil }
+
+func (m *missingActions) add(action string, d decision, e fleet.Evidence) {
+	m.all = append(m.all, action)
 	for _, why := range d.denials {
 		i := slices.IndexFunc(m.denials, func(x denial) bool { return x.why == why })
 		if i < 0 {
@@ -33,32 +57,103 @@ func (m *missingActions) add(action string, d decision) {
 		}
 		m.denials[i].actions = append(m.denials[i].actions, action)
 	}
-	if d.unbounded {
-		m.unbounded = append(m.unbounded, action)
-	}
 	if d.ungranted {
 		m.ungranted = append(m.ungranted, action)
 	}
-	m.bounded = m.bounded || d.bounded
+	if d.denials != nil || d.ungranted {
+		m.own.add(action, "", e)
+	}
+	because := func(why string) fleet.Evidence {
+		e.Fact = fmt.Sprintf("role %s does not get to %s: %s", m.role.Name, action, why)
+		return e
+	}
+	if d.bounded != "" {
+		m.bounded.add(action, d.bounded, because("the permissions boundary "+d.bounded))
+	}
+	for _, why := range d.controlled {
+		m.controlled.add(action, why, because(why))
+	}
 }
 
-// fix advises on what is in the way and leaves alone what is allowed already.
-func (m *missingActions) fix(first decision, fallback credentials) string {
+// parts are the parts of a session's way that the missing actions stop.
+func (m *missingActions) parts() []Part {
+	var out []Part
+	for _, action := range m.all {
+		switch i := slices.Index(sessionActions[:], action); {
+		case i < heartbeatActions:
+			out = append(out, PartCredentials, PartHeartbeat)
+		case i < controlActions:
+			out = append(out, PartChannel)
+		default:
+			out = append(out, PartSession)
+		}
+	}
+	return out
+}
+
+// fixRole advises on what is in the way and leaves alone what is allowed already.
+func (m *missingActions) fixRole() string {
 	var steps []string
 	for _, d := range m.denials {
 		steps = append(steps, fmt.Sprintf("narrow the explicit Deny (%s) of %s", d.why, strings.Join(d.actions, ", ")))
 	}
-	if m.unbounded != nil {
-		steps = append(steps, fmt.Sprintf("allow %s in the permissions boundary %s", strings.Join(m.unbounded, ", "), m.role.Boundary))
-	}
 	if m.ungranted != nil {
-		steps = append(steps, fmt.Sprintf("allow %s to role %s, for example by attaching AmazonSSMManagedInstanceCore; add to the role, do not replace what it has", strings.Join(m.ungranted, ", "), m.role.ARN))
+		core := ""
+		if coreHas(m.ungranted) {
+			core = " attaching AmazonSSMManagedInstanceCore, or by"
+		}
+		steps = append(steps, fmt.Sprintf("allow %s to role %s, for example by%s %s; add to the role, do not replace what it has",
+			strings.Join(m.ungranted, ", "), m.role.ARN, core, allowing(m.ungranted, m.resource)))
 	}
-	fix := strings.Join(steps, ", then ")
-	if fallback.kind != absent && first.allowed == yes {
-		fix += "; or take ssm:UpdateInstanceInformation out of the role, so that the agent goes on to Default Host Management Configuration"
+	return strings.Join(steps, ", then ")
+}
+
+// coreHas reports whether AmazonSSMManagedInstanceCore has actions of the kind.
+func coreHas(actions []string) bool {
+	for _, a := range actions {
+		if service, _, _ := strings.Cut(a, ":"); service != "ssm" && service != "ssmmessages" && service != "ec2messages" {
+			return false
+		}
 	}
-	return fix
+	return true
+}
+
+func (m *missingActions) fixBoundary() string {
+	return fmt.Sprintf("allow %s in the permissions boundary %s (%s), by %s", strings.Join(m.bounded.actions, ", "), m.role.Boundary, strings.Join(m.bounded.whys, "; "), allowing(m.bounded.actions, m.resource))
+}
+
+func (m *missingActions) fixControls() string {
+	actions := slices.Compact(slices.Clone(m.controlled.actions))
+	return fmt.Sprintf("have the organization's administrators let %s through: %s; then restart the agents", strings.Join(actions, ", "), strings.Join(m.controlled.whys, "; "))
+}
+
+// facts are the evidence of all obstacles.
+func (m *missingActions) facts() []fleet.Evidence {
+	return slices.Concat(m.own.facts, m.bounded.facts, m.controlled.facts)
+}
+
+// fix advises on all obstacles.
+func (m *missingActions) fix() string {
+	var steps []string
+	if m.own.actions != nil {
+		steps = append(steps, m.fixRole())
+	}
+	if m.bounded.actions != nil {
+		steps = append(steps, m.fixBoundary())
+	}
+	if m.controlled.actions != nil {
+		steps = append(steps, m.fixControls())
+	}
+	return strings.Join(steps, ", then ")
+}
+
+// allowing is a statement that allows actions on a resource.
+func allowing(actions []string, resource string) string {
+	list := make([]string, len(actions))
+	for i, a := range actions {
+		list[i] = strconv.Quote(a)
+	}
+	return fmt.Sprintf(`{"Effect":"Allow","Action":[%s],"Resource":%s}`, strings.Join(list, ","), strconv.Quote(resource))
 }
 
 // profileMissing reports a host that nothing gives credentials.
@@ -105,7 +200,7 @@ func (j *judge) profileWorks() answer {
 	case absent:
 		return no
 	case fromRole:
-		return own.role.decide(j.h)[0].allowed
+		return j.iam.session(own.role, j.h)[0].allowed
 	default:
 		return maybe
 	}

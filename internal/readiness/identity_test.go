@@ -32,6 +32,8 @@ func boundary(document string) change {
 const (
 	onlyNode    = "node-not-registered"
 	lacks       = "role-lacks-session-actions"
+	bounded     = "boundary-denies-session-actions"
+	shutOut     = "default-role-shut-out"
 	denyChannel = `{"Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},{"Effect":"Deny","Action":"ssmmessages:Open*","Resource":"*"}]}`
 	conditional = `{"Statement":{"Effect":"Allow","Action":["ssm:*","ssmmessages:*"],"Resource":"*","Condition":{"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}}}}`
 )
@@ -87,12 +89,12 @@ func TestRole(t *testing.T) {
 		{"nothing allowed", []change{offline, role(allowing(`"s3:GetObject"`))}, fleet.VerdictBlocked, lacks, []string{lacks, onlyNode}},
 		{"heartbeat alone", []change{offline, role(allowing(heartbeat))}, fleet.VerdictBlocked, lacks, []string{lacks, onlyNode}},
 		{"heartbeat alone shuts the default role out", []change{offline, defaultRoleOn, role(allowing(heartbeat))},
-			fleet.VerdictBlocked, lacks, []string{lacks, onlyNode}},
+			fleet.VerdictBlocked, shutOut, []string{shutOut, onlyNode}},
 		{"without heartbeat the default role serves", []change{offline, defaultRoleOn, role(allowing(`"s3:GetObject"`))},
 			fleet.VerdictBlocked, onlyNode, []string{onlyNode}},
 		{"explicit Deny wins (reference_policies_evaluation-logic)", []change{offline, role(denyChannel)},
-			fleet.VerdictBlocked, lacks, []string{lacks, onlyNode, "role-too-broad"}},
-		{"a boundary must allow as well", []change{offline, boundary(allowing(`"s3:*"`))}, fleet.VerdictBlocked, lacks, []string{lacks, onlyNode}},
+			fleet.VerdictBlocked, lacks, []string{lacks, onlyNode, "role-too-broad", "role-serves-application"}},
+		{"a boundary must allow as well", []change{offline, boundary(allowing(`"s3:*"`))}, fleet.VerdictBlocked, bounded, []string{bounded, onlyNode}},
 		{"a boundary that allows", []change{offline, boundary(allowing(`"*"`))}, fleet.VerdictBlocked, onlyNode, []string{onlyNode}},
 		{"a boundary that was not read", []change{offline, func(s *fleet.Snapshot, _ *fleet.Host, _ *fleet.Region) {
 			s.Accounts[0].Roles.Value[0].Boundary = "arn:aws:iam::1:policy/gone"
@@ -129,7 +131,7 @@ func TestRoleFindingNamesWhatIsMissingAndWhoShares(t *testing.T) {
 			s.Hosts = append(s.Hosts, healthyHost(id))
 		}
 	})
-	f := finding(t, a, lacks)
+	f := finding(t, a, shutOut)
 	if f.Object != roleARN || f.Blast != "role web is used by 3 hosts through instance profiles" {
 		t.Errorf("object %q, blast %q", f.Object, f.Blast)
 	}

@@ -29,7 +29,7 @@ func login(user, fingerprint, from string, use fleet.Use, days int) fleet.Login 
 
 // logging is a snapshot with a host for each list of logins.
 func logging(hosts ...[]fleet.Login) *fleet.Snapshot {
-	s := tagged(make([]map[string]string, len(hosts))...)
+	s := withTags(make([]map[string]string, len(hosts))...)
 	for i, logins := range hosts {
 		s.Hosts[i].Probe.Value.Logins.Value.Logins = logins
 	}

@@ -109,7 +109,7 @@ func (x *actor) shell(instance string, c class) (answer, string) {
 	if document.allowed < on.allowed {
 		why = "document " + fleet.PreferencesName + ": " + document.why
 	}
-	if a == no && document.denials == nil && document.controlled == nil && !document.unbounded {
+	if a == no && document.denials == nil && document.controlled == nil && document.bounded == "" {
 		if bare := x.ask("ssm:StartSession", instance, c.values, unchecked); bare.allowed > no {
 			x.implicit = true
 			a, why = maybe, bare.why+", but no policy names document "+fleet.PreferencesName

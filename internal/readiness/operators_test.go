@@ -32,9 +32,9 @@ func statementOf(effect, actions, resources, condition string) string {
 	return s + "}"
 }
 
-// tagged is a snapshot with a host for each given tag set, all in one account
+// withTags is a snapshot with a host for each given tag set, all in one account
 // and Region, whose users are known.
-func tagged(tags ...map[string]string) *fleet.Snapshot {
+func withTags(tags ...map[string]string) *fleet.Snapshot {
 	s := healthy()
 	s.Accounts[0].Users = known([]fleet.IAMUser{}, "iam:GetAccountAuthorizationDetails")
 	s.Accounts[0].Groups = known([]fleet.IAMGroup{}, "iam:GetAccountAuthorizationDetails")
@@ -116,7 +116,7 @@ func TestOperators(t *testing.T) {
 		{"administrators are no surprise", policyOf(statementOf("Allow", `"*"`, `"*"`, "")), false, fleet.Reach{Yes: 3}, []string{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := tagged(map[string]string{"team": "web"}, map[string]string{"team": "web"}, map[string]string{"team": "db"})
+			s := withTags(map[string]string{"team": "web"}, map[string]string{"team": "web"}, map[string]string{"team": "db"})
 			if c.role {
 				addRole(s, trustPeople, c.policy)
 			} else {
@@ -146,7 +146,7 @@ func TestOperators(t *testing.T) {
 }
 
 func TestOperatorsDetails(t *testing.T) {
-	s := tagged(nil, nil)
+	s := withTags(nil, nil)
 	s.Regions[0].Documents = known([]fleet.SessionDocument{{Name: "Team-Ports", Owner: accountID}}, "ssm:ListDocuments")
 	addUser(s, policyOf(
 		statementOf("Allow", `"ssm:StartSession"`, `[`+instances+`,`+preferred+`,`+sshSesson+`,"arn:aws:ssm:*:*:document/Team-*"]`, ""), channel,
@@ -184,7 +184,7 @@ func TestWhoAssumesRoles(t *testing.T) {
 		{"a trust policy that is not understood", `{`, true, false},
 		{"none", "", false, false},
 	} {
-		s := tagged(nil)
+		s := withTags(nil)
 		addRole(s, c.trust, policyOf(statementOf("Allow", `"*"`, `"*"`, "")))
 		a := judge(s)
 		if got := len(a.Operators) == 1; got != c.is {
@@ -193,7 +193,7 @@ func TestWhoAssumesRoles(t *testing.T) {
 			t.Errorf("%s: federated %t", c.name, a.Operators[0].Federated)
 		}
 	}
-	s := tagged(nil)
+	s := withTags(nil)
 	r := addRole(s, trust(`{"AWS":"111122223333"}`, "sts:AssumeRole"), policyOf(statementOf("Allow", `"*"`, `"*"`, "")))
 	r.ARN = "arn:aws:iam::" + accountID + ":role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Ops_0123"
 	if a := judge(s); len(a.Operators) != 1 || !a.Operators[0].Federated {
@@ -222,7 +222,7 @@ func TestOperatorsWithin(t *testing.T) {
 				statementOf("Allow", `"*"`, `"*"`, ""), statementOf("Deny", `"ssm:StartSession"`, `"*"`, "")), "organizations")}}}}, "organizations")
 		}, fleet.Reach{}},
 	} {
-		s := tagged(nil)
+		s := withTags(nil)
 		c.change(s, addUser(s, grant))
 		a := judge(s)
 		got := fleet.Reach{}
@@ -236,7 +236,7 @@ func TestOperatorsWithin(t *testing.T) {
 }
 
 func TestUsersThatWereNotReadAreAFinding(t *testing.T) {
-	s := tagged(nil)
+	s := withTags(nil)
 	s.Accounts[0].Users = lost[[]fleet.IAMUser]("iam:GetAccountAuthorizationDetails", "AccessDenied")
 	a := judge(s)
 	if f := finding(t, a, "operators-unread"); f.Object != accountID || !strings.Contains(factsOf(f), "AccessDenied") {
@@ -258,7 +258,7 @@ func TestClassesOfHostsShareAnswersRightly(t *testing.T) {
 		`{"StringEquals":{"aws:RequestedRegion":"eu-west-1"}}`, `{"StringLike":{"ssm:resourceTag/team":"${aws:PrincipalTag/dept}"}}`,
 	})
 	rapid.Check(t, func(t *rapid.T) {
-		s := tagged(rapid.SliceOfN(tag, 1, 6).Draw(t, "hosts")...)
+		s := withTags(rapid.SliceOfN(tag, 1, 6).Draw(t, "hosts")...)
 		for i := range s.Hosts {
 			s.Hosts[i].Region = rapid.SampledFrom([]string{regionName, "us-east-1"}).Draw(t, "Region")
 		}

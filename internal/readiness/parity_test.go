@@ -36,7 +36,7 @@ func personRow(a *fleet.Assessment, person string) fleet.PersonParity {
 }
 
 func TestParityLetters(t *testing.T) {
-	s := tagged(map[string]string{"team": "web"}, map[string]string{"team": "db"}, map[string]string{"team": "web"}, map[string]string{"team": "db"}, map[string]string{"team": "web"})
+	s := withTags(map[string]string{"team": "web"}, map[string]string{"team": "db"}, map[string]string{"team": "web"}, map[string]string{"team": "db"}, map[string]string{"team": "web"})
 	for _, i := range []int{0, 1, 4} {
 		s.Hosts[i].Probe.Value.Keys.Value = []fleet.Key{key("ec2-user", "SHA256:a")}
 	}
@@ -118,7 +118,7 @@ func TestWhatSSHDAccepts(t *testing.T) {
 		{"a key command of one's own", changes{set("authorizedkeyscommand", "/usr/bin/iam-keys %u"), func(_ *fleet.Probe, k *fleet.Key) { k.Problem = "x" }}, "u"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := tagged(nil)
+			s := withTags(nil)
 			p := &s.Hosts[0].Probe.Value
 			k := key("ec2-user", "SHA256:a")
 			for _, change := range c.changes {
@@ -140,7 +140,7 @@ func TestInstanceConnectIsAWayIn(t *testing.T) {
 		{"who may push a key", "ec2-instance-connect:SendSSHPublicKey", "l"},
 		{"who may not", "ec2:DescribeInstances", "-"},
 	} {
-		s := tagged(nil)
+		s := withTags(nil)
 		s.Hosts[0].Probe.Value.SSHD.Value.Arguments = "-D -o AuthorizedKeysCommand=/opt/aws/bin/eic_run_authorized_keys %u %f"
 		addUser(s, policyOf(statementOf("Allow", `"`+c.action+`"`, `"*"`, "")))
 		if got := rowOf(t, judgeWith(s, ownedBy(alice)), "Alice").Cells; got != c.want {
@@ -168,7 +168,7 @@ func TestCertificatesAreAWayIn(t *testing.T) {
 			p.SSHD.Value.Settings["authorizedprincipalsfile"] = []string{"/etc/ssh/principals/%u"}
 		}, "u"},
 	} {
-		s := tagged(nil, nil)
+		s := withTags(nil, nil)
 		for i := range s.Hosts {
 			p := &s.Hosts[i].Probe.Value
 			if c.ca != "" {
@@ -186,7 +186,7 @@ func TestCertificatesAreAWayIn(t *testing.T) {
 }
 
 func TestWhatNobodyClaims(t *testing.T) {
-	s := tagged(nil, nil, nil)
+	s := withTags(nil, nil, nil)
 	shared := key("ec2-user", "SHA256:a")
 	shared.Comment = "web team"
 	other := key("ec2-user", "SHA256:b")
@@ -223,7 +223,7 @@ func TestPrincipalsOfOwnersThatAreNotThere(t *testing.T) {
 		{"no principal at all", fleet.Owner{Person: "Alice", Fingerprints: alice.Fingerprints}, func(*fleet.Snapshot) {}, "l"},
 		{"a federated person whose role is not named", fleet.Owner{Person: "Alice", Fingerprints: alice.Fingerprints, Sessions: []string{"a@example.com"}}, func(*fleet.Snapshot) {}, "u"},
 	} {
-		s := tagged(nil)
+		s := withTags(nil)
 		s.Hosts[0].Probe.Value.Keys.Value = []fleet.Key{key("ec2-user", "SHA256:a")}
 		c.change(s)
 		if got := rowOf(t, judgeWith(s, ownedBy(c.owner)), "Alice").Cells; got != c.want {
@@ -234,7 +234,7 @@ func TestPrincipalsOfOwnersThatAreNotThere(t *testing.T) {
 
 func TestGainingWidelyIsAFinding(t *testing.T) {
 	for _, n := range []int{9, 10} {
-		s := tagged(make([]map[string]string, n)...)
+		s := withTags(make([]map[string]string, n)...)
 		addUser(s, policyOf(statementOf("Allow", `["ssm:StartSession","ssmmessages:*"]`, `"*"`, "")))
 		a := judgeWith(s, ownedBy(alice))
 		if got := slices.Contains(codes(a), "access-gained"); got != (n == 10) {
@@ -245,7 +245,7 @@ func TestGainingWidelyIsAFinding(t *testing.T) {
 }
 
 func TestManyUnclaimedKeysShareARow(t *testing.T) {
-	s := tagged(make([]map[string]string, 260)...)
+	s := withTags(make([]map[string]string, 260)...)
 	for i := range s.Hosts {
 		k := key("ec2-user", fmt.Sprintf("SHA256:%03d", i))
 		k.Comment = ""
@@ -262,7 +262,7 @@ func TestManyUnclaimedKeysShareARow(t *testing.T) {
 }
 
 func TestParityBy(t *testing.T) {
-	s := tagged(map[string]string{"team": "web"}, map[string]string{"team": "db"}, map[string]string{"team": "web"}, nil)
+	s := withTags(map[string]string{"team": "web"}, map[string]string{"team": "db"}, map[string]string{"team": "web"}, nil)
 	s.Hosts[0].Probe.Value.Keys.Value = []fleet.Key{key("ec2-user", "SHA256:a")}
 	addUser(s, policyOf(onWeb, documents, channel))
 	a := judgeWith(s, ownedBy(alice))
@@ -283,7 +283,7 @@ func TestParityBy(t *testing.T) {
 // crowd draws a fleet with keys and an operator.
 func crowd(t *rapid.T) (*fleet.Snapshot, []string) {
 	tag := rapid.MapOfN(rapid.Just("team"), rapid.SampledFrom([]string{"web", "db"}), 0, 1)
-	s := tagged(rapid.SliceOfN(tag, 1, 5).Draw(t, "hosts")...)
+	s := withTags(rapid.SliceOfN(tag, 1, 5).Draw(t, "hosts")...)
 	for i := range s.Hosts {
 		h := &s.Hosts[i]
 		for _, f := range rapid.SliceOfN(rapid.SampledFrom([]string{"SHA256:a", "SHA256:b", "SHA256:c"}), 0, 2).Draw(t, "keys") {
@@ -355,7 +355,7 @@ func BenchmarkPeople(b *testing.B) {
 	for i := range tags {
 		tags[i] = map[string]string{"team": fmt.Sprint(i % 40), "Name": fmt.Sprint("host-", i)}
 	}
-	s := tagged(tags...)
+	s := withTags(tags...)
 	var owners []fleet.Owner
 	for i := range 200 {
 		arn := fmt.Sprintf("arn:aws:iam::%s:user/u%d", accountID, i)

@@ -1,3 +1,280 @@
 package readiness
 
-func (j *judge) preferences() {}
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"ssm-migrate/internal/fleet"
+)
+
+// preferences holds what Session Manager's preferences ask for against the
+// host and its role. A session that is open proves that all of it is met.
+func (j *judge) preferences() {
+	s := j.settings(j.r)
+	if s.hosts++; j.iam.openSession[j.h.ID] && j.connected {
+		return
+	}
+	switch s.state {
+	case settingsUnknown:
+		j.addToSession("preferences-unknown", "", s, evidence(s.fact, "the preferences are not known%s", because(s.why)))
+	case settingsKnown:
+		j.sessionKey(s)
+		j.sessionLogGroup(s)
+		j.sessionBucket(s)
+		j.runAs(s)
+	}
+}
+
+// addToSession records a finding about what the preferences ask for: its fix
+// acts on every host of the Region.
+func (j *judge) addToSession(code, object string, s *sessionSettings, facts ...fleet.Evidence) {
+	j.findings = append(j.findings, found(code, j.h.ID, object, "", j.regionBlast(), facts))
+}
+
+func (j *judge) regionBlast() string {
+	return fmt.Sprintf("the preferences hold for every session in account %s and Region %s", j.h.Account, j.h.Region)
+}
+
+// undecided records a doubt about whether the preferences let sessions open.
+func (j *judge) undecided(object string, s *sessionSettings, facts ...fleet.Evidence) {
+	j.addToSession("preferences-undecided", object, s, facts...)
+}
+
+// refuse records that the role is denied what sessions do not open without.
+func (j *judge) refuse(code, object, action, resource string, d decision, facts ...fleet.Evidence) {
+	gap := newGap(j.role)
+	gap.resource = resource
+	gap.add(action, d, j.decided(j.role, action, d))
+	fix := gap.fix()
+	j.findings = append(j.findings, found(code, j.h.ID, object, fix, j.role.blast(), append(gap.facts(), facts...)))
+}
+
+// sessionKey judges the KMS key that session data is encrypted with: without
+// it no session opens, save those that forward ports.
+// Source: AWS Systems Manager User Guide, session-preferences-enable-encryption.
+func (j *judge) sessionKey(s *sessionSettings) {
+	if s.inputs.Key == "" {
+		return
+	}
+	key := s.fact.Value.Key
+	named := evidence(s.fact, "the preferences encrypt session data with key %s", quoted(s.inputs.Key))
+	switch k := key.Value; {
+	case key.Known && !k.Exists:
+		j.addToSession("kms-key-unusable", s.inputs.Key, s, named, evidence(key, "the key does not exist"))
+		return
+	case key.Known && k.State != "" && k.State != "Enabled":
+		j.addToSession("kms-key-unusable", s.inputs.Key, s, named, evidence(key, "the key's state is %s", quoted(k.State)))
+		return
+	case key.Known && arnRegion(k.ARN) != "" && arnRegion(k.ARN) != j.h.Region:
+		j.addToSession("kms-key-unusable", s.inputs.Key, s, named, evidence(key, "the key is in Region %s", quoted(arnRegion(k.ARN))))
+		return
+	}
+	if j.role == nil {
+		return // what it lacks is said elsewhere
+	}
+	arn := s.keyARN(partitionOf(j.role.role.ARN))
+	if arn == "" {
+		j.undecided(s.inputs.Key, s, named, evidence(key, "the key was not read%s", because(key.Reason)))
+		return
+	}
+	d := s.withPolicy(j.role, j.h, s.key, "kms:Decrypt", arn, keyRequest(arnAccount(j.role.role.ARN), j.h.ID))
+	switch d.allowed {
+	case no:
+		facts := []fleet.Evidence{named}
+		if s.key.gap == "" {
+			facts = append(facts, evidence(key, "the key's policy was weighed as well"))
+		}
+		j.refuse("kms-decrypt-denied", j.role.role.ARN, "kms:Decrypt", arn, d, facts...)
+	case maybe:
+		j.undecided(s.inputs.Key, s, named, j.decided(j.role, "kms:Decrypt", d))
+	}
+}
+
+// sessionLogGroup judges the CloudWatch Logs group. The agent asks for the
+// group before a session; where the preferences demand encryption and it
+// cannot see that, the session is refused, otherwise only the log is lost.
+// Source: AWS Systems Manager User Guide, session-manager-troubleshooting;
+// amazon-ssm-agent, session shell plugin.
+func (j *judge) sessionLogGroup(s *sessionSettings) {
+	name := s.inputs.LogGroup
+	if name == "" {
+		return
+	}
+	group := s.fact.Value.LogGroup
+	named := evidence(s.fact, "the preferences send session logs to log group %s%s", quoted(name), demanded(s.inputs.LogGroupEncrypted))
+	missing := group.Known && !group.Value.Exists
+	switch demand := s.inputs.LogGroupEncrypted; {
+	case demand && missing:
+		j.addToSession("log-group-unverifiable", name, s, named, evidence(group, "the log group does not exist"))
+		return
+	case demand && group.Known && group.Value.Key == "":
+		j.addToSession("log-group-unverifiable", name, s, named, evidence(group, "the log group is not encrypted with a KMS key"))
+		return
+	case missing:
+		s.once("log-group-missing", name, j.regionBlast(), named, evidence(group, "the log group does not exist"))
+		return
+	case demand && !group.Known:
+		j.undecided(name, s, named, evidence(group, "whether the log group is encrypted is not known%s", because(group.Reason)))
+	}
+	if j.role == nil {
+		return
+	}
+	logs := "arn:" + partitionOf(j.role.role.ARN) + ":logs:" + j.h.Region + ":" + j.h.Account + ":log-group:"
+	// The list is asked for as a whole, so that a grant on one group does not serve.
+	d := j.iam.ask(j.role, j.h, "logs:DescribeLogGroups", logs+":log-stream:")
+	switch {
+	case s.inputs.LogGroupEncrypted && d.allowed == no:
+		j.refuse("log-check-denied", j.role.role.ARN, "logs:DescribeLogGroups", "*", d, named)
+		return
+	case s.inputs.LogGroupEncrypted && d.allowed == maybe:
+		j.undecided(name, s, named, j.decided(j.role, "logs:DescribeLogGroups", d))
+	}
+	gap := newGap(j.role)
+	gap.resource = logs + name + ":*"
+	if d.allowed == no {
+		gap.resource = "*"
+		gap.add("logs:DescribeLogGroups", d, j.decided(j.role, "logs:DescribeLogGroups", d))
+	}
+	for _, action := range [...]string{"logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"} {
+		// Policies name these by the group, or by the streams in it.
+		d := j.iam.ask(j.role, j.h, action, logs+name+":log-stream:session")
+		if d.allowed == no && j.iam.ask(j.role, j.h, action, logs+name).allowed == no {
+			gap.add(action, d, j.decided(j.role, action, d))
+		}
+	}
+	s.lost("log-rights-missing", gap, j.role, named)
+}
+
+// sessionBucket judges the S3 bucket, as sessionLogGroup does the log group.
+func (j *judge) sessionBucket(s *sessionSettings) {
+	name := s.inputs.Bucket
+	if name == "" {
+		return
+	}
+	bucket := s.fact.Value.Bucket
+	b := bucket.Value
+	named := evidence(s.fact, "the preferences send session logs to bucket %s%s", quoted(name), demanded(s.inputs.BucketEncrypted))
+	switch demand := s.inputs.BucketEncrypted; {
+	case demand && bucket.Known && !b.Exists:
+		j.addToSession("bucket-unverifiable", name, s, named, evidence(bucket, "the bucket does not exist"))
+		return
+	case demand && bucket.Known && b.Encryption == "":
+		j.addToSession("bucket-unverifiable", name, s, named, evidence(bucket, "the bucket has no default encryption"))
+		return
+	case bucket.Known && !b.Exists:
+		s.once("bucket-missing", name, j.regionBlast(), named, evidence(bucket, "the bucket does not exist"))
+		return
+	case demand && !bucket.Known:
+		j.undecided(name, s, named, evidence(bucket, "whether the bucket is encrypted is not known%s", because(bucket.Reason)))
+	case demand && b.Encryption != "aws:kms" && b.Encryption != "AES256":
+		j.undecided(name, s, named, evidence(bucket, "the bucket is encrypted by %s, which agents up to October 2024 do not take for encryption", quoted(b.Encryption)))
+	}
+	if bucket.Known && b.Region != "" && b.Region != j.h.Region {
+		s.once("bucket-elsewhere", name, j.regionBlast(), named, evidence(bucket, "the bucket is in Region %s", quoted(b.Region)))
+	}
+	if j.role != nil {
+		j.bucketRights(s, named)
+	}
+}
+
+func (j *judge) bucketRights(s *sessionSettings, named fleet.Evidence) {
+	name := s.inputs.Bucket
+	arn := "arn:" + partitionOf(j.role.role.ARN) + ":s3:::" + name
+	if s.inputs.BucketEncrypted {
+		switch d := s.withPolicy(j.role, j.h, s.bucket, "s3:GetEncryptionConfiguration", arn, nil); {
+		case d.allowed == no:
+			j.refuse("bucket-check-denied", j.role.role.ARN, "s3:GetEncryptionConfiguration", arn, d, named)
+			return
+		case d.allowed == maybe && s.bucket.gap == "":
+			j.undecided(name, s, named, j.decided(j.role, "s3:GetEncryptionConfiguration", d))
+		}
+	}
+	gap := newGap(j.role)
+	gap.resource = arn + "/" + strings.Trim(s.inputs.Prefix+"/*", "/")
+	// The object is named by the session, which is named by whoever starts it.
+	object := arn + "/" + strings.TrimPrefix(s.inputs.Prefix+"/session-0123456789abcdef0.log", "/")
+	if d := s.withPolicy(j.role, j.h, s.bucket, "s3:PutObject", object, nil); d.allowed == no {
+		gap.add("s3:PutObject", d, j.decided(j.role, "s3:PutObject", d))
+	}
+	s.lost("bucket-rights-missing", gap, j.role, named)
+	if b := s.fact.Value.Bucket.Value; s.fact.Value.Bucket.Known && strings.HasPrefix(b.Encryption, "aws:kms") && strings.HasPrefix(b.Key, "arn:") {
+		gap := newGap(j.role)
+		gap.resource = b.Key
+		if d := j.iam.ask(j.role, j.h, "kms:GenerateDataKey", b.Key); d.allowed == no {
+			gap.add("kms:GenerateDataKey", d, j.decided(j.role, "kms:GenerateDataKey", d))
+		}
+		s.lost("log-key-denied", gap, j.role, named, evidence(s.fact.Value.Bucket, "the bucket is encrypted with key %s", quoted(b.Key)))
+	}
+}
+
+func demanded(encryption bool) string {
+	if encryption {
+		return " and demand that it is encrypted"
+	}
+	return ""
+}
+
+// once records a finding about the Region, whichever of its hosts it was found by.
+func (s *sessionSettings) once(code, object, blast string, facts ...fleet.Evidence) {
+	ref := fleet.Ref{Code: code, Object: object}
+	if !s.lacks[ref] {
+		s.lacks[ref] = true
+		s.roles = append(s.roles, found(code, "", object, "", blast, facts))
+	}
+}
+
+// lost records, once for each role, that its hosts' session logs get lost.
+func (s *sessionSettings) lost(code string, gap *missingActions, v *roleView, facts ...fleet.Evidence) {
+	ref := fleet.Ref{Code: code, Object: v.role.ARN}
+	if !gap.any() || s.lacks[ref] {
+		return
+	}
+	s.lacks[ref] = true
+	s.roles = append(s.roles, found(code, "", v.role.ARN, gap.fix(), v.blast(), append(gap.facts(), facts...)))
+}
+
+// preferencesFindings gives what is to be said of a Region's preferences
+// rather than of its hosts, which have to be judged already.
+func (a *assessor) preferencesFindings() []fleet.Finding {
+	var out []fleet.Finding
+	for i := range a.snapshot.Regions {
+		r := &a.snapshot.Regions[i]
+		s := a.preferred[r]
+		if s == nil || s.hosts == 0 {
+			continue
+		}
+		name := r.Account + "/" + r.Name
+		blast := fmt.Sprintf("the preferences hold for every session in account %s and Region %s, on %s that run", r.Account, r.Name, plural(s.hosts, "host"))
+		if s.state == settingsDefault {
+			out = append(out, found("preferences-default", "", name, "", blast, []fleet.Evidence{evidence(s.fact, "document %s does not exist", fleet.PreferencesName)}))
+		}
+		if problems := s.problems(); s.state == settingsKnown && problems != nil {
+			var facts []fleet.Evidence
+			for _, p := range problems {
+				facts = append(facts, evidence(s.fact, "%s", quoted(p)))
+			}
+			out = append(out, found("preferences-invalid", "", name, "", blast, facts))
+		}
+		out = append(out, s.roles...)
+	}
+	return out
+}
+
+// problems lists what the document says that Session Manager would not take as meant.
+func (s *sessionSettings) problems() []string {
+	out := slices.Clone(s.inputs.Problems)
+	if t := s.inputs.Type; t != "Standard_Stream" {
+		out = append(out, fmt.Sprintf("sessionType is %q where the preferences are for Standard_Stream", t))
+	}
+	return out
+}
+
+// arnRegion is the Region in an ARN; empty when it has none.
+func arnRegion(arn string) string {
+	parts := strings.SplitN(arn, ":", 6)
+	if len(parts) < 6 {
+		return ""
+	}
+	return parts[3]
+}
