@@ -11,8 +11,12 @@ import (
 // The agent's thresholds. Sources: agent release notes; Systems Manager User
 // Guide, Session Manager prerequisites and Default Host Management Configuration.
 const (
-	firstWithSessions    = "2.3.68.0"
-	firstWithDefaultRole = "3.2.582.0"
+	firstWithSessions      = "2.3.68.0"
+	firstWithEncryption    = "2.3.539.0"
+	firstWithRunAs         = "2.3.672.0"
+	firstWithDiagnostics   = "3.1.501.0"
+	firstWithoutMetadataV1 = "3.2.1041.0"
+	firstWithDefaultRole   = "3.2.582.0"
 )
 
 // maxSkew is how far a host's clock may be off before AWS refuses its signatures.
@@ -34,55 +38,29 @@ func (w *World) OfflineReason(in *Instance) string {
 		return "no agent"
 	case !in.Agent.Running:
 		return "the agent does not run"
+	case in.Agent.Second != "":
+		return "the agents of the " + in.Agent.Package + " and of the " + in.Agent.Second + " stop one another"
 	case in.Skew.Abs() > maxSkew:
 		return "the host's clock is off by " + in.Skew.String()
+	case in.Agent.Registration != "":
+		return "the agent takes itself for " + in.Agent.Registration
 	}
 	if _, reason := w.credentials(in); reason != "" {
 		return reason
 	}
-	return w.serviceReason(in, "ssm", "ssm:UpdateInstanceInformation")
-}
-
-// credentials says whether the agent works with Default Host Management
-// Configuration's role, or why it has no credentials that register it. The
-// agent tries the profile first and falls back only when that does not permit
-// ssm:UpdateInstanceInformation.
-func (w *World) credentials(in *Instance) (byDefault bool, reason string) {
-	const register = "ssm:UpdateInstanceInformation"
-	if in.Host.Metadata.Endpoint == "disabled" {
-		return false, "the instance metadata service is off"
+	if reason := w.serviceReason(in, "ssm", "ssm:UpdateInstanceInformation"); reason != "" {
+		return reason
 	}
-	if w.Permits(in, register) {
-		return false, ""
+	if until := in.Agent.SleepsUntil; until.After(w.Now()) {
+		return "the agent sleeps until " + until.UTC().Format(time.RFC3339)
 	}
-	r := in.Region.defaultRole()
-	switch {
-	case r == nil:
-		return false, "no role permits " + register
-	case versionLess(in.Agent.Version, firstWithDefaultRole):
-		return false, "the agent is too old for the default role"
-	case !in.Region.Account.roleAllows(r, instanceRequest(in, register)):
-		return false, "the default role does not permit " + register
-	}
-	return true, ""
-}
-
-// allowed reports whether the credentials that the agent works with permit an action.
-func (w *World) allowed(in *Instance, action string) bool {
-	byDefault, reason := w.credentials(in)
-	switch {
-	case reason != "":
-		return false
-	case byDefault:
-		return in.Region.Account.roleAllows(in.Region.defaultRole(), instanceRequest(in, action))
-	}
-	return w.Permits(in, action)
+	return ""
 }
 
 // serviceReason gives what stops the agent from using actions of a service
 // over the network, endpoint policies included.
 func (w *World) serviceReason(in *Instance, service string, actions ...string) string {
-	p := w.EgressTo(in, service)
+	p := w.AgentEgress(in, service)
 	if !p.TLS {
 		return service + ": " + p.Reason
 	}
@@ -102,17 +80,70 @@ func (w *World) serviceReason(in *Instance, service string, actions ...string) s
 
 // Connected reports whether the agent holds its control channel, which is what
 // ssm:GetConnectionStatus tells. The caller holds w.Mu, at least for reading.
-func (w *World) Connected(in *Instance) bool {
-	return w.Online(in) && !versionLess(in.Agent.Version, firstWithSessions) &&
-		w.serviceReason(in, "ssmmessages", "ssmmessages:CreateControlChannel", "ssmmessages:OpenControlChannel") == ""
+func (w *World) Connected(in *Instance) bool { return w.connectionReason(in) == "" }
+
+func (w *World) connectionReason(in *Instance) string {
+	if reason := w.OfflineReason(in); reason != "" {
+		return reason
+	}
+	switch {
+	case versionLess(in.Agent.Version, firstWithSessions):
+		return "agent " + in.Agent.Version + " knows no sessions"
+	case in.Agent.Stale:
+		return "the control channel is dead, and the agent did not notice"
+	}
+	return w.serviceReason(in, "ssmmessages", "ssmmessages:CreateControlChannel", "ssmmessages:OpenControlChannel")
 }
 
-// ServesSessions reports whether a session on the instance would open: it is
-// connected and may open data channels as well. The caller holds w.Mu, at
-// least for reading.
-func (w *World) ServesSessions(in *Instance) bool {
-	return w.Connected(in) && w.serviceReason(in, "ssmmessages", sessionActions[1:]...) == ""
+// ServesSessions reports whether a session on the instance would open, as the
+// Region's preferences ask for it: it is connected, may open data channels as
+// well, and its machine can run the session. The caller holds w.Mu, at least
+// for reading.
+func (w *World) ServesSessions(in *Instance) bool { return w.SessionReason(in) == "" }
+
+// SessionReason gives the first thing that keeps a session on the instance from
+// opening; empty when one would open. The operator's permissions are not
+// looked at. The caller holds w.Mu, at least for reading.
+func (w *World) SessionReason(in *Instance) string {
+	if reason := w.connectionReason(in); reason != "" {
+		return reason
+	}
+	if reason := w.serviceReason(in, "ssmmessages", sessionActions[1:]...); reason != "" {
+		return reason
+	}
+	if reason := in.machineReason(); reason != "" {
+		return reason
+	}
+	return w.preferencesReason(in)
 }
+
+// CommandReason gives the first thing that keeps Run Command from running a
+// script on the instance; empty when it would run. The caller holds w.Mu, at
+// least for reading.
+func (w *World) CommandReason(in *Instance) string {
+	if reason := w.OfflineReason(in); reason != "" {
+		return reason
+	}
+	channel := w.connectionReason(in)
+	if messages := w.serviceReason(in, "ec2messages", "ec2messages:GetMessages"); channel != "" && messages != "" {
+		return messages
+	}
+	if reason := in.fullReason(); reason != "" {
+		return reason
+	}
+	// The agent runs scripts from its own folder, and their authors from /tmp
+	// (bottlerocket-os/bottlerocket#114, aws/amazon-ssm-agent#321).
+	for _, dir := range []string{agentData, "/tmp"} {
+		if fs := in.filesystem(dir); slices.Contains(fs.Options, "noexec") {
+			return fs.Mount + ", which holds " + dir + ", is mounted noexec"
+		}
+	}
+	return ""
+}
+
+// SessionSudo reports whether the user of a session that opens may become root:
+// the agent writes its sudo rule only together with the account that it makes.
+func (in *Instance) SessionSudo() bool { return in.Machine.SSMUser != SSMUserForeign }
 
 // forgotten is after how long Systems Manager no longer lists a silent node.
 const forgotten = 30 * 24 * time.Hour

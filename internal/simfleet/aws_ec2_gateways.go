@@ -1,6 +1,7 @@
 package simfleet
 
 import (
+	"cmp"
 	"net/netip"
 
 	"ssm-migrate/internal/fleet"
@@ -21,6 +22,7 @@ func describeEndpoints(c *call) (any, error) {
 		Subnets     itemSet[string]   `xml:"subnetIdSet"`
 		Groups      itemSet[xmlGroup] `xml:"groupSet"`
 		PrivateDNS  bool              `xml:"privateDnsEnabled"`
+		IPType      string            `xml:"ipAddressType"`
 		Interfaces  itemSet[string]   `xml:"networkInterfaceIdSet"`
 		DNS         itemSet[dnsEntry] `xml:"dnsEntrySet"`
 		Owner       string            `xml:"ownerId"`
@@ -41,7 +43,7 @@ func describeEndpoints(c *call) (any, error) {
 			"vpc-endpoint-state": one(func(e *fleet.VPCEndpoint) string { return e.State }),
 		},
 	}, func(e *fleet.VPCEndpoint) endpoint {
-		x := endpoint{ID: e.ID, Type: e.Type, VPC: e.VPC, Service: e.Service, State: e.State, Policy: e.Policy, PrivateDNS: e.PrivateDNS, Owner: c.account.ID,
+		x := endpoint{ID: e.ID, Type: e.Type, VPC: e.VPC, Service: e.Service, State: e.State, Policy: e.Policy, PrivateDNS: e.PrivateDNS, IPType: cmp.Or(e.IPType, "ipv4"), Owner: c.account.ID,
 			RouteTables: itemSet[string]{e.RouteTables}, Subnets: itemSet[string]{e.Subnets}, Groups: groupSet(e.Groups, names),
 			DNS: itemsOf(e.DNSNames, func(n string) dnsEntry { return dnsEntry{n} })}
 		for _, n := range c.region.ENIs {

@@ -36,6 +36,7 @@ var ec2Operations = map[string]operation{
 	"GetManagedPrefixListEntries":            prefixListEntries,
 	"DescribeDhcpOptions":                    describeDHCPOptions,
 	"DescribeNetworkInterfaces":              describeInterfaces,
+	"DescribeVpcPeeringConnections":          describePeerings,
 }
 
 // stateCodes are EC2's numbers for instance states.

@@ -276,6 +276,9 @@ func (c *call) interfaces() []xmlInterface {
 	for _, n := range c.region.ENIs {
 		x := c.networkInterface(n.ID, n.Subnet, n.VPC, n.PrivateIP, n.PublicIP)
 		x.Groups = groupSet(n.Groups, names)
+		if n.IPv6.IsValid() {
+			x.IPv6.Items = []xmlIPv6{{n.IPv6.String()}}
+		}
 		x.Type, x.Description = "vpc_endpoint", "VPC Endpoint Interface "+n.Owner
 		if strings.HasPrefix(n.Owner, "nat-") {
 			x.Type, x.Description = "nat_gateway", "Interface for NAT Gateway "+n.Owner

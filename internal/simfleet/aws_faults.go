@@ -126,11 +126,15 @@ func (t *throttle) take(c *call, now time.Time) bool {
 
 // bucketOf gives a call's bucket: size and refill per second. Services that
 // publish no rate are not throttled. Sources: Amazon EC2 API throttling;
-// General Reference, Systems Manager quotas.
+// General Reference, Systems Manager quotas; Route 53 Developer Guide, quotas.
 func bucketOf(c *call) (size int, refill float64, name string) {
 	switch {
 	case c.service == "ssm" && c.action == "GetConnectionStatus":
 		return 50, 50, c.action
+	case c.service == "ssm" && c.action == "DescribeSessions":
+		return 6, 6, c.action
+	case c.service == "route53":
+		return 5, 5, "all of Route 53"
 	case c.service != "ec2":
 		return 0, 0, ""
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -15,14 +16,23 @@ import (
 
 // Whatever a client sends, the answer is one well-formed document.
 func FuzzAWSRequest(f *testing.F) {
+	w := generate(f, simfleet.Options{})
+	role := w.Accounts[0].Roles[0].ARN
 	f.Add("ec2", "", "Action=DescribeInstances&MaxResults=5&Filter.1.Name=tag:x&Filter.1.Value.1=*")
 	f.Add("ec2", "", "Action=DescribeLaunchTemplateVersions&LaunchTemplateVersion.1=$Latest&NextToken=x")
 	f.Add("iam", "", "Action=GetAccountAuthorizationDetails&MaxItems=1&Marker=R2V0")
 	f.Add("autoscaling", "", "Action=DescribeAutoScalingGroups&Filters.member.1.Name=tag-key")
 	f.Add("sts", "", "Action=AssumeRole&RoleArn=x&RoleSessionName=y")
 	f.Add("ssm", "AmazonSSM.DescribeInstanceInformation", `{"MaxResults":5,"Filters":[{"Key":"PingStatus","Values":["Online"]}]}`)
-	f.Add("s3", "", "\xff")
-	w := generate(f, simfleet.Options{})
+	f.Add("elsewhere", "", "\xff")
+	f.Add("iam", "", "Action=SimulatePrincipalPolicy&PolicySourceArn="+role+"&ActionNames.member.1=ssm:StartSession&ResourceArns.member.1=*&ContextEntries.member.1.ContextKeyName=aws:x")
+	f.Add("ssm", "AmazonSSM.DescribeSessions", `{"State":"History","MaxResults":5,"Filters":[{"key":"InvokedAfter","value":"2026-01-01T00:00:00Z"}]}`)
+	f.Add("ssm", "AmazonSSM.ListDocuments", `{"Filters":[{"Key":"Owner","Values":["Self"]}],"DocumentFilterList":[{"key":"Name","value":"x"}]}`)
+	f.Add("ssm", "AmazonSSM.GetDocument", `{"Name":"SSM-SessionManagerRunShell","DocumentVersion":"$LATEST"}`)
+	f.Add("organizations", "AWSOrganizationsV20161128.ListPoliciesForTarget", `{"TargetId":"r-1","Filter":"SERVICE_CONTROL_POLICY","MaxResults":1}`)
+	f.Add("route53resolver", "Route53Resolver.ListResolverRules", `{"MaxResults":1,"NextToken":"x","Filters":[{"Name":"Type","Values":["FORWARD"]}]}`)
+	f.Add("logs", "Logs_20140328.DescribeLogGroups", `{"logGroupNamePrefix":"/ssm","limit":1}`)
+	f.Add("kms", "TrentService.DescribeKey", `{"KeyId":"alias/x"}`)
 	side := simfleet.ServeAWS(w, simfleet.AWSOptions{NoThrottle: true})
 	f.Fuzz(func(t *testing.T, service, target, body string) {
 		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
@@ -39,13 +49,49 @@ func FuzzAWSRequest(f *testing.F) {
 			}
 			return
 		}
-		d := xml.NewDecoder(rec.Body)
-		for {
-			if _, err := d.Token(); errors.Is(err, io.EOF) {
-				return
-			} else if err != nil {
-				t.Fatalf("not XML: %v", err)
-			}
-		}
+		wellFormed(t, rec.Body)
 	})
+}
+
+// The REST services take what they are asked for from the path and the query string.
+func FuzzAWSRequestPath(f *testing.F) {
+	for _, s := range []struct{ service, method, target string }{
+		{"route53", "GET", "/2013-04-01/hostedzone?maxitems=1&marker=x"},
+		{"route53", "GET", "/2013-04-01/hostedzone/Z1/rrset?name=a.example.&type=A&maxitems=2"},
+		{"route53", "GET", "/2013-04-01/hostedzonesbyvpc?vpcid=vpc-1&vpcregion=eu-west-1"},
+		{"s3", "GET", "/bucket?encryption"}, {"s3", "GET", "/bucket?policy="}, {"s3", "GET", "/%ff?location"}, {"s3", "PUT", "//x"},
+	} {
+		f.Add(s.service, s.method, s.target)
+	}
+	w := generate(f, simfleet.Options{})
+	side := simfleet.ServeAWS(w, simfleet.AWSOptions{NoThrottle: true})
+	f.Fuzz(func(t *testing.T, service, method, target string) {
+		u, err := url.ParseRequestURI(target)
+		if err != nil {
+			t.Skip()
+		}
+		r := &http.Request{Method: method, URL: u, Header: http.Header{}, Body: http.NoBody}
+		r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=x/20261001/eu-west-1/"+service+"/aws4_request, SignedHeaders=host")
+		rec := httptest.NewRecorder()
+		side.ServeHTTP(rec, r)
+		if rec.Code >= 500 {
+			t.Errorf("status %d: %s", rec.Code, rec.Body)
+		}
+		if rec.Header().Get("Content-Type") == "application/json" {
+			return // a bucket's policy is its owner's text
+		}
+		wellFormed(t, rec.Body)
+	})
+}
+
+func wellFormed(t *testing.T, body io.Reader) {
+	t.Helper()
+	d := xml.NewDecoder(body)
+	for {
+		if _, err := d.Token(); errors.Is(err, io.EOF) {
+			return
+		} else if err != nil {
+			t.Fatalf("not XML: %v", err)
+		}
+	}
 }

@@ -1,6 +1,8 @@
 package simfleet
 
 import (
+	"cmp"
+	"maps"
 	"net/http"
 	"net/url"
 	"path"
@@ -13,6 +15,10 @@ import (
 
 var iamOperations = map[string]operation{
 	"GetAccountAuthorizationDetails": authorizationDetails,
+	"SimulatePrincipalPolicy":        simulatePrincipal,
+	"ListUsers":                      listUsers,
+	"GetUser":                        getUser,
+	"ListGroups":                     listGroups,
 	"ListRoles":                      listRoles,
 	"GetRole":                        getRole,
 	"ListInstanceProfiles":           listProfiles,
@@ -116,14 +122,20 @@ func pathOf(arn string) string {
 	return "/"
 }
 
+func boundaryXML(arn string) *iamBoundary {
+	if arn == "" {
+		return nil
+	}
+	return &iamBoundary{"Policy", arn}
+}
+
+func iamTags(tags map[string]string) memberList[iamTag] {
+	return membersOf(tagSet(tags).Items, func(t tag) iamTag { return iamTag(t) })
+}
+
 func (c *call) roleXML(r *fleet.Role) iamRole {
-	x := iamRole{Path: pathOf(r.ARN), Name: r.Name, ID: uniqueID("AROA", r.ARN), ARN: r.ARN, Created: created, Trust: encodedDocument(r.Trust)}
-	if r.Boundary != "" {
-		x.Boundary = &iamBoundary{"Policy", r.Boundary}
-	}
-	for _, t := range tagSet(r.Tags).Items {
-		x.Tags.Items = append(x.Tags.Items, iamTag(t))
-	}
+	x := iamRole{Path: pathOf(r.ARN), Name: r.Name, ID: cmp.Or(r.ID, uniqueID("AROA", r.ARN)), ARN: r.ARN, Created: created, Trust: encodedDocument(r.Trust)}
+	x.Boundary, x.Tags = boundaryXML(r.Boundary), iamTags(r.Tags)
 	return x
 }
 
@@ -135,8 +147,10 @@ func (c *call) profileXML(p *fleet.InstanceProfile) iamProfile {
 	return x
 }
 
-func inlineNames(r *fleet.Role) []string {
-	return mapped(tagSet(r.Inline).Items, func(t tag) string { return t.Key })
+func inlineNames(policies map[string]string) []string { return slices.Sorted(maps.Keys(policies)) }
+
+func inlineXML(policies map[string]string) memberList[iamInline] {
+	return membersOf(inlineNames(policies), func(n string) iamInline { return iamInline{Name: n, Document: encodedDocument(policies[n])} })
 }
 
 func (c *call) roleDetail(r *fleet.Role) iamRoleDetail {
@@ -146,9 +160,7 @@ func (c *call) roleDetail(r *fleet.Role) iamRoleDetail {
 			x.Profiles.Items = append(x.Profiles.Items, c.profileXML(p))
 		}
 	}
-	for _, n := range inlineNames(r) {
-		x.Inline.Items = append(x.Inline.Items, iamInline{Name: n, Document: encodedDocument(r.Inline[n])})
-	}
+	x.Inline = inlineXML(r.Inline)
 	return x
 }
 
@@ -156,13 +168,22 @@ func attachedXML(arn string) iamAttached { return iamAttached{path.Base(arn), ar
 
 func (c *call) policyXML(p *fleet.Policy) iamPolicy {
 	x := iamPolicy{Name: p.Name, ID: uniqueID("ANPA", p.ARN), ARN: p.ARN, Path: pathOf(p.ARN), Version: policyVersion, Attachable: true, Created: created, Updated: created}
-	for _, r := range c.account.Roles {
-		if slices.Contains(r.Attached, p.ARN) {
+	count := func(attached []string, boundary string) {
+		if slices.Contains(attached, p.ARN) {
 			x.Attached++
 		}
-		if r.Boundary == p.ARN {
+		if boundary == p.ARN {
 			x.Bounds++
 		}
+	}
+	for _, r := range c.account.Roles {
+		count(r.Attached, r.Boundary)
+	}
+	for _, u := range c.account.Users {
+		count(u.Attached, u.Boundary)
+	}
+	for _, g := range c.account.Groups {
+		count(g.Attached, "")
 	}
 	return x
 }
@@ -200,6 +221,16 @@ func authorizationDetails(c *call) (any, error) {
 	want := c.list("Filter.member")
 	wanted := func(kind string) bool { return len(want) == 0 || slices.Contains(want, kind) }
 	var rows []any
+	for _, u := range c.account.Users {
+		if wanted("User") {
+			rows = append(rows, u)
+		}
+	}
+	for _, g := range c.account.Groups {
+		if wanted("Group") {
+			rows = append(rows, g)
+		}
+	}
 	for _, r := range c.account.Roles {
 		if wanted("Role") {
 			rows = append(rows, r)
@@ -215,8 +246,8 @@ func authorizationDetails(c *call) (any, error) {
 		return nil, err
 	}
 	var out struct {
-		Users    memberList[struct{}]        `xml:"UserDetailList"`
-		Groups   memberList[struct{}]        `xml:"GroupDetailList"`
+		Users    memberList[iamUserDetail]   `xml:"UserDetailList"`
+		Groups   memberList[iamGroupDetail]  `xml:"GroupDetailList"`
 		Roles    memberList[iamRoleDetail]   `xml:"RoleDetailList"`
 		Policies memberList[iamPolicyDetail] `xml:"Policies"`
 		iamPage
@@ -224,6 +255,10 @@ func authorizationDetails(c *call) (any, error) {
 	out.iamPage = page
 	for _, x := range rows {
 		switch x := x.(type) {
+		case *fleet.IAMUser:
+			out.Users.Items = append(out.Users.Items, userDetail(x))
+		case *fleet.IAMGroup:
+			out.Groups.Items = append(out.Groups.Items, groupDetail(x))
 		case *fleet.Role:
 			out.Roles.Items = append(out.Roles.Items, c.roleDetail(x))
 		case *fleet.Policy:
@@ -311,7 +346,7 @@ func listInline(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, page, err := cut(c, inlineNames(r))
+	rows, page, err := cut(c, inlineNames(r.Inline))
 	var out struct {
 		Names memberList[string] `xml:"PolicyNames"`
 		iamPage

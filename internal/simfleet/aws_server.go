@@ -2,6 +2,7 @@ package simfleet
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -25,7 +26,8 @@ type AWSOptions struct {
 }
 
 // AWS is the simulated AWS: one HTTP handler that speaks EC2, IAM, Auto
-// Scaling, STS and Systems Manager in their own wire protocols.
+// Scaling, STS, Systems Manager, Organizations, Route 53 and its Resolver, S3
+// (path style), CloudWatch Logs and KMS in their own wire protocols.
 //
 // Service and Region come from the credential scope in the Authorization
 // header, so one endpoint URL serves all of them. The access key ID decides
@@ -73,8 +75,9 @@ type call struct {
 	token   string // session token
 	id      string // request ID
 
-	form url.Values // query protocols
+	form url.Values // query protocols; a REST protocol's query string
 	json []byte     // JSON protocols
+	name string     // the resource that a REST protocol's path names: hosted zone ID or bucket
 }
 
 // apiError is an error as the service words it.
@@ -92,9 +95,45 @@ func refuse(code, format string, args ...any) *apiError {
 // operation computes an answer; World.Mu is held for reading.
 type operation func(*call) (any, error)
 
-// operations are all APIs of the simulated AWS, by service and action.
+// operations are all APIs of the simulated AWS, by service and action. The
+// services go by the names under which their requests are signed.
 var operations = map[string]map[string]operation{
 	"ec2": ec2Operations, "iam": iamOperations, "autoscaling": scalingOperations, "sts": stsOperations, "ssm": ssmOperations,
+	"organizations": organizationsOperations, "route53resolver": resolverOperations, "logs": logsOperations, "kms": kmsOperations,
+	"route53": route53Operations, "s3": s3Operations,
+}
+
+// protocol is how a service puts requests and answers into HTTP.
+type protocol int
+
+const (
+	protocolQuery protocol = iota // form in, XML out
+	protocolEC2                   // the same with EC2's own lists and errors
+	protocolJSON                  // AWS JSON 1.1
+	protocolREST                  // method, path and query string in, XML out
+)
+
+// protocolOf is a service's protocol. A service that is not known is answered
+// as a query service.
+func protocolOf(service string) protocol {
+	switch service {
+	case "ec2":
+		return protocolEC2
+	case "ssm", "organizations", "route53resolver", "logs", "kms":
+		return protocolJSON
+	case "route53", "s3":
+		return protocolREST
+	}
+	return protocolQuery
+}
+
+// reply is an answer on its way to the client. Operations whose answer is more
+// than a document give one themselves.
+type reply struct {
+	status int // 0: 200
+	kind   string
+	header map[string]string
+	body   []byte
 }
 
 const maxRequest = 1 << 20
@@ -107,14 +146,14 @@ func (s *AWS) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		s.calls[c.service+":"+c.action]++
 		s.mu.Unlock()
 	}
-	var body []byte
+	var out reply
 	var fault Fault
 	if err == nil {
 		fault = s.o.Faults.take(c)
 		if !fault.before(r.Context()) {
 			return
 		}
-		body, err = s.answer(c, fault)
+		out, err = s.answer(c, fault)
 	}
 	if fault.Kind == FaultHTML {
 		writeHTML(rw)
@@ -123,22 +162,22 @@ func (s *AWS) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if !fault.after(r.Context()) {
 		return
 	}
-	status := http.StatusOK
 	if err != nil {
-		status, body = errorBody(c, err)
+		out = errorReply(c, err)
 	}
 	h := rw.Header()
-	h.Set("Content-Type", "text/xml;charset=UTF-8")
-	if c.service == "ssm" {
-		h.Set("Content-Type", "application/x-amz-json-1.1")
-	}
+	h.Set("Content-Type", out.kind)
 	h.Set("X-Amzn-RequestId", c.id)
+	for k, v := range out.header {
+		h.Set(k, v)
+	}
+	body := out.body
 	if fault.Kind == FaultCut {
 		// The declared length is never reached: the server closes the connection.
 		h.Set("Content-Length", fmt.Sprint(len(body)))
 		body = body[:len(body)/2]
 	}
-	rw.WriteHeader(status)
+	rw.WriteHeader(cmp.Or(out.status, http.StatusOK))
 	_, _ = rw.Write(body)
 }
 
@@ -162,9 +201,14 @@ func (s *AWS) read(r *http.Request) (*call, error) {
 	if len(body) == maxRequest {
 		return c, &apiError{http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "the request is too large"}
 	}
-	if c.service == "ssm" {
+	switch protocolOf(c.service) {
+	case protocolJSON:
 		_, c.action, _ = strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 		c.json = body
+		return c, nil
+	case protocolREST:
+		c.form = r.URL.Query()
+		c.action, c.name = restAction(c.service, r.Method, r.URL.Path, c.form)
 		return c, nil
 	}
 	if c.form, err = url.ParseQuery(string(body)); err != nil {
@@ -199,47 +243,59 @@ func (s *AWS) accountOf(key string) *Account {
 	return s.w.Accounts[0]
 }
 
-func (s *AWS) answer(c *call, fault Fault) ([]byte, error) {
+func (s *AWS) answer(c *call, fault Fault) (reply, error) {
 	op := operations[c.service][c.action]
 	switch {
 	case operations[c.service] == nil:
-		return nil, refuse("InvalidAction", "the simulated AWS has no service %q", c.service)
-	case op == nil && c.service == "ssm":
-		return nil, refuse("UnknownOperationException", "")
+		return reply{}, refuse("InvalidAction", "the simulated AWS has no service %q", c.service)
 	case op == nil:
-		return nil, refuse("InvalidAction", "The action %s is not valid for this web service.", c.action)
+		return reply{}, c.noSuchAction()
 	case fault.Kind == FaultDeny:
-		return nil, c.denied()
+		return reply{}, c.denied()
 	case fault.Kind == FaultThrottle, !s.o.NoThrottle && !s.throttle.take(c, s.o.Clock()):
-		return nil, c.throttled()
+		return reply{}, c.throttled()
 	}
 	s.w.Mu.RLock()
 	defer s.w.Mu.RUnlock()
 	out, err := op(c)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
 	return encode(c, out)
+}
+
+func (c *call) noSuchAction() *apiError {
+	switch protocolOf(c.service) {
+	case protocolJSON:
+		return refuse("UnknownOperationException", "")
+	case protocolREST:
+		return &apiError{http.StatusMethodNotAllowed, "MethodNotAllowed", "The specified method is not allowed against this resource."}
+	}
+	return refuse("InvalidAction", "The action %s is not valid for this web service.", c.action)
 }
 
 // denied is the service's own way of saying no.
 func (c *call) denied() *apiError {
 	who := c.callerARN()
 	message := fmt.Sprintf("User: %s is not authorized to perform: %s:%s", who, c.service, c.action)
-	switch c.service {
-	case "ec2":
+	switch protocolOf(c.service) {
+	case protocolEC2:
 		return &apiError{http.StatusForbidden, "UnauthorizedOperation", "You are not authorized to perform this operation. " + message}
-	case "ssm":
+	case protocolJSON:
 		return refuse("AccessDeniedException", "%s", message)
 	}
 	return &apiError{http.StatusForbidden, "AccessDenied", message}
 }
 
 func (c *call) throttled() *apiError {
-	switch c.service {
-	case "ec2":
+	switch {
+	case c.service == "ec2":
 		return &apiError{http.StatusServiceUnavailable, "RequestLimitExceeded", "Request limit exceeded."}
-	case "ssm":
+	case c.service == "s3":
+		return &apiError{http.StatusServiceUnavailable, "SlowDown", "Please reduce your request rate."}
+	case c.service == "organizations":
+		return refuse("TooManyRequestsException", "You have sent too many requests in too short a period of time.")
+	case protocolOf(c.service) == protocolJSON:
 		return refuse("ThrottlingException", "Rate exceeded")
 	}
 	return refuse("Throttling", "Rate exceeded")
@@ -250,44 +306,74 @@ var namespaces = map[string]string{
 	"iam":         "https://iam.amazonaws.com/doc/2010-05-08/",
 	"autoscaling": "http://autoscaling.amazonaws.com/doc/2011-01-01/",
 	"sts":         "https://sts.amazonaws.com/doc/2011-06-15/",
+	"route53":     "https://route53.amazonaws.com/doc/2013-04-01/",
+	"s3":          "http://s3.amazonaws.com/doc/2006-03-01/",
 }
 
-const xmlHeader = `<?xml version="1.0" encoding="UTF-8"?>` + "\n"
+const (
+	xmlHeader = `<?xml version="1.0" encoding="UTF-8"?>` + "\n"
+	kindXML   = "text/xml;charset=UTF-8"
+	kindJSON  = "application/x-amz-json-1.1"
+)
 
 // encode writes an answer in the service's protocol.
-func encode(c *call, out any) ([]byte, error) {
-	if c.service == "ssm" {
-		return json.Marshal(out)
+func encode(c *call, out any) (reply, error) {
+	if r, ok := out.(reply); ok {
+		return r, nil
 	}
-	var body bytes.Buffer
-	name := c.action + "Response"
-	if c.service != "ec2" {
-		name = c.action + "Result"
+	if protocolOf(c.service) == protocolJSON {
+		body, err := json.Marshal(out)
+		return reply{kind: kindJSON, body: body}, err
 	}
-	if err := xml.NewEncoder(&body).EncodeElement(out, xml.StartElement{Name: xml.Name{Local: name}}); err != nil {
-		return nil, fmt.Errorf("encoding the answer to %s: %w", c.action, err)
+	root := c.action + "Response"
+	switch protocolOf(c.service) {
+	case protocolQuery:
+		root = c.action + "Result"
+	case protocolREST:
+		return encodeREST(c, root, out)
+	}
+	body, err := element(root, "", out)
+	if err != nil {
+		return reply{}, err
 	}
 	var b bytes.Buffer
-	b.Grow(body.Len() + 512)
+	b.Grow(len(body) + 512)
 	b.WriteString(xmlHeader)
 	if c.service == "ec2" {
 		// The request ID is the first child, so it goes behind the root's start tag.
-		rest := bytes.TrimPrefix(body.Bytes(), []byte("<"+name+">"))
-		fmt.Fprintf(&b, "<%s xmlns=%q><requestId>%s</requestId>", name, namespaces["ec2"], c.id)
+		rest := bytes.TrimPrefix(body, []byte("<"+root+">"))
+		fmt.Fprintf(&b, "<%s xmlns=%q><requestId>%s</requestId>", root, namespaces["ec2"], c.id)
 		b.Write(rest)
-		return b.Bytes(), nil
+		return reply{kind: kindXML, body: b.Bytes()}, nil
 	}
 	fmt.Fprintf(&b, "<%sResponse xmlns=%q>", c.action, namespaces[c.service])
-	b.Write(body.Bytes())
+	b.Write(body)
 	fmt.Fprintf(&b, "<ResponseMetadata><RequestId>%s</RequestId></ResponseMetadata></%sResponse>", c.id, c.action)
+	return reply{kind: kindXML, body: b.Bytes()}, nil
+}
+
+// encodeREST writes a document with a root of its own.
+func encodeREST(c *call, root string, out any) (reply, error) {
+	body, err := element(root, namespaces[c.service], out)
+	return reply{kind: kindXML, body: append([]byte(xmlHeader), body...)}, err
+}
+
+func element(name, namespace string, of any) ([]byte, error) {
+	var b bytes.Buffer
+	if err := xml.NewEncoder(&b).EncodeElement(of, xml.StartElement{Name: xml.Name{Space: namespace, Local: name}}); err != nil {
+		return nil, fmt.Errorf("encoding the answer %s: %w", name, err)
+	}
 	return b.Bytes(), nil
 }
 
-// errorBody writes an error in the service's protocol.
-func errorBody(c *call, err error) (status int, body []byte) {
+// errorReply writes an error in the service's protocol.
+func errorReply(c *call, err error) reply {
 	var e *apiError
 	if !errors.As(err, &e) {
 		e = &apiError{http.StatusInternalServerError, "InternalError", err.Error()}
+	}
+	if protocolOf(c.service) == protocolJSON {
+		return reply{status: e.status, kind: kindJSON, body: must(json.Marshal(map[string]string{"__type": e.code, "message": e.message}))}
 	}
 	var b bytes.Buffer
 	text := func(s string) string {
@@ -296,11 +382,12 @@ func errorBody(c *call, err error) (status int, body []byte) {
 		return t.String()
 	}
 	switch c.service {
-	case "ssm":
-		b.Write(must(json.Marshal(map[string]string{"__type": e.code, "message": e.message})))
 	case "ec2":
 		fmt.Fprintf(&b, "%s<Response><Errors><Error><Code>%s</Code><Message>%s</Message></Error></Errors><RequestID>%s</RequestID></Response>",
 			xmlHeader, text(e.code), text(e.message), c.id)
+	case "s3":
+		fmt.Fprintf(&b, "%s<Error><Code>%s</Code><Message>%s</Message><BucketName>%s</BucketName><RequestId>%s</RequestId></Error>",
+			xmlHeader, text(e.code), text(e.message), text(c.name), c.id)
 	default:
 		kind := "Sender"
 		if e.status >= 500 {
@@ -309,7 +396,7 @@ func errorBody(c *call, err error) (status int, body []byte) {
 		fmt.Fprintf(&b, "%s<ErrorResponse xmlns=%q><Error><Type>%s</Type><Code>%s</Code><Message>%s</Message></Error><RequestId>%s</RequestId></ErrorResponse>",
 			xmlHeader, namespaces[c.service], kind, text(e.code), text(e.message), c.id)
 	}
-	return e.status, b.Bytes()
+	return reply{status: e.status, kind: kindXML, body: b.Bytes()}
 }
 
 func must(b []byte, err error) []byte {

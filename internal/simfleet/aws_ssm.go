@@ -14,6 +14,9 @@ var ssmOperations = map[string]operation{
 	"GetConnectionStatus":         getConnectionStatus,
 	"GetServiceSetting":           getServiceSetting,
 	"GetDocument":                 getDocument,
+	"DescribeDocument":            describeDocument,
+	"ListDocuments":               listDocuments,
+	"DescribeSessions":            describeSessions,
 }
 
 // decode reads a JSON request.
@@ -278,17 +281,4 @@ func getServiceSetting(c *call) (any, error) {
 	return map[string]any{"ServiceSetting": map[string]any{
 		"SettingId": id, "SettingValue": value, "Status": status, "ARN": prefix + id, "LastModifiedUser": "System", "LastModifiedDate": 1614589200,
 	}}, nil
-}
-
-func getDocument(c *call) (any, error) {
-	var in struct{ Name string }
-	if err := c.decode(&in); err != nil {
-		return nil, err
-	}
-	if in.Name != "SSM-SessionManagerRunShell" || c.region.Preferences == "" {
-		return nil, refuse("InvalidDocument", "Document with name %s does not exist.", in.Name)
-	}
-	return map[string]any{
-		"Name": in.Name, "DocumentVersion": "1", "Status": "Active", "Content": c.region.Preferences, "DocumentType": "Session", "DocumentFormat": "JSON", "CreatedDate": 1614589200,
-	}, nil
 }

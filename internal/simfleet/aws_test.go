@@ -317,7 +317,7 @@ func TestRulesAndRoutesKeepTheirShape(t *testing.T) {
 	for i, x := range tables.RouteTables {
 		var got []fleet.Route
 		for _, r := range x.Routes {
-			f := fleet.Route{PrefixList: aws.ToString(r.DestinationPrefixListId), Target: aws.ToString(r.GatewayId) + aws.ToString(r.NatGatewayId), State: string(r.State)}
+			f := fleet.Route{PrefixList: aws.ToString(r.DestinationPrefixListId), Target: aws.ToString(r.GatewayId) + aws.ToString(r.NatGatewayId) + aws.ToString(r.VpcPeeringConnectionId), State: string(r.State)}
 			if r.DestinationCidrBlock != nil {
 				f.CIDR = netip.MustParsePrefix(*r.DestinationCidrBlock)
 			}
@@ -459,7 +459,7 @@ func TestIAMDetails(t *testing.T) {
 
 func checkRole(t *testing.T, want *fleet.Role, x iamtypes.RoleDetail) {
 	t.Helper()
-	got := fleet.Role{Name: *x.RoleName, ARN: *x.Arn, Trust: decoded(t, *x.AssumeRolePolicyDocument), Inline: map[string]string{}, Tags: map[string]string{}}
+	got := fleet.Role{Name: *x.RoleName, ID: *x.RoleId, ARN: *x.Arn, Trust: decoded(t, *x.AssumeRolePolicyDocument), Inline: map[string]string{}, Tags: map[string]string{}}
 	for _, p := range x.RolePolicyList {
 		got.Inline[*p.PolicyName] = decoded(t, *p.PolicyDocument)
 	}

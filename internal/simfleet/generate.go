@@ -75,17 +75,22 @@ func Generate(o Options) (*World, error) {
 	g := &generator{
 		seed:        o.Seed,
 		unreachable: o.Unreachable,
+		healthy:     o.Healthy,
 		base:        o.Now().UTC().Truncate(time.Hour),
 		used:        map[string]bool{},
 	}
-	w := &World{Seed: o.Seed, Now: o.Now}
+	w := &World{Seed: o.Seed, Now: o.Now, healthy: o.Healthy}
 	g.people = g.makePeople()
 	_, public := w.OperatorKey()
 	g.operator = public
+	g.claims()
 	shares := split(o.Instances, repeat(1, o.Accounts))
 	for i := range o.Accounts {
-		w.Accounts = append(w.Accounts, g.account(i, shares[i], o.Regions))
+		a := g.account(i, shares[i], o.Regions)
+		a.world = w
+		w.Accounts = append(w.Accounts, a)
 	}
+	w.owners = g.owners
 	return w, nil
 }
 
@@ -94,6 +99,8 @@ type generator struct {
 	base        time.Time
 	used        map[string]bool // IDs handed out
 	unreachable int
+	healthy     bool
+	owners      []*fleet.Owner
 	publics     int    // public addresses handed out
 	home        string // first account's ID: roles for people trust it
 	octets      int    // VPC address ranges handed out
@@ -127,29 +134,30 @@ func (g *generator) account(index, instances int, regions []string) *Account {
 		g.home = a.ID
 	}
 	g.identity(a)
+	g.organization(a, index)
 	weights := repeat(35, len(regions))
 	weights[0] = 65
 	shares := split(instances, weights)
 	for i, name := range regions {
-		a.Regions = append(a.Regions, g.region(a, i, name, shares[i]))
+		rg := g.region(a, i, name, shares[i])
+		a.Regions = append(a.Regions, rg)
+		g.managedSessions(rg)
 	}
 	return a
 }
 
 func (g *generator) region(a *Account, index int, name string, instances int) *Region {
 	rg := &Region{Account: a, Name: name, Inspected: map[string]string{}}
-	if index == 1 {
+	if index == 1 && !g.healthy {
 		rg.DefaultRole = "service-role/" + defaultHostRole
 	}
-	if index == 0 {
-		rg.Preferences = `{"schemaVersion":"1.0","description":"Document to hold regional settings for Session Manager","sessionType":"Standard_Stream","inputs":{"s3BucketName":"","s3KeyPrefix":"","s3EncryptionEnabled":true,"cloudWatchLogGroupName":"/ssm/sessions","cloudWatchEncryptionEnabled":false,"cloudWatchStreamingEnabled":true,"idleSessionTimeout":"20","kmsKeyId":"","runAsEnabled":false,"runAsDefaultUser":""}}`
-	}
 	b := &regionBuilder{generator: g, Region: rg, rand: g.rng("network", a.ID, name)}
+	b.sessionObjects(index)
 	b.network(index)
 	b.keyPairs()
 	b.rand = g.rng("hosts", a.ID, name)
 	b.populate(instances)
-	if index == 0 {
+	if index == 0 && !b.healthy {
 		b.hybrid()
 	}
 	slices.SortFunc(rg.Instances, func(x, y *Instance) int { return cmp.Compare(x.Host.ID, y.Host.ID) })

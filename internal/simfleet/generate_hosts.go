@@ -63,13 +63,17 @@ func (b *regionBuilder) populate(n int) {
 	for _, v := range b.vpcs {
 		weights = append(weights, v.spec.weight)
 	}
-	tierOf := deal(b.rand, n, tiers)
+	shares := tiers
+	if b.healthy {
+		shares = healthyTiers
+	}
+	tierOf := deal(b.rand, n, shares)
 	var all []placed
 	for i, count := range split(n, weights) {
 		v := b.vpcs[i]
 		mine := tierOf[:count]
 		tierOf = tierOf[count:]
-		if count > 1 && v.spec.kind != isPublic && v.spec.kind != isIsolated {
+		if count > 1 && v.spec.kind != isPublic && v.spec.kind != isIsolated && !b.healthy {
 			mine = append([]string{"bastion"}, mine[1:]...)
 		}
 		numbers := map[string]int{}
@@ -83,8 +87,15 @@ func (b *regionBuilder) populate(n int) {
 		}
 	}
 	b.scalingGroups(all)
-	b.agents(all)
-	b.access(all)
+	if b.healthy {
+		for _, p := range all {
+			b.healthyAgent(p.Instance)
+		}
+		b.healthyAccess(all)
+	} else {
+		b.agents(all)
+		b.access(all)
+	}
 	for _, p := range all {
 		b.Instances = append(b.Instances, p.Instance)
 	}
@@ -101,13 +112,17 @@ func (b *regionBuilder) place(v *vpcBuilder, tier string, number int) placed {
 		look = "legacy"
 	}
 	subnet := subnets[number%len(subnets)]
-	system := pick(r, tierSystems[look])
-	in := &Instance{Region: b.Region, Role: Role(tier), OS: systems[system], HostKey: randomBytes(r, 32)}
+	systems, role := tierSystems, tierRoles[look]
+	if b.healthy {
+		systems, look, role = healthySystems, tier, tier
+	}
+	system := pick(r, systems[look])
+	in := &Instance{Region: b.Region, Role: Role(tier), OS: systemNamed[system], HostKey: randomBytes(r, 32)}
 	in.Host = fleet.Host{
 		ID: b.id(r, "i"), Account: b.Account.ID, Region: b.Name, AZ: subnet.AZ, State: "running", Architecture: "x86_64",
 		Platform: platformDetails(in.OS.Family), ImageID: imageID(b.Name, system), InstanceType: pick(r, []string{"t3.micro", "t3.small", "m6i.large", "c6i.xlarge"}),
 		LaunchTime: b.base.Add(-time.Duration(24+r.IntN(700*24)) * time.Hour), VPC: v.vpc.ID, Subnet: subnet.ID, PrivateIP: v.nextAddr(subnet),
-		ProfileARN: b.profile(tierRoles[look]), Metadata: fleet.MetadataOptions{Endpoint: "enabled", Tokens: "optional", HopLimit: 1},
+		ProfileARN: b.profile(role), Metadata: fleet.MetadataOptions{Endpoint: "enabled", Tokens: "optional", HopLimit: 1},
 		Tags: map[string]string{"Name": fmt.Sprintf("%s-%s-%02d", v.spec.name, tier, number), "env": "prod", "team": teamOf(tier)},
 	}
 	h := &in.Host
@@ -139,7 +154,11 @@ func (b *regionBuilder) place(v *vpcBuilder, tier string, number int) placed {
 	if tier == "bastion" {
 		h.KeyName = b.KeyPairs[0].Name
 	}
-	return placed{Instance: in, vpc: v, subnet: subnet}
+	p := placed{Instance: in, vpc: v, subnet: subnet}
+	if b.healthy {
+		b.healthyPlace(p)
+	}
+	return p
 }
 
 func teamOf(tier string) string {
@@ -187,7 +206,7 @@ func (b *regionBuilder) scalingGroups(all []placed) {
 			}
 		}
 		for i, chunk := range slices.Collect(slices.Chunk(web, groupSize)) {
-			b.scalingGroup(fmt.Sprintf("%s-web-%d", v.spec.name, i+1), chunk, v.private, v.spec.kind == viaNAT && i == 0)
+			b.scalingGroup(fmt.Sprintf("%s-web-%d", v.spec.name, i+1), chunk, v.private, v.spec.kind == viaNAT && i == 0 && !b.healthy)
 		}
 		if len(bastions) > 0 {
 			b.scalingGroup(v.spec.name+"-bastion", bastions, v.public, false)
@@ -206,11 +225,17 @@ func (b *regionBuilder) scalingGroup(name string, members []placed, subnets []*f
 		g.Config = name + "-2019"
 		b.Configs = append(b.Configs, &LaunchConfig{Name: g.Config, Version: v})
 	} else {
+		if b.healthy {
+			v.Number, v.UserData = 1, false
+		}
 		old := v
 		old.Number, old.ImageID, old.UserData = 1, imageID(b.Name, "al2"), false
 		newer := v
 		newer.Number = 2
 		t := &fleet.LaunchTemplate{ID: b.id(b.rand, "lt"), Name: name, Default: 1, Latest: 3, Versions: []fleet.TemplateVersion{old, newer, v}}
+		if b.healthy {
+			t.Latest, t.Versions = 1, []fleet.TemplateVersion{v}
+		}
 		b.Templates = append(b.Templates, t)
 		g.Template = fleet.LaunchTemplateRef{ID: t.ID, Version: strconv.FormatInt(t.Latest, 10)}
 	}

@@ -99,10 +99,16 @@ func (g *generator) identity(a *Account) {
 		if r.Trust == "" {
 			r.Trust = trust("ec2.amazonaws.com")
 		}
+		r.ID = uniqueID("AROA", r.ARN)
 		a.Roles = append(a.Roles, &r)
 		if r.Trust == trust("ec2.amazonaws.com") {
 			a.Profiles = append(a.Profiles, &fleet.InstanceProfile{ARN: "arn:aws:iam::" + a.ID + ":instance-profile/" + name, Name: name, Role: name})
 		}
+	}
+	defer g.operators(a)
+	if g.healthy {
+		g.healthyRoles(a, role)
+		return
 	}
 	role("bastion", fleet.Role{Attached: []string{corePolicy}})
 	role("web", fleet.Role{Attached: []string{corePolicy, customer + "corp-baseline"}, Inline: map[string]string{"assets": bucket}, Tags: map[string]string{"team": "web"}})
@@ -118,7 +124,9 @@ func (g *generator) identity(a *Account) {
 	role("scoped", fleet.Role{Inline: map[string]string{"sessions-in-region": document(statement{Effect: "Allow", Action: sessionActions, Resource: "*",
 		Condition: map[string]any{"StringEquals": map[string]any{"aws:RequestedRegion": []string{"eu-west-1", "us-east-1", "eu-central-1"}}}})}})
 	role(defaultHostRole, fleet.Role{Trust: trust("ssm.amazonaws.com"), Attached: []string{defaultPolicy}})
-	a.Roles[len(a.Roles)-1].ARN = "arn:aws:iam::" + a.ID + ":role/service-role/" + defaultHostRole
+	host := a.Roles[len(a.Roles)-1]
+	host.ARN = "arn:aws:iam::" + a.ID + ":role/service-role/" + defaultHostRole
+	host.ID = uniqueID("AROA", host.ARN)
 	role("deploy-lambda", fleet.Role{Trust: trust("lambda.amazonaws.com"), Attached: []string{s3ReadPolicy}})
 	role("audit", fleet.Role{Trust: document(statement{Effect: "Allow", Principal: map[string]string{"AWS": "arn:aws:iam::" + g.home + ":root"}, Action: "sts:AssumeRole"}), Attached: []string{s3ReadPolicy}})
 	a.Profiles = append(a.Profiles, &fleet.InstanceProfile{ARN: "arn:aws:iam::" + a.ID + ":instance-profile/empty", Name: "empty"})

@@ -37,6 +37,7 @@ const (
 	hostnamesOff   vpcKind = "dns"          // endpoints whose private names do not resolve
 	customDNS      vpcKind = "custom-dns"   // NAT, own name servers, one AZ with a dead route
 	inspectedByTLS vpcKind = "inspected"    // NAT behind a TLS-inspecting firewall
+	viaPeering     vpcKind = "peering"      // private; a peered VPC's endpoints by private hosted zones
 )
 
 type vpcSpec struct {
@@ -78,7 +79,11 @@ func (b *regionBuilder) network(index int) {
 	own := &fleet.DHCPOptions{ID: b.id(b.rand, "dopt"), Servers: []string{"10.1.0.53", "10.2.0.53"}}
 	b.DHCPOptions = append(b.DHCPOptions, amazon, own)
 	b.prefixLists()
-	for _, spec := range vpcSpecs(index) {
+	specs := vpcSpecs(index)
+	if b.healthy {
+		specs = healthyVPCs
+	}
+	for _, spec := range specs {
 		v := &vpcBuilder{spec: spec, cidr: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, b.nextOctet(), 0, 0}), 16), groups: map[string]string{}, hosts: map[string]int{}}
 		v.vpc = &fleet.VPC{
 			ID: b.id(b.rand, "vpc"), Tags: map[string]string{"Name": spec.name}, CIDRs: []netip.Prefix{v.cidr}, DHCPOptions: amazon.ID,
@@ -97,6 +102,47 @@ func (b *regionBuilder) network(index int) {
 		b.endpoints(v)
 		if spec.kind == inspectedByTLS {
 			b.Inspected[v.vpc.ID] = "CN=Corp TLS Inspection CA,O=Corp"
+		}
+	}
+	b.joinVPCs()
+}
+
+// joinVPCs peers VPCs: those of the healthy world that share endpoints; in the
+// ordinary one the first two, for their databases.
+func (b *regionBuilder) joinVPCs() {
+	if !b.healthy {
+		b.peering(b.vpcs[0], b.vpcs[1])
+		b.Account.Zones = append(b.Account.Zones, &fleet.HostedZone{ID: "Z" + strings.ToUpper(randomHex(b.rng("zone", b.Account.ID, b.Name), 9)), Name: b.Name + ".corp.internal",
+			VPCs: []string{b.vpcs[0].vpc.ID, b.vpcs[1].vpc.ID}, Records: []fleet.DNSRecord{{Name: "db." + b.Name + ".corp.internal", Type: "A", Values: []string{addressAt(b.vpcs[0].private[0].CIDR, 500).String()}}}})
+		b.Rules = append(b.Rules, &fleet.ResolverRule{ID: "rslvr-rr-" + randomHex(b.rng("rule", b.Account.ID, b.Name), 8), Domain: "corp.example", Type: "FORWARD",
+			VPCs: []string{b.vpcs[0].vpc.ID}, Targets: []string{"10.1.0.53", "10.2.0.53"}})
+		return
+	}
+	var hub *vpcBuilder
+	for _, v := range b.vpcs {
+		switch v.spec.kind {
+		case viaEndpoints:
+			hub = v
+		case viaPeering:
+			b.shareEndpoints(hub, v)
+		}
+	}
+}
+
+// peering joins two VPCs with routes both ways.
+func (b *regionBuilder) peering(from, to *vpcBuilder) {
+	end := func(v *vpcBuilder) fleet.PeeringEnd {
+		return fleet.PeeringEnd{VPC: v.vpc.ID, Account: b.Account.ID, Region: b.Name, CIDRs: []netip.Prefix{v.cidr}}
+	}
+	p := &fleet.Peering{ID: b.id(b.rng("peering", from.vpc.ID), "pcx"), State: "active", Requester: end(from), Accepter: end(to)}
+	b.Peerings = append(b.Peerings, p)
+	for _, t := range b.RouteTables {
+		switch {
+		case t.Main:
+		case t.VPC == from.vpc.ID:
+			t.Routes = append(t.Routes, fleet.Route{CIDR: to.cidr, Target: p.ID, State: "active"})
+		case t.VPC == to.vpc.ID:
+			t.Routes = append(t.Routes, fleet.Route{CIDR: from.cidr, Target: p.ID, State: "active"})
 		}
 	}
 }
@@ -219,8 +265,13 @@ func (b *regionBuilder) endpoints(v *vpcBuilder) {
 	case viaEndpoints, closedGroup, hostnamesOff:
 	case halfEndpoints:
 		services = services[:1]
+	case viaPeering:
+		services = nil
 	default:
 		return
+	}
+	if b.healthy && services != nil {
+		services = healthyServices
 	}
 	for i, s := range services {
 		e := &fleet.VPCEndpoint{
@@ -236,6 +287,7 @@ func (b *regionBuilder) endpoints(v *vpcBuilder) {
 			e.Subnets = append(e.Subnets, sub.ID)
 			b.ENIs = append(b.ENIs, &ENI{ID: b.id(b.rand, "eni"), VPC: v.vpc.ID, Subnet: sub.ID, Groups: e.Groups, PrivateIP: v.nextAddr(sub), Owner: e.ID})
 		}
+		e.Addresses = fleet.Known(b.endpointAddresses(e), "", b.base)
 		b.Endpoints = append(b.Endpoints, e)
 	}
 	var tables []string
@@ -297,7 +349,9 @@ func (b *regionBuilder) securityGroups(v *vpcBuilder) {
 		way = tcp(22, "offices", offices)
 	}
 	group("restricted", "egress inside the VPC only", []fleet.Permission{tcp(443, "S3", s3), tcp(5432, "db", v.cidr)}, way)
-	group("old-ssh", "temporary, 2019", open, tcp(22, "", anywhere))
+	if !b.healthy {
+		group("old-ssh", "temporary, 2019", open, tcp(22, "", anywhere))
+	}
 	group("office-ssh", "", open, tcp(22, "office", officeNet), tcp(22, "homes", homesNet))
 	group("windows", "RDP from the bastion", open, tcp(3389, "", bastion))
 	from := v.cidr

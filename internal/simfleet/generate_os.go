@@ -8,7 +8,7 @@ import (
 // agentCurrent is the newest agent release known (September 2026).
 const agentCurrent = "3.3.5226.0"
 
-var systems = map[string]OS{
+var systemNamed = map[string]OS{
 	"al2": {Family: "amzn", Version: "2", Pretty: "Amazon Linux 2", Kernel: "5.10.240-238.959.amzn2.x86_64",
 		SSHDBuild: "OpenSSH_7.4p1", SSHUnit: "sshd", AuthLog: "/var/log/secure", User: "ec2-user"},
 	"al2023": {Family: "amzn", Version: "2023", Pretty: "Amazon Linux 2023.9.20260820", Kernel: "6.1.147-172.266.amzn2023.x86_64",

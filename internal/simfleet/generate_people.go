@@ -151,18 +151,38 @@ func oddNumber(r *rand.Rand, bits int) *big.Int {
 const OperatorUser = "ops"
 
 // OperatorKey gives the operator's SSH key: the private half in OpenSSH's PEM
-// form, the public half as a line for authorized_keys. It depends on the seed alone.
+// form, the public half as a line for authorized_keys. It depends on the seed
+// alone. In a healthy world it opens nothing: there each host has a key of its
+// own for the operator, see OperatorFiles.
 func (w *World) OperatorKey() (private []byte, public string) {
 	g := generator{seed: w.Seed}
-	key := ed25519.NewKeyFromSeed(randomBytes(g.rng("operator"), ed25519.SeedSize))
-	block, err := ssh.MarshalPrivateKey(key, "ops@corp.example")
+	seed := randomBytes(g.rng("operator"), ed25519.SeedSize)
+	const comment = OperatorUser + "@corp.example"
+	return privatePEM(seed, comment), publicOf(seed, comment).line()
+}
+
+// operatorSeed is the operator's key for one host of a healthy world.
+func (g *generator) operatorSeed(host string) []byte {
+	return randomBytes(g.rng("operator", host), ed25519.SeedSize)
+}
+
+func operatorComment(host string) string { return OperatorUser + "@corp.example " + host }
+
+func privatePEM(seed []byte, comment string) []byte {
+	block, err := ssh.MarshalPrivateKey(ed25519.NewKeyFromSeed(seed), comment)
 	if err != nil {
 		panic(fmt.Sprintf("simfleet: writing the operator's key: %v", err))
 	}
-	signer, err := ssh.NewSignerFromKey(key)
+	return pem.EncodeToMemory(block)
+}
+
+func publicOf(seed []byte, comment string) publicKey {
+	key, err := ssh.NewPublicKey(ed25519.NewKeyFromSeed(seed).Public())
 	if err != nil {
 		panic(fmt.Sprintf("simfleet: reading the operator's key: %v", err))
 	}
-	line := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
-	return pem.EncodeToMemory(block), line + " ops@corp.example"
+	return publicKey{
+		kind: key.Type(), blob: base64.StdEncoding.EncodeToString(key.Marshal()), comment: comment,
+		fingerprint: shortType(key.Type()) + " " + ssh.FingerprintSHA256(key),
+	}
 }

@@ -52,17 +52,18 @@ func (m *machine) rotatedLog(cut time.Time) string {
 	return m.OS.AuthLog + ".1"
 }
 
-// logLines are the messages of sshd, oldest first: its start, each accepted
-// login, and as a last sign of life a failed attempt, which logs are full of.
+// logLines are the messages of sshd and sudo, oldest first: sshd's start, each
+// accepted login and what followed it, and as a last sign of life a failed
+// attempt, which logs are full of.
 func (m *machine) logLines() []logLine {
 	ident := m.loginProcess()
+	conf, err := m.sshdEffective(root, m.sshdArguments()[1:], nil)
+	if err != nil {
+		conf = sshdConfig{}
+	}
 	out := []logLine{{m.logStart(), "sshd", m.listenerPID(), "Server listening on 0.0.0.0 port 22."}}
 	for _, l := range m.Logins {
-		text := fmt.Sprintf("Accepted %s for %s from %s port %d ssh2", l.Method, l.User, l.From, l.Port)
-		if l.Key != "" {
-			text += ": " + l.Key
-		}
-		out = append(out, logLine{l.At.UTC().Add(m.Skew), ident, loginPID(l), text})
+		out = append(out, m.loginLines(l, conf)...)
 	}
 	if last := m.clock().Truncate(time.Hour); last.After(out[0].at) {
 		out = append(out, logLine{last, ident, 4711, "Connection closed by 203.0.113.99 port 41022 [preauth]"})
@@ -99,7 +100,11 @@ func (m *machine) logText(from, to time.Time) []byte {
 		if m.OS.Family == "alpine" {
 			priority = "auth.info "
 		}
-		fmt.Fprintf(&b, "%s %s %s%s[%d]: %s\n", stamp, m.shortHostname(), priority, l.ident, l.pid, l.text)
+		tag := fmt.Sprintf("%s[%d]", l.ident, l.pid)
+		if l.ident == "sudo" {
+			tag = l.ident // sudo gives syslog no process ID
+		}
+		fmt.Fprintf(&b, "%s %s %s%s: %s\n", stamp, m.shortHostname(), priority, tag, l.text)
 	}
 	return []byte(b.String())
 }

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"ssm-migrate/internal/fleet"
 )
 
 // machine is one instance as one command or login sees it: a copy of the model
@@ -16,10 +18,11 @@ type machine struct {
 	hosts *Hosts
 	inst  *Instance // the original, for identity; its fields may change meanwhile
 	Instance
-	fs    *vfs
-	clock func() time.Time // host clock
-	live  []liveLogin      // logins of real clients
-	exec  *execution       // the command that runs; nil during authentication
+	fs       *vfs
+	clock    func() time.Time // host clock
+	live     []liveLogin      // logins of real clients
+	keyPairs []*fleet.KeyPair // of the Region
+	exec     *execution       // the command that runs; nil during authentication
 }
 
 // machine copies what an instance is now.
@@ -34,6 +37,7 @@ func (h *Hosts) machine(inst *Instance) *machine {
 	m.Logins = slices.Clone(inst.Logins)
 	m.Sessions = slices.Clone(inst.Sessions)
 	m.Files = slices.Clone(inst.Files)
+	m.keyPairs = inst.Region.KeyPairs
 	now := h.w.Now
 	h.w.Mu.RUnlock()
 	m.clock = func() time.Time { return now().UTC().Add(m.Skew) }
@@ -47,10 +51,20 @@ func (h *Hosts) machine(inst *Instance) *machine {
 		proc:    m.procNode,
 		procDir: m.procNames,
 		now:     m.clock,
-		full:    m.Fault == MachineDiskFull,
+		full:    m.full,
 	}
 	m.fs.base = m.baseFiles()
 	return m
+}
+
+// full reports whether the file system that holds a path has no room for data,
+// or no inode for a further file.
+func (m *machine) full(name string, inode bool) bool {
+	fs := m.filesystem(name)
+	if inode {
+		return fs.Inodes > 0 && fs.FreeInodes == 0
+	}
+	return fs.Size > 0 && fs.Free == 0
 }
 
 // root is the superuser, as whom the system's own services read files.
@@ -209,6 +223,9 @@ func (m *machine) maySudo(name string) bool {
 	if name == "root" {
 		return true
 	}
+	if rule, err := m.fs.readFile(root, ssmUserSudoers); err == nil && slices.Contains(lines(rule), name+" ALL=(ALL) NOPASSWD:ALL") {
+		return true
+	}
 	return slices.ContainsFunc(m.Users, func(u *User) bool { return u.Name == name && u.Sudo })
 }
 
@@ -245,6 +262,9 @@ func (m *machine) modelAccounts() []account {
 	for _, u := range m.Users {
 		out = append(out, account{u.Name, u.UID, u.UID, "", u.Home, cmp.Or(u.Shell, m.defaultShell())})
 	}
+	if a, ok := m.ssmUser(); ok {
+		out = append(out, a)
+	}
 	for _, a := range m.systemAccounts() {
 		if !slices.ContainsFunc(out, func(o account) bool { return o.name == a.name }) {
 			out = append(out, a)
@@ -252,6 +272,27 @@ func (m *machine) modelAccounts() []account {
 	}
 	slices.SortStableFunc(out, func(a, b account) int { return cmp.Compare(a.uid, b.uid) })
 	return out
+}
+
+// ssmUserName is the account under which sessions run unless Run As says otherwise.
+const ssmUserName = "ssm-user"
+
+// ssmUser is that account where there is one besides the model's users: the
+// agent made it with useradd -m at its first session.
+func (m *machine) ssmUser() (account, bool) {
+	there := m.Machine.SSMUser == SSMUserForeign || m.Machine.SSMUser == SSMUserByAgent && m.Agent.Installed
+	if !there || m.OS.Family == "windows" || slices.ContainsFunc(m.Users, func(u *User) bool { return u.Name == ssmUserName }) {
+		return account{}, false
+	}
+	id := 1000
+	for _, u := range m.Users {
+		id = max(id, u.UID)
+	}
+	shell := m.defaultShell()
+	if m.dpkgBased() {
+		shell = "/bin/sh" // useradd's default there
+	}
+	return account{ssmUserName, id + 1, id + 1, "", "/home/" + ssmUserName, shell}, true
 }
 
 // administrators is the group whose members may sudo.

@@ -27,6 +27,9 @@ type OperatorFiles struct {
 	KnownHosts string
 	// PrivateKey is the operator's key; it wants file mode 0600.
 	PrivateKey []byte
+	// HostKeys are keys for one host each, by the file's name in the folder.
+	// A healthy world has them in place of PrivateKey; others have none.
+	HostKeys map[string][]byte
 }
 
 // OperatorFiles writes the operator's files for a SOCKS proxy at socksAddr
@@ -39,6 +42,7 @@ func (w *World) OperatorFiles(socksAddr, dir string) OperatorFiles {
 	w.Mu.RLock()
 	defer w.Mu.RUnlock()
 	var direct, blocks, known strings.Builder
+	keys := w.hostKeys()
 	for _, a := range w.Accounts {
 		for _, rg := range a.Regions {
 			for _, v := range rg.VPCs {
@@ -56,11 +60,18 @@ func (w *World) OperatorFiles(socksAddr, dir string) OperatorFiles {
 			}
 			for _, in := range rg.Instances {
 				operatorHost(&direct, &known, w, in)
+				if name := hostKeyFile(in); keys[name] != nil {
+					fmt.Fprintf(&blocks, "Host %s\n    IdentityFile %s\n\n", strings.Join(in.addresses(), " "), quotePath(filepath.Join(dir, name)))
+				}
 			}
 		}
 	}
-	common := fmt.Sprintf("Host *\n    User %s\n    IdentityFile %s\n    IdentitiesOnly yes\n    UserKnownHostsFile %s\n    StrictHostKeyChecking yes\n",
-		OperatorUser, quotePath(filepath.Join(dir, OperatorKeyFile)), quotePath(filepath.Join(dir, OperatorKnownHostsFile)))
+	identity := fmt.Sprintf("    IdentityFile %s\n", quotePath(filepath.Join(dir, OperatorKeyFile)))
+	if w.healthy {
+		identity = ""
+	}
+	common := fmt.Sprintf("Host *\n    User %s\n%s    IdentitiesOnly yes\n    UserKnownHostsFile %s\n    StrictHostKeyChecking yes\n",
+		OperatorUser, identity, quotePath(filepath.Join(dir, OperatorKnownHostsFile)))
 	private, _ := w.OperatorKey()
 	text := "# Written by the simulated fleet. The first value of a setting wins.\n\n" + direct.String() + blocks.String() + common
 	return OperatorFiles{
@@ -68,7 +79,34 @@ func (w *World) OperatorFiles(socksAddr, dir string) OperatorFiles {
 		OpenSSHConfig: text + fmt.Sprintf("    ProxyCommand nc -X 5 -x %s %%h %%p\n", socksAddr),
 		KnownHosts:    known.String(),
 		PrivateKey:    private,
+		HostKeys:      keys,
 	}
+}
+
+func hostKeyFile(in *Instance) string { return OperatorKeyFile + "_" + in.Host.ID }
+
+// hostKeys are the operator's keys for each host of a healthy world, by file name.
+func (w *World) hostKeys() map[string][]byte {
+	if !w.healthy {
+		return nil
+	}
+	g := generator{seed: w.Seed}
+	keys := map[string][]byte{}
+	for in := range w.Instances() {
+		if in.OS.Family != "windows" {
+			keys[hostKeyFile(in)] = privatePEM(g.operatorSeed(in.Host.ID), operatorComment(in.Host.ID))
+		}
+	}
+	return keys
+}
+
+// addresses are those by which ssh_config names the instance.
+func (in *Instance) addresses() []string {
+	names := []string{in.Host.PrivateIP.String()}
+	if in.Host.PublicIP.IsValid() {
+		names = append(names, in.Host.PublicIP.String())
+	}
+	return names
 }
 
 // operatorHost writes what one instance needs: its host key, and its public
@@ -78,10 +116,7 @@ func operatorHost(direct, known *strings.Builder, w *World, in *Instance) {
 	if in.OS.Family == "windows" || !h.PrivateIP.IsValid() {
 		return
 	}
-	names := []string{h.PrivateIP.String()}
-	if h.PublicIP.IsValid() {
-		names = append(names, h.PublicIP.String())
-	}
+	names := in.addresses()
 	public, err := ssh.NewPublicKey(ed25519.NewKeyFromSeed(in.HostKey).Public())
 	if err != nil {
 		panic(fmt.Sprintf("simfleet: host key of %s: %v", h.ID, err)) // Ed25519 always works

@@ -16,11 +16,11 @@ type PathResult struct {
 	Service   string       // "ssm", "ssmmessages", "ec2messages", ...
 	Host      string       // the DNS name that was asked for
 	Addresses []netip.Addr // DNS answer; empty: no answer
-	Endpoint  string       // the interface endpoint whose addresses were given; empty: public ones
+	Endpoint  string       // the interface endpoint whose addresses were given; empty: others
 	TCP       bool         // a connection opens; false: it times out
 	TLS       bool         // the certificate verifies by the host's trust store
 	Issuer    string       // of the certificate; empty without TCP
-	Policy    string       // the interface endpoint's policy document; empty: everything is allowed
+	Policy    string       // policy document of the VPC endpoint, of either type, that is passed; empty: everything is allowed
 	Reason    string       // the first thing in the way; empty when TLS is true
 }
 
@@ -57,169 +57,62 @@ func PublicAddresses(service, region string) []netip.Addr {
 	return []netip.Addr{addressAt(serviceNet, n), addressAt(serviceNet, n+1)}
 }
 
-// EgressTo computes how a connection from the instance to a service of its
-// Region fares: name resolution in its VPC, its groups, network ACLs both
-// ways, the route, and the endpoint's groups. The caller holds w.Mu, at least
-// for reading. The instance's state and its programs are not looked at.
+// EgressTo computes how a connection from the instance's agent to a service of
+// its Region fares: the name that the agent asks for, its resolution in the
+// VPC, groups, network ACLs both ways, routes, peering and what lies behind
+// them, and the endpoint's groups. Of all addresses that the name has and the
+// instance can use, one that answers is enough. The caller holds w.Mu, at least
+// for reading. The instance's state, its programs and proxies are not looked at.
 func (w *World) EgressTo(in *Instance, service string) PathResult {
+	return egress(in, service).PathResult
+}
+
+// egressPath is a path with what AWS sees of it at its end.
+type egressPath struct {
+	PathResult
+	through *fleet.VPCEndpoint // nil: the public endpoint
+	source  netip.Addr         // zero: hidden by something on the way
+}
+
+func egress(in *Instance, service string) egressPath {
 	rg := in.Region
-	p := PathResult{Service: service, Host: service + "." + rg.Name + "." + fleet.DNSSuffix(rg.Name)}
-	var policy string
-	p.Addresses, p.Endpoint, policy, p.Reason = rg.resolve(in.Host.VPC, service)
-	if p.Reason != "" {
+	var p egressPath
+	p.PathResult = PathResult{Service: service, Host: in.serviceName(service)}
+	vpc := find(rg.VPCs, func(v *fleet.VPC) bool { return v.ID == in.Host.VPC })
+	if vpc == nil {
+		p.Reason = "VPC " + in.Host.VPC + " does not exist"
 		return p
 	}
+	if p.Addresses, p.Reason = rg.resolve(vpc, p.Host, 0); p.Reason != "" {
+		return p
+	}
+	if l := rg.locate(in.Host.VPC, p.Addresses[0]); l != nil && l.endpoint != nil {
+		p.Endpoint = l.endpoint.ID
+	}
+	public := false
 	for _, a := range p.Addresses {
-		var reason string
-		if p.Endpoint != "" {
-			reason = rg.toEndpoint(in, a)
-		} else {
-			_, reason = rg.toInternet(in, a, 443)
-		}
-		if reason == "" {
+		way := in.connect(a, 443, service, nil)
+		if way.reason == "" {
 			p.TCP, p.Reason = true, ""
+			p.through, p.source, public = way.endpoint, way.source, way.public
 			break
 		}
 		if p.Reason == "" {
-			p.Reason = reason
+			p.Reason = way.reason
 		}
 	}
 	if !p.TCP {
 		return p
 	}
-	p.TLS, p.Issuer, p.Policy = true, amazonIssuer, policy
-	if by := rg.Inspected[in.Host.VPC]; by != "" && p.Endpoint == "" {
+	p.TLS, p.Issuer = true, amazonIssuer
+	if p.through != nil {
+		p.Policy = p.through.Policy
+	}
+	if by := rg.Inspected[in.Host.VPC]; by != "" && public {
 		p.TLS, p.Issuer = false, by
 		p.Reason = "certificate signed by unknown authority " + by
 	}
 	return p
-}
-
-// resolve answers as the VPC's resolver does. Own name servers of a VPC are
-// taken to be reachable and to know public names only.
-func (rg *Region) resolve(vpcID, service string) (addresses []netip.Addr, endpoint, policy, reason string) {
-	vpc := find(rg.VPCs, func(v *fleet.VPC) bool { return v.ID == vpcID })
-	if vpc == nil {
-		return nil, "", "", "VPC " + vpcID + " does not exist"
-	}
-	amazon := true
-	if d := find(rg.DHCPOptions, func(d *fleet.DHCPOptions) bool { return d.ID == vpc.DHCPOptions }); d != nil {
-		amazon = slices.Contains(d.Servers, "AmazonProvidedDNS")
-	}
-	if amazon && !vpc.DNSSupport.Value {
-		return nil, "", "", "DNS resolution is off in " + vpcID
-	}
-	if amazon && vpc.DNSHostnames.Value {
-		if e := find(rg.Endpoints, func(e *fleet.VPCEndpoint) bool {
-			return e.VPC == vpcID && e.Type == "Interface" && e.PrivateDNS && e.State == "available" && strings.HasSuffix(e.Service, "."+rg.Name+"."+service)
-		}); e != nil {
-			for _, n := range rg.ENIs {
-				if n.Owner == e.ID {
-					addresses = append(addresses, n.PrivateIP)
-				}
-			}
-			return addresses, e.ID, e.Policy, ""
-		}
-	}
-	if addresses = PublicAddresses(service, rg.Name); addresses == nil {
-		reason = "no such name"
-	}
-	return addresses, "", "", reason
-}
-
-// toEndpoint gives what stops a connection to an endpoint's interface.
-func (rg *Region) toEndpoint(in *Instance, a netip.Addr) string {
-	eni := find(rg.ENIs, func(n *ENI) bool { return n.PrivateIP == a && n.VPC == in.Host.VPC })
-	if eni == nil {
-		return fmt.Sprintf("no interface has %s", a)
-	}
-	return rg.inside(in.side(), side{addr: a, subnet: eni.Subnet, groups: eni.Groups}, 443)
-}
-
-// side is one end of a connection inside a VPC.
-type side struct {
-	addr   netip.Addr
-	subnet string
-	groups []string
-}
-
-func (in *Instance) side() side {
-	return side{addr: in.Host.PrivateIP, subnet: in.Host.Subnet, groups: in.Host.Groups}
-}
-
-// inside gives what stops a connection between two interfaces of one VPC.
-func (rg *Region) inside(from, to side, port int) string {
-	if !rg.groupsAllow(from.groups, true, port, to.addr, to.groups) {
-		return fmt.Sprintf("security groups %v let nothing out to %s:%d", from.groups, to.addr, port)
-	}
-	if from.subnet != to.subnet {
-		if reason := rg.aclsAllow(from.subnet, true, port, to.addr); reason != "" {
-			return reason
-		}
-		if reason := rg.aclsAllow(to.subnet, false, port, from.addr); reason != "" {
-			return reason
-		}
-	}
-	if !rg.groupsAllow(to.groups, false, port, from.addr, from.groups) {
-		return fmt.Sprintf("security groups %v do not let %s in on port %d", to.groups, from.addr, port)
-	}
-	return ""
-}
-
-// toInternet gives the public address that the instance shows to the internet
-// on its way to dst, or what stops it.
-func (rg *Region) toInternet(in *Instance, dst netip.Addr, port int) (as netip.Addr, reason string) {
-	h := in.Host
-	if !rg.groupsAllow(h.Groups, true, port, dst, nil) {
-		return as, fmt.Sprintf("security groups %v let nothing out to %s:%d", h.Groups, dst, port)
-	}
-	if reason := rg.aclsAllow(h.Subnet, true, port, dst); reason != "" {
-		return as, reason
-	}
-	route := rg.route(h.VPC, h.Subnet, dst)
-	if route == nil {
-		return as, fmt.Sprintf("no route from %s to %s", h.Subnet, dst)
-	}
-	if route.State != "active" {
-		return as, fmt.Sprintf("the route to %s by %s is a %s", dst, route.Target, route.State)
-	}
-	kind, _, _ := strings.Cut(route.Target, "-")
-	switch kind {
-	case "igw":
-		if !h.PublicIP.IsValid() {
-			return as, "no public address to use the internet gateway with"
-		}
-		return h.PublicIP, rg.gateway(route.Target, h.VPC)
-	case "nat":
-		return rg.throughNAT(route.Target, dst, port)
-	case "vpce":
-		return h.PrivateIP, ""
-	}
-	return as, fmt.Sprintf("the route to %s leads to %s, out of this world", dst, route.Target)
-}
-
-func (rg *Region) throughNAT(id string, dst netip.Addr, port int) (as netip.Addr, reason string) {
-	nat := find(rg.NATGateways, func(g *fleet.Gateway) bool { return g.ID == id })
-	eni := find(rg.ENIs, func(n *ENI) bool { return n.Owner == id })
-	if nat == nil || eni == nil || nat.State != "available" {
-		return as, "NAT gateway " + id + " is not available"
-	}
-	if reason := rg.aclsAllow(nat.Subnet, true, port, dst); reason != "" {
-		return as, reason
-	}
-	route := rg.route(eni.VPC, nat.Subnet, dst)
-	if route == nil || route.State != "active" || !strings.HasPrefix(route.Target, "igw-") {
-		return as, "NAT gateway " + id + " has no route to the internet"
-	}
-	return eni.PublicIP, rg.gateway(route.Target, eni.VPC)
-}
-
-func (rg *Region) gateway(id, vpc string) string {
-	g := find(rg.Gateways, func(g *fleet.Gateway) bool { return g.ID == id })
-	if g == nil || !slices.Contains(g.VPCs, vpc) {
-		return "internet gateway " + id + " is not attached to " + vpc
-	}
-	return ""
 }
 
 // CanReach computes whether a TCP connection from an instance or an outside
@@ -229,7 +122,8 @@ func (w *World) CanReach(from Origin, to *Instance, dst netip.Addr, port int) Re
 	if to.Host.State != "running" {
 		return ReachResult{Reason: "the instance is " + to.Host.State}
 	}
-	private, public := dst == to.Host.PrivateIP, dst.IsValid() && dst == to.Host.PublicIP
+	private := dst.IsValid() && (dst == to.Host.PrivateIP || slices.Contains(to.ipv6(), dst))
+	public := dst.IsValid() && dst == to.Host.PublicIP
 	switch f := from.Instance; {
 	case !private && !public:
 		return ReachResult{Reason: fmt.Sprintf("%s has no address %s", to.Host.ID, dst)}
@@ -240,20 +134,20 @@ func (w *World) CanReach(from Origin, to *Instance, dst netip.Addr, port int) Re
 			return ReachResult{Reason: reason}
 		}
 		return ReachResult{OK: true, Source: from.Addr}
-	case private && (f.Region != to.Region || f.Host.VPC != to.Host.VPC):
-		return ReachResult{Reason: fmt.Sprintf("%s is a private address of %s", dst, to.Host.VPC)}
 	case private:
-		if reason := to.Region.inside(f.side(), to.side(), port); reason != "" {
-			return ReachResult{Reason: reason}
+		way := f.connect(dst, port, "", &location{region: to.Region, vpc: to.Host.VPC, side: to.sideFor(dst)})
+		if way.reason != "" {
+			return ReachResult{Reason: way.reason}
 		}
-		return ReachResult{OK: true, Source: f.Host.PrivateIP}
+		return ReachResult{OK: true, Source: way.source}
 	}
 	source := from.Addr
 	if from.Instance != nil {
-		var reason string
-		if source, reason = from.Instance.Region.toInternet(from.Instance, dst, port); reason != "" {
-			return ReachResult{Reason: reason}
+		way := from.Instance.connect(dst, port, "", nil)
+		if way.reason != "" {
+			return ReachResult{Reason: way.reason}
 		}
+		source = way.source
 	}
 	if reason := to.Region.fromInternet(to, source, port); reason != "" {
 		return ReachResult{Reason: reason}
@@ -274,11 +168,20 @@ func (rg *Region) fromVPN(to *Instance, source netip.Addr, port int) string {
 func (rg *Region) fromInternet(to *Instance, source netip.Addr, port int) string {
 	h := to.Host
 	route := rg.route(h.VPC, h.Subnet, source)
-	if route == nil || route.State != "active" || !strings.HasPrefix(route.Target, "igw-") {
+	switch {
+	case route == nil || route.State != "active":
 		return h.Subnet + " has no route to an internet gateway"
-	}
-	if reason := rg.gateway(route.Target, h.VPC); reason != "" {
-		return reason
+	case strings.HasPrefix(route.Target, "igw-"):
+		if reason := rg.gateway(route.Target, h.VPC); reason != "" {
+			return reason
+		}
+	case strings.HasPrefix(route.Target, "vpce-"):
+		// A firewall between the subnet and the VPC's internet gateway.
+		if rg.drops(route.Target, "") || find(rg.Gateways, func(g *fleet.Gateway) bool { return slices.Contains(g.VPCs, h.VPC) }) == nil {
+			return h.Subnet + " has no way to an internet gateway by " + route.Target
+		}
+	default:
+		return h.Subnet + " has no route to an internet gateway"
 	}
 	return rg.letsIn(to, source, port)
 }

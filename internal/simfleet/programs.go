@@ -37,7 +37,7 @@ func programTable() map[string]programEntry {
 	add(core, nil, map[string]program{
 		"sh": runShell, "cat": runCat, "ls": runLs, "date": runDate, "uname": runUname, "hostname": runHostname, "sleep": runSleep,
 		"mkdir": runMkdir, "rm": runRm, "rmdir": runRm, "mv": runMv, "cp": runCp, "ln": runLn, "chmod": runChmod, "chown": runChown, "touch": runTouch,
-		"grep": runGrep, "mktemp": runMktemp,
+		"grep": runGrep, "mktemp": runMktemp, "df": runDf,
 	})
 	add(bin, nil, map[string]program{
 		"sudo": runSudo, "env": runEnv, "nohup": runNohup, "timeout": runTimeout, "id": runID, "whoami": runWhoami, "who": runWho,
@@ -53,7 +53,7 @@ func programTable() map[string]programEntry {
 	add(sbin, nil, map[string]program{"sshd": runSSHD})
 	add(bin, (*machine).rpmBased, map[string]program{"rpm": runRPM})
 	add(bin, (*machine).dpkgBased, map[string]program{"dpkg-query": runDpkgQuery, "dpkg": runDpkgQuery})
-	add(bin, func(m *machine) bool { return m.OS.Family == "ubuntu" }, map[string]program{"snap": runSnap})
+	add(bin, func(m *machine) bool { return m.OS.Family == "ubuntu" || slices.Contains(m.agentPackages(), "snap") }, map[string]program{"snap": runSnap})
 	// Shells that end a login at once; sshd refuses users whose shell is missing.
 	add(func(m *machine) []string {
 		if isAlpine(m) {

@@ -20,6 +20,8 @@ func modeString(m fs.FileMode) string {
 		out[0] = 'l'
 	case m&fs.ModeCharDevice != 0:
 		out[0] = 'c'
+	case m&fs.ModeSocket != 0:
+		out[0] = 's'
 	}
 	for i := range 9 {
 		if m&(1<<(8-i)) == 0 {

@@ -58,23 +58,32 @@ func runShell(ctx context.Context, p *process) int {
 // securePath is sudo's own search path.
 const securePath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/snap/bin"
 
-// runSudo is sudo [-n] [-u USER] COMMAND. Nobody types a password here, so an
-// account that needs one is refused with or without -n.
+// runSudo is sudo [-n] [-u USER] COMMAND and sudo [-n] -l [-U USER]. Nobody
+// types a password here, so an account that needs one is refused with or
+// without -n.
 func runSudo(ctx context.Context, p *process) int {
 	args := p.args[1:]
-	target := "root"
+	target, list, of := "root", false, p.user
 	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
 		option := args[0]
 		args = args[1:]
 		if option == "--" {
 			break
 		}
-		if option == "-u" && len(args) > 0 {
+		switch {
+		case option == "-u" && len(args) > 0:
 			target, args = args[0], args[1:]
+		case option == "-U" && len(args) > 0:
+			of, args = args[0], args[1:]
+		case option == "-l" || option == "-nl" || option == "-ln":
+			list = true
 		}
 	}
 	if !p.cred.root() && !p.m.maySudo(p.user) {
 		return p.fail(1, "a password is required")
+	}
+	if list {
+		return p.listSudo(of)
 	}
 	a, ok := p.m.account(target)
 	if !ok {
@@ -103,6 +112,24 @@ func runSudo(ctx context.Context, p *process) int {
 		return p.fail(1, "%s: command not found", args[0])
 	}
 	return status
+}
+
+// listSudo shows what an account may do by sudo.
+func (p *process) listSudo(name string) int {
+	if _, ok := p.m.account(name); !ok {
+		return p.fail(1, "unknown user %s", name)
+	}
+	if !p.m.maySudo(name) {
+		p.printf("User %s is not allowed to run sudo on %s.\n", name, p.m.shortHostname())
+		return 0
+	}
+	rule := "(ALL) NOPASSWD: ALL"
+	if name == "root" {
+		rule = "(ALL : ALL) ALL"
+	}
+	p.printf("Matching Defaults entries for %s on %s:\n    env_reset, secure_path=%s\n\nUser %s may run the following commands on %s:\n    %s\n",
+		name, p.m.shortHostname(), strings.ReplaceAll(securePath, ":", `\:`), name, p.m.shortHostname(), rule)
+	return 0
 }
 
 // runEnv is env [-i] [NAME=VALUE...] [COMMAND].

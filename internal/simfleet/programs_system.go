@@ -323,11 +323,11 @@ func runRPM(_ context.Context, p *process) int {
 		release = "1.amzn" + p.m.OS.Version
 	}
 	full := fmt.Sprintf("amazon-ssm-agent-%s-%s.%s", a.Version, release, arch)
-	ours := a.Installed && a.Package == "rpm"
+	ours := slices.Contains(p.m.agentPackages(), "rpm")
 	status := 0
 	for _, name := range o.operands {
 		switch {
-		case ours && (!o.has("f") && name == "amazon-ssm-agent" || o.has("f") && name == p.m.agentPath()):
+		case ours && (!o.has("f") && name == "amazon-ssm-agent" || o.has("f") && name == p.m.agentPath("rpm")):
 			p.printf("%s\n", full)
 		case o.has("f"):
 			p.printf("file %s is not owned by any package\n", name)
@@ -343,11 +343,11 @@ func runRPM(_ context.Context, p *process) int {
 // runDpkgQuery is dpkg-query -W [-f FORMAT] NAME and dpkg -S FILE.
 func runDpkgQuery(_ context.Context, p *process) int {
 	o := parseOptions(p.args[1:], "f", "showformat")
-	ours := p.m.Agent.Installed && p.m.Agent.Package == "deb"
+	ours := slices.Contains(p.m.agentPackages(), "deb")
 	status := 0
 	for _, name := range o.operands {
 		switch {
-		case o.has("S") && ours && name == p.m.agentPath():
+		case o.has("S") && ours && name == p.m.agentPath("deb"):
 			p.printf("amazon-ssm-agent: %s\n", name)
 		case o.has("S"):
 			status = 1
@@ -372,7 +372,7 @@ func runSnap(_ context.Context, p *process) int {
 	if len(p.args) < 2 || p.args[1] != "list" {
 		return p.fail(64, "unknown command")
 	}
-	if p.m.Agent.Package != "snap" || !p.m.Agent.Installed || len(p.args) > 2 && p.args[2] != "amazon-ssm-agent" {
+	if !slices.Contains(p.m.agentPackages(), "snap") || len(p.args) > 2 && p.args[2] != "amazon-ssm-agent" {
 		_, _ = fmt.Fprintln(p.stderr, "error: no matching snaps installed")
 		return 1
 	}

@@ -13,6 +13,7 @@ import (
 // unit is a systemd unit of the machine.
 type unit struct {
 	id, file, active, sub, enabled string
+	environment                    string // as systemctl shows it
 	pid                            int
 	since                          time.Time
 }
@@ -31,25 +32,40 @@ func (m *machine) unit(name string) (unit, bool) {
 		}
 		u.file = "/usr/lib/systemd/system/" + main
 		return u, true
-	case m.Agent.Installed && name == m.agentUnit():
-		u := unit{id: name, active: "inactive", sub: "dead", enabled: "disabled"}
-		if m.Agent.Running {
-			u.active, u.sub, u.pid, u.since = "active", "running", m.agentPID(), m.Agent.Started.UTC().Add(m.Skew)
+	}
+	for _, kind := range m.agentPackages() {
+		if name == agentUnit(kind) {
+			return m.agentService(kind), true
 		}
-		if m.Agent.Enabled {
-			u.enabled = "enabled"
-		}
-		u.file = "/usr/lib/systemd/system/" + name
-		if m.Agent.Package == "snap" {
-			u.file = "/etc/systemd/system/" + name
-		}
-		return u, true
 	}
 	return unit{id: name, active: "inactive", sub: "dead"}, false
 }
 
-func (m *machine) agentUnit() string {
-	if m.Agent.Package == "snap" {
+// agentService is the unit that one of the agent's packages brings. Of two that
+// stop one another, the second waits to be started again.
+func (m *machine) agentService(kind string) unit {
+	u := unit{id: agentUnit(kind), active: "inactive", sub: "dead", enabled: "disabled", environment: m.proxyEnvironment()}
+	switch {
+	case m.Agent.Running && m.Agent.Second == "":
+		u.active, u.sub, u.pid, u.since = "active", "running", m.agentPID(), m.Agent.Started.UTC().Add(m.Skew)
+	case m.Agent.Running && kind == m.Agent.Second:
+		u.active, u.sub = "activating", "auto-restart"
+	case m.Agent.Running:
+		u.active, u.sub = "failed", "failed"
+	}
+	if m.Agent.Enabled {
+		u.enabled = "enabled"
+	}
+	u.file = "/usr/lib/systemd/system/" + u.id
+	if kind == "snap" {
+		u.file = "/etc/systemd/system/" + u.id
+	}
+	return u
+}
+
+// agentUnit names the unit that a package of the agent brings.
+func agentUnit(kind string) string {
+	if kind == "snap" {
 		return "snap.amazon-ssm-agent.amazon-ssm-agent.service"
 	}
 	return "amazon-ssm-agent.service"
@@ -68,9 +84,13 @@ func (m *machine) unitFiles() map[string]string {
 		}
 		out[u.file] = "[Unit]\nDescription=OpenBSD Secure Shell server\nAfter=network.target\n\n[Service]\nExecStart=/usr/sbin/sshd -D $SSHD_OPTS\nRestart=on-failure\n\n[Install]\nWantedBy=multi-user.target\n" + alias
 	}
-	if u, ok := m.unit(m.agentUnit()); ok {
-		out[u.file] = "[Unit]\nDescription=amazon-ssm-agent\nAfter=network-online.target\n\n[Service]\nExecStart=" + m.agentPath() +
+	for _, kind := range m.agentPackages() {
+		u := m.agentService(kind)
+		out[u.file] = "[Unit]\nDescription=amazon-ssm-agent\nAfter=network-online.target\n\n[Service]\nExecStart=" + m.agentPath(kind) +
 			"\nRestart=always\nRestartSec=90\n\n[Install]\nWantedBy=multi-user.target\n"
+		if text := m.proxyDropIn(); text != "" {
+			out["/etc/systemd/system/"+u.id+".d/override.conf"] = text
+		}
 	}
 	return out
 }
@@ -132,7 +152,7 @@ func (p *process) showUnit(name string, wanted []string, valueOnly bool) {
 	dropIns := strings.Join(p.dropIns(u.id), " ")
 	all := []struct{ name, value string }{
 		{"Id", u.id}, {"Names", u.id}, {"LoadState", load}, {"ActiveState", u.active}, {"SubState", u.sub}, {"UnitFileState", u.enabled},
-		{"FragmentPath", u.file}, {"DropInPaths", dropIns}, {"MainPID", strconv.Itoa(u.pid)}, {"ActiveEnterTimestamp", since}, {"Environment", ""},
+		{"FragmentPath", u.file}, {"DropInPaths", dropIns}, {"MainPID", strconv.Itoa(u.pid)}, {"ActiveEnterTimestamp", since}, {"Environment", u.environment},
 	}
 	for _, property := range all {
 		if len(wanted) > 0 && wanted[0] != "" && !slices.Contains(wanted, property.name) {

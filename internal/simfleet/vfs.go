@@ -16,12 +16,12 @@ import (
 // overlay of what was written to it, which lives as long as its Hosts.
 // All paths are absolute. It is safe for concurrent use.
 type vfs struct {
-	base    map[string]*node                // never changed once commands run
-	overlay func(create bool) *overlay      // nil while nobody wrote and create is false
-	proc    func(name string) (*node, bool) // answers for everything below /proc
-	procDir func(name string) []string      // names in a directory below /proc
-	now     func() time.Time                // host clock, for modification times
-	full    bool                            // the disk is full
+	base    map[string]*node                   // never changed once commands run
+	overlay func(create bool) *overlay         // nil while nobody wrote and create is false
+	proc    func(name string) (*node, bool)    // answers for everything below /proc
+	procDir func(name string) []string         // names in a directory below /proc
+	now     func() time.Time                   // host clock, for modification times
+	full    func(name string, inode bool) bool // the file system that holds a path has no room, or no inode
 }
 
 // node is a file, directory or symbolic link. Nodes are replaced, not changed,

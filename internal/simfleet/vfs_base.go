@@ -27,6 +27,9 @@ func (m *machine) baseFiles() map[string]*node {
 	b.accounts()
 	b.sshd()
 	b.agent()
+	b.trustStore()
+	b.cloudInit()
+	b.traces()
 	b.logs()
 	for _, f := range m.Files {
 		b.file(f.Path, fs.FileMode(f.Mode), f.UID, f.GID, f.Content)
@@ -167,6 +170,9 @@ func (b *baseBuilder) accounts() {
 			b.dir(path.Clean(u.Home), mode, u.UID, u.UID)
 		}
 	}
+	if a, ok := m.ssmUser(); ok {
+		b.dir(a.home, 0o700, a.uid, a.gid)
+	}
 }
 
 func (b *baseBuilder) sshd() {
@@ -240,38 +246,6 @@ func (m *machine) modelSetting(user, keyword, otherwise string) []string {
 		return v
 	}
 	return splitArguments(otherwise)
-}
-
-func (b *baseBuilder) agent() {
-	m := b.m
-	for name, text := range m.unitFiles() {
-		b.text(name, 0o644, text)
-	}
-	if !m.Agent.Installed {
-		return
-	}
-	switch m.Agent.Package {
-	case "snap":
-		b.link("/snap/amazon-ssm-agent/current", "x1")
-		for _, name := range []string{"amazon-ssm-agent", "ssm-cli", "ssm-agent-worker", "ssm-session-worker"} {
-			b.binary("/snap/amazon-ssm-agent/x1/"+name, name)
-		}
-		b.link("/snap/bin/amazon-ssm-agent.ssm-cli", "../amazon-ssm-agent/current/ssm-cli")
-	default:
-		dir := "/usr/bin/"
-		if m.OS.Family == "sles" {
-			dir = "/usr/sbin/"
-		}
-		for _, name := range []string{"amazon-ssm-agent", "ssm-cli", "ssm-agent-worker", "ssm-session-worker"} {
-			b.binary(dir+name, name)
-		}
-		b.text("/etc/amazon/ssm/amazon-ssm-agent.json.template", 0o644, "{}\n")
-		if m.Agent.Package == "deb" {
-			b.text("/var/lib/dpkg/info/amazon-ssm-agent.list", 0o644, "/.\n/usr\n/usr/bin\n/usr/bin/amazon-ssm-agent\n/usr/bin/ssm-cli\n")
-		}
-	}
-	b.dir("/var/log/amazon/ssm", 0o755, 0, 0)
-	b.dir("/var/lib/amazon/ssm", 0o755, 0, 0)
 }
 
 func (b *baseBuilder) binary(name, program string) {

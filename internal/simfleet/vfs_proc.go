@@ -1,6 +1,7 @@
 package simfleet
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -17,6 +18,9 @@ type task struct {
 	comm      string
 	cmdline   string // NUL-separated arguments, or a title that the process set
 	exe       string
+	environ   string // NUL-separated
+	cgroup    string // below the root; empty: by the service manager's default
+	inotify   int    // inotify instances that it has open
 }
 
 // liveLogin is a connection of a real client to a simulated machine.
@@ -46,30 +50,10 @@ func (m *machine) tasks() []task {
 		initName = "init"
 	}
 	out := []task{{pid: 1, comm: initName, cmdline: "/sbin/init\x00", exe: "/usr/lib/systemd/systemd"}}
-	if m.Agent.Installed && m.Agent.Running {
-		out = append(out,
-			task{pid: m.agentPID(), ppid: 1, comm: "amazon-ssm-agen", cmdline: m.agentPath() + "\x00", exe: m.agentPath()},
-			task{pid: m.agentPID() + 40, ppid: m.agentPID(), comm: "ssm-agent-worke", cmdline: strings.TrimSuffix(m.agentPath(), "amazon-ssm-agent") + "ssm-agent-worker\x00", exe: "ssm-agent-worker"})
-	}
+	out = append(out, m.agentTasks()...)
+	out = append(out, m.watchers()...)
 	out = append(out, m.listener())
-	used := map[int]bool{}
-	for _, s := range m.Sessions {
-		used[s.PID] = true
-	}
-	for _, s := range m.Sessions {
-		a, _ := m.account(s.User)
-		a.name = s.User
-		priv := s.PID - 1
-		for used[priv] {
-			priv--
-		}
-		used[priv] = true
-		tty := s.TTY
-		if tty == "" {
-			tty = "notty"
-		}
-		out = append(out, m.sessionTasks(a, priv, s.PID, tty)...)
-	}
+	out = append(out, m.openTasks()...)
 	for _, l := range m.live {
 		out = append(out, m.sessionTasks(l.user, l.priv, l.priv+1, l.terminal)...)
 	}
@@ -118,16 +102,42 @@ func (m *machine) taskByPID(pid int) (task, bool) {
 // procNames lists a directory below /proc.
 func (m *machine) procNames(dir string) []string {
 	if dir != "/proc" {
-		if n, ok := m.procNode(dir); ok && n.mode.IsDir() {
-			return []string{"cmdline", "comm", "exe", "stat", "status"}
-		}
-		return nil
+		return m.procEntries(strings.TrimPrefix(dir, "/proc/"))
 	}
-	names := map[string]bool{"uptime": true, "version": true}
+	names := map[string]bool{"uptime": true, "version": true, "mounts": true, "sys": true}
 	for _, t := range m.tasks() {
 		names[strconv.Itoa(t.pid)] = true
 	}
 	return slices.Sorted(maps.Keys(names))
+}
+
+// procEntries lists a directory below /proc by its path from there.
+func (m *machine) procEntries(dir string) []string {
+	switch dir {
+	case "sys":
+		return []string{"fs"}
+	case "sys/fs":
+		return []string{"inotify"}
+	case "sys/fs/inotify":
+		return []string{"max_user_instances", "max_user_watches"}
+	}
+	number, below, _ := strings.Cut(dir, "/")
+	pid, err := strconv.Atoi(number)
+	if err != nil {
+		return nil
+	}
+	t, ok := m.taskByPID(pid)
+	switch {
+	case ok && below == "":
+		return []string{"cgroup", "cmdline", "comm", "environ", "exe", "fd", "mounts", "stat", "status"}
+	case ok && below == "fd":
+		var out []string
+		for i := range t.descriptors() {
+			out = append(out, strconv.Itoa(i))
+		}
+		return out
+	}
+	return nil
 }
 
 // procNode answers for a path at or below /proc.
@@ -136,14 +146,13 @@ func (m *machine) procNode(name string) (*node, bool) {
 	dir := &node{mode: fs.ModeDir | 0o555, mtime: now}
 	rest := strings.TrimPrefix(strings.TrimPrefix(name, "/proc"), "/")
 	text := func(s string) (*node, bool) { return &node{mode: 0o444, mtime: now, data: []byte(s)}, true }
-	switch rest {
-	case "":
+	if rest == "" {
 		return dir, true
-	case "uptime":
-		up := now.Sub(m.Host.LaunchTime.Add(m.Skew)).Seconds()
-		return text(fmt.Sprintf("%.2f %.2f\n", up, up*0.98))
-	case "version":
-		return text("Linux version " + m.OS.Kernel + "\n")
+	}
+	if content, isDir, ok := m.kernelFile(rest); isDir {
+		return dir, true
+	} else if ok {
+		return text(content)
 	}
 	number, file, _ := strings.Cut(rest, "/")
 	pid, err := strconv.Atoi(number)
@@ -154,10 +163,21 @@ func (m *machine) procNode(name string) (*node, bool) {
 	if !ok {
 		return nil, false
 	}
+	if number, ok := strings.CutPrefix(file, "fd/"); ok {
+		return t.descriptor(number)
+	}
 	switch file {
 	case "":
 		dir.uid, dir.gid = t.uid, t.gid
 		return dir, true
+	case "fd":
+		return &node{mode: fs.ModeDir | 0o500, uid: t.uid, gid: t.gid, mtime: now}, true
+	case "mounts":
+		return text(m.mounts())
+	case "environ":
+		return &node{mode: 0o400, uid: t.uid, gid: t.gid, mtime: now, data: []byte(t.environ)}, true
+	case "cgroup":
+		return text("0::" + cmp.Or(t.cgroup, "/system.slice") + "\n")
 	case "cmdline":
 		return text(t.cmdline)
 	case "comm":

@@ -67,6 +67,9 @@ func (v *vfs) create(c cred, name string, flag int, perm fs.FileMode) (string, e
 		}
 		// at is where a dangling link points to, or the name itself.
 		dir, _, err := v.parent(c, at)
+		if err == nil && v.full(at, true) {
+			err = syscall.ENOSPC
+		}
 		if err == nil {
 			at = path.Join(dir, path.Base(at))
 			v.put(map[string]*node{at: {mode: perm.Perm(), uid: c.uid, gid: c.gid, mtime: v.now()}})
@@ -105,7 +108,7 @@ func (v *vfs) appendTo(at string, data []byte) error {
 	if n == nil || n.mode&fs.ModeDevice != 0 {
 		return nil // /dev/null, or unlinked while open: nobody can read it any more
 	}
-	if len(data) > 0 && (v.full || o.size+len(data) > maxOverlay) {
+	if len(data) > 0 && (v.full(at, false) || o.size+len(data) > maxOverlay) {
 		return syscall.ENOSPC
 	}
 	m := *n
@@ -144,6 +147,9 @@ func (v *vfs) make(c cred, op, name string, n *node) error {
 	at := path.Join(dir, path.Base(path.Clean("/"+name)))
 	if v.node(at) != nil {
 		return pathError(op, name, syscall.EEXIST)
+	}
+	if v.full(at, true) {
+		return pathError(op, name, syscall.ENOSPC)
 	}
 	n.uid, n.gid, n.mtime = c.uid, c.gid, v.now()
 	v.put(map[string]*node{at: n})

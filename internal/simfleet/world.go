@@ -19,6 +19,9 @@ type World struct {
 	Seed     uint64
 	Now      func() time.Time // the world's clock
 	Accounts []*Account
+
+	owners  []*fleet.Owner
+	healthy bool // made by Options.Healthy: the operator has a key for each host
 }
 
 // Account is a simulated AWS account. Its regions list the network in fleet's
@@ -38,6 +41,8 @@ type Account struct {
 	ControlLevels        []fleet.ControlLevel
 	OrganizationReadable bool
 	Zones                []*fleet.HostedZone // private Route 53 hosted zones
+
+	world *World // that Generate made it for; nil: the account stands alone
 }
 
 // Region is one account's share of a Region.
@@ -79,6 +84,10 @@ type Region struct {
 	// TLS-inspecting firewall answers for everything on the internet.
 	Inspected map[string]string
 
+	// Proxies names, by VPC, the forward proxy ("10.16.0.9:3128") that gets
+	// everywhere for those who ask it.
+	Proxies map[string]string
+
 	Instances []*Instance
 	Hybrid    []*fleet.Node // managed nodes outside EC2
 }
@@ -97,6 +106,7 @@ type ENI struct {
 	Groups    []string
 	PrivateIP netip.Addr
 	PublicIP  netip.Addr // NAT gateways' only
+	IPv6      netip.Addr // of endpoints that have one
 	Owner     string     // vpce-… or nat-…
 }
 
