@@ -104,7 +104,13 @@ func (g causality) origin(i int) int {
 		if k != i && !slices.Contains(above, k) {
 			continue
 		}
-		if n := len(g.reach(g.from, k)); best < 0 || n < fewest {
+		n := 1
+		for _, j := range g.reach(g.from, k) {
+			if j != k {
+				n++
+			}
+		}
+		if best < 0 || n < fewest {
 			best, fewest = k, n
 		}
 	}

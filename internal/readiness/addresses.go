@@ -1,33 +1,41 @@
 package readiness
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"slices"
 )
 
-// addresses is a set of IPv4 addresses: disjoint spans in ascending order.
-// Values are immutable once made.
+// addresses is a set of IPv4 and IPv6 addresses: disjoint spans in ascending
+// order, IPv4 before IPv6. Values are immutable once made.
 type addresses []span
 
-// span is the addresses from lo to hi, both included.
-type span struct{ lo, hi uint32 }
+// span is the addresses of one family from lo to hi, both included.
+type span struct{ lo, hi netip.Addr }
 
-func number(a netip.Addr) uint32 {
-	b := a.Unmap().As4()
-	return binary.BigEndian.Uint32(b[:])
-}
+// before orders addresses: netip.Addr.Compare puts all of IPv4 before IPv6, so
+// that spans of different families never meet.
+func before(a, b netip.Addr) bool { return a.Compare(b) < 0 }
 
-// prefixSpan gives the addresses of an IPv4 prefix; false for any other.
+func (s span) apart(t span) bool { return before(s.hi, t.lo) || before(t.hi, s.lo) }
+
+// prefixSpan gives the addresses of a prefix; false for one that is not valid.
 func prefixSpan(p netip.Prefix) (span, bool) {
-	if !p.IsValid() || !p.Addr().Is4() {
+	if !p.IsValid() {
 		return span{}, false
 	}
-	lo := number(p.Masked().Addr())
-	return span{lo, lo | uint32(uint64(1)<<(32-p.Bits())-1)}, true
+	lo := p.Masked().Addr()
+	last := lo.AsSlice()
+	for bit := p.Bits(); bit < lo.BitLen(); bit++ {
+		last[bit/8] |= 0x80 >> (bit % 8)
+	}
+	hi, _ := netip.AddrFromSlice(last)
+	if lo.Is4In6() != hi.Is4In6() {
+		return span{lo, hi}, true
+	}
+	return span{lo.Unmap(), hi.Unmap()}, true
 }
 
-// addressesOf is the union of the IPv4 prefixes among those given.
+// addressesOf is the union of prefixes; those that are not valid are left out.
 func addressesOf(prefixes ...netip.Prefix) addresses {
 	var spans []span
 	for _, p := range prefixes {
@@ -38,29 +46,26 @@ func addressesOf(prefixes ...netip.Prefix) addresses {
 	return normalized(spans)
 }
 
-func singleAddress(a netip.Addr) addresses {
-	if !a.Unmap().Is4() {
-		return nil
+// theseAddresses is the set of single addresses; invalid ones are left out.
+func theseAddresses(all ...netip.Addr) addresses {
+	var spans []span
+	for _, a := range all {
+		if a = a.Unmap().WithZone(""); a.IsValid() {
+			spans = append(spans, span{a, a})
+		}
 	}
-	n := number(a)
-	return addresses{{n, n}}
+	return normalized(spans)
 }
 
 // normalized sorts and merges spans; it owns its argument.
 func normalized(spans []span) addresses {
-	slices.SortFunc(spans, func(a, b span) int {
-		switch {
-		case a.lo < b.lo:
-			return -1
-		case a.lo > b.lo:
-			return 1
-		}
-		return 0
-	})
+	slices.SortFunc(spans, func(a, b span) int { return a.lo.Compare(b.lo) })
 	out := spans[:0]
 	for _, s := range spans {
-		if n := len(out); n > 0 && uint64(s.lo) <= uint64(out[n-1].hi)+1 {
-			out[n-1].hi = max(out[n-1].hi, s.hi)
+		if n := len(out); n > 0 && (!before(out[n-1].hi, s.lo) || out[n-1].hi.Next() == s.lo) {
+			if before(out[n-1].hi, s.hi) {
+				out[n-1].hi = s.hi
+			}
 			continue
 		}
 		out = append(out, s)
@@ -73,12 +78,12 @@ func normalized(spans []span) addresses {
 func (a addresses) coverage(s span) answer {
 	inside, outside := false, false
 	for _, x := range a {
-		if x.hi < s.lo || x.lo > s.hi {
+		if x.apart(s) {
 			outside = true
 			continue
 		}
 		inside = true
-		if x.lo < s.lo || x.hi > s.hi {
+		if before(x.lo, s.lo) || before(s.hi, x.hi) {
 			outside = true
 		}
 	}
@@ -91,61 +96,81 @@ func (a addresses) coverage(s span) answer {
 	return no
 }
 
-// within says whether all (yes), some (maybe) or none (no) of the set lies in b.
+// within says whether all (yes), some (maybe) or none (no) of the set lies in
+// b. None of the empty set does.
 func (a addresses) within(b addresses) answer {
 	if len(a) == 0 {
 		return no
 	}
-	rest, size := a, a.size()
+	rest := a
 	for _, s := range b {
 		rest = rest.without(s)
 	}
-	switch rest.size() {
-	case 0:
+	switch {
+	case len(rest) == 0:
 		return yes
-	case size:
+	case slices.Equal(rest, a):
 		return no
 	}
 	return maybe
 }
 
-func (a addresses) size() uint64 {
-	var n uint64
-	for _, s := range a {
-		n += uint64(s.hi-s.lo) + 1
-	}
-	return n
-}
-
 // without is the set less one span.
 func (a addresses) without(s span) addresses {
+	if !slices.ContainsFunc(a, func(x span) bool { return !x.apart(s) }) {
+		return a
+	}
 	out := make(addresses, 0, len(a)+1)
 	for _, x := range a {
-		if x.hi < s.lo || x.lo > s.hi {
+		if x.apart(s) {
 			out = append(out, x)
 			continue
 		}
-		if x.lo < s.lo {
-			out = append(out, span{x.lo, s.lo - 1})
+		if before(x.lo, s.lo) {
+			out = append(out, span{x.lo, s.lo.Prev()})
 		}
-		if x.hi > s.hi {
-			out = append(out, span{s.hi + 1, x.hi})
+		if before(s.hi, x.hi) {
+			out = append(out, span{s.hi.Next(), x.hi})
 		}
 	}
 	return out
 }
 
-// publicSpace is every IPv4 address at which a public AWS endpoint could be.
-// Source: IANA IPv4 Special-Purpose Address Registry, multicast and class E left out.
-func publicSpace() addresses {
-	all := addressesOf(netip.MustParsePrefix("0.0.0.0/0"))
-	for _, p := range []string{
+// less is the set without another one.
+func (a addresses) less(b addresses) addresses {
+	for _, s := range b {
+		a = a.without(s)
+	}
+	return a
+}
+
+// family gives the part of the set that is IPv6, or the part that is IPv4.
+func (a addresses) family(v6 bool) addresses {
+	var out addresses
+	for _, s := range a {
+		if s.lo.Is6() == v6 {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// publicSpace is every address of a family at which a public AWS endpoint could be.
+// Source: IANA IPv4 and IPv6 Special-Purpose Address Registries, multicast and
+// class E left out; IPv6 global unicast is 2000::/3 (RFC 4291).
+func publicSpace(v6 bool) addresses {
+	all, special := "0.0.0.0/0", []string{
 		"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
 		"192.0.0.0/24", "192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
 		"224.0.0.0/3",
-	} {
-		s, _ := prefixSpan(netip.MustParsePrefix(p))
-		all = all.without(s)
 	}
-	return all
+	if v6 {
+		all, special = "2000::/3", []string{"2001:db8::/32"}
+	}
+	space := addressesOf(netip.MustParsePrefix(all))
+	for _, p := range special {
+		s, _ := prefixSpan(netip.MustParsePrefix(p))
+		space = space.without(s)
+	}
+	return space
 }

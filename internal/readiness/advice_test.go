@@ -79,11 +79,11 @@ func TestAdvice(t *testing.T) {
 			[]string{"narrow the explicit Deny (inline policy own denies it) of ssmmessages:OpenControlChannel, ssmmessages:OpenDataChannel"}, []string{attach, "to role " + roleARN, "boundary"}},
 		{"role alone in the way", []change{offline, role(allowing(heartbeat))}, lacks, []string{attach}, []string{"boundary"}},
 
-		{"one endpoint is missing", []change{offline, unprobed, isolated, onlyEndpoint("ssm")}, noPath,
+		{"one endpoint is missing", []change{offline, unprobed, isolated, onlyEndpoint("ssm")}, "endpoint-missing",
 			[]string{"add an interface endpoint for ssmmessages with private DNS to VPC vpc-1"}, []string{"ssm and ssmmessages"}},
-		{"the other endpoint is missing", []change{offline, unprobed, isolated, onlyEndpoint("ssmmessages")}, noPath,
+		{"the other endpoint is missing", []change{offline, unprobed, isolated, onlyEndpoint("ssmmessages")}, "endpoint-missing",
 			[]string{"add an interface endpoint for ssm with private DNS to VPC vpc-1"}, []string{"ssm and ssmmessages"}},
-		{"both endpoints are missing", []change{offline, unprobed, isolated, noEndpoints}, noPath,
+		{"both endpoints are missing", []change{offline, unprobed, isolated, noEndpoints}, "endpoint-missing",
 			[]string{"add interface endpoints for ssm and ssmmessages with private DNS to VPC vpc-1"}, nil},
 
 		{"Default Host Management Configuration is off", []change{offline, noProfile, more(noProfile, "i-2"), more(asIs, "i-3")}, missing,
@@ -101,18 +101,17 @@ func TestAdvice(t *testing.T) {
 			[]string{"make the names of ssm and ssmmessages resolve", "VPC vpc-1 has 1 host"}, []string{"TLS inspection", "firewall"}},
 		{"the connection does not open", []change{offline, tested(timedOut), more(asIs, "i-2")}, failed,
 			[]string{"open TCP 443", "subnet subnet-app has 2 hosts", "firewall"}, []string{"TLS inspection", "resolve"}},
-		{"TLS is inspected", []change{offline, tested(inspected)}, failed,
-			[]string{"TLS inspection", "trust store", "not known"}, []string{"resolve", "open TCP 443", "this host only"}},
+		{"TLS is inspected", []change{offline, tested(inspected)}, "tls-intercepted",
+			[]string{"TLS inspection", "trust store", "1 host of this snapshot"}, []string{"resolve", "open TCP 443", "this host only"}},
 		{"two stages fail", []change{offline, tested(func(t *fleet.EndpointTest) {
 			if t.Service == "ssm" {
 				timedOut(t)
 			} else {
-				inspected(t)
+				t.TLS, t.Issuer = known(false, "probe"), ""
 			}
 		})}, failed, []string{"open TCP 443 from the host to ssm", "TLS inspection", "exempt ssmmessages"}, nil},
-		{"a doubt beside the host's no", []change{offline, noEndpoints, route("tgw-1", "active"), tested(timedOut)}, failed,
-			[]string{"by the host's own test", "ssm by static analysis, undecided: route table rtb-app sends internet traffic through tgw-1, which is not followed"}, nil},
-		{"no doubt beside the host's no", []change{offline, tested(inspected)}, failed, nil, []string{"undecided"}},
+		{"a doubt beside the host's no", []change{offline, noEndpoints, route("tgw-1", "active"), tested(timedOut)}, "firewall-drops",
+			[]string{"by the host's own test", "ssm by static analysis: route table rtb-app sends internet traffic through transit gateway tgw-1, which is not followed"}, nil},
 
 		{"no log on the host", []change{limitedGap(noLog)}, partly, []string{"keep a log of SSH"}, []string{"sudo"}},
 		{"no log on the host, no root", []change{withoutRoot, limitedGap(noLog)}, partly, []string{"keep a log of SSH"}, []string{"sudo"}},

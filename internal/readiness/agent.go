@@ -6,7 +6,8 @@ import (
 	"ssm-migrate/internal/fleet"
 )
 
-// agent judges the SSM Agent: there, running, and new enough.
+// agent judges the SSM Agent: there, running, new enough, and set up for the
+// host that it is on.
 func (j *judge) agent() {
 	if p := j.h.Probe; p.Known && p.Value.Agent.Known {
 		j.onHost(p.Value.Agent)
@@ -16,28 +17,97 @@ func (j *judge) agent() {
 
 func (j *judge) onHost(agent fleet.Fact[fleet.HostAgent]) {
 	a := agent.Value
-	stopped := []string{"inactive", "failed", "deactivating", "activating"}
 	switch {
 	case !a.Installed && j.heartbeat:
 		j.add("agent-disagreement", j.h.ID, "", evidence(agent, "no agent was found on the host"), j.lastPing())
+		return
 	case !a.Installed:
-		j.add("agent-missing", j.h.ID, "", evidence(agent, "no agent was found on the host"))
-	case slices.Contains(stopped, a.Active) && j.heartbeat:
-		j.add("agent-disagreement", j.h.ID, "", evidence(agent, "unit %s is %s", quoted(a.Unit), quoted(a.Active)), j.lastPing())
-	case slices.Contains(stopped, a.Active):
-		j.add("agent-stopped", j.h.ID, "", evidence(agent, "unit %s is %s", quoted(a.Unit), quoted(a.Active)))
+		fix := ""
+		if command := j.install(); command != "" {
+			fix = "install the agent: " + command
+		}
+		j.add("agent-missing", j.h.ID, fix, evidence(agent, "no agent was found on the host"))
+		return
 	}
-	// Source of the states: systemctl(1), is-enabled.
-	if a.Installed && slices.Contains([]string{"disabled", "masked", "masked-runtime", "enabled-runtime"}, a.Enabled) {
-		j.add("agent-not-enabled", j.h.ID, "", evidence(agent, "unit %s is %s", quoted(a.Unit), quoted(a.Enabled)))
-	}
-	if n := j.h.Node; n.Known && n.Value.Registered && a.Installed {
+	j.installs(agent)
+	j.service(agent)
+	j.config(agent)
+	j.ssmUser(a.SSMUser)
+	if n := j.h.Node; n.Known && n.Value.Registered {
 		listed, ok1 := parseVersion(n.Value.AgentVersion)
 		here, ok2 := parseVersion(a.Version)
 		if ok1 && ok2 && listed != here {
-			j.add("agent-version-disagreement", j.h.ID, "", evidence(n, "Systems Manager hears agent %s", listed), evidence(agent, "agent %s is installed on the host", here))
+			j.add("agent-version-disagreement", j.h.ID, "restart the agent: "+j.restart(), evidence(n, "Systems Manager hears agent %s", listed), evidence(agent, "agent %s is installed on the host", here))
 		}
 	}
+}
+
+// installs looks for two packages that brought the agent: each stops the other's.
+func (j *judge) installs(agent fleet.Fact[fleet.HostAgent]) {
+	var kinds []string
+	var facts []fleet.Evidence
+	for _, i := range agent.Value.Installs {
+		if !slices.Contains(kinds, i.Package) {
+			kinds = append(kinds, i.Package)
+			facts = append(facts, evidence(agent, "agent %s is installed as %s", quoted(i.Version), quoted(i.Package)))
+		}
+	}
+	if len(kinds) < 2 {
+		return
+	}
+	code := "agent-installed-twice"
+	if j.heartbeat {
+		code = "agent-installed-twice-connected"
+	}
+	fix := ""
+	if slices.Contains(kinds, "snap") && slices.Contains(kinds, "deb") {
+		fix = "keep the snap, which is how Ubuntu's images bring the agent: systemctl disable --now amazon-ssm-agent && dpkg --purge amazon-ssm-agent && snap restart amazon-ssm-agent"
+	}
+	j.add(code, j.h.ID, fix, facts...)
+}
+
+// service judges the state of the agent's unit, in systemctl(1)'s words.
+func (j *judge) service(agent fleet.Fact[fleet.HostAgent]) {
+	a := agent.Value
+	state := evidence(agent, "unit %s is %s", quoted(a.Unit), quoted(a.Active))
+	boot := evidence(agent, "unit %s is %s", quoted(a.Unit), quoted(a.Enabled))
+	stopped := slices.Contains([]string{"inactive", "failed", "deactivating", "activating"}, a.Active)
+	masked := slices.Contains([]string{"masked", "masked-runtime"}, a.Enabled)
+	start := "systemctl enable --now " + j.unit()
+	if masked {
+		start = "systemctl unmask " + j.unit() + " && " + start
+	}
+	off := masked || a.Enabled == "disabled"
+	switch {
+	case stopped && j.heartbeat:
+		j.add("agent-disagreement", j.h.ID, "", state, j.lastPing())
+	case stopped && off:
+		j.add("agent-disabled", j.h.ID, start+"; then find the hardening or patch job that switched it off, and exempt it there", boot)
+		j.add("agent-stopped", j.h.ID, start, state)
+	case stopped:
+		facts := []fleet.Evidence{state}
+		for _, kind := range []string{"disk full", "inotify", "x509", "access denied"} {
+			facts = append(facts, j.signs(kind)...)
+		}
+		j.add("agent-stopped", j.h.ID, start+"; then find out what stopped it: journalctl -u "+j.unit(), facts...)
+	}
+	if !stopped && (off || a.Enabled == "enabled-runtime") || stopped && off && j.heartbeat {
+		j.add("agent-not-enabled", j.h.ID, start, boot)
+	}
+}
+
+// ssmUser judges the account that sessions run under unless Run As names
+// another. The agent gives it sudo only when it makes it itself.
+func (j *judge) ssmUser(user fleet.Fact[fleet.SSMUser]) {
+	u := user.Value
+	if !user.Known || !u.Exists || !u.Sudo.Known || u.Sudo.Value || j.settings(j.r).inputs.RunAs {
+		return
+	}
+	facts := []fleet.Evidence{evidence(u.Sudo, "ssm-user may not run everything by sudo without a password")}
+	if !u.Sudoers {
+		facts = append(facts, evidence(user, "ssm-user exists; /etc/sudoers.d/ssm-agent-users does not"))
+	}
+	j.add("ssm-user-without-sudo", j.h.ID, "", facts...)
 }
 
 // version is the agent's version and the evidence for it. While the agent is
@@ -64,6 +134,7 @@ func (j *judge) version() (version, bool, fleet.Evidence) {
 func (j *judge) agentVersion() {
 	v, known, from := j.version()
 	minimum, _ := parseVersion(MinimumVersion)
+	required, wanted := j.lacks(v)
 	switch {
 	case !known:
 		if n := j.h.Node; n.Known && n.Value.Registered {
@@ -74,9 +145,18 @@ func (j *judge) agentVersion() {
 	case v.below(minimum):
 		j.add("agent-too-old", j.h.ID, "", from, stated("Session Manager needs "+MinimumVersion))
 	case v.below(j.functionalFloor):
-		j.add("agent-below-functional-floor", j.h.ID, "", from, stated("the functional floor is "+j.functionalFloor.String()))
-	case v.below(j.securityFloor):
-		j.add("agent-below-security-floor", j.h.ID, "", from, stated("the security floor is "+j.securityFloor.String()+"; CVE-2026-89049 is fixed in 3.3.4851.0"))
+		facts := []fleet.Evidence{from, stated("the functional floor is " + j.functionalFloor.String())}
+		j.add("agent-below-functional-floor", j.h.ID, "", slices.Concat(facts, required, wanted)...)
+	default:
+		if required != nil {
+			j.add("agent-below-preferences", j.h.ID, "", append([]fleet.Evidence{from}, required...)...)
+		}
+		if wanted != nil {
+			j.add("agent-lacks-features", j.h.ID, "", append([]fleet.Evidence{from}, wanted...)...)
+		}
+		if v.below(j.securityFloor) {
+			j.add("agent-below-security-floor", j.h.ID, "", from, stated("the security floor is "+j.securityFloor.String()+"; CVE-2026-89049 is fixed in 3.3.4851.0"))
+		}
 	}
 }
 

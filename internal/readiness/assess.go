@@ -30,7 +30,7 @@ func Assess(s *fleet.Snapshot, p Policy, now time.Time) *fleet.Assessment {
 		policy:          p,
 		now:             now,
 		index:           index,
-		network:         newNetwork(index),
+		network:         newNetwork(index, s),
 		iam:             newAuthority(s),
 		functionalFloor: floor(p.FunctionalFloor, DefaultPolicy().FunctionalFloor),
 		securityFloor:   floor(p.SecurityFloor, DefaultPolicy().SecurityFloor),
@@ -81,6 +81,7 @@ type judge struct {
 	symptom   bool // Session Manager is known not to reach the agent
 	findings  []fleet.Finding
 	narrowed  map[fleet.Ref]partSet // see concerns
+	paths     []int                 // the host's ways, as network.paths lists them
 	agentIdentity
 }
 
@@ -100,6 +101,7 @@ func (a *assessor) host(h *fleet.Host) (fleet.HostVerdict, []fleet.Finding) {
 	j.health()
 	j.preferences()
 	j.ssh()
+	j.unexplained()
 	slices.SortStableFunc(j.findings, func(x, y fleet.Finding) int {
 		return cmp.Or(
 			-cmp.Compare(x.Severity, y.Severity),
@@ -113,7 +115,7 @@ func (a *assessor) host(h *fleet.Host) (fleet.HostVerdict, []fleet.Finding) {
 
 // verdict needs the findings in order and linked.
 func (j *judge) verdict() fleet.HostVerdict {
-	v := fleet.HostVerdict{Host: j.h.ID, Verdict: fleet.VerdictReady}
+	v := fleet.HostVerdict{Host: j.h.ID, Verdict: fleet.VerdictReady, Paths: j.paths}
 	switch {
 	case len(j.findings) == 0:
 		return v
@@ -202,25 +204,13 @@ func because(reason string) string {
 	}, strings.ToValidUTF8(reason, "?"))
 }
 
-func (j *judge) clock() {
-	if !j.h.Probe.Known || j.h.Probe.Value.HostTime.IsZero() || j.h.Probe.At.IsZero() {
-		return
-	}
-	skew := j.h.Probe.Value.HostTime.Sub(j.h.Probe.At)
-	if skew.Abs() <= j.policy.MaxSkew {
-		return
-	}
-	code := "clock-skew"
-	if j.heartbeat {
-		code = "clock-skew-connected"
-	}
-	j.add(code, j.h.ID, "", evidence(j.h.Probe, "the host's clock is %s off (allowed: %s)", skew.Round(time.Second), j.policy.MaxSkew))
-}
-
 // shared gives the findings about things that many hosts share.
 func (a *assessor) shared() []fleet.Finding {
 	out := append(a.identityFindings(), a.preferencesFindings()...)
+	out = append(out, a.network.hazards(a.snapshot)...)
 	out = append(out, a.keys.findings(a.policy)...)
+	out = append(out, a.templates()...)
+	out = append(out, a.strays()...)
 	if end := a.snapshot.Finished; !end.IsZero() && a.now.Sub(end) > a.policy.MaxAge {
 		days := int(a.now.Sub(end).Hours() / 24)
 		out = append(out, found("snapshot-stale", "", "", "", plural(len(a.snapshot.Hosts), "host"), []fleet.Evidence{{

@@ -5,7 +5,7 @@ import "ssm-migrate/internal/fleet"
 // Entry describes one kind of finding.
 type Entry struct {
 	Code     string         // stable: scripts and stored findings use it
-	Area     string         // "host", "identity", "network", "agent", "node", "ssh" or "snapshot"
+	Area     string         // "host", "identity", "network", "health", "agent", "node", "ssh" or "snapshot"
 	Severity fleet.Severity // of every finding with this code
 	Title    string
 	Means    string   // what it means for the host and its owner

@@ -30,6 +30,7 @@ func credentialEntries() []Entry {
 		Undo:     "put the rule back, or the hop limit",
 		Sources:  []string{guide + "ssm-agent-technical-details", guide + "configure-proxy-ssm-agent", ec2Book + "configuring-instance-metadata-options"},
 		Breaks:   []Part{PartMetadata},
+		Shows:    []Part{PartMetadata},
 	}, {
 		Code: "hybrid-registration", Area: "identity", Severity: fleet.SeverityBlocks,
 		Title:    "The agent is registered as a hybrid node, not as the instance",

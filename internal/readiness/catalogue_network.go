@@ -3,11 +3,17 @@ package readiness
 import "ssm-migrate/internal/fleet"
 
 func networkEntries() []Entry {
+	return append(append(nameEntries(), wayEntries()...), egressEntries()...)
+}
+
+// egressEntries are what the comparison of static analysis, the host's test
+// and Systems Manager gives, and the clock.
+func egressEntries() []Entry {
 	return []Entry{{
 		Code: "egress-no-path", Area: "network", Severity: fleet.SeverityBlocks,
 		Title:    "Nothing leads from the host to Systems Manager",
-		Means:    "The agent must reach ssm and ssmmessages in its Region on TCP 443. What EC2 lists shows that it cannot; the finding's object is the first hop that stops it.",
-		Detected: "Name resolution (interface endpoints with private DNS, VPC DNS attributes, name servers), then the host's security groups, network ACLs in both directions with the ports to which answers return, the most specific route, and behind it the internet or NAT gateway or the endpoint's own network ACL and security group. IPv4 and the primary interface only. Firewalls, transit gateways and peerings are not followed: they give \"unknown\". An endpoint whose private DNS is off is held against the host only when Systems Manager does not hear it.",
+		Means:    "The agent must reach ssm and ssmmessages in its Region on TCP 443. What EC2 lists shows that it cannot, in a way that has no name of its own; the finding's object is the first hop that stops it.",
+		Detected: "Static analysis follows the connection hop by hop: name resolution, security groups, network ACLs in both directions with the ports to which answers return, the most specific route, what it leads to, and the endpoint. An answer that rests on something that was not collected blocks only where Systems Manager does not hear the host.",
 		Fix:      "add the interface endpoints that are missing (ssm, ssmmessages) with private DNS to the VPC, or a route to a NAT gateway",
 		Undo:     "remove what was added: the rule, the route or the endpoint",
 		Sources:  []string{guide + "setup-create-vpc", guide + "session-manager-prerequisites", "AWS PrivateLink Guide, privatelink-access-aws-services", vpcBook + "vpc-network-acls", vpcBook + "VPC_Route_Tables"},

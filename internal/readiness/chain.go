@@ -141,9 +141,25 @@ func (j *judge) concerns(code, object string, parts ...Part) {
 	j.narrowed[fleet.Ref{Code: code, Object: object}] |= setOf(parts)
 }
 
-// breaks and shows are what a finding breaks and shows.
-func (j *judge) breaks(f *fleet.Finding) partSet { return j.narrow(f, entries[f.Code].breaks()) }
-func (j *judge) shows(f *fleet.Finding) partSet  { return j.narrow(f, entries[f.Code].shows()) }
+// breaks is what a finding breaks, without what is proved to work all the same.
+func (j *judge) breaks(f *fleet.Finding) partSet {
+	return j.narrow(f, entries[f.Code].breaks()) &^ j.proved()
+}
+
+// shows is what a finding is the sign of.
+func (j *judge) shows(f *fleet.Finding) partSet { return j.narrow(f, entries[f.Code].shows()) }
+
+// proved is what the heartbeat and the control channel show to work. Names
+// and certificates are those of both services: only both together prove them.
+func (j *judge) proved() partSet {
+	switch {
+	case j.connected:
+		return setOf([]Part{PartChannel}).rests()
+	case j.heartbeat:
+		return setOf([]Part{PartHeartbeat}).rests() &^ setOf([]Part{PartNames, PartTrust})
+	}
+	return 0
+}
 
 func (j *judge) narrow(f *fleet.Finding, s partSet) partSet {
 	if only, ok := j.narrowed[f.Ref()]; ok {

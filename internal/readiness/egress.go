@@ -3,7 +3,6 @@ package readiness
 import (
 	"cmp"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -22,17 +21,9 @@ var regionsWithoutEC2Messages = []string{
 	"ap-southeast-5", "ap-southeast-7", "mx-central-1", "ap-east-2", "ap-southeast-6", "eusc-de-east-1",
 }
 
-// liveTest is a host's own test of an endpoint.
-type liveTest struct {
-	reached answer // TCP: the path that static analysis speaks of
-	works   answer // TLS as well
-	stage   stage  // where it failed, when works is no
-	fact    fleet.Evidence
-}
-
-// egress judges whether the host reaches Systems Manager: by what EC2 lists,
-// by the host's own test, and by what the agent's heartbeat and control
-// channel prove.
+// egress judges whether the host reaches Systems Manager: by what EC2 and
+// Route 53 list, by the host's own test, and by what the agent's heartbeat and
+// control channel prove.
 func (j *judge) egress() {
 	var e egressFindings
 	for _, service := range sessionServices {
@@ -40,16 +31,49 @@ func (j *judge) egress() {
 		if service == "ssmmessages" {
 			proved = j.connected
 		}
-		static, live := j.network.path(j.h, j.r, service), j.live(service)
+		s := j.way(service)
 		if proved {
-			e.contradicted(j, service, static, live)
+			e.contradicted(j, s)
 		} else {
-			e.judge(j, service, static, live)
+			e.judge(j, s)
 		}
-		j.endpointPolicy(static.endpoint, service)
+		j.endpointPolicy(s)
+	}
+	if j.metadataProxy() {
+		e.unknown = nil // the proxy is the finding; whether it also lets the agent through shows once that is mended
 	}
 	e.report(j)
 	j.ec2messages()
+	j.sessionTargets()
+}
+
+// serviceWay is what is known of the host's way to one service.
+type serviceWay struct {
+	service string
+	static  *path
+	live    liveTest
+	proxy   string // that the agent goes through; empty: none
+}
+
+// part is what of a session's way the service is.
+func (s serviceWay) part() Part {
+	if s.service == "ssmmessages" {
+		return PartMessages
+	}
+	return PartSSM
+}
+
+// way finds the host's way to a service, and notes it for the verdict.
+func (j *judge) way(service string) serviceWay {
+	q := j.request(service)
+	s := serviceWay{service: service, static: j.network.path(j.h, j.r, q), live: j.live(service), proxy: q.proxy}
+	if s.proxy != "" {
+		s.live = liveTest{reached: maybe, works: maybe} // it goes past the proxy
+	}
+	if !slices.Contains(j.paths, s.static.position) {
+		j.paths = append(j.paths, s.static.position)
+	}
+	return s
 }
 
 // egressFindings gathers what several services have in common, so that one
@@ -65,70 +89,88 @@ type egressFindings struct {
 type stopped struct {
 	hop
 	facts []fleet.Evidence
+	parts []Part
+	blast string // empty: the object's
 }
 
 // contradicted notes what speaks against a path that is proved to work.
-func (e *egressFindings) contradicted(j *judge, service string, static path, live liveTest) {
+func (e *egressFindings) contradicted(j *judge, s serviceWay) {
 	proof := j.lastPing()
-	if service == "ssmmessages" {
+	if s.service == "ssmmessages" {
 		proof = evidence(j.h.Connection, "ssmmessages is reached: connection status is connected")
 	}
 	var against []fleet.Evidence
-	if static.open == no && !static.stop.presumed {
-		against = append(against, static.stop.evidence(service+" by static analysis: "))
+	if s.static.tcp == no && !s.static.stop.presumed {
+		against = append(against, s.static.stop.evidence(s.service+" by static analysis: "))
 	}
-	if live.works == no {
-		against = append(against, live.fact)
+	if s.live.works == no {
+		against = append(against, s.live.fact)
 	}
 	if against != nil {
 		e.disagreement = append(append(e.disagreement, proof), against...)
 	}
 }
 
-func (e *egressFindings) judge(j *judge, service string, static path, live liveTest) {
-	open := static.open
+func (e *egressFindings) judge(j *judge, s serviceWay) {
+	static, live := s.static, s.live
+	open := static.tcp
 	// A presumption needs a symptom beside it before it may block.
-	if open == no && static.stop.presumed && (!j.symptom || live.reached == yes) {
+	if open == no && static.stop.presumed && (!j.symptom && live.reached != no || live.reached == yes) {
 		open = maybe
 	}
+	found := static.stop.evidence(s.service + " by static analysis: ")
 	if live.works == no {
+		if cause, ok := j.liveCause(s, open); ok {
+			if open == maybe && cause.object == static.stop.object {
+				cause.facts = append(cause.facts, found)
+			}
+			e.stop(cause)
+			return
+		}
 		e.failed = append(e.failed, live.fact)
-		e.failedAt[live.stage] = append(e.failedAt[live.stage], service)
+		e.failedAt[live.stage] = append(e.failedAt[live.stage], s.service)
 		if open == maybe {
-			e.failed = append(e.failed, static.stop.evidence(service+" by static analysis, undecided: "))
+			e.failed = append(e.failed, static.stop.evidence(s.service+" by static analysis, undecided: "))
 		}
 	}
-	found := static.stop.evidence(service + " by static analysis: ")
 	switch {
 	case open == no && live.reached == yes:
 		e.disagreement = append(e.disagreement, found, live.fact)
 	case open == no:
-		e.stop(static.stop, found)
+		e.stop(stopped{hop: static.stop, facts: []fleet.Evidence{found}, parts: []Part{s.part()}})
 	case open == yes && live.reached == no:
-		e.disagreement = append(e.disagreement, fleet.Evidence{Fact: service + " by static analysis: nothing is in the way", Source: j.r.RouteTables.Source, At: j.r.RouteTables.At}, live.fact)
+		e.disagreement = append(e.disagreement, fleet.Evidence{Fact: s.service + " by static analysis: nothing is in the way", Source: cmp.Or(j.r.RouteTables.Source, uncollected), At: j.r.RouteTables.At}, live.fact)
 	case open == maybe && live.reached == maybe:
 		e.unknown = append(e.unknown, found)
+	case static.tcp == yes && static.open == maybe:
+		e.unknown = append(e.unknown, static.stop.evidence(s.service+": "))
 	}
 }
 
-func (e *egressFindings) stop(at hop, fact fleet.Evidence) {
+func (e *egressFindings) stop(at stopped) {
+	at.code = cmp.Or(at.code, "egress-no-path")
 	for i := range e.stops {
 		s := &e.stops[i]
-		if s.object != at.object {
+		if s.object != at.object || s.code != at.code {
 			continue
 		}
-		s.facts = append(s.facts, fact)
+		s.facts = append(s.facts, at.facts...)
+		s.parts = append(s.parts, at.parts...)
 		if !strings.Contains(s.fix, at.fix) {
 			s.fix += "; " + at.fix
 		}
+		if !strings.Contains(s.undo, at.undo) {
+			s.undo += "; " + at.undo
+		}
 		return
 	}
-	e.stops = append(e.stops, stopped{at, []fleet.Evidence{fact}})
+	e.stops = append(e.stops, at)
 }
 
 func (e *egressFindings) report(j *judge) {
+	e.throughProxy(j)
 	for _, s := range e.stops {
-		j.add("egress-no-path", s.object, s.fix, s.facts...)
+		j.addStop(s)
 	}
 	if e.failed != nil {
 		j.testFailed(e.failedAt, e.failed)
@@ -141,88 +183,50 @@ func (e *egressFindings) report(j *judge) {
 	}
 }
 
-// live reads the host's own test of a service.
-func (j *judge) live(service string) liveTest {
-	none := liveTest{reached: maybe, works: maybe}
-	if !j.h.Probe.Known {
-		return none
+// addStop records what stops the host's connections.
+func (j *judge) addStop(s stopped) {
+	object := s.object
+	if object == j.h.ID {
+		object = ""
 	}
-	tests := j.h.Probe.Value.Endpoints
-	i := slices.IndexFunc(tests.Value, func(t fleet.EndpointTest) bool { return t.Service == service })
-	if i < 0 {
-		return none
-	}
-	t := tests.Value[i]
-	where := service + " by the host's own test: "
-	detail := ""
-	if t.Detail != "" {
-		detail = " (" + quoted(t.Detail) + ")"
-	}
-	say := func(reached, works answer, failed stage, format string, args ...any) liveTest {
-		return liveTest{reached, works, failed, evidence(tests, "%s", where+fmt.Sprintf(format, args...)+detail)}
-	}
-	at := addressList(t.Addresses.Value)
+	blast := s.blast
 	switch {
-	case t.TLS.Known && t.TLS.Value:
-		return say(yes, yes, 0, "TLS to %s at %s works", quoted(t.Host), at)
-	case t.TLS.Known && t.Issuer != "":
-		return say(yes, no, certificate, "TLS to %s at %s fails; the certificate's issuer is %s", quoted(t.Host), at, quoted(t.Issuer))
-	case t.TLS.Known:
-		return say(yes, no, certificate, "TLS to %s at %s fails", quoted(t.Host), at)
-	case t.TCP.Known && t.TCP.Value:
-		return say(yes, maybe, 0, "TCP to %s at %s works; TLS was not tested%s", quoted(t.Host), at, because(t.TLS.Reason))
-	case t.TCP.Known:
-		return say(no, no, connection, "TCP to %s at %s fails", quoted(t.Host), at)
-	case t.Addresses.Known && len(t.Addresses.Value) == 0:
-		return say(no, no, resolution, "%s does not resolve", quoted(t.Host))
+	case blast != "":
+	case object == "":
+		blast = hostOnly
+	default:
+		blast = j.network.blast(object)
 	}
-	return none
+	f := found(s.code, j.h.ID, object, s.fix, blast, s.facts)
+	f.Undo = cmp.Or(s.undo, f.Undo)
+	j.findings = append(j.findings, f)
+	j.concerns(s.code, object, s.parts...)
 }
 
-// addressList shows where a name leads: to private addresses means to an
-// interface endpoint.
-func addressList(all []netip.Addr) string {
-	if len(all) == 0 {
-		return "addresses unknown"
-	}
-	var parts []string
-	for _, a := range all[:min(len(all), 4)] {
-		kind := "public"
-		if a.IsPrivate() {
-			kind = "private"
-		}
-		parts = append(parts, fmt.Sprintf("%s (%s)", a, kind))
-	}
-	return strings.Join(parts, ", ")
-}
-
-// endpointPolicy judges the policy of the interface endpoint that the host
-// uses. A connected host is not blocked by it: the policy may be read wrongly,
-// as it is judged without the principals that it can name.
-func (j *judge) endpointPolicy(e *fleet.VPCEndpoint, service string) {
-	if e == nil || e.Policy == "" {
-		return
-	}
+// endpointPolicy judges the policy of the endpoint that the host uses. A
+// connected host is not blocked by it: the policy may be read wrongly, as it
+// is judged without the principals that it can name.
+func (j *judge) endpointPolicy(s serviceWay) {
 	var refused []string
 	for i, action := range sessionActions {
 		settled := i < heartbeatActions && j.heartbeat || i < controlActions && j.connected
-		if settled || !strings.HasPrefix(action, service+":") {
-			continue
-		}
-		resource, ctx := agentRequest(cmp.Or(j.h.ProfileARN, "arn:aws:"), j.h, i)
-		if endpointAllows(e.Policy, action, resource, ctx) == no {
+		if !settled && slices.Contains(s.static.refused, action) {
 			refused = append(refused, action)
 		}
 	}
 	if refused == nil {
 		return
 	}
+	e := s.static.endpoint
 	fact := evidence(j.r.Endpoints, "the policy of endpoint %s does not allow %s", e.ID, strings.Join(refused, ", "))
 	if j.connected {
 		j.add("egress-disagreement", e.ID, "", fact)
 		return
 	}
 	j.add("endpoint-policy-denies", e.ID, fmt.Sprintf("allow %s in the policy of endpoint %s", strings.Join(refused, ", "), e.ID), fact)
+	if s.service == "ssmmessages" {
+		j.concerns("endpoint-policy-denies", e.ID, PartChannel, PartSession)
+	}
 }
 
 // ec2messages judges the endpoint that older agents get Run Command from.
@@ -233,11 +237,12 @@ func (j *judge) ec2messages() {
 	if !known || !v.below(needed) || slices.Contains(regionsWithoutEC2Messages, j.h.Region) {
 		return
 	}
-	static, live := j.network.path(j.h, j.r, "ec2messages"), j.live("ec2messages")
+	s := j.way("ec2messages")
 	switch {
-	case live.works == no:
-		j.add("egress-ec2messages", j.h.ID, "", from, live.fact)
-	case live.reached == maybe && static.open == no && !static.stop.presumed:
-		j.add("egress-ec2messages", static.stop.object, "", from, static.stop.evidence("ec2messages by static analysis: "))
+	case s.live.works == no:
+		j.add("egress-ec2messages", j.h.ID, "", from, s.live.fact)
+	case s.live.reached == maybe && s.static.open == no && !s.static.stop.presumed:
+		f := found("egress-ec2messages", j.h.ID, s.static.stop.object, "", j.network.blast(s.static.stop.object), []fleet.Evidence{from, s.static.stop.evidence("ec2messages by static analysis: ")})
+		j.findings = append(j.findings, f)
 	}
 }

@@ -80,7 +80,8 @@ func healthy() *fleet.Snapshot {
 				{Name: "web", ARN: roleARN, Attached: []string{coreARN}},
 				{Name: hostRole, ARN: "arn:aws:iam::" + accountID + ":role/service-role/" + hostRole, Attached: []string{coreARN}},
 			}, "iam:GetAccountAuthorizationDetails"),
-			Policies: known([]fleet.Policy{{ARN: coreARN, Name: "AmazonSSMManagedInstanceCore", Document: known(allowing(core), "iam:GetPolicyVersion")}}, "iam:ListPolicies"),
+			Policies:    known([]fleet.Policy{{ARN: coreARN, Name: "AmazonSSMManagedInstanceCore", Document: known(allowing(core), "iam:GetPolicyVersion")}}, "iam:ListPolicies"),
+			HostedZones: known([]fleet.HostedZone{}, "route53:ListHostedZonesByVPC"),
 		}},
 		Regions: []fleet.Region{healthyRegion()},
 		Hosts:   []fleet.Host{healthyHost("i-1")},
@@ -123,11 +124,13 @@ func healthyRegion() fleet.Region {
 		NetworkACLs: known([]fleet.NetworkACL{
 			openACL("acl-app", "subnet-app"), openACL("acl-ends", "subnet-ends"), openACL("acl-pub", "subnet-pub"),
 		}, "ec2:DescribeNetworkAcls"),
-		Endpoints:   known([]fleet.VPCEndpoint{endpoint("ssm"), endpoint("ssmmessages"), endpoint("ec2messages")}, "ec2:DescribeVpcEndpoints"),
-		Gateways:    known([]fleet.Gateway{{ID: "igw-1", VPCs: []string{"vpc-1"}, State: "available"}}, "ec2:DescribeInternetGateways"),
-		NATGateways: known([]fleet.Gateway{{ID: "nat-1", VPCs: []string{"vpc-1"}, Subnet: "subnet-pub", State: "available", Public: true}}, "ec2:DescribeNatGateways"),
-		PrefixLists: known([]fleet.PrefixList{}, "ec2:DescribeManagedPrefixLists"),
-		DHCPOptions: known([]fleet.DHCPOptions{{ID: "dopt-1", Servers: []string{"AmazonProvidedDNS"}}}, "ec2:DescribeDhcpOptions"),
+		Endpoints:     known([]fleet.VPCEndpoint{endpoint("ssm"), endpoint("ssmmessages"), endpoint("ec2messages")}, "ec2:DescribeVpcEndpoints"),
+		Gateways:      known([]fleet.Gateway{{ID: "igw-1", VPCs: []string{"vpc-1"}, State: "available"}}, "ec2:DescribeInternetGateways"),
+		NATGateways:   known([]fleet.Gateway{{ID: "nat-1", VPCs: []string{"vpc-1"}, Subnet: "subnet-pub", State: "available", Public: true}}, "ec2:DescribeNatGateways"),
+		PrefixLists:   known([]fleet.PrefixList{}, "ec2:DescribeManagedPrefixLists"),
+		Peerings:      known([]fleet.Peering{}, "ec2:DescribeVpcPeeringConnections"),
+		ResolverRules: known([]fleet.ResolverRule{}, "route53resolver:ListResolverRules"),
+		DHCPOptions:   known([]fleet.DHCPOptions{{ID: "dopt-1", Servers: []string{"AmazonProvidedDNS"}}}, "ec2:DescribeDhcpOptions"),
 	}
 }
 
@@ -157,6 +160,22 @@ func healthyProbe() fleet.Probe {
 		Endpoints: known([]fleet.EndpointTest{
 			reached("ssm", "10.0.2.5"), reached("ssmmessages", "10.0.2.6"), reached("ec2messages", "10.0.2.7"),
 		}, "probe: endpoints"),
+		Health:    known(healthyMachine(), "probe: health"),
+		Metadata:  known(fleet.MetadataTest{Reachable: true, Tokens: true, Status: 200, Server: "EC2ws", Role: "web", Region: regionName}, "probe: metadata"),
+		CloudInit: known(fleet.CloudInit{Present: true}, "probe: cloud-init"),
+		Traces:    known([]fleet.Trace{}, "probe: traces"),
+	}
+}
+
+// healthyMachine has room, inotify instances and Amazon's authority.
+func healthyMachine() fleet.Health {
+	return fleet.Health{
+		Filesystems: []fleet.Filesystem{
+			{Mount: "/", Type: "xfs", Options: []string{"rw"}, Size: 20 << 30, Free: 12 << 30, Inodes: 1e6, FreeInodes: 9e5},
+			{Mount: "/tmp", Type: "tmpfs", Options: []string{"rw", "nosuid", "nodev"}, Size: 1 << 30, Free: 1 << 30, Inodes: 1e6, FreeInodes: 1e6},
+		},
+		Inotify:    fleet.Inotify{MaxInstances: 128, MaxWatches: 60000, UsedInstances: 6},
+		TrustStore: known(true, "probe: trust store"),
 	}
 }
 

@@ -19,14 +19,14 @@ var (
 	natPorts     = ports{1024, 65535}
 )
 
-func ephemeralPorts(h *fleet.Host) ports {
-	if h.Windows() {
+func ephemeralPorts(windows bool) ports {
+	if windows {
 		return windowsPorts
 	}
 	return linuxPorts
 }
 
-// acl is a network ACL with its rules that concern TCP over IPv4 in the order
+// acl is a network ACL with its rules that concern TCP in the order
 // of their numbers, which is the order in which the first match decides.
 type acl struct {
 	*fleet.NetworkACL
@@ -44,8 +44,8 @@ func newACL(n *fleet.NetworkACL) *acl {
 	entries := slices.Clone(n.Entries)
 	slices.SortStableFunc(entries, func(x, y fleet.ACLEntry) int { return x.Number - y.Number })
 	for _, e := range entries {
-		s, v4 := prefixSpan(e.CIDR)
-		if !v4 || (e.Protocol != "-1" && e.Protocol != "6") {
+		s, ok := prefixSpan(e.CIDR)
+		if !ok || (e.Protocol != "-1" && e.Protocol != "6") {
 			continue
 		}
 		r := aclRule{allow: e.Allow, ports: ports{e.From, e.To}, from: s}

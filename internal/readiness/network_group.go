@@ -12,6 +12,7 @@ import (
 type rules struct {
 	remote     addresses
 	groups     []string // remote security groups
+	lists      []string // prefix lists, as a gateway endpoint's is named
 	unresolved []string // prefix lists whose entries are not known
 	missing    []string // groups of the set that are not known
 }
@@ -43,11 +44,8 @@ func (n *network) groupRules(ids []string, egress bool) rules {
 				continue
 			}
 			r.groups = append(r.groups, p.Groups...)
-			for _, c := range p.CIDRs {
-				if s, v4 := prefixSpan(c); v4 {
-					spans = append(spans, s)
-				}
-			}
+			r.lists = append(r.lists, p.PrefixLists...)
+			spans = append(spans, addressesOf(p.CIDRs...)...)
 			for _, id := range p.PrefixLists {
 				if list := n.prefixLists[id]; list != nil {
 					spans = append(spans, addressesOf(list.CIDRs...)...)

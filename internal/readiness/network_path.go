@@ -3,326 +3,407 @@ package readiness
 import (
 	"cmp"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	"ssm-migrate/internal/fleet"
 )
 
-// network answers, from what EC2 lists alone, whether a host's TCP connection
-// to an AWS endpoint's port 443 would be let through, and what stops it. It
-// looks at IPv4 and the host's primary interface. It is not safe for
-// concurrent use.
-type network struct {
-	*index
-	public   addresses
-	ruleMemo map[string]rules
+// request is what a host wants to reach and what it told of how it tries.
+type request struct {
+	question
+	answer  answered           // what the host's own resolver answered; decides where nobody else can tell
+	seen    *fleet.VPCEndpoint // answeredEndpoint
+	proxy   string             // of the agent's unit, when the name goes through it
+	noIPv4  hop                // why the agent finds no address that it can use, on a host without IPv4
+	usesV6  bool               // the name has IPv6 addresses
+	actions []policyRequest    // what the endpoint's policy has to allow
 }
 
-func newNetwork(x *index) *network {
-	return &network{index: x, public: publicSpace(), ruleMemo: map[string]rules{}}
-}
+type answered int
 
-// path is the answer for one host and service.
-type path struct {
-	open     answer
-	stop     hop                // what decides it, unless open is yes
-	endpoint *fleet.VPCEndpoint // whose addresses the service's name is known to give
-}
+const (
+	notAnswered answered = iota
+	answeredPublic
+	answeredEndpoint
+	answeredElse
+)
 
-// hop is one thing that a connection has to pass.
-type hop struct {
-	object   string // its ID
-	text     string // what it does to the connection
-	source   string
-	at       time.Time
-	fix      string
-	presumed bool // "no" holds unless something that is not collected helps, such as a private hosted zone
-}
-
-// walk follows a connection hop by hop. The first hop that stops it is kept;
-// a stop outweighs a doubt.
-type walk struct {
-	*network
-	h      *fleet.Host
-	r      *fleet.Region
-	answer answer
-	stop   hop
-}
-
-func (n *network) walk(h *fleet.Host, r *fleet.Region) *walk {
-	return &walk{network: n, h: h, r: r, answer: yes}
-}
-
-func (w *walk) pass(a answer, at hop) {
-	if a < w.answer {
-		w.answer, w.stop = a, at
+// path finds the way of a host to a service.
+func (n *network) path(h *fleet.Host, r *fleet.Region, q request) *path {
+	shared := n.origin(h, r, false)
+	p := n.way(shared, q)
+	if p.differs {
+		p = n.way(n.origin(h, r, true), q)
 	}
-}
-
-func (w *walk) path() path { return path{open: w.answer, stop: w.stop} }
-
-// hopFrom starts a hop that a collection vouches for.
-func hopFrom[T any](f fleet.Fact[T], object, format string, args ...any) hop {
-	return hop{object: object, text: fmt.Sprintf(format, args...), source: cmp.Or(f.Source, uncollected), at: f.At}
-}
-
-func (h hop) fixedBy(format string, args ...any) hop {
-	h.fix = fmt.Sprintf(format, args...)
-	return h
-}
-
-// path finds the way from a host to a service of its Region.
-func (n *network) path(h *fleet.Host, r *fleet.Region, service string) path {
-	vpc := n.vpcs[h.VPC]
-	switch {
-	case !h.PrivateIP.Unmap().Is4():
-		return path{open: maybe, stop: hop{object: h.ID, text: "the host has no IPv4 address; paths over IPv6 are not analysed", source: sourceInstances, at: r.Instances.At}}
-	case vpc == nil:
-		return path{open: maybe, stop: hopFrom(r.VPCs, h.VPC, "VPC %s is not known%s", h.VPC, because(r.VPCs.Reason))}
-	}
-	amazon := n.amazonDNS(vpc)
-	if amazon == yes && vpc.DNSSupport.Known && !vpc.DNSSupport.Value {
-		return path{open: no, stop: hopFrom(vpc.DNSSupport, vpc.ID, "VPC %s has enableDnsSupport off, so no name resolves", vpc.ID).
-			fixedBy("set enableDnsSupport (and, for endpoints, enableDnsHostnames) to true on VPC %s", vpc.ID)}
-	}
-	e := n.serviceEndpoint(vpc.ID, r.Name, service)
-	if e == nil {
-		return n.withoutEndpoint(h, r, service)
-	}
-	return n.withEndpoint(h, r, vpc, e, amazon)
-}
-
-func (n *network) withoutEndpoint(h *fleet.Host, r *fleet.Region, service string) path {
-	p := n.publicPath(h, r)
-	if !r.Endpoints.Known {
-		return path{open: maybe, stop: hopFrom(r.Endpoints, h.VPC, "whether VPC %s has an endpoint for %s is not known%s", h.VPC, service, because(r.Endpoints.Reason))}
-	}
-	if p.open == no {
-		if beyond := n.leadsElsewhere(h, r); beyond != "" {
-			return path{open: maybe, stop: hopFrom(r.RouteTables, beyond, "VPC %s has no endpoint for %s and no way to the internet, but routes lead on through %s, where an endpoint may be", h.VPC, service, beyond)}
-		}
-		p.stop.text += fmt.Sprintf("; VPC %s has no interface endpoint for %s", h.VPC, service)
+	p = n.withPolicy(p, h, r, q)
+	if p.position < 0 {
+		p.position = n.list(p)
 	}
 	return p
 }
 
-// withEndpoint decides whether the service's name gives the endpoint's
-// addresses, and follows the connection there or to the public ones.
-// Source: AWS PrivateLink Guide, privatelink-access-aws-services (private DNS).
-func (n *network) withEndpoint(h *fleet.Host, r *fleet.Region, vpc *fleet.VPC, e *fleet.VPCEndpoint, amazon answer) path {
-	var off hop // why the name does not give the endpoint
-	private := yes
-	switch {
-	case !strings.EqualFold(e.State, "available"):
-		private = no
-		off = hopFrom(r.Endpoints, e.ID, "endpoint %s for %s is %q, not available", e.ID, e.Service, e.State).
-			fixedBy("bring endpoint %s into the state available, or create it anew", e.ID)
-	case !e.PrivateDNS:
-		private = no
-		off = hopFrom(r.Endpoints, e.ID, "endpoint %s for %s has private DNS off", e.ID, e.Service).
-			fixedBy("turn on private DNS of endpoint %s; first open its security group to every host of VPC %s, since all of them will use it", e.ID, vpc.ID)
-		off.presumed = true
-	case vpc.DNSHostnames.Known && !vpc.DNSHostnames.Value, vpc.DNSSupport.Known && !vpc.DNSSupport.Value:
-		private = no
-		off = hopFrom(vpc.DNSHostnames, vpc.ID, "VPC %s has enableDnsHostnames or enableDnsSupport off, so private DNS of endpoint %s has no effect", vpc.ID, e.ID).
-			fixedBy("set enableDnsHostnames and enableDnsSupport to true on VPC %s", vpc.ID)
-	case !vpc.DNSHostnames.Known || !vpc.DNSSupport.Known || amazon != yes:
-		private = maybe
-		off = hopFrom(r.DHCPOptions, vpc.ID, "whether hosts of VPC %s resolve %s to endpoint %s is not known: its DNS settings or name servers are not Amazon's or not known", vpc.ID, e.Service, e.ID)
+func (n *network) way(o *origin, q request) *path {
+	key := fmt.Sprintf("%s|%s|%s|%s|%d", o.key, q.service, q.name, q.proxy, q.answer)
+	if q.seen != nil {
+		key += q.seen.ID
 	}
-	if private == yes {
-		p := n.endpointPath(h, r, e)
-		p.endpoint = e
+	if q.noIPv4.text != "" {
+		key += "|" + q.noIPv4.text
+	}
+	if p := n.ways[key]; p != nil {
 		return p
 	}
-	out := n.publicPath(h, r)
-	if private == no {
-		if out.open == no {
-			off.text += ", and the public addresses are out of reach: " + out.stop.text
-			out.stop = off
-		}
-		return out
-	}
-	in := n.endpointPath(h, r, e)
-	switch agree(in.open, out.open) {
-	case yes:
-		return in
-	case no:
-		in.stop.presumed = in.stop.presumed || out.stop.presumed
-		return in
-	}
-	return path{open: maybe, stop: off}
+	p := n.find(o, q)
+	p.service, p.name, p.position = q.service, q.name, -1
+	p.tcp = p.open
+	n.ways[key] = p
+	return p
 }
 
-// serviceEndpoint finds a VPC's interface endpoint for a service, the one
-// with private DNS first.
-func (n *network) serviceEndpoint(vpc, region, service string) *fleet.VPCEndpoint {
-	var found *fleet.VPCEndpoint
-	for _, e := range n.endpoints[vpc] {
-		if strings.EqualFold(e.Type, "Interface") && strings.HasSuffix(e.Service, "."+region+"."+service) && (found == nil || e.PrivateDNS && !found.PrivateDNS) {
-			found = e
+// finish makes a path of what a walk met.
+func (w *walk) finish(p *path) *path {
+	p.open, p.stop, p.hops, p.differs = w.answer, w.stop, w.hops, w.differs
+	if p.open == no && p.dns.presumed {
+		p.stop.presumed = true
+	}
+	return p
+}
+
+func (n *network) find(o *origin, q request) *path {
+	w := n.walk(o, false)
+	switch {
+	case q.proxy != "":
+		w.pass(maybe, hop{kind: kindProxy, object: "", text: fmt.Sprintf("the agent connects through the proxy %s; whether that lets it through is not known", quoted(q.proxy)), source: "probe: agent"})
+		return w.finish(&path{})
+	case !o.has[0] && !o.has[1]:
+		w.pass(maybe, hopFrom(o.r.Instances, kindHost, o.subnet, "the addresses of the host are not known"))
+		return w.finish(&path{})
+	case !o.has[0] && !q.usesV6:
+		return n.withoutIPv4(o, q)
+	}
+	l := n.settled(n.resolve(o, q.question), q)
+	if l.leads == leadsNowhere {
+		w.pass(no, l.hop)
+		return w.finish(&path{dns: l.hop})
+	}
+	var best *path
+	for _, v6 := range []bool{true, false} {
+		if v6 && (!q.usesV6 || !o.has[1]) || !v6 && !o.has[0] {
+			continue
+		}
+		if p := n.follow(o, q.question, l, v6); best == nil || p.open > best.open {
+			best = p
+		}
+	}
+	return best
+}
+
+// withoutIPv4 is the way of a host that has IPv6 addresses only and whose
+// agent asks for names that have IPv4 addresses.
+func (n *network) withoutIPv4(o *origin, q request) *path {
+	w := n.walk(o, true)
+	e := n.serviceEndpoint(o.vpc, q.question)
+	a := no
+	at := q.noIPv4
+	switch {
+	case e != nil && e.PrivateDNS && e.IPType != "" && e.IPType != "ipv4":
+		a = maybe
+		at.text += fmt.Sprintf("; endpoint %s has IPv6 addresses, but whether its private DNS gives them is not known", e.ID)
+	case n.translates(o):
+		a = maybe
+		at.text += "; its subnet routes 64:ff9b::/96 to a NAT gateway, but whether DNS64 is on is not known"
+	}
+	w.pass(a, at)
+	return w.finish(&path{})
+}
+
+// settled lets the host's own answer decide what nobody else can tell.
+func (n *network) settled(l lookup, q request) lookup {
+	if l.leads != leadsUnknown {
+		return l
+	}
+	said := l.hop
+	said.text += "; by the host's own test it "
+	switch q.answer {
+	case answeredPublic:
+		said.text += "gives public addresses"
+		return lookup{leads: leadsPublic, hop: said, doubt: l.doubt, off: n.misled(l)}
+	case answeredEndpoint:
+		said.text += "gives addresses of endpoint " + q.seen.ID
+		return lookup{leads: leadsEndpoint, endpoint: q.seen, hop: said, doubt: l.doubt}
+	}
+	return l
+}
+
+// misled is the cause when name servers other than Amazon's give public
+// addresses to hosts whose VPC has an endpoint.
+// Source: Amazon Route 53 Developer Guide, hosted-zone-private-considerations (custom DNS servers).
+func (n *network) misled(l lookup) hop {
+	e := l.endpoint
+	if e == nil || !e.PrivateDNS || l.doubt == otherDoubts {
+		return hop{}
+	}
+	at := l.hop.as("dns-custom-resolver")
+	at.text += "; by the host's own test they give public addresses, though endpoint " + e.ID + " is there"
+	at.fix, at.undo = forwarderFix(l.doubt, at.object), "take the forwarder or the rule back"
+	return at
+}
+
+func forwarderFix(why lookupDoubt, object string) string {
+	if why == forwarded {
+		return fmt.Sprintf("add a Resolver rule of type SYSTEM for the Region's names under amazonaws.com to the VPC, or make the name servers of rule %s forward them to a Resolver inbound endpoint", object)
+	}
+	return fmt.Sprintf("make the name servers of DHCP options %s forward amazonaws.com to the VPC's own resolver (the VPC's base address plus two)", object)
+}
+
+// follow walks the way that a name's answer opens.
+func (n *network) follow(o *origin, q question, l lookup, v6 bool) *path {
+	p := &path{dns: l.hop, doubtful: l.doubt}
+	w := n.walk(o, v6)
+	switch l.leads {
+	case leadsEndpoint:
+		p.endpoint = l.endpoint
+		w.pass(l.certain(), l.hop)
+		w.toEndpoint(l.endpoint)
+	case leadsPublic:
+		p.public = true
+		return n.publicWay(o, q, l, v6, p)
+	default:
+		return n.doubtfulWay(o, q, l, v6, p)
+	}
+	return w.finish(p)
+}
+
+// certain is maybe for an answer that rests on a presumption.
+func (l lookup) certain() answer {
+	if l.hop.presumed {
+		return maybe
+	}
+	return yes
+}
+
+// publicWay follows a connection to the service's public addresses. Where the
+// way ends because the name should have led to an endpoint, that is the cause.
+func (n *network) publicWay(o *origin, q question, l lookup, v6 bool, p *path) *path {
+	w := n.walk(o, v6)
+	w.pass(l.certain(), l.hop)
+	w.toPublic(q)
+	if w.answer != no {
+		return w.finish(p)
+	}
+	cause, found := n.missingWay(o, q, l, w.stop)
+	if !found {
+		return w.finish(p)
+	}
+	blocked := n.walk(o, v6)
+	cause.presumed = cause.presumed || l.hop.presumed
+	cause.text += l.unread
+	if beyond := n.leadsElsewhere(o, q, v6); beyond != "" {
+		at := hopFrom(o.r.RouteTables, kindOther, beyond, "%s; but routes lead on through %s, where an endpoint may be", cause.text, beyond)
+		blocked.pass(maybe, at)
+	} else {
+		blocked.pass(no, cause)
+	}
+	blocked.differs = w.differs
+	return blocked.finish(p)
+}
+
+// missingWay names what is missing when a name gives public addresses and the
+// way there ends at a stop: a split of the names, an endpoint that does not
+// answer, or an endpoint at all. It has nothing to say when the stop is a
+// fault of the way to the internet itself.
+func (n *network) missingWay(o *origin, q question, l lookup, stop hop) (hop, bool) {
+	out := ", and the public addresses are out of reach: " + stop.text
+	sibling := n.sibling(o, q)
+	if sibling != nil {
+		if at, is := n.split(o, q, l, sibling); is {
+			at.text += out
+			return at, true
+		}
+	}
+	if l.off.text != "" {
+		at := l.off
+		at.text += out
+		return at, true
+	}
+	// A subnet without any way out was meant to use endpoints, and so was one
+	// of which the other service's name leads to an endpoint. Elsewhere the way
+	// to the internet is what has broken.
+	routing := stop.none || sibling != nil && slices.Contains([]string{"route-missing", "no-public-address"}, stop.code)
+	if n.vpcs[o.vpc] == nil || !o.r.Endpoints.Known || !routing {
+		return hop{}, false
+	}
+	at := hopFrom(o.r.Endpoints, kindEndpoint, o.vpc, "VPC %s has no interface endpoint for %s%s", o.vpc, q.service, out).as("endpoint-missing")
+	at.fix, at.undo = n.wayOut(o, q), fmt.Sprintf("delete the endpoints that were added to VPC %s, or the route", o.vpc)
+	return at, true
+}
+
+// sibling is the endpoint that the other of the two session services' names
+// leads to; nil when it leads to none.
+func (n *network) sibling(o *origin, q question) *fleet.VPCEndpoint {
+	i := slices.Index(sessionServices[:], q.service)
+	if i < 0 || q.config != "" {
+		return nil
+	}
+	other := q
+	other.service = sessionServices[1-i]
+	other.name = strings.Replace(q.name, q.service+".", other.service+".", 1)
+	if l := n.resolve(o, other); l.leads == leadsEndpoint {
+		return l.endpoint
+	}
+	return nil
+}
+
+// split recognises names of which one leads to an endpoint while the other,
+// whose endpoint exists too, leads to the internet.
+func (n *network) split(o *origin, q question, l lookup, sibling *fleet.VPCEndpoint) (hop, bool) {
+	own := n.serviceEndpoint(sibling.VPC, q)
+	if own == nil || !strings.EqualFold(own.State, "available") {
+		return hop{}, false
+	}
+	at := hopFrom(o.r.Endpoints, kindDNS, o.vpc, "%s leads hosts of VPC %s to public addresses, though the other service's name leads to endpoint %s and endpoint %s is there for %s", q.name, o.vpc, sibling.ID, own.ID, q.service).as("dns-split")
+	at.presumed = l.off.presumed
+	zone := n.zoneNamed(q.name)
+	switch {
+	case own.VPC == o.vpc && !own.PrivateDNS:
+		at.fix = fmt.Sprintf("turn on private DNS of endpoint %s; first open its security group to every host of VPC %s, since all of them will use it%s", own.ID, o.vpc, n.wouldShutOut(own))
+		at.undo = fmt.Sprintf("turn private DNS of endpoint %s off again", own.ID)
+	case zone != nil:
+		at.fix = fmt.Sprintf("associate private hosted zone %s (%s) with VPC %s, as the zone of the other service is", zone.ID, quoted(zone.Name), o.vpc)
+		at.undo = fmt.Sprintf("end the association of private hosted zone %s with VPC %s", zone.ID, o.vpc)
+	default:
+		at.fix = fmt.Sprintf("make a private hosted zone %s whose record is an alias of endpoint %s, and associate it with VPC %s", q.name, own.ID, o.vpc)
+		at.undo = fmt.Sprintf("end the association of the new zone with VPC %s", o.vpc)
+	}
+	return at, true
+}
+
+func (n *network) zoneNamed(name string) *fleet.HostedZone {
+	var found *fleet.HostedZone
+	for _, z := range n.byZone {
+		if canonical(z.Name) == canonical(name) && (found == nil || z.ID < found.ID) {
+			found = z
 		}
 	}
 	return found
 }
 
-// amazonDNS says whether a VPC's hosts ask Amazon's resolver for names.
-func (n *network) amazonDNS(vpc *fleet.VPC) answer {
-	o := n.dhcp[vpc.DHCPOptions]
-	if o == nil || len(o.Servers) == 0 {
-		return maybe
+// doubtfulWay follows every way that an unknown answer may open. Where they
+// end alike, the doubt does not matter.
+func (n *network) doubtfulWay(o *origin, q question, l lookup, v6 bool, p *path) *path {
+	public := n.follow(o, q, lookup{leads: leadsPublic, hop: hop{kind: kindDNS, text: "public addresses, if the name gives those"}}, v6)
+	ends := []*path{public}
+	if e := l.endpoint; e != nil {
+		ends = append(ends, n.follow(o, q, lookup{leads: leadsEndpoint, endpoint: e, hop: hop{kind: kindDNS, text: "endpoint " + e.ID + ", if the name gives that"}}, v6))
 	}
-	for _, s := range o.Servers {
-		if s == "AmazonProvidedDNS" || s == "169.254.169.253" {
-			continue
+	var answers []answer
+	for _, e := range ends {
+		answers = append(answers, e.open)
+	}
+	w := n.walk(o, v6)
+	joint := agree(answers...)
+	if l.doubt == otherDoubts && l.endpoint == nil || n.beyond(o, l) {
+		joint = min(joint, maybe)
+	}
+	if joint != yes {
+		at := l.hop
+		if joint == no {
+			stop := ends[len(ends)-1].stop
+			at.presumed, at.code, at.fix, at.undo = true, stop.code, stop.fix, stop.undo
+			at.object = stop.object
+			at.text += ", and neither way is open: " + stop.text
 		}
-		a, err := netip.ParseAddr(s)
-		// The resolver also answers at the VPC's base address plus two.
-		if err != nil || len(vpc.CIDRs) == 0 || !vpc.CIDRs[0].IsValid() || vpc.CIDRs[0].Masked().Addr().Next().Next() != a {
-			return maybe
-		}
+		w.pass(joint, at)
+		return w.finish(p)
 	}
-	return yes
-}
-
-// endpointPath follows a connection to an interface endpoint in the host's VPC.
-func (n *network) endpointPath(h *fleet.Host, r *fleet.Region, e *fleet.VPCEndpoint) path {
-	w := n.walk(h, r)
-	var targets []netip.Prefix
-	for _, id := range e.Subnets {
-		s := n.subnets[id]
-		if s == nil {
-			w.pass(maybe, hopFrom(r.Subnets, id, "subnet %s of endpoint %s is not known%s", id, e.ID, because(r.Subnets.Reason)))
-			continue
-		}
-		targets = append(targets, s.CIDR)
-	}
-	if len(targets) == 0 {
-		w.pass(maybe, hopFrom(r.Endpoints, e.ID, "the subnets of endpoint %s are not known", e.ID))
-		return w.path()
-	}
-	w.egress(addressesOf(targets...), e.Groups, "endpoint "+e.ID)
-	var crossings []answer
-	var first *walk
-	for _, id := range e.Subnets {
-		if n.subnets[id] == nil {
-			continue
-		}
-		c := n.walk(h, r)
-		c.cross(n.subnets[id], e)
-		crossings = append(crossings, c.answer)
-		if first == nil || first.answer == yes {
-			first = c
-		}
-	}
-	w.pass(agree(crossings...), first.stop)
-	w.ingress(e)
-	return w.path()
-}
-
-// ingress asks an endpoint's security groups to let the host in.
-func (w *walk) ingress(e *fleet.VPCEndpoint) {
-	if len(e.Groups) == 0 {
-		w.pass(maybe, hopFrom(w.r.Endpoints, e.ID, "the security groups of endpoint %s are not known", e.ID))
-		return
-	}
-	a := w.groupRules(e.Groups, false).let(singleAddress(w.h.PrivateIP), w.h.Groups)
-	if a == yes {
-		return
-	}
-	text := fmt.Sprintf("security group %s of endpoint %s does not let %s in on port 443", strings.Join(e.Groups, ", "), e.ID, w.h.PrivateIP)
-	if a == maybe {
-		text = fmt.Sprintf("whether security group %s of endpoint %s lets %s in on port 443 is not known", strings.Join(e.Groups, ", "), e.ID, w.h.PrivateIP)
-	}
-	w.pass(a, hopFrom(w.r.Groups, e.Groups[0], "%s", text).
-		fixedBy("allow TCP 443 into security group %s from the host's security group or subnet", e.Groups[0]))
-}
-
-// cross follows a connection to an endpoint's network interface in one subnet
-// and the answer back.
-func (w *walk) cross(to *fleet.Subnet, e *fleet.VPCEndpoint) {
-	there, own := addressesOf(to.CIDR), singleAddress(w.h.PrivateIP)
-	if to.ID == w.h.Subnet {
-		return // neither routes nor network ACLs act inside a subnet
-	}
-	w.aclPass(w.h.Subnet, true, ports{httpsPort, httpsPort}, there, "endpoint "+e.ID)
-	if t := w.table(w.h); t != nil {
-		for _, leg := range w.legs(t, there) {
-			if leg.target != "local" {
-				w.pass(maybe, hopFrom(w.r.RouteTables, t.ID, "route table %s sends traffic for endpoint %s through %s, which is not followed", t.ID, e.ID, leg.target))
+	at := l.hop
+	at.text += ", but every way that it may open is open"
+	w.pass(yes, at)
+	for _, e := range ends {
+		for _, h := range e.hops {
+			if h.kind != kindDNS {
+				w.pass(h.passes, h)
 			}
 		}
 	}
-	w.aclPass(to.ID, false, ports{httpsPort, httpsPort}, own, "the host")
-	w.aclPass(to.ID, true, ephemeralPorts(w.h), own, "the host")
-	w.aclPass(w.h.Subnet, false, ephemeralPorts(w.h), there, "endpoint "+e.ID)
+	return w.finish(p)
 }
 
-func (w *walk) egress(remote addresses, groups []string, what string) {
-	if len(w.h.Groups) == 0 {
-		w.pass(maybe, hop{object: w.h.ID, text: "the host's security groups are not known", source: sourceInstances, at: w.r.Instances.At})
-		return
-	}
-	a := w.groupRules(w.h.Groups, true).let(remote, groups)
-	if a == yes {
-		return
-	}
-	text := fmt.Sprintf("security group %s lets nothing out to %s on port 443", strings.Join(w.h.Groups, ", "), what)
-	if a == maybe {
-		text = fmt.Sprintf("whether security group %s lets everything out to %s on port 443 is not known", strings.Join(w.h.Groups, ", "), what)
-	}
-	w.pass(a, hopFrom(w.r.Groups, w.h.Groups[0], "%s", text).fixedBy("allow TCP 443 out of security group %s to the Systems Manager endpoints", w.h.Groups[0]))
+// beyond reports whether an answer that nobody knows may lead further than the
+// VPC's own endpoint and the internet.
+func (n *network) beyond(o *origin, l lookup) bool {
+	return l.doubt != noDoubt && n.elsewhere(o, false) != ""
 }
 
-func (w *walk) aclPass(subnet string, egress bool, p ports, remote addresses, what string) {
-	a := w.aclOf[subnet]
-	if a == nil {
-		w.pass(maybe, hopFrom(w.r.NetworkACLs, subnet, "the network ACL of subnet %s is not known%s", subnet, because(w.r.NetworkACLs.Reason)))
-		return
+// wouldShutOut warns of the hosts that an endpoint's groups do not admit.
+func (n *network) wouldShutOut(e *fleet.VPCEndpoint) string {
+	refused, _ := n.admission(e)
+	if len(refused) == 0 {
+		return ""
 	}
-	v := a.allows(egress, p, remote)
-	if v == yes {
-		return
-	}
-	direction, ends := "in from", fmt.Sprintf("%d-%d", p.lo, p.hi)
-	if egress {
-		direction = "out to"
-	}
-	if p.lo == p.hi {
-		ends = fmt.Sprint(p.lo)
-	}
-	word := "stops"
-	if v == maybe {
-		word = "stops part of"
-	}
-	w.pass(v, hopFrom(w.r.NetworkACLs, a.ID, "network ACL %s of subnet %s %s TCP %s %s %s", a.ID, subnet, word, ends, direction, what).
-		fixedBy("allow TCP %s %s %s in network ACL %s, before any rule that denies it", ends, direction, peers(what), a.ID))
+	return fmt.Sprintf(" (today it does not admit %s)", plural(len(refused), "host"))
 }
 
-// peers names the other end so that one fix speaks for all endpoints.
-func peers(what string) string {
-	if strings.HasPrefix(what, "endpoint ") {
-		return "the Systems Manager endpoints"
+// wayOut advises on a VPC whose hosts reach nothing. It is the same for all
+// services, so that one dead end is one finding.
+func (n *network) wayOut(o *origin, q question) string {
+	var missing []string
+	services := sessionServices[:]
+	if !slices.Contains(services, q.service) {
+		services = []string{q.service}
 	}
-	return what
+	for _, service := range services {
+		if n.serviceEndpoint(o.vpc, question{service: service, region: q.region}) == nil {
+			missing = append(missing, service)
+		}
+	}
+	where := "the subnet " + o.subnet
+	if t := n.tableOf[o.subnet]; t != nil {
+		where = t.ID
+	} else if t := n.mainTable[o.vpc]; t != nil {
+		where = t.ID
+	}
+	what := "interface endpoints"
+	switch len(missing) {
+	case 0:
+		return fmt.Sprintf("add a route from %s to a NAT gateway", where)
+	case 1:
+		what = "an interface endpoint"
+	}
+	return fmt.Sprintf("add %s for %s with private DNS to VPC %s, or a route from %s to a NAT gateway", what, strings.Join(missing, " and "), o.vpc, where)
 }
 
 // leadsElsewhere names a route target through which another network, and an
-// endpoint in it, may be reached; empty when there is none.
-func (n *network) leadsElsewhere(h *fleet.Host, r *fleet.Region) string {
-	t := n.walk(h, r).table(h)
-	if t == nil {
-		return ""
+// endpoint in it that a name might lead to, may be reached; empty when there
+// is none. A peer VPC that was listed and has no endpoint for the service is none.
+func (n *network) leadsElsewhere(o *origin, q question, v6 bool) string {
+	for _, t := range n.targetsElsewhere(o, v6) {
+		peer := n.peerOf(n.peerings[t], o.vpc)
+		if peer != nil && n.vpcs[peer.VPC] != nil && n.endpointsRead(peer.VPC) && n.serviceEndpoint(peer.VPC, q) == nil {
+			continue
+		}
+		return t
 	}
+	return ""
+}
+
+func (n *network) elsewhere(o *origin, v6 bool) string {
+	return cmp.Or(append(n.targetsElsewhere(o, v6), "")...)
+}
+
+func (n *network) targetsElsewhere(o *origin, v6 bool) []string {
+	t := n.walk(o, v6).table(o.subnet, o.vpc)
+	if t == nil {
+		return nil
+	}
+	var out []string
 	for _, route := range t.Routes {
 		kind, _, _ := strings.Cut(route.Target, "-")
 		known := []string{"local", "igw", "nat", "eigw", "vpce"}
 		if route.State != "blackhole" && !slices.Contains(known, kind) {
-			return route.Target
+			out = append(out, route.Target)
 		}
 	}
-	return ""
+	return out
 }

@@ -1,27 +1,23 @@
 package readiness
 
 import (
-	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
 	"ssm-migrate/internal/fleet"
 )
 
-// table is the route table of a host's subnet; nil, with a doubt noted, when
-// it is not known.
-func (w *walk) table(h *fleet.Host) *fleet.RouteTable {
-	return w.tableFor(h.Subnet, h.VPC)
-}
-
-func (w *walk) tableFor(subnet, vpc string) *fleet.RouteTable {
+// table is the route table of a subnet; nil, with a doubt noted, when it is
+// not known.
+func (w *walk) table(subnet, vpc string) *fleet.RouteTable {
 	t := w.tableOf[subnet]
 	// Without the whole list, an association of the subnet's own may have been missed.
-	if t == nil && w.r.RouteTables.Known {
+	if t == nil && w.o.r.RouteTables.Known {
 		t = w.mainTable[vpc]
 	}
 	if t == nil {
-		w.pass(maybe, hopFrom(w.r.RouteTables, subnet, "the route table of subnet %s is not known%s", subnet, because(w.r.RouteTables.Reason)))
+		w.pass(maybe, hopFrom(w.o.r.RouteTables, kindTable, subnet, "the route table of subnet %s is not known%s", subnet, because(w.o.r.RouteTables.Reason)))
 	}
 	return t
 }
@@ -30,40 +26,31 @@ func (w *walk) tableFor(subnet, vpc string) *fleet.RouteTable {
 type leg struct {
 	target    string // empty: no route
 	blackhole bool
+	list      string // the prefix list of a gateway endpoint's route
 }
 
-// legs splits a destination by the most specific route, longest prefix first.
-// Gateway endpoints' routes are left out: they carry S3 and DynamoDB only.
+type routeEntry struct {
+	to   span
+	bits int
+	rank int // among routes to the same destination, the lowest goes first
+	leg  leg
+}
+
+// legs splits a destination by the most specific route. Of routes to the same
+// destination a static one goes before one by a prefix list, and that before a
+// propagated one, as those of virtual private gateways are.
+// Source: Amazon VPC User Guide, route-tables-priority.
 func (w *walk) legs(t *fleet.RouteTable, to addresses) []leg {
-	type entry struct {
-		spans addresses
-		bits  int
-		leg   leg
-	}
-	var table []entry
+	var table []routeEntry
 	for _, r := range t.Routes {
-		e := entry{leg: leg{r.Target, r.State == "blackhole"}}
-		if r.PrefixList != "" {
-			if strings.HasPrefix(r.Target, "vpce-") {
-				continue
-			}
-			list := w.prefixLists[r.PrefixList]
-			if list == nil {
-				w.pass(maybe, hopFrom(w.r.PrefixLists, t.ID, "route table %s routes prefix list %s, whose entries are not known", t.ID, r.PrefixList))
-				continue
-			}
-			for _, c := range list.CIDRs {
-				if s, v4 := prefixSpan(c); v4 {
-					table = append(table, entry{addresses{s}, c.Bits(), e.leg})
-				}
-			}
-			continue
-		}
-		if s, v4 := prefixSpan(r.CIDR); v4 {
-			table = append(table, entry{addresses{s}, r.CIDR.Bits(), e.leg})
-		}
+		table = append(table, w.entries(t, r)...)
 	}
-	slices.SortStableFunc(table, func(a, b entry) int { return b.bits - a.bits })
+	slices.SortStableFunc(table, func(a, b routeEntry) int {
+		if a.bits != b.bits {
+			return b.bits - a.bits
+		}
+		return a.rank - b.rank
+	})
 	var out []leg
 	add := func(l leg) {
 		if !slices.Contains(out, l) {
@@ -72,11 +59,11 @@ func (w *walk) legs(t *fleet.RouteTable, to addresses) []leg {
 	}
 	rest := to
 	for _, e := range table {
-		if rest.coverage(e.spans[0]) == no {
+		if rest.coverage(e.to) == no {
 			continue
 		}
 		add(e.leg)
-		rest = rest.without(e.spans[0])
+		rest = rest.without(e.to)
 	}
 	if len(rest) > 0 {
 		add(leg{})
@@ -84,131 +71,245 @@ func (w *walk) legs(t *fleet.RouteTable, to addresses) []leg {
 	return out
 }
 
-// publicPath follows a connection to the service's public addresses. Which
+func (w *walk) entries(t *fleet.RouteTable, r fleet.Route) []routeEntry {
+	l, prefixes, rank := leg{target: r.Target, blackhole: r.State == "blackhole"}, []netip.Prefix{r.CIDR}, 0
+	if strings.HasPrefix(r.Target, "vgw-") {
+		rank = 2
+	}
+	if r.PrefixList != "" {
+		if strings.HasPrefix(r.Target, "vpce-") {
+			return nil // a gateway endpoint's: it carries S3 or DynamoDB only, see throughGateway
+		}
+		list := w.prefixLists[r.PrefixList]
+		if list == nil {
+			w.pass(maybe, hopFrom(w.o.r.PrefixLists, kindTable, t.ID, "route table %s routes prefix list %s, whose entries are not known", t.ID, r.PrefixList))
+			return nil
+		}
+		prefixes, rank = list.CIDRs, 1
+	}
+	var out []routeEntry
+	for _, p := range prefixes {
+		if s, ok := prefixSpan(p); ok {
+			out = append(out, routeEntry{s, p.Bits(), rank, l})
+		}
+	}
+	return out
+}
+
+// eachLeg judges every part of a destination that has a route of its own; the
+// whole is a doubt where the parts differ.
+func (w *walk) eachLeg(t *fleet.RouteTable, to addresses, judge func(*walk, leg)) {
+	var all []*walk
+	for _, l := range w.legs(t, to) {
+		c := w.walk(w.o, w.v6)
+		judge(c, l)
+		all = append(all, c)
+	}
+	w.branches(all)
+}
+
+func (w *walk) publicAddresses() addresses {
+	if w.v6 {
+		return w.public6
+	}
+	return w.public4
+}
+
+// toPublic follows a connection to the service's public addresses. Which
 // those are is not known, so anything that treats parts of the internet
 // differently is a doubt.
-func (n *network) publicPath(h *fleet.Host, r *fleet.Region) path {
-	w := n.walk(h, r)
-	w.egress(n.public, nil, "the service's public addresses")
-	w.aclPass(h.Subnet, true, ports{httpsPort, httpsPort}, n.public, "the internet")
-	w.aclPass(h.Subnet, false, ephemeralPorts(h), n.public, "the internet")
-	t := w.table(h)
+func (w *walk) toPublic(q question) {
+	if q.service == "s3" && w.throughGateway(q) {
+		return
+	}
+	public := w.publicAddresses()
+	w.egress(public, nil, "", "the service's public addresses")
+	w.aclPass(w.o.subnet, true, ports{httpsPort, httpsPort}, public, "the internet", false)
+	w.aclPass(w.o.subnet, false, ephemeralPorts(w.o.windows), public, "the internet", false)
+	t := w.table(w.o.subnet, w.o.vpc)
 	if t == nil {
-		return w.path()
+		return
 	}
-	w.eachLeg(t, func(c *walk, l leg) { c.follow(t, l) })
-	return w.path()
+	w.eachLeg(t, public, func(c *walk, l leg) { c.out(t, l) })
 }
 
-// eachLeg judges every part of the way to the internet that has a route of
-// its own; the whole is a doubt where the parts differ.
-func (w *walk) eachLeg(t *fleet.RouteTable, judge func(*walk, leg)) {
-	var answers []answer
-	var first *walk
-	for _, l := range w.legs(t, w.public) {
-		c := w.walk(w.h, w.r)
-		judge(c, l)
-		answers = append(answers, c.answer)
-		if first == nil || first.answer == yes {
-			first = c
-		}
+// throughGateway follows a connection to S3 through a gateway endpoint, where
+// the subnet's route table leads there. The addresses are S3's public ones, so
+// groups and network ACLs must let those pass.
+// Source: AWS PrivateLink Guide, gateway-endpoints.
+func (w *walk) throughGateway(q question) bool {
+	t := w.tableOf[w.o.subnet]
+	if t == nil {
+		t = w.mainTable[w.o.vpc]
 	}
-	w.pass(agree(answers...), first.stop)
-}
-
-// follow judges one leg of the way to the internet from the host's subnet.
-func (w *walk) follow(t *fleet.RouteTable, l leg) {
-	kind, _, _ := strings.Cut(l.target, "-")
-	switch {
-	case l.target == "":
-		w.pass(no, hopFrom(w.r.RouteTables, t.ID, "route table %s has no route to the internet", t.ID).fixedBy("%s", w.wayOut(t)))
-	case l.blackhole:
-		w.pass(no, hopFrom(w.r.RouteTables, t.ID, "route table %s sends internet traffic to %s, which is gone (blackhole)", t.ID, l.target).fixedBy("%s", w.wayOut(t)))
-	case kind == "igw":
-		w.internetGateway(l.target)
-		if !w.h.PublicIP.IsValid() && !w.primaryPublic() {
-			w.pass(no, hopFrom(w.r.RouteTables, t.ID, "route table %s leads to internet gateway %s, but the host has no public address", t.ID, l.target).fixedBy("%s", w.wayOut(t)))
-		}
-	case kind == "nat":
-		w.natGateway(l.target)
-	default:
-		w.pass(maybe, hopFrom(w.r.RouteTables, t.ID, "route table %s sends internet traffic through %s, which is not followed", t.ID, l.target))
+	if t == nil || q.dual || q.region != w.o.region {
+		return false
 	}
-}
-
-// wayOut advises on a VPC whose route table leads nowhere. It is the same for
-// all services, so that one dead end is one finding.
-func (w *walk) wayOut(t *fleet.RouteTable) string {
-	var missing []string
-	for _, service := range sessionServices {
-		if w.serviceEndpoint(t.VPC, w.r.Name, service) == nil {
-			missing = append(missing, service)
+	for _, r := range t.Routes {
+		e := w.byEndpoint[r.Target]
+		if r.PrefixList == "" || r.State == "blackhole" || e == nil || !strings.EqualFold(e.Type, "Gateway") || !serves(e, q) {
+			continue
 		}
-	}
-	what := "interface endpoints"
-	switch len(missing) {
-	case 0:
-		return fmt.Sprintf("add a route from %s to a NAT gateway", t.ID)
-	case 1:
-		what = "an interface endpoint"
-	}
-	return fmt.Sprintf("add %s for %s with private DNS to VPC %s, or a route from %s to a NAT gateway", what, strings.Join(missing, " and "), t.VPC, t.ID)
-}
-
-func (w *walk) primaryPublic() bool {
-	for _, n := range w.h.Interfaces {
-		if n.Index == 0 && n.PublicIP.IsValid() {
-			return true
+		remote := w.publicAddresses()
+		if list := w.prefixLists[r.PrefixList]; list != nil {
+			if known := addressesOf(list.CIDRs...).family(w.v6); len(known) > 0 {
+				remote = known
+			}
 		}
+		what := "the addresses of S3 (" + r.PrefixList + ")"
+		w.egress(remote, nil, r.PrefixList, what)
+		w.aclPass(w.o.subnet, true, ports{httpsPort, httpsPort}, remote, what, false)
+		w.aclPass(w.o.subnet, false, ephemeralPorts(w.o.windows), remote, what, false)
+		w.pass(yes, hopFrom(w.o.r.RouteTables, kindTable, t.ID, "route table %s leads to gateway endpoint %s for %s", t.ID, e.ID, r.PrefixList))
+		if strings.EqualFold(e.State, "available") {
+			w.pass(yes, hopFrom(w.o.r.Endpoints, kindEndpoint, e.ID, "gateway endpoint %s is available", e.ID))
+		} else {
+			w.pass(no, hopFrom(w.o.r.Endpoints, kindEndpoint, e.ID, "gateway endpoint %s is %s, not available", e.ID, quoted(e.State)).as("endpoint-not-available").
+				fixedBy("bring gateway endpoint %s into the state available, or create it anew", e.ID))
+		}
+		return true
 	}
 	return false
+}
+
+// out judges one leg of the way to the internet from the host's subnet.
+func (w *walk) out(t *fleet.RouteTable, l leg) {
+	r := w.o.r
+	kind, _, _ := strings.Cut(l.target, "-")
+	toRoute := func(text string, args ...any) hop {
+		return hopFrom(r.RouteTables, kindTable, t.ID, text, args...).as("route-missing").
+			fixedBy("add a route from %s to a NAT gateway, or interface endpoints for ssm and ssmmessages with private DNS to VPC %s", t.ID, t.VPC).
+			undoneBy("delete the added route from %s", t.ID)
+	}
+	switch {
+	case l.target == "":
+		at := toRoute("route table %s has no route to the internet", t.ID)
+		at.none = true
+		w.pass(no, at)
+	case l.blackhole:
+		w.pass(no, toRoute("route table %s sends internet traffic to %s, which is gone (blackhole)", t.ID, l.target))
+	case kind == "igw":
+		w.pass(yes, hopFrom(r.RouteTables, kindTable, t.ID, "route table %s leads to internet gateway %s", t.ID, l.target))
+		w.internetGateway(l.target)
+		// IPv6 addresses are public by themselves. Source: Amazon VPC User Guide, VPC_Internet_Gateway.
+		if !w.o.public && !w.v6 {
+			at := toRoute("route table %s leads to internet gateway %s, but the host has no public address", t.ID, l.target).as("no-public-address")
+			w.pass(no, at)
+		}
+	case kind == "eigw":
+		w.egressOnly(t, l)
+	case kind == "nat":
+		w.pass(yes, hopFrom(r.RouteTables, kindTable, t.ID, "route table %s leads to NAT gateway %s", t.ID, l.target))
+		w.natGateway(l.target)
+	case kind == "pcx":
+		// No edge-to-edge routing. Source: Amazon VPC Peering Guide, vpc-peering-basics.
+		w.pass(no, toRoute("route table %s sends internet traffic to peering connection %s, which carries none", t.ID, l.target))
+	default:
+		w.unfollowed(t, l, "internet traffic")
+	}
+}
+
+// egressOnly is an egress-only internet gateway, which carries IPv6 alone.
+// Source: Amazon VPC User Guide, egress-only-internet-gateway.
+func (w *walk) egressOnly(t *fleet.RouteTable, l leg) {
+	if !w.v6 {
+		w.pass(no, hopFrom(w.o.r.RouteTables, kindEIGW, l.target, "egress-only internet gateway %s carries no IPv4", l.target).as("route-missing").
+			fixedBy("lead the IPv4 routes of %s to a NAT gateway", t.ID))
+		return
+	}
+	w.pass(yes, hopFrom(w.o.r.RouteTables, kindEIGW, l.target, "route table %s leads to egress-only internet gateway %s", t.ID, l.target))
+}
+
+// unfollowed is a leg that leads to something whose inside is not listed.
+func (w *walk) unfollowed(t *fleet.RouteTable, l leg, what string) {
+	prefix, _, _ := strings.Cut(l.target, "-")
+	kind, named := kindOther, ""
+	switch prefix {
+	case "tgw":
+		kind, named = kindTransit, "transit gateway "
+	case "vgw":
+		kind, named = kindVPN, "virtual private gateway "
+	case "vpce":
+		kind, named = kindFirewall, "firewall endpoint "
+		if e := w.byEndpoint[l.target]; e != nil && !strings.EqualFold(e.State, "available") {
+			w.pass(no, hopFrom(w.o.r.Endpoints, kind, e.ID, "route table %s sends %s through firewall endpoint %s, which is %s", t.ID, what, e.ID, quoted(e.State)).as("route-missing").
+				fixedBy("repair endpoint %s, or lead the route of %s around it", e.ID, t.ID))
+			return
+		}
+	case "eni", "i":
+		kind, named = kindENI, "the interface or instance "
+	}
+	w.pass(maybe, hopFrom(w.o.r.RouteTables, kind, l.target, "route table %s sends %s through %s%s, which is not followed", t.ID, what, named, l.target))
+}
+
+// translates reports whether a subnet routes the addresses that DNS64 makes
+// up to a NAT gateway. Source: Amazon VPC User Guide, nat-gateway-nat64-dns64.
+func (n *network) translates(o *origin) bool {
+	w := n.walk(o, true)
+	t := w.table(o.subnet, o.vpc)
+	if t == nil {
+		return true // not known to do without
+	}
+	return slices.ContainsFunc(w.legs(t, addressesOf(netip.MustParsePrefix("64:ff9b::/96"))), func(l leg) bool {
+		return strings.HasPrefix(l.target, "nat-") && !l.blackhole
+	})
 }
 
 func (w *walk) internetGateway(id string) {
 	g := w.gateways[id]
 	switch {
 	case g == nil:
-		w.pass(maybe, hopFrom(w.r.Gateways, id, "internet gateway %s is not known%s", id, because(w.r.Gateways.Reason)))
+		w.pass(maybe, hopFrom(w.o.r.Gateways, kindIGW, id, "internet gateway %s is not known%s", id, because(w.o.r.Gateways.Reason)))
 	case g.State != "available" && g.State != "attached":
-		w.pass(no, hopFrom(w.r.Gateways, id, "internet gateway %s is %q", id, g.State).fixedBy("attach internet gateway %s", id))
+		w.pass(no, hopFrom(w.o.r.Gateways, kindIGW, id, "internet gateway %s is %s", id, quoted(g.State)).as("route-missing").
+			fixedBy("attach internet gateway %s to VPC %s", id, w.o.vpc).undoneBy("detach internet gateway %s", id))
+	default:
+		w.pass(yes, hopFrom(w.o.r.Gateways, kindIGW, id, "internet gateway %s is attached", id))
 	}
 }
 
 // natGateway follows a connection through a NAT gateway in a subnet of the VPC.
 func (w *walk) natGateway(id string) {
+	r := w.o.r
 	g := w.nats[id]
-	if g == nil {
-		w.pass(maybe, hopFrom(w.r.NATGateways, id, "NAT gateway %s is not known%s", id, because(w.r.NATGateways.Reason)))
+	switch {
+	case w.v6:
+		w.pass(maybe, hopFrom(r.NATGateways, kindNAT, id, "NAT gateway %s carries IPv6 to translated addresses only", id))
+		return
+	case g == nil:
+		w.pass(maybe, hopFrom(r.NATGateways, kindNAT, id, "NAT gateway %s is not known%s", id, because(r.NATGateways.Reason)))
+		return
+	case g.State != "available":
+		w.pass(no, hopFrom(r.NATGateways, kindNAT, id, "NAT gateway %s is %s", id, quoted(g.State)).as("nat-broken").
+			fixedBy("replace NAT gateway %s, and lead the routes to it to the new one", id).undoneBy("lead the routes back to %s", id))
+		return
+	case !g.Public:
+		w.pass(maybe, hopFrom(r.NATGateways, kindNAT, id, "NAT gateway %s is private; the way beyond it is not followed", id))
 		return
 	}
-	if g.State != "available" {
-		w.pass(no, hopFrom(w.r.NATGateways, id, "NAT gateway %s is %q", id, g.State).fixedBy("replace NAT gateway %s", id))
-		return
+	w.pass(yes, hopFrom(r.NATGateways, kindNAT, id, "NAT gateway %s is available", id))
+	own := w.o.source(false)
+	if g.Subnet != w.o.subnet {
+		w.aclPass(g.Subnet, false, ports{httpsPort, httpsPort}, own, w.peer(), true)
+		w.aclPass(g.Subnet, true, ephemeralPorts(w.o.windows), own, w.peer(), true)
 	}
-	if !g.Public {
-		w.pass(maybe, hopFrom(w.r.NATGateways, id, "NAT gateway %s is private; the way beyond it is not followed", id))
-		return
-	}
-	own := singleAddress(w.h.PrivateIP)
-	if g.Subnet != w.h.Subnet {
-		w.aclPass(g.Subnet, false, ports{httpsPort, httpsPort}, own, "the host")
-		w.aclPass(g.Subnet, true, ephemeralPorts(w.h), own, "the host")
-	}
-	w.aclPass(g.Subnet, true, ports{httpsPort, httpsPort}, w.public, "the internet")
-	w.aclPass(g.Subnet, false, natPorts, w.public, "the internet")
-	t := w.tableFor(g.Subnet, w.h.VPC)
+	w.aclPass(g.Subnet, true, ports{httpsPort, httpsPort}, w.public4, "the internet", false)
+	w.aclPass(g.Subnet, false, natPorts, w.public4, "the internet", false)
+	t := w.table(g.Subnet, w.o.vpc)
 	if t == nil {
 		return
 	}
-	w.eachLeg(t, func(c *walk, l leg) {
+	w.eachLeg(t, w.public4, func(c *walk, l leg) {
 		switch {
 		case strings.HasPrefix(l.target, "igw-") && !l.blackhole:
+			c.pass(yes, hopFrom(r.RouteTables, kindTable, t.ID, "route table %s of NAT gateway %s leads to internet gateway %s", t.ID, id, l.target))
 			c.internetGateway(l.target)
 		case l.target == "" || l.blackhole:
-			c.pass(no, hopFrom(w.r.RouteTables, t.ID, "NAT gateway %s is in subnet %s, whose route table %s has no way to the internet", id, g.Subnet, t.ID).
-				fixedBy("put NAT gateway %s into a subnet with a route to an internet gateway", id))
+			c.pass(no, hopFrom(r.RouteTables, kindTable, t.ID, "NAT gateway %s is in subnet %s, whose route table %s has no way to the internet", id, g.Subnet, t.ID).as("nat-broken").
+				fixedBy("put NAT gateway %s into a subnet with a route to an internet gateway, or add that route to %s", id, t.ID).
+				undoneBy("delete the added route from %s", t.ID))
 		default:
-			c.pass(maybe, hopFrom(w.r.RouteTables, t.ID, "route table %s of NAT gateway %s leads to %s, which is not followed", t.ID, id, l.target))
+			c.unfollowed(t, l, "traffic of NAT gateway "+id)
 		}
 	})
 }

@@ -9,8 +9,6 @@ import (
 	"ssm-migrate/internal/fleet"
 )
 
-const noPath = "egress-no-path"
-
 // noEndpoints leaves the way to the internet as the only one.
 func noEndpoints(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) { r.Endpoints.Value = nil }
 
@@ -61,6 +59,10 @@ func publicAddress(_ *fleet.Snapshot, h *fleet.Host, _ *fleet.Region) {
 	h.PublicIP = netip.MustParseAddr("54.1.2.3")
 }
 
+func zonesUnread(s *fleet.Snapshot, _ *fleet.Host, _ *fleet.Region) {
+	s.Accounts[0].HostedZones = lost[[]fleet.HostedZone]("route53:ListHostedZonesByVPC", "AccessDenied")
+}
+
 func isolated(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
 	r.RouteTables.Value[0].Routes = r.RouteTables.Value[0].Routes[:1]
 }
@@ -81,13 +83,13 @@ func TestStaticPath(t *testing.T) {
 		{"NAT gateway", []change{noEndpoints}, through, "", ""},
 
 		// Security groups only allow (Amazon VPC User Guide, vpc-security-groups).
-		{"no egress rule at all", []change{group("sg-app", func(g *fleet.SecurityGroup) { g.Egress = nil })}, noPath, "sg-app", "lets nothing out"},
+		{"no egress rule at all", []change{group("sg-app", func(g *fleet.SecurityGroup) { g.Egress = nil })}, "group-egress-closed", "sg-app", "lets nothing out"},
 		{"egress of another port", []change{group("sg-app", func(g *fleet.SecurityGroup) {
 			g.Egress = []fleet.Permission{{Protocol: "tcp", From: 80, To: 80, CIDRs: anywhere()}}
-		})}, noPath, "sg-app", "lets nothing out"},
+		})}, "group-egress-closed", "sg-app", "lets nothing out"},
 		{"egress of UDP", []change{group("sg-app", func(g *fleet.SecurityGroup) {
 			g.Egress = []fleet.Permission{{Protocol: "udp", From: 443, To: 443, CIDRs: anywhere()}}
-		})}, noPath, "sg-app", "lets nothing out"},
+		})}, "group-egress-closed", "sg-app", "lets nothing out"},
 		{"egress to the endpoints' subnet", []change{group("sg-app", func(g *fleet.SecurityGroup) {
 			g.Egress = []fleet.Permission{https(prefix("10.0.2.0/24"))}
 		})}, through, "", ""},
@@ -102,7 +104,7 @@ func TestStaticPath(t *testing.T) {
 		})}, through, "", ""},
 		{"the endpoints' subnet is not the internet", []change{noEndpoints, group("sg-app", func(g *fleet.SecurityGroup) {
 			g.Egress = []fleet.Permission{https(prefix("10.0.0.0/8"))}
-		})}, noPath, "sg-app", "public addresses"},
+		})}, "group-egress-closed", "sg-app", "public addresses"},
 		{"egress by a prefix list that is not known", []change{group("sg-app", func(g *fleet.SecurityGroup) {
 			g.Egress = []fleet.Permission{{Protocol: "tcp", From: 443, To: 443, PrefixLists: []string{"pl-1"}}}
 		})}, doubt, "", "whether security group"},
@@ -116,42 +118,42 @@ func TestStaticPath(t *testing.T) {
 		}}, doubt, "", "whether security group"},
 		{"endpoint's group does not let the host in", []change{group("sg-ends", func(g *fleet.SecurityGroup) {
 			g.Ingress = []fleet.Permission{https(prefix("10.0.9.0/24"))}
-		})}, noPath, "sg-ends", "does not let 10.0.1.10 in"},
+		})}, "endpoint-group-closed", "sg-ends", "does not let subnet subnet-app in"},
 		{"endpoint's group lets the host's group in", []change{group("sg-ends", func(g *fleet.SecurityGroup) {
 			g.Ingress = []fleet.Permission{{Protocol: "6", From: 443, To: 443, Groups: []string{"sg-app"}}}
 		})}, through, "", ""},
 
 		// Network ACLs are stateless and the lowest number decides (Amazon VPC User Guide, vpc-network-acls).
-		{"ACL denies before it allows", []change{aclEntries("acl-app", rule(90, true, false, "0.0.0.0/0", 443, 443))}, noPath, "acl-app", "out to"},
+		{"ACL denies before it allows", []change{aclEntries("acl-app", rule(90, true, false, "0.0.0.0/0", 443, 443))}, "acl-closed", "acl-app", "out to"},
 		{"ACL allows before it denies", []change{aclEntries("acl-app", rule(110, true, false, "0.0.0.0/0", 443, 443))}, through, "", ""},
-		{"ACL stops the answers", []change{aclEntries("acl-app", rule(90, false, false, "0.0.0.0/0", 1024, 65535))}, noPath, "acl-app", "in from"},
+		{"ACL stops the answers", []change{aclEntries("acl-app", rule(90, false, false, "0.0.0.0/0", 1024, 65535))}, "acl-closed", "acl-app", "in from"},
 		{"ACL stops some of the answers", []change{aclEntries("acl-app", rule(90, false, false, "0.0.0.0/0", 50000, 50010))}, doubt, "", "stops part of"},
 		{"ACL denies ports that answers do not use", []change{aclEntries("acl-app", rule(90, false, false, "0.0.0.0/0", 22, 22))}, through, "", ""},
-		{"ACL of the endpoints stops the host", []change{aclEntries("acl-ends", rule(90, false, false, "10.0.1.0/24", 443, 443))}, noPath, "acl-ends", "in from"},
-		{"ACL of the endpoints stops the answers", []change{aclEntries("acl-ends", rule(90, true, false, "10.0.1.10/32", 1024, 65535))}, noPath, "acl-ends", "out to"},
+		{"ACL of the endpoints stops the host", []change{aclEntries("acl-ends", rule(90, false, false, "10.0.1.0/24", 443, 443))}, "acl-closed", "acl-ends", "in from"},
+		{"ACL of the endpoints stops the answers", []change{aclEntries("acl-ends", rule(90, true, false, "10.0.1.10/32", 1024, 65535))}, "acl-closed", "acl-ends", "out to"},
 		{"ACL of the endpoints about somebody else", []change{aclEntries("acl-ends", rule(90, false, false, "10.0.9.0/24", 443, 443))}, through, "", ""},
 		{"ACLs do not act inside a subnet", []change{aclEntries("acl-app", rule(90, true, false, "0.0.0.0/0", 0, 0)), endpoints(func(e *fleet.VPCEndpoint) {
 			e.Subnets = []string{"subnet-app"}
 		})}, through, "", ""},
-		{"ACL of the NAT gateway stops the answers", []change{noEndpoints, aclEntries("acl-pub", rule(90, false, false, "0.0.0.0/0", 1024, 65535))}, noPath, "acl-pub", "in from"},
+		{"ACL of the NAT gateway stops the answers", []change{noEndpoints, aclEntries("acl-pub", rule(90, false, false, "0.0.0.0/0", 1024, 65535))}, "acl-closed", "acl-pub", "in from"},
 		{"ACL that was not read", []change{func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
 			r.NetworkACLs = lost[[]fleet.NetworkACL]("ec2:DescribeNetworkAcls", "UnauthorizedOperation")
 		}}, doubt, "", "UnauthorizedOperation"},
 
 		// Routes: the most specific one (Amazon VPC User Guide, route-tables-priority).
-		{"no route to the internet", []change{noEndpoints, isolated}, noPath, "rtb-app", "no route"},
-		{"blackhole", []change{noEndpoints, route("nat-1", "blackhole")}, noPath, "rtb-app", "blackhole"},
-		{"internet gateway without a public address", []change{noEndpoints, route("igw-1", "active")}, noPath, "rtb-app", "no public address"},
+		{"no route to the internet", []change{noEndpoints, isolated}, "endpoint-missing", "vpc-1", "no route"},
+		{"blackhole", []change{noEndpoints, route("nat-1", "blackhole")}, "route-missing", "rtb-app", "blackhole"},
+		{"internet gateway without a public address", []change{noEndpoints, route("igw-1", "active")}, "no-public-address", "rtb-app", "no public address"},
 		{"internet gateway with a public address", []change{noEndpoints, route("igw-1", "active"), publicAddress}, through, "", ""},
 		{"detached internet gateway", []change{noEndpoints, route("igw-1", "active"), publicAddress, func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
 			r.Gateways.Value[0].State = "detached"
-		}}, noPath, "igw-1", "detached"},
+		}}, "route-missing", "igw-1", "detached"},
 		{"failed NAT gateway", []change{noEndpoints, func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
 			r.NATGateways.Value[0].State = "failed"
-		}}, noPath, "nat-1", "failed"},
+		}}, "nat-broken", "nat-1", "failed"},
 		{"NAT gateway without a way out", []change{noEndpoints, func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
 			r.RouteTables.Value[1].Routes = r.RouteTables.Value[1].Routes[:1]
-		}}, noPath, "rtb-pub", "no way to the internet"},
+		}}, "nat-broken", "rtb-pub", "no way to the internet"},
 		{"transit gateway is not followed", []change{noEndpoints, route("tgw-1", "active")}, doubt, "", "tgw-1"},
 		{"firewall endpoint is not followed", []change{noEndpoints, route("vpce-fw", "active")}, doubt, "", "vpce-fw"},
 		{"another network may have an endpoint", []change{noEndpoints, isolated, func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
@@ -174,21 +176,22 @@ func TestStaticPath(t *testing.T) {
 		}}, doubt, "", "throttled"},
 		{"a stop beyond a doubt is a stop", []change{aclEntries("acl-app", rule(90, false, false, "0.0.0.0/0", 50000, 50010)), group("sg-ends", func(g *fleet.SecurityGroup) {
 			g.Ingress = nil
-		})}, noPath, "sg-ends", "does not let"},
+		})}, "endpoint-group-closed", "sg-ends", "does not let"},
 
 		// Names: private DNS of interface endpoints (AWS PrivateLink Guide, privatelink-access-aws-services).
 		{"endpoint not available, internet instead", []change{endpoints(func(e *fleet.VPCEndpoint) { e.State = "pending" })}, through, "", ""},
-		{"endpoint not available, nothing else", []change{isolated, endpoints(func(e *fleet.VPCEndpoint) { e.State = "failed" })}, noPath, "vpce-ssm", "not available"},
-		{"private DNS off is a doubt while Systems Manager is silent", []change{isolated, endpoints(func(e *fleet.VPCEndpoint) { e.PrivateDNS = false })}, doubt, "", "private DNS off"},
+		{"endpoint not available, nothing else", []change{isolated, endpoints(func(e *fleet.VPCEndpoint) { e.State = "failed" })}, "endpoint-not-available", "vpce-ssm", "not available"},
+		{"private DNS off", []change{isolated, endpoints(func(e *fleet.VPCEndpoint) { e.PrivateDNS = false })}, "private-dns-off", "vpce-ssm", "private DNS off"},
+		{"private DNS off may be made up for by zones that were not read", []change{isolated, endpoints(func(e *fleet.VPCEndpoint) { e.PrivateDNS = false }), zonesUnread}, doubt, "", "private hosted zones"},
 		{"enableDnsHostnames off", []change{isolated, func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
 			r.VPCs.Value[0].DNSHostnames.Value = false
-		}}, noPath, "vpc-1", "enableDnsHostnames"},
+		}}, "dns-off", "vpc-1", "enableDnsHostnames"},
 		{"enableDnsHostnames off, internet instead", []change{func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
 			r.VPCs.Value[0].DNSHostnames.Value = false
 		}}, through, "", ""},
 		{"enableDnsSupport off", []change{func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
 			r.VPCs.Value[0].DNSSupport.Value = false
-		}}, noPath, "vpc-1", "enableDnsSupport"},
+		}}, "dns-off", "vpc-1", "enableDnsSupport"},
 		{"own name servers, both ways open", []change{func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
 			r.DHCPOptions.Value[0].Servers = []string{"10.0.0.53"}
 		}}, through, "", ""},
@@ -203,16 +206,16 @@ func TestStaticPath(t *testing.T) {
 		}}, doubt, "", "UnauthorizedOperation"},
 		{"one of two endpoints is missing", []change{isolated, func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
 			r.Endpoints.Value = r.Endpoints.Value[:1]
-		}}, noPath, "rtb-app", "ssmmessages"},
+		}}, "endpoint-missing", "vpc-1", "ssmmessages"},
 		{"an endpoint of another Region", []change{isolated, endpoints(func(e *fleet.VPCEndpoint) {
 			e.Service = strings.Replace(e.Service, regionName, "us-east-1", 1)
-		})}, noPath, "rtb-app", "no interface endpoint"},
-		{"IPv6 only", []change{func(_ *fleet.Snapshot, h *fleet.Host, _ *fleet.Region) { h.PrivateIP = netip.Addr{} }}, doubt, "", "IPv6"},
+		})}, "endpoint-missing", "vpc-1", "no interface endpoint"},
+		{"no address at all", []change{func(_ *fleet.Snapshot, h *fleet.Host, _ *fleet.Region) { h.PrivateIP = netip.Addr{} }}, doubt, "", "addresses of the host are not known"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := assess(append([]change{silent, unprobed}, c.changes...)...)
 			checkFindings(t, a)
-			i := slices.IndexFunc(a.Findings, func(f fleet.Finding) bool { return f.Code == noPath || f.Code == doubt })
+			i := slices.IndexFunc(a.Findings, func(f fleet.Finding) bool { return isStop(f.Code) || f.Code == doubt })
 			if c.code == through {
 				if i >= 0 {
 					t.Fatalf("want nothing in the way, got %s of %s:\n%s", a.Findings[i].Code, a.Findings[i].Object, factsOf(a.Findings[i]))
@@ -252,10 +255,10 @@ func closedGroup(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) { r.Groups.V
 func TestLiveTestAgainstStaticAnalysis(t *testing.T) {
 	const failed, differ = "egress-test-failed", "egress-disagreement"
 	runCases(t, []verdictCase{
-		{"both say no", []change{offline, closedGroup, tested(timedOut)}, fleet.VerdictBlocked, noPath, []string{noPath, failed, onlyNode}},
+		{"both say no", []change{offline, closedGroup, tested(timedOut)}, fleet.VerdictBlocked, "group-egress-closed", []string{"group-egress-closed", failed, onlyNode}},
 		{"only the host says no", []change{offline, tested(timedOut)}, fleet.VerdictBlocked, failed, []string{failed, onlyNode, differ}},
 		{"only static analysis says no: the host knows better", []change{offline, closedGroup}, fleet.VerdictBlocked, onlyNode, []string{onlyNode, differ}},
-		{"TLS is inspected", []change{offline, tested(inspected)}, fleet.VerdictBlocked, failed, []string{failed, onlyNode}},
+		{"TLS is inspected", []change{offline, tested(inspected)}, fleet.VerdictBlocked, "tls-intercepted", []string{"tls-intercepted", onlyNode}},
 		{"the name does not resolve", []change{offline, tested(func(t *fleet.EndpointTest) {
 			*t = fleet.EndpointTest{Service: t.Service, Host: t.Host, Addresses: known([]netip.Addr{}, "probe")}
 		})}, fleet.VerdictBlocked, failed, []string{failed, onlyNode, differ}},
@@ -272,9 +275,9 @@ func TestLiveTestAgainstStaticAnalysis(t *testing.T) {
 		{"heartbeat proves ssm, not ssmmessages", []change{unprobed, isolated, func(_ *fleet.Snapshot, h *fleet.Host, r *fleet.Region) {
 			h.Connection.Value = "notconnected"
 			r.Endpoints.Value = r.Endpoints.Value[:1]
-		}}, fleet.VerdictBlocked, noPath, []string{noPath, "node-not-connected", "ssh-not-scanned"}},
+		}}, fleet.VerdictBlocked, "endpoint-missing", []string{"endpoint-missing", "node-not-connected", "ssh-not-scanned"}},
 		{"private DNS off beside the symptom", []change{offline, unprobed, isolated, endpoints(func(e *fleet.VPCEndpoint) { e.PrivateDNS = false })},
-			fleet.VerdictBlocked, noPath, []string{noPath, noPath, onlyNode, "ssh-not-scanned"}},
+			fleet.VerdictBlocked, "private-dns-off", []string{"private-dns-off", "private-dns-off", onlyNode, "ssh-not-scanned"}},
 	})
 }
 
@@ -313,7 +316,7 @@ func TestNetworkFindingNamesTheFirstHopAndWhoSharesIt(t *testing.T) {
 			s.Hosts = append(s.Hosts, healthyHost(id))
 		}
 	})
-	f := finding(t, a, noPath)
+	f := finding(t, a, "group-egress-closed")
 	if f.Object != "sg-app" || f.Blast != "security group sg-app is on 3 hosts" || !strings.Contains(f.Fix, "allow TCP 443 out of security group sg-app") {
 		t.Errorf("object %s, blast %q, fix %q", f.Object, f.Blast, f.Fix)
 	}
@@ -325,13 +328,18 @@ func TestNetworkFindingNamesTheFirstHopAndWhoSharesIt(t *testing.T) {
 		changes []change
 		want    string
 	}{
-		"route table":  {[]change{noEndpoints, isolated}, "route table rtb-app serves 2 subnets with 1 host"},
+		"route table":  {[]change{noEndpoints, route("nat-1", "blackhole")}, "route table rtb-app serves 2 subnets with 1 host"},
 		"network ACL":  {[]change{aclEntries("acl-app", rule(90, true, false, "0.0.0.0/0", 443, 443))}, "network ACL acl-app guards 1 subnet with 1 host"},
 		"VPC":          {[]change{func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) { r.VPCs.Value[0].DNSSupport.Value = false }}, "VPC vpc-1 has 1 host"},
 		"NAT gateway":  {[]change{noEndpoints, func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) { r.NATGateways.Value[0].State = "failed" }}, "gateway nat-1 serves 2 subnets with 1 host"},
 		"VPC endpoint": {[]change{isolated, endpoints(func(e *fleet.VPCEndpoint) { e.State = "failed" })}, "endpoint vpce-ssm serves VPC vpc-1 with 1 host"},
 	} {
-		if got := finding(t, assess(append([]change{offline, unprobed}, c.changes...)...), noPath).Blast; got != c.want {
+		a := assess(append([]change{offline, unprobed}, c.changes...)...)
+		i := slices.IndexFunc(a.Findings, func(f fleet.Finding) bool { return isStop(f.Code) })
+		if i < 0 {
+			t.Fatalf("%s: nothing stops the host: %v", what, codes(a))
+		}
+		if got := a.Findings[i].Blast; got != c.want {
 			t.Errorf("%s: blast %q, want %q", what, got, c.want)
 		}
 	}

@@ -1,6 +1,12 @@
 package readiness
 
-import "ssm-migrate/internal/fleet"
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"ssm-migrate/internal/fleet"
+)
 
 // Words of ssm:DescribeInstanceInformation and ssm:GetConnectionStatus.
 // Source: AWS Systems Manager API Reference.
@@ -64,4 +70,103 @@ func (j *judge) lastPing() fleet.Evidence {
 		return evidence(j.h.Node, "PingStatus is %s", quoted(n.PingStatus))
 	}
 	return evidence(j.h.Node, "PingStatus is %s, last heartbeat %s", quoted(n.PingStatus), n.LastPing.UTC().Format("2006-01-02 15:04:05Z"))
+}
+
+// unexplained looks at what no finding explains yet. It comes after all others.
+func (j *judge) unexplained() {
+	j.diagnostics()
+	j.staleChannel()
+}
+
+// checks are those of ssm-cli get-diagnostics that a session needs, and the
+// part of its way that each tests. The other endpoints may fail harmlessly.
+// Source: AWS Systems Manager User Guide, ssm-cli.
+var checks = map[string]Part{
+	"EC2 IMDS":                             PartMetadata,
+	"Connectivity to ssm endpoint":         PartSSM,
+	"Connectivity to ssmmessages endpoint": PartMessages,
+	"AWS Credentials":                      PartCredentials,
+	"Agent service":                        PartAgent,
+}
+
+// diagnostics reports the agent's own checks that failed where no finding
+// says why. What Systems Manager shows to work needs no check.
+func (j *judge) diagnostics() {
+	if p := j.h.Probe; !p.Known || !p.Value.Agent.Known || j.connected {
+		return
+	}
+	all := j.h.Probe.Value.Agent.Value.Diagnostics
+	var failed []Part
+	var facts []fleet.Evidence
+	for _, d := range all.Value {
+		part, needed := checks[d.Check]
+		if !needed || d.Status != "Failed" || j.heartbeat && part != PartMessages || j.explained(part) {
+			continue
+		}
+		failed = append(failed, part)
+		facts = append(facts, evidence(all, "check %s failed: %s", quoted(d.Check), quoted(d.Note)))
+	}
+	if !all.Known || facts == nil {
+		return
+	}
+	j.add("diagnostics-failed", j.h.ID, "", facts...)
+	j.concerns("diagnostics-failed", "", failed...)
+}
+
+// explained reports whether a finding of SeverityBlocks breaks the part or one
+// that it needs.
+func (j *judge) explained(p Part) bool {
+	rests := setOf([]Part{p}).rests()
+	for i := range j.findings {
+		if f := &j.findings[i]; f.Severity == fleet.SeverityBlocks && j.breaks(f)&rests != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// strays counts, for each Region, the managed nodes that are no instance that
+// EC2 lists, and so what makes the counts of the two differ beyond what the
+// findings on hosts tell.
+func (a *assessor) strays() []fleet.Finding {
+	running, registered := map[*fleet.Region]int{}, map[*fleet.Region]int{}
+	for i := range a.snapshot.Hosts {
+		h := &a.snapshot.Hosts[i]
+		r := a.index.region(h)
+		if h.Running() {
+			running[r]++
+		}
+		if h.Node.Known && h.Node.Value.Registered {
+			registered[r]++
+		}
+	}
+	var out []fleet.Finding
+	for i := range a.snapshot.Regions {
+		r := &a.snapshot.Regions[i]
+		if len(r.HybridNodes)+len(r.UnplacedNodes) == 0 {
+			continue
+		}
+		facts := []fleet.Evidence{
+			evidence(r.Instances, "%s in %s: EC2 lists %s, %d of them running", r.Account, r.Name, plural(r.Instances.Value, "instance"), running[r]),
+			evidence(r.Nodes, "Systems Manager lists %s: %d are instances that EC2 lists, %d are not, and of %d nobody can tell, as EC2's list is not whole",
+				plural(registered[r]+len(r.HybridNodes)+len(r.UnplacedNodes), "managed node"), registered[r], len(r.HybridNodes), len(r.UnplacedNodes)),
+		}
+		if names := nodeNames(append(slices.Clone(r.HybridNodes), r.UnplacedNodes...)); names != "" {
+			facts = append(facts, evidence(r.Nodes, "nodes that are no listed instance: %s", names))
+		}
+		out = append(out, found("nodes-without-instance", "", r.Account+"/"+r.Name, "", "no host of this fleet", facts))
+	}
+	return out
+}
+
+func nodeNames(all []fleet.Node) string {
+	var names []string
+	for i, n := range all {
+		if i == mostListed {
+			names = append(names, fmt.Sprintf("and %d more", len(all)-i))
+			break
+		}
+		names = append(names, quoted(n.ID)+" ("+quoted(n.ComputerName)+")")
+	}
+	return strings.Join(names, ", ")
 }

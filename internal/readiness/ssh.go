@@ -29,6 +29,10 @@ func (j *judge) ssh() {
 		gap("the endpoint tests", p.Endpoints),
 		gap("the logins", p.Logins),
 		gap("the open sessions", p.Sessions),
+		asked("the machine's health", p.Health),
+		asked("the metadata service", p.Metadata),
+		asked("cloud-init", p.CloudInit),
+		asked("what uses SSH", p.Traces),
 	)
 	for i, g := range p.Gaps {
 		if i == mostListed {
@@ -42,7 +46,10 @@ func (j *judge) ssh() {
 	}
 	if p.SSHD.Known {
 		j.daemon(p.SSHD)
+		j.loopback(p.SSHD)
 	}
+	j.strangers(p)
+	j.cloudInit(p.CloudInit)
 }
 
 // noLog is the collector's reason for unknown logins on a host that keeps no log of SSH.
@@ -72,6 +79,14 @@ func gap[T any](what string, f fleet.Fact[T]) []fleet.Evidence {
 	return []fleet.Evidence{evidence(f, "%s: not known%s", what, because(f.Reason))}
 }
 
+// asked is gap for what probes of earlier versions did not ask for.
+func asked[T any](what string, f fleet.Fact[T]) []fleet.Evidence {
+	if f.Source == "" && f.Reason == "" {
+		return nil
+	}
+	return gap(what, f)
+}
+
 // daemon judges sshd's effective settings.
 func (j *judge) daemon(f fleet.Fact[fleet.SSHD]) {
 	s := f.Value
@@ -94,6 +109,24 @@ func (j *judge) daemon(f fleet.Fact[fleet.SSHD]) {
 	case on("kbdinteractiveauthentication") && on("usepam"):
 		// PAM asks for the password in its own dialogue.
 		j.add("password-authentication", j.h.ID, "", evidence(f, "kbdinteractiveauthentication yes and usepam yes"))
+	}
+	if on("permitrootlogin") {
+		facts := []fleet.Evidence{evidence(f, "permitrootlogin yes")}
+		if on("passwordauthentication") {
+			facts = append(facts, evidence(f, "passwordauthentication yes"))
+		}
+		j.add("root-login", j.h.ID, "", facts...)
+	}
+	var tunnels []fleet.Evidence
+	for _, keyword := range []string{"gatewayports", "permittunnel"} {
+		for _, v := range everySetting(s, keyword) {
+			if v != "no" {
+				tunnels = append(tunnels, evidence(f, "%s %s", keyword, quoted(v)))
+			}
+		}
+	}
+	if tunnels != nil {
+		j.add("sshd-serves-tunnels", j.h.ID, "", tunnels...)
 	}
 }
 

@@ -39,7 +39,7 @@ func TestVerdictFollowsSystemsManager(t *testing.T) {
 		}}, fleet.VerdictUnknown, "node-unknown", []string{"node-unknown"}},
 		{"online without a control channel", []change{func(_ *fleet.Snapshot, h *fleet.Host, _ *fleet.Region) {
 			h.Connection.Value = "notconnected"
-		}}, fleet.VerdictBlocked, "node-not-connected", []string{"node-not-connected"}},
+		}}, fleet.VerdictBlocked, "channel-stale", []string{"channel-stale", "node-not-connected"}},
 		{"online with an unknown channel", []change{func(_ *fleet.Snapshot, h *fleet.Host, _ *fleet.Region) {
 			h.Connection = lost[string]("ssm:GetConnectionStatus", "throttled")
 		}}, fleet.VerdictUnknown, "connection-unknown", []string{"connection-unknown"}},
@@ -57,8 +57,12 @@ func TestAgent(t *testing.T) {
 	runCases(t, []verdictCase{
 		{"missing explains why it is not registered", []change{offline, onHost(fleet.HostAgent{})},
 			fleet.VerdictBlocked, "agent-missing", []string{"agent-missing", "node-not-registered"}},
-		{"stopped", []change{offline, onHost(fleet.HostAgent{Installed: true, Version: "3.3.5226.0", Unit: "amazon-ssm-agent", Active: "failed", Enabled: "disabled"})},
-			fleet.VerdictBlocked, "agent-stopped", []string{"agent-stopped", "node-not-registered", "agent-not-enabled"}},
+		{"stopped", []change{offline, onHost(fleet.HostAgent{Installed: true, Version: "3.3.5226.0", Unit: "amazon-ssm-agent", Active: "failed", Enabled: "enabled"})},
+			fleet.VerdictBlocked, "agent-stopped", []string{"agent-stopped", "node-not-registered"}},
+		{"disabled explains that it did not start", []change{offline, onHost(fleet.HostAgent{Installed: true, Version: "3.3.5226.0", Unit: "amazon-ssm-agent", Active: "inactive", Enabled: "disabled"})},
+			fleet.VerdictBlocked, "agent-disabled", []string{"agent-disabled", "agent-stopped", "node-not-registered"}},
+		{"enabled until the next boot explains nothing of today", []change{offline, onHost(fleet.HostAgent{Installed: true, Version: "3.3.5226.0", Unit: "amazon-ssm-agent", Active: "inactive", Enabled: "enabled-runtime"})},
+			fleet.VerdictBlocked, "agent-stopped", []string{"agent-stopped", "node-not-registered"}},
 		{"a state that systemd did not tell is no claim", []change{offline, onHost(fleet.HostAgent{Installed: true, Version: "3.3.5226.0"})},
 			fleet.VerdictBlocked, "node-not-registered", []string{"node-not-registered"}},
 		{"heard but not found on the host", []change{onHost(fleet.HostAgent{})},

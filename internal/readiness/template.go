@@ -1,0 +1,170 @@
+package readiness
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"ssm-migrate/internal/fleet"
+)
+
+// launch is one version of a launch template with the hosts that Auto Scaling
+// groups would replace from it.
+type launch struct {
+	region   *fleet.Region
+	template *fleet.LaunchTemplate
+	version  *fleet.TemplateVersion
+	groups   []string // Auto Scaling groups that use it
+	hosts    []*fleet.Host
+}
+
+// templates judges the launch templates of Auto Scaling groups: an instance
+// that is replaced comes back as the template has it, whatever was repaired on
+// the one before it.
+func (a *assessor) templates() []fleet.Finding {
+	inGroup := map[string][]*fleet.Host{}
+	for i := range a.snapshot.Hosts {
+		if h := &a.snapshot.Hosts[i]; h.AutoScalingGroup != "" && h.Running() {
+			inGroup[scalingGroupKey(h)] = append(inGroup[scalingGroupKey(h)], h)
+		}
+	}
+	var out []fleet.Finding
+	for i := range a.snapshot.Regions {
+		for _, l := range launches(&a.snapshot.Regions[i], inGroup) {
+			out = append(out, l.findings()...)
+		}
+	}
+	return out
+}
+
+// launches gathers a Region's Auto Scaling groups by the template version that
+// they use. Groups whose template was not read are left out.
+func launches(r *fleet.Region, inGroup map[string][]*fleet.Host) []*launch {
+	var out []*launch
+	for _, g := range r.ScalingGroups.Value {
+		hosts := inGroup[r.Account+"/"+r.Name+"/"+g.Name]
+		t, v := templateOf(r, g.Template)
+		if v == nil || len(hosts) == 0 {
+			continue
+		}
+		i := slices.IndexFunc(out, func(l *launch) bool { return l.version == v })
+		if i < 0 {
+			i = len(out)
+			out = append(out, &launch{region: r, template: t, version: v})
+		}
+		out[i].groups = append(out[i].groups, g.Name)
+		out[i].hosts = append(out[i].hosts, hosts...)
+	}
+	slices.SortFunc(out, func(x, y *launch) int {
+		return cmp.Or(strings.Compare(x.template.ID, y.template.ID), cmp.Compare(x.version.Number, y.version.Number))
+	})
+	for _, l := range out {
+		slices.Sort(l.groups)
+		slices.SortFunc(l.hosts, func(x, y *fleet.Host) int { return strings.Compare(x.ID, y.ID) })
+	}
+	return out
+}
+
+// templateOf resolves a reference to a template version; nil when it was not read.
+func templateOf(r *fleet.Region, ref fleet.LaunchTemplateRef) (*fleet.LaunchTemplate, *fleet.TemplateVersion) {
+	i := slices.IndexFunc(r.Templates.Value, func(t fleet.LaunchTemplate) bool { return ref.ID != "" && t.ID == ref.ID })
+	if i < 0 {
+		return nil, nil
+	}
+	t := &r.Templates.Value[i]
+	number := t.Default // also what an empty version means (Auto Scaling API Reference, LaunchTemplateSpecification)
+	switch ref.Version {
+	case "", "$Default":
+	case "$Latest":
+		number = t.Latest
+	default:
+		number, _ = strconv.ParseInt(ref.Version, 10, 64)
+	}
+	for k := range t.Versions {
+		if t.Versions[k].Number == number {
+			return t, &t.Versions[k]
+		}
+	}
+	return t, nil
+}
+
+func (l *launch) findings() []fleet.Finding {
+	var undone, differs []fleet.Evidence
+	v := l.version
+	count := func(is func(*fleet.Host) bool) int {
+		n := 0
+		for _, h := range l.hosts {
+			if is(h) {
+				n++
+			}
+		}
+		return n
+	}
+	if n := count(func(h *fleet.Host) bool { return h.ProfileARN != "" && !namesProfile(v.Profile, h.ProfileARN) }); n > 0 {
+		names := "no instance profile"
+		if v.Profile != "" {
+			names = "instance profile " + quoted(v.Profile)
+		}
+		undone = append(undone, l.evidence("it names %s, while %s a different one", names, plural(n, "host")+have(n)))
+	}
+	if n := count(func(h *fleet.Host) bool { return h.Metadata.Endpoint == "enabled" }); n > 0 && v.Metadata.Endpoint == "disabled" {
+		undone = append(undone, l.evidence("it turns the instance metadata service off, which is on for %s", plural(n, "host")))
+	}
+	if n := count(func(h *fleet.Host) bool { return v.ImageID != "" && h.ImageID != v.ImageID }); n > 0 {
+		differs = append(differs, l.evidence("it starts image %s, while %s another one", quoted(v.ImageID), plural(n, "host")+have(n)))
+	}
+	if n := count(func(h *fleet.Host) bool { return len(v.Groups) > 0 && !sameGroups(v.Groups, h.Groups) }); n > 0 {
+		differs = append(differs, l.evidence("it gives security groups %s, while %s others", quotedList(v.Groups), plural(n, "host")+have(n)))
+	}
+	if n := count(func(h *fleet.Host) bool {
+		return h.Metadata.Tokens == "required" && v.Metadata.Tokens == "optional"
+	}); n > 0 {
+		differs = append(differs, l.evidence("it leaves IMDSv2 optional, which %s to use", plural(n, "host")+have(n)))
+	}
+	var out []fleet.Finding
+	add := func(code string, facts []fleet.Evidence) {
+		if facts != nil {
+			out = append(out, found(code, "", l.template.ID, "", l.blast(), facts))
+		}
+	}
+	add("template-undoes-fixes", undone)
+	add("template-differs", differs)
+	if v.KeyName != "" {
+		add("template-names-key", []fleet.Evidence{l.evidence("it names key pair %s, which cloud-init puts into authorized_keys of every new instance", quoted(v.KeyName))})
+	}
+	return out
+}
+
+func (l *launch) evidence(format string, args ...any) fleet.Evidence {
+	return evidence(l.region.Templates, "launch template %s, version %d: "+format, append([]any{l.template.ID, l.version.Number}, args...)...)
+}
+
+func (l *launch) blast() string {
+	names := l.groups
+	if len(names) > mostListed {
+		names = append(names[:mostListed:mostListed], fmt.Sprintf("and %d more", len(l.groups)-mostListed))
+	}
+	return fmt.Sprintf("launch template %s starts the instances of %s (%s) with %s now", l.template.ID, plural(len(l.groups), "Auto Scaling group"), strings.Join(names, ", "), plural(len(l.hosts), "host"))
+}
+
+// namesProfile reports whether a template's profile, a name or an ARN, is the
+// one with an ARN.
+func namesProfile(profile, arn string) bool {
+	return profile == arn || profile != "" && strings.HasSuffix(arn, "/"+profile)
+}
+
+func sameGroups(a, b []string) bool {
+	a, b = slices.Clone(a), slices.Clone(b)
+	slices.Sort(a)
+	slices.Sort(b)
+	return slices.Equal(a, b)
+}
+
+func have(n int) string {
+	if n == 1 {
+		return " has"
+	}
+	return " have"
+}
