@@ -62,6 +62,14 @@ func operatorEntries() []Entry {
 		Undo:     oldStatement,
 		Sources:  []string{guide + "getting-started-default-session-document", guide + "getting-started-restrict-access-quickstart"},
 	}, {
+		Code: "operator-session-key", Area: "people", Severity: fleet.SeverityRisk,
+		Title:    "Somebody may start sessions but not encrypt them",
+		Means:    "The Region's preferences name a KMS key. Without kms:GenerateDataKey on it, the operator's shell sessions end before they begin; sessions that only forward ports go without it.",
+		Detected: "ssm:StartSession may be allowed on hosts whose preferences name a key, and kms:GenerateDataKey on that key is not, by the operator's policies and the key's own.",
+		Fix:      "allow the operator kms:GenerateDataKey on the key, and let the key's policy leave it to the account's policies",
+		Undo:     oldStatement,
+		Sources:  []string{guide + "session-preferences-enable-encryption", "ministryofjustice/modernisation-platform issue 1296"},
+	}, {
 		Code: "operator-document-implicit", Area: "people", Severity: fleet.SeverityRisk,
 		Title:    "The default document is not granted",
 		Means:    "The policy allows sessions on instances, but names no document. That used to grant the default shell; AWS now wants document SSM-SessionManagerRunShell named.",

@@ -35,6 +35,7 @@ type workforce struct {
 // actor is an IAM user, or a role that people can assume.
 type actor struct {
 	arn, account, kind string
+	who                caller
 	federated          bool
 	may                permissions
 	context            contextValues
@@ -48,7 +49,8 @@ type actor struct {
 	documents []string
 	anywhere  answer // ssm:StartSession on an instance that nothing is known of
 	edit      answer
-	implicit  bool // some shell rests on the implicit grant of the default document
+	implicit  bool   // some shell rests on the implicit grant of the default document
+	keyless   string // why sessions fail for want of the key that encrypts them; empty: they do not
 }
 
 // reach is what an actor may do on hosts of one class.
@@ -75,7 +77,7 @@ func newWorkforce(a *assessor) *workforce {
 		}
 	}
 	for _, u := range a.iam.users {
-		x := &actor{arn: u.user.ARN, kind: "user", may: u.may, context: u.context}
+		x := &actor{arn: u.user.ARN, kind: "user", who: u.caller(), may: u.may, context: u.context}
 		x.self = contextValues{"aws:userid": {cmp.Or(u.user.ID, "AIDA")}}
 		w.add(x)
 	}
@@ -84,7 +86,7 @@ func newWorkforce(a *assessor) *workforce {
 		if !assumable {
 			continue
 		}
-		x := &actor{arn: r.role.ARN, kind: "role", federated: federated || strings.Contains(r.role.ARN, ":role/aws-reserved/sso.amazonaws.com/"), may: r.may, context: r.context}
+		x := &actor{arn: r.role.ARN, kind: "role", who: r.caller(nil), federated: federated || strings.Contains(r.role.ARN, ":role/aws-reserved/sso.amazonaws.com/"), may: r.may, context: r.context}
 		x.self = contextValues{"aws:userid": {cmp.Or(r.role.ID, "AROA") + ":" + standIn}}
 		w.add(x)
 	}

@@ -16,7 +16,7 @@ const sourcePolicies = "iam:GetAccountAuthorizationDetails"
 func (w *workforce) findings() []fleet.Finding {
 	out := w.unread()
 	for _, x := range w.actors {
-		if x.admin || !x.acts() {
+		if x.admin || !x.acts() && x.keyless == "" {
 			continue
 		}
 		out = append(out, w.grants(x)...)
@@ -74,6 +74,9 @@ func (w *workforce) grants(x *actor) []fleet.Finding {
 	}
 	if x.channel == no && slices.ContainsFunc(x.reach, func(r reach) bool { return r.start > no }) {
 		add("operator-data-channel", "no policy lets it call ssmmessages:OpenDataChannel for its sessions")
+	}
+	if x.keyless != "" {
+		add("operator-session-key", "%s", x.keyless)
 	}
 	if x.implicit {
 		if named := namedDocuments(x.may); len(named) > 0 {

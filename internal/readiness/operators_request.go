@@ -79,6 +79,7 @@ func (w *workforce) on(x *actor, c class) reach {
 	instance := instanceARN(x.arn, c.example)
 	var r reach
 	r.start, r.why = x.shell(instance, c)
+	w.encrypt(x, c, &r)
 	script := x.ask("ssm:SendCommand", x.document(c.example.Region, "", shellScript), regionValues(c.example.Region), untagged)
 	r.command = min(x.ask("ssm:SendCommand", instance, c.values).allowed, script.allowed)
 	session := "arn:" + partitionOf(x.arn) + ":ssm:" + c.example.Region + ":" + x.account + ":session/" + other
@@ -93,6 +94,23 @@ func (w *workforce) on(x *actor, c class) reach {
 	r.terminate = x.ask("ssm:TerminateSession", session, x.self, foreign).allowed
 	r.connect = x.ask(instanceConnectAction, instance, c.values).allowed
 	return r
+}
+
+// encrypt takes back a shell whose session the actor cannot encrypt: where the
+// preferences name a key, its client has to make the session's data key.
+// Source: AWS Systems Manager User Guide, session-preferences-enable-encryption.
+func (w *workforce) encrypt(x *actor, c class, r *reach) {
+	if r.start == no {
+		return
+	}
+	d, needed := w.operatorKey(w.index.region(c.example), x.may, x.who, c.example.ID, requestContext{x.context})
+	if !needed || d.allowed >= r.start {
+		return
+	}
+	r.start, r.why = d.allowed, "kms:GenerateDataKey: "+d.why
+	if d.allowed == no {
+		x.keyless = r.why
+	}
 }
 
 // shell says whether an actor may open a shell. The guide wants the default

@@ -235,6 +235,33 @@ func TestOperatorsWithin(t *testing.T) {
 	}
 }
 
+// Source: AWS Systems Manager User Guide, session-preferences-enable-encryption.
+func TestOperatorsNeedTheSessionsKey(t *testing.T) {
+	const arn = "arn:aws:kms:" + regionName + ":" + accountID + ":key/k"
+	const delegates = `{"Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + accountID + `:root"},"Action":"kms:*","Resource":"*"}]}`
+	for _, c := range []struct {
+		name, more, policy string
+		start              fleet.Reach
+		code               bool
+	}{
+		{"with the right", statementOf("Allow", `"kms:GenerateDataKey"`, `"`+arn+`"`, ""), delegates, fleet.Reach{Yes: 1}, false},
+		{"without it", channel, delegates, fleet.Reach{}, true},
+		{"a key that leaves nothing to policies", statementOf("Allow", `"kms:*"`, `"*"`, ""), `{"Statement":[]}`, fleet.Reach{}, true},
+	} {
+		s := withTags(map[string]string{"team": "web"})
+		prefer(`"kmsKeyId":"`+arn+`"`, sessionKey(fleet.KMSKey{ID: arn, ARN: arn, Exists: true, State: "Enabled", Policy: known(c.policy, "kms:GetKeyPolicy")}))(s, &s.Hosts[0], &s.Regions[0])
+		addUser(s, policyOf(onWeb, documents, channel, c.more))
+		a := judge(s)
+		got := fleet.Reach{}
+		if len(a.Operators) == 1 {
+			got = a.Operators[0].Start
+		}
+		if got.Yes != c.start.Yes || got.Unknown != c.start.Unknown || slices.Contains(codes(a), "operator-session-key") != c.code {
+			t.Errorf("%s: %+v, findings %v", c.name, a.Operators, codes(a))
+		}
+	}
+}
+
 func TestUsersThatWereNotReadAreAFinding(t *testing.T) {
 	s := withTags(nil)
 	s.Accounts[0].Users = lost[[]fleet.IAMUser]("iam:GetAccountAuthorizationDetails", "AccessDenied")
