@@ -21,31 +21,31 @@ const defaultOwnersFile = "migrate-owners.yaml"
 // ownersFile is the file that says whose SSH keys are whose, and which
 // consumers of SSH may stay for now (docs/owners.md).
 type ownersFile struct {
-	Owners  []ownerEntry  `yaml:"owners"`
-	Waivers []waiverEntry `yaml:"waivers"`
+	Owners  []ownerEntry  `yaml:"owners,omitempty"`
+	Waivers []waiverEntry `yaml:"waivers,omitempty"`
 }
 
 type ownerEntry struct {
-	Person       string   `yaml:"person"`
-	Service      bool     `yaml:"service"`
-	Principals   []string `yaml:"principals"`
-	Sessions     []string `yaml:"sessions"`
-	Fingerprints []string `yaml:"fingerprints"`
-	Comments     []string `yaml:"comments"`
-	Certificates []string `yaml:"certificates"`
-	Users        []string `yaml:"users"`
+	Person       string   `yaml:"person,omitempty"`
+	Service      bool     `yaml:"service,omitempty"`
+	Principals   []string `yaml:"principals,omitempty"`
+	Sessions     []string `yaml:"sessions,omitempty"`
+	Fingerprints []string `yaml:"fingerprints,omitempty"`
+	Comments     []string `yaml:"comments,omitempty"`
+	Certificates []string `yaml:"certificates,omitempty"`
+	Users        []string `yaml:"users,omitempty"`
 }
 
 type waiverEntry struct {
-	Person      string   `yaml:"person"`
-	Fingerprint string   `yaml:"fingerprint"`
-	From        string   `yaml:"from"`
-	User        string   `yaml:"user"`
-	Use         string   `yaml:"use"`
-	Hosts       []string `yaml:"hosts"`
-	By          string   `yaml:"by"`
-	Why         string   `yaml:"why"`
-	Until       string   `yaml:"until"`
+	Person      string   `yaml:"person,omitempty"`
+	Fingerprint string   `yaml:"fingerprint,omitempty"`
+	From        string   `yaml:"from,omitempty"`
+	User        string   `yaml:"user,omitempty"`
+	Use         string   `yaml:"use,omitempty"`
+	Hosts       []string `yaml:"hosts,omitempty"`
+	By          string   `yaml:"by,omitempty"`
+	Why         string   `yaml:"why,omitempty"`
+	Until       string   `yaml:"until,omitempty"`
 }
 
 // ownersPath is where the owners file is, and whether it must be there.

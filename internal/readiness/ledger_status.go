@@ -103,6 +103,9 @@ func (b *book) migrated(c *consumer) (why string, done bool) {
 			missing++
 		}
 	}
+	if missing == len(c.visits) {
+		return fmt.Sprintf("%s has not used Session Manager since on %s", c.Owner, anyHost(missing)), false
+	}
 	if missing > 0 {
 		return fmt.Sprintf("%s has not used Session Manager since on %d of %s", c.Owner, missing, plural(len(c.visits), "host")), false
 	}
@@ -143,6 +146,13 @@ func everyHost(n int) string {
 		return "its only host"
 	}
 	return "all " + plural(n, "host")
+}
+
+func anyHost(n int) string {
+	if n == 1 {
+		return "its only host"
+	}
+	return "any of " + plural(n, "host")
 }
 
 // hint helps to find out whose a consumer is that nobody claims. A key pair's

@@ -189,7 +189,7 @@ func TestConsumerStatus(t *testing.T) {
 		want   fleet.ConsumerStatus
 		why    string
 	}{
-		{"came lately", 5, alice, nil, fleet.ConsumerActive, "Alice has not used Session Manager since on 2 of 2 hosts"},
+		{"came lately", 5, alice, nil, fleet.ConsumerActive, "Alice has not used Session Manager since on any of 2 hosts"},
 		{"a session on one host only", 5, alice, []func(*fleet.Snapshot){session("i-1", userARN, 4)}, fleet.ConsumerActive, "on 1 of 2 hosts"},
 		{"sessions on both", 5, alice, []func(*fleet.Snapshot){session("i-1", userARN, 4), session("i-2", userARN, 1)}, fleet.ConsumerMigrated, "since on all 2 hosts"},
 		{"sessions before the last login", 5, alice, []func(*fleet.Snapshot){session("i-1", userARN, 6), session("i-2", userARN, 6)}, fleet.ConsumerActive, ""},
