@@ -26,6 +26,7 @@ type demoOptions struct {
 	unreachable int
 	noThrottle  bool
 	dir         string
+	healthy     bool // a fleet in which nothing is wrong; tests inject causes into it
 }
 
 func (a *app) demoCommand() *cobra.Command {
@@ -122,7 +123,7 @@ func startDemo(o demoOptions) (_ *demoFleet, err error) {
 	if o.instances <= 0 {
 		return nil, usageErr("--instances %d is not a number of instances", o.instances)
 	}
-	if d.world, err = simfleet.Generate(simfleet.Options{Seed: o.seed, Instances: o.instances, Unreachable: o.unreachable}); err != nil {
+	if d.world, err = simfleet.Generate(simfleet.Options{Seed: o.seed, Instances: o.instances, Unreachable: o.unreachable, Healthy: o.healthy}); err != nil {
 		return nil, exitErr{code: exitUsage, err: err}
 	}
 	if d.dir == "" {
@@ -217,14 +218,18 @@ accounts:
 	if err != nil {
 		return err
 	}
-	for path, text := range map[string]string{
+	texts := map[string]string{
 		filepath.Join(d.dir, defaultOwnersFile):        owners,
 		filepath.Join(d.dir, simfleet.OperatorKeyFile): string(files.PrivateKey),
 		known:       files.KnownHosts,
 		sshConfig:   files.SSHConfig,
 		d.openSSH(): files.OpenSSHConfig,
 		d.config():  config,
-	} {
+	}
+	for name, key := range files.HostKeys {
+		texts[filepath.Join(d.dir, name)] = string(key)
+	}
+	for path, text := range texts {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			return err
 		}

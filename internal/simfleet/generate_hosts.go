@@ -226,7 +226,8 @@ func (b *regionBuilder) scalingGroup(name string, members []placed, subnets []*f
 		b.Configs = append(b.Configs, &LaunchConfig{Name: g.Config, Version: v})
 	} else {
 		if b.healthy {
-			v.Number, v.UserData = 1, false
+			// A template that names a key pair brings SSH access back with each new instance.
+			v.Number, v.UserData, v.KeyName = 1, false, ""
 		}
 		old := v
 		old.Number, old.ImageID, old.UserData = 1, imageID(b.Name, "al2"), false
