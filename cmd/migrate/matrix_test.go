@@ -3,12 +3,14 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,52 +20,82 @@ import (
 	"ssm-migrate/internal/sqlite"
 )
 
-var matrixFile = flag.String("matrix", "", "inject all pairs of causes too, and write the detection matrix to this file")
+var (
+	matrixFile  = flag.String("matrix", "", "inject all pairs of causes too, and write the detection matrix to this file")
+	matrixCause = flag.String("cause", "", "inject only causes with this in their name")
+)
 
 // TestDetectionMatrix injects every cause of failure alone into an otherwise
 // sound fleet, runs inventory and readiness on it, and holds what they say
 // against what they should. With -matrix it does the same with every pair, and
 // writes the result down.
 func TestDetectionMatrix(t *testing.T) {
-	m := newMatrix(t)
-	causes := simfleet.Causes()
-	for _, c := range causes {
-		m.single(t, c)
+	causes := slices.DeleteFunc(simfleet.Causes(), func(c simfleet.Cause) bool { return !strings.Contains(c.Name, *matrixCause) })
+	checkSoundFleet(t)
+	m := &matrix{rows: make([]matrixRow, len(causes))}
+	var jobs []func()
+	for i, c := range causes {
+		jobs = append(jobs, func() { m.rows[i] = single(t, c) })
 	}
 	if *matrixFile != "" {
 		for i, a := range causes {
 			for _, b := range causes[i+1:] {
-				m.pair(t, a, b)
+				if a.Inject != nil && b.Inject != nil && expectations[a.Name].miss == "" && expectations[b.Name].miss == "" {
+					m.pairs = append(m.pairs, matrixPair{a: a, b: b})
+				}
 			}
 		}
+		for i := range m.pairs {
+			jobs = append(jobs, func() { m.pairs[i].inject(t) })
+		}
+	}
+	inParallel(jobs)
+	for _, r := range m.rows {
+		for _, problem := range r.problems {
+			t.Errorf("cause %d, %s: %s", r.cause.Number, r.cause.Name, problem)
+		}
+	}
+	for _, p := range m.pairs {
+		if p.problem != "" {
+			t.Errorf("%s with %s: %s", p.a.Name, p.b.Name, p.problem)
+		}
+	}
+	t.Log(m.summary())
+	if *matrixFile != "" {
 		var text bytes.Buffer
 		m.write(&text)
 		if err := os.WriteFile(*matrixFile, text.Bytes(), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, r := range m.rows {
-		for _, problem := range r.problems {
-			t.Errorf("cause %d, %s: %s", r.cause.Number, r.cause.Name, problem)
-		}
+}
+
+// inParallel does the jobs, more at a time than there are processors: hosts
+// that do not answer take their time.
+func inParallel(jobs []func()) {
+	queue := make(chan func())
+	var workers sync.WaitGroup
+	for range 12 {
+		workers.Go(func() {
+			for job := range queue {
+				job()
+			}
+		})
 	}
-	for _, p := range m.pairProblems {
-		t.Error(p)
+	for _, job := range jobs {
+		queue <- job
 	}
-	t.Log(m.summary())
+	close(queue)
+	workers.Wait()
 }
 
 // matrixInstances is the smallest fleet that has every kind of network.
 const matrixInstances = 10
 
-// matrix collects what the injections showed.
+// matrix is what the injections showed.
 type matrix struct {
-	rows         []matrixRow
-	pairs        int // that were tried
-	bothNamed    int
-	hidden       []string // pairs of which one hides the other, and why
-	apart        []string // pairs that cannot be had together, and why
-	pairProblems []string
+	rows  []matrixRow
+	pairs []matrixPair
 }
 
 // matrixRow is one cause.
@@ -78,7 +110,9 @@ type matrixRow struct {
 	problems []string
 }
 
-func newMatrix(t *testing.T) *matrix {
+// checkSoundFleet ends the test when the fleet is not sound: whatever else it
+// showed would mean nothing.
+func checkSoundFleet(t *testing.T) {
 	t.Helper()
 	r := judgeInjected(t)
 	for _, f := range r.judged.Findings {
@@ -90,9 +124,8 @@ func newMatrix(t *testing.T) *matrix {
 		}
 	}
 	if t.Failed() {
-		t.FailNow() // whatever else it showed would mean nothing
+		t.FailNow()
 	}
-	return &matrix{}
 }
 
 // injected is the judgement on a fleet into which causes were injected.
@@ -107,16 +140,18 @@ type injected struct {
 // hosts, and takes inventory and readiness as the program does.
 func judgeInjected(t *testing.T, causes ...simfleet.Cause) injected {
 	t.Helper()
-	dir, err := os.MkdirTemp(t.TempDir(), "")
+	dir, err := os.MkdirTemp("", "migrate-matrix-")
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
+		return injected{err: err}
 	}
+	defer func() { _ = os.RemoveAll(dir) }()
 	d, err := startDemo(demoOptions{instances: matrixInstances, seed: 7, addr: "127.0.0.1:0", noThrottle: true, healthy: true, dir: dir})
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
+		return injected{err: err}
 	}
 	defer d.stop()
-	setSim(t, d)
 	d.world.Mu.Lock()
 	target := injectionTarget(d.world)
 	for _, c := range causes {
@@ -128,31 +163,47 @@ func judgeInjected(t *testing.T, causes ...simfleet.Cause) injected {
 	r := injected{target: target.Host.ID, serves: d.world.ServesSessions(target)}
 	d.world.Mu.Unlock()
 
-	a := &app{dbPath: d.db(), configPath: d.config()}
-	cfg, err := a.config()
-	if err != nil {
-		t.Fatal(err)
+	if r.judged, err = judgeFleet(t.Context(), d); err != nil {
+		t.Errorf("%v: %v", causes, err)
+		r.err = err
 	}
-	c, err := newCollection(t.Context(), cfg)
+	return r
+}
+
+// opening guards the environment, in which AWS's SDK looks for the endpoint.
+var opening sync.Mutex
+
+// judgeFleet takes inventory and readiness of a simulated fleet as the program does.
+func judgeFleet(ctx context.Context, d *demoFleet) (*fleet.Assessment, error) {
+	cfg, err := (&app{dbPath: d.db(), configPath: d.config()}).config()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
+	}
+	opening.Lock()
+	err = d.setenv()
+	var c *collection
+	if err == nil {
+		c, err = newCollection(ctx, cfg)
+	}
+	opening.Unlock()
+	if err != nil {
+		return nil, err
 	}
 	defer c.close()
-	db, err := sqlite.Open(t.Context(), d.db())
+	db, err := sqlite.Open(ctx, d.db())
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	defer db.Close()
-	info, err := c.run(t.Context(), db, nil)
+	defer func() { _ = db.Close() }()
+	info, err := c.run(ctx, db, nil)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	snap, err := db.Load(t.Context(), info.ID)
+	snap, err := db.Load(ctx, info.ID)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	r.judged = readiness.Assess(snap, cfg.policy(), time.Now())
-	return r
+	return readiness.Assess(snap, cfg.policy(), time.Now()), nil
 }
 
 // injectionTarget is a Linux host with a role, a path and people of its own.
@@ -173,25 +224,24 @@ type expectation struct {
 	miss  string   // why there is nothing to find; then codes is empty
 }
 
-func (m *matrix) single(t *testing.T, c simfleet.Cause) {
-	t.Helper()
-	row := matrixRow{cause: c, expect: expectations[c.Name]}
-	defer func() { m.rows = append(m.rows, row) }()
+// single injects one cause.
+func single(t *testing.T, c simfleet.Cause) (row matrixRow) {
+	row = matrixRow{cause: c, expect: expectations[c.Name]}
 	problem := func(format string, args ...any) { row.problems = append(row.problems, fmt.Sprintf(format, args...)) }
 	switch {
 	case c.Inject == nil && c.Why == "":
 		problem("cannot be injected, and does not say why")
-		return
+		return row
 	case c.Inject == nil:
-		return
+		return row
 	case (len(row.expect.codes) == 0) == (row.expect.miss == ""):
 		problem("the test must expect either findings or a miss")
-		return
+		return row
 	}
 	r := judgeInjected(t, c)
 	if r.err != nil {
 		problem("injection: %v", r.err)
-		return
+		return row
 	}
 	row.verdict = r.verdict()
 	row.found = r.naming(row.expect.codes)
@@ -203,11 +253,11 @@ func (m *matrix) single(t *testing.T, c simfleet.Cause) {
 		if len(r.judged.Findings) > 0 {
 			problem("it should leave no trace, but there is %s", codesOf(r.judged.Findings))
 		}
-		return
+		return row
 	}
 	if row.found == nil {
 		problem("not detected; findings are %s", codesOf(r.judged.Findings))
-		return
+		return row
 	}
 	row.rootOK = !c.Breaks && len(row.found.Because) == 0 ||
 		c.Breaks && len(row.verdict.Causes) > 0 && slices.Contains(row.expect.codes, row.verdict.Causes[0].Code)
@@ -221,6 +271,7 @@ func (m *matrix) single(t *testing.T, c simfleet.Cause) {
 	for _, a := range row.alarms {
 		problem("false alarm: %s", a)
 	}
+	return row
 }
 
 // verdict is the judgement on the target.
@@ -280,21 +331,23 @@ func follows(a *fleet.Assessment, host string, ref fleet.Ref, explained map[flee
 	return false
 }
 
-// pair injects two causes into one host. Both must be named; causes that keep
+// matrixPair is two causes on one host. Both must be named; causes that keep
 // sessions from opening, as root causes.
-func (m *matrix) pair(t *testing.T, a, b simfleet.Cause) {
-	t.Helper()
-	if a.Inject == nil || b.Inject == nil || expectations[a.Name].miss != "" || expectations[b.Name].miss != "" {
-		return
-	}
-	r := judgeInjected(t, a, b)
+type matrixPair struct {
+	a, b    simfleet.Cause
+	apart   string // why the two cannot be had together
+	hidden  string // why one of them rightly keeps the other from showing
+	problem string
+}
+
+func (p *matrixPair) inject(t *testing.T) {
+	r := judgeInjected(t, p.a, p.b)
 	if r.err != nil {
-		m.apart = append(m.apart, fmt.Sprintf("%s with %s: %v", a.Name, b.Name, r.err))
+		p.apart = r.err.Error()
 		return
 	}
-	m.pairs++
 	var missing []string
-	for _, c := range []simfleet.Cause{a, b} {
+	for _, c := range []simfleet.Cause{p.a, p.b} {
 		codes := expectations[c.Name].codes
 		named := r.naming(codes) != nil
 		if c.Breaks {
@@ -304,16 +357,13 @@ func (m *matrix) pair(t *testing.T, a, b simfleet.Cause) {
 			missing = append(missing, c.Name)
 		}
 	}
-	if len(missing) == 0 {
-		m.bothNamed++
-		return
+	switch {
+	case len(missing) == 0:
+	case hides[[2]string{p.a.Name, p.b.Name}] != "":
+		p.hidden = hides[[2]string{p.a.Name, p.b.Name}]
+	default:
+		p.problem = fmt.Sprintf("%s not named; root causes %v, findings %s", strings.Join(missing, " and "), r.verdict().Causes, codesOf(r.judged.Findings))
 	}
-	if why := hides[[2]string{a.Name, b.Name}]; why != "" {
-		m.hidden = append(m.hidden, fmt.Sprintf("%s with %s: %s", a.Name, b.Name, why))
-		return
-	}
-	m.pairProblems = append(m.pairProblems, fmt.Sprintf("%s with %s: %s not named; root causes %v, findings %s",
-		a.Name, b.Name, strings.Join(missing, " and "), r.verdict().Causes, codesOf(r.judged.Findings)))
 }
 
 func codesOf(findings []fleet.Finding) []string {
@@ -355,7 +405,7 @@ func (m *matrix) write(w io.Writer) {
 What readiness says when something is wrong. Each cause of failure that is known from real migrations is injected alone into one host of an otherwise
 sound simulated fleet of %d hosts; inventory and readiness run on it through the ordinary APIs and over SSH. The sound fleet itself has no finding.
 
-Written by ` + "`make matrix`" + `, which checks what it writes; ` + "`make test`" + ` checks the causes alone, without the pairs.
+Written by `+"`make matrix`"+`, which checks what it writes; `+"`make test`"+` checks the causes alone, without the pairs.
 
 - **breaks**: by the simulated world's own rules a session on the host no longer opens, or does not do what it should.
 - **root**: where it breaks sessions, the verdict names it as the first root cause; elsewhere it follows from nothing else.
@@ -382,20 +432,33 @@ Written by ` + "`make matrix`" + `, which checks what it writes; ` + "`make test
 			p("| %d | %s | Not seen: %s |", r.cause.Number, r.cause.Text, r.expect.miss)
 		}
 	}
-	p("\n## Pairs\n\nEvery two of the causes above were injected together into one host. Of %d pairs, both were named in %d: causes that break sessions as root causes, the others as findings.", m.pairs, m.bothNamed)
-	list := func(title string, lines []string) {
-		if len(lines) == 0 {
-			return
-		}
-		p("\n%s\n", title)
-		for _, l := range lines {
-			p("- %s", l)
+	m.writePairs(p)
+	p("\n%s", m.summary())
+}
+
+func (m *matrix) writePairs(p func(string, ...any)) {
+	var hidden, apart, problems []string
+	for _, x := range m.pairs {
+		for _, l := range []struct {
+			why  string
+			into *[]string
+		}{{x.hidden, &hidden}, {x.apart, &apart}, {x.problem, &problems}} {
+			if l.why != "" {
+				*l.into = append(*l.into, fmt.Sprintf("%s with %s: %s", x.a.Name, x.b.Name, l.why))
+			}
 		}
 	}
-	list("One of these hides the other, for the reason given:", m.hidden)
-	list("Not both named, without a good reason:", m.pairProblems)
-	list("These cannot be had together:", m.apart)
-	p("\n%s", m.summary())
+	tried := len(m.pairs) - len(apart)
+	p("\n## Pairs\n\nEvery two of the causes above were injected together into one host, where the two can be had together. Of %d such pairs both were named in %d: causes that break sessions as root causes, the others as findings.",
+		tried, tried-len(hidden)-len(problems))
+	for _, l := range []struct {
+		title string
+		lines []string
+	}{{"One of these rightly hides the other:", hidden}, {"Not both named, without a good reason:", problems}, {"These cannot be had together:", apart}} {
+		if len(l.lines) > 0 {
+			p("\n%s\n\n- %s", l.title, strings.Join(l.lines, "\n- "))
+		}
+	}
 }
 
 func mark(ok bool) string {
