@@ -94,9 +94,15 @@ func TestControlPoliciesAndConditions(t *testing.T) {
 			s.role().Tags = map[string]string{"home": "*"}
 			s.only(`"Action":["ssm:*","ssmmessages:*"],"Resource":"*","Condition":{"StringLike":{"aws:RequestedRegion":"${aws:PrincipalTag/home}"}}`)
 		}, false},
-		"a date that is past": {func(s scene) {
+		"denied from a date on": {func(s scene) {
+			s.control(statements(`{"Effect":"Deny",` + channels + `,"Condition":{"DateGreaterThan":{"aws:CurrentTime":"2026-01-01T00:00:00Z"}}}`))
+		}, false},
+		"denied from a later date on": {func(s scene) {
 			s.control(statements(`{"Effect":"Deny",` + channels + `,"Condition":{"DateGreaterThan":{"aws:CurrentTime":"2027-01-01T00:00:00Z"}}}`))
 		}, true},
+		"denied from a moment on": {func(s scene) {
+			s.control(statements(`{"Effect":"Deny",` + channels + `,"Condition":{"NumericGreaterThanEquals":{"aws:EpochTime":1700000000}}}`))
+		}, false},
 		"all of several values": {func(s scene) {
 			s.control(statements(`{"Effect":"Deny",` + channels + `,"Condition":{"ForAnyValue:StringLike":{"aws:RequestedRegion":["us-*","eu-*"]}}}`))
 		}, false},
@@ -254,4 +260,48 @@ func TestOrdinaryWorldHasIdentityTroubles(t *testing.T) {
 	if blocked == 0 {
 		t.Error("the control policy meets no host")
 	}
+}
+
+// Whatever a policy says, it is evaluated, and a Deny of everything wins.
+func FuzzPolicyDocument(f *testing.F) {
+	for _, s := range []string{
+		allow("*"), deny("ssm:*"), `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"ssm:*","Resource":"${aws:PrincipalTag/x, '*'}"}}`,
+		statements(`{"Effect":"Allow","NotAction":["iam:*"],"NotResource":"arn:aws:s3:::*","Condition":{"ForAllValues:StringNotLikeIfExists":{"aws:RequestedRegion":["eu-*","${*}${?}${$}${"]},"Bool":{"aws:SecureTransport":true},"NumericLessThan":{"aws:EpochTime":5}}}`),
+		statements(`{"Effect":"Allow","Principal":{"AWS":["*"],"Service":"x"},"NotPrincipal":"*","Action":"*","Resource":"*","Condition":{"IpAddress":{"aws:SourceIp":["10.0.0.0/8","x"]},"DateLessThan":{"aws:CurrentTime":"2026"},"Null":{"a:b":"true"}}}`),
+	} {
+		f.Add(s)
+	}
+	w := generate(f, simfleet.Options{Healthy: true, Instances: 6})
+	rg := w.Accounts[0].Regions[0]
+	in := rg.Instances[0]
+	s := scene{w, rg, in}
+	r := s.role()
+	f.Fuzz(func(t *testing.T, document string) {
+		r.Attached, r.Inline = nil, map[string]string{"fuzz": document}
+		_ = w.Permits(in, "ssm:UpdateInstanceInformation")
+		_ = w.OperatorReason(r.ARN, in)
+		r.Inline["none"] = deny("*")
+		if w.Permits(in, "ssm:UpdateInstanceInformation") {
+			t.Errorf("%s is stronger than a Deny of everything", document)
+		}
+	})
+}
+
+// Whatever a configuration or a zone holds, names resolve or do not.
+func FuzzEndpointNames(f *testing.F) {
+	f.Add(dualStack, "amazonaws.com", "*.amazonaws.com", "ssm.eu-west-1.amazonaws.com")
+	f.Add(`{"Ssm":{"Endpoint":"https://a.example/"}}`, "example", "a.example", "10.0.0.1")
+	f.Add("{", "", "", "")
+	w := generate(f, simfleet.Options{Healthy: true, Instances: 6})
+	in := w.Accounts[0].Regions[0].Instances[0]
+	a := in.Region.Account
+	zones := a.Zones
+	f.Fuzz(func(t *testing.T, config, zone, name, target string) {
+		in.Agent.Config = config
+		a.Zones = append(slices.Clone(zones), &fleet.HostedZone{ID: "Z", Name: zone, VPCs: []string{in.Host.VPC},
+			Records: []fleet.DNSRecord{{Name: name, Type: "CNAME", Values: []string{target}}, {Name: name, Type: "A", Alias: target}}})
+		if p := w.EgressTo(in, "ssm"); p.TLS != (p.Reason == "") || p.TLS && len(p.Addresses) == 0 {
+			t.Errorf("%+v", p)
+		}
+	})
 }
