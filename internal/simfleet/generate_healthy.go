@@ -47,8 +47,8 @@ func (g *generator) healthyRoles(a *Account, role func(string, fleet.Role)) {
 	}
 }
 
-// teamsOf is who works for a team in the healthy world, and how they come by
-// their sessions: IAM users in groups, and a role for those of data.
+// healthyTeams are who works for a team in the healthy world. They come by
+// their sessions as IAM users in groups, those of data by a role.
 var healthyTeams = map[string][]string{"web": {"alice", "bob", "grace"}, "platform": {"dmitri", "hiro", "noor"}, "data": {"carol", "elena", "ines"}}
 
 const (
@@ -58,7 +58,7 @@ const (
 
 func (b operatorBuilder) healthyOperators() {
 	for _, team := range []string{"web", "platform"} {
-		b.group(team+"-operators", startOn("StringEquals", "team", team), shellDocument(), dataChannel(), ownSessions("${aws:username}"), lookAround(), b.encrypt())
+		b.group(team+"-operators", startOn("StringEquals", "team", team), shellDocument(), dataChannel(), ownSessions(), lookAround(), b.encrypt())
 		for _, name := range healthyTeams[team] {
 			b.user(name, team+"-operators")
 		}

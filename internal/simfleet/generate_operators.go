@@ -112,8 +112,8 @@ func dataChannel() statement {
 	return statement{Sid: "Channel", Effect: "Allow", Action: "ssmmessages:OpenDataChannel", Resource: "*"}
 }
 
-func ownSessions(variable string) statement {
-	return statement{Sid: "OwnSessions", Effect: "Allow", Action: []string{"ssm:ResumeSession", "ssm:TerminateSession"}, Resource: "arn:aws:ssm:*:*:session/" + variable + "-*"}
+func ownSessions() statement {
+	return statement{Sid: "OwnSessions", Effect: "Allow", Action: []string{"ssm:ResumeSession", "ssm:TerminateSession"}, Resource: "arn:aws:ssm:*:*:session/${aws:username}-*"}
 }
 
 func ownTaggedSessions() statement {
@@ -139,12 +139,12 @@ func (g *generator) operators(a *Account) {
 		return
 	}
 	b.group("sre", statement{Sid: "Everything", Effect: "Allow", Action: []string{"ssm:StartSession", "ssm:ResumeSession", "ssm:TerminateSession", "ssm:SendCommand", "ssmmessages:OpenDataChannel"}, Resource: "*"})
-	b.group("web-operators", startOn("StringEquals", "team", "web"), shellDocument(), dataChannel(), ownSessions("${aws:username}"), lookAround(), b.encrypt())
+	b.group("web-operators", startOn("StringEquals", "team", "web"), shellDocument(), dataChannel(), ownSessions(), lookAround(), b.encrypt())
 	b.group("data-operators", statement{Sid: "HostsAndDocument", Effect: "Allow", Action: "ssm:StartSession",
 		Resource:  []string{"arn:aws:ec2:*:*:instance/*", "arn:aws:ssm:*:*:document/" + fleet.PreferencesName},
-		Condition: map[string]any{"StringEquals": map[string]any{"ssm:resourceTag/team": "data"}}}, dataChannel(), ownSessions("${aws:username}"), lookAround())
+		Condition: map[string]any{"StringEquals": map[string]any{"ssm:resourceTag/team": "data"}}}, dataChannel(), ownSessions(), lookAround())
 	b.group("forwarders", startOn("StringLike", "team", "*"), statement{Sid: "Forward", Effect: "Allow", Action: "ssm:StartSession", Resource: "arn:aws:ssm:*::document/AWS-StartPortForwardingSession"},
-		dataChannel(), ownSessions("${aws:username}"))
+		dataChannel(), ownSessions())
 	b.user("alice", "sre", "web-operators")
 	b.user("bob", "web-operators")
 	b.user("carol", "data-operators")
@@ -154,7 +154,7 @@ func (g *generator) operators(a *Account) {
 	dmitri.Inline = map[string]string{"documents": document(statement{Sid: "Documents", Effect: "Allow", Action: []string{"ssm:*Document", "ssm:*DocumentDefaultVersion", "ssm:ListDocuments"}, Resource: "*"})}
 	b.user("operator", "sre")
 	developer := b.role(identityCenterPath, "AWSReservedSSO_Developer_1f0e2d3c4b5a6978", identityCenterTrust(a.ID), nil,
-		startOn("StringEquals", "team", "platform"), shellDocument(), dataChannel(), ownSessions("${aws:username}"), lookAround(), b.encrypt())
+		startOn("StringEquals", "team", "platform"), shellDocument(), dataChannel(), ownSessions(), lookAround(), b.encrypt())
 	for _, name := range []string{"elena", "hiro"} {
 		o := g.owner(name)
 		o.Principals, o.Sessions = append(o.Principals, developer.ARN), []string{name + "@corp.example"}

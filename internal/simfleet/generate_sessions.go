@@ -17,7 +17,7 @@ func (g *generator) sessionKey(account, region string) string {
 	return fmt.Sprintf("arn:aws:kms:%s:%s:key/%s-%s-%s-%s-%s", region, account, randomHex(r, 4), randomHex(r, 2), randomHex(r, 2), randomHex(r, 2), randomHex(r, 6))
 }
 
-// preferences writes a preferences document.
+// preferencesDocument writes Session Manager's preferences.
 func preferencesDocument(logGroup, key string, encrypted bool, idle string) string {
 	text, err := json.Marshal(map[string]any{
 		"schemaVersion": "1.0", "description": "Document to hold regional settings for Session Manager", "sessionType": "Standard_Stream",

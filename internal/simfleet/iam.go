@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"ssm-migrate/internal/fleet"
 )
@@ -350,8 +352,16 @@ func instanceRequest(in *Instance, action string) request {
 	if service != "ssm" {
 		q.resource = "*"
 	}
-	// These depend on the way that the request takes.
+	// These depend on the clock and on the way that the request takes.
 	q.more = func(key string) []string {
+		if w := rg.Account.world; w != nil {
+			switch key {
+			case "aws:currenttime":
+				return []string{w.Now().UTC().Format(time.RFC3339)}
+			case "aws:epochtime":
+				return []string{strconv.FormatInt(w.Now().Unix(), 10)}
+			}
+		}
 		if !slices.Contains([]string{"aws:sourcevpc", "aws:sourcevpce", "aws:sourceip", "aws:vpcsourceip"}, key) {
 			return nil
 		}

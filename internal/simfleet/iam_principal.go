@@ -143,6 +143,7 @@ func (a *Account) judge(p principal, q request) verdict {
 // controls asks the service control policies: each level has to allow the
 // action, and a Deny at any level wins.
 func (a *Account) controls(q request) decision {
+	q.missing = nil // a simulation names what the principal's own policies lack
 	d := decision{allowed: true}
 	for _, l := range a.ControlLevels {
 		var documents []string
