@@ -266,7 +266,7 @@ func (p *parser) diagnostics() fleet.Fact[[]fleet.Diagnostic] {
 	text := strings.Join(lines, "\n")
 	start := strings.IndexByte(text, '{')
 	if code == "124" {
-		return unknown("ssm-cli gave no answer in 15 seconds")
+		return unknown("ssm-cli gave no answer in 12 seconds")
 	}
 	if start < 0 {
 		return unknown("ssm-cli said: " + firstWords(lines))

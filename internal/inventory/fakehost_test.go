@@ -21,6 +21,7 @@ func inEveryShell(t *testing.T, setUp func(m machine), check func(t *testing.T, 
 		t.Run(shell[0], func(t *testing.T) {
 			m := newMachine(t)
 			m.link(t, "grep", "grep")
+			m.link(t, "cat", "coreutils")
 			m.link(t, "ls", "coreutils")
 			m.link(t, "tail", "coreutils")
 			m.link(t, "stat", "coreutils")
@@ -55,8 +56,7 @@ esac`)
 		m.file(t, "etc/pki/tls/certs/ca-bundle.crt", "# Amazon Root CA 1\n-----BEGIN CERTIFICATE-----\nMIIDQTCCAimgAwIBAgITBmyfz5m/jAo54vB4ikPmljZbyjANBgkqhkiG9w0BAQsF\n", 0o644)
 		m.program(t, "curl", `case $* in
 *api/token*) printf 'HTTP/1.1 200 OK\r\nServer: EC2ws\r\nDate: Sat, 21 Nov 2026 10:07:59 GMT\r\nContent-Type: text/plain\r\n\r\nAQAEAO_secret==\nfacts 200\n';;
-*"token: AQAEAO_secret== "*iam/*) printf 'HTTP/1.1 200 OK\r\nServer: EC2ws\r\n\r\nweb-role\nfacts 200\n';;
-*"token: AQAEAO_secret== "*placement/region*) printf 'HTTP/1.1 200 OK\r\nServer: EC2ws\r\n\r\neu-west-1\nfacts 200\n';;
+*"token: AQAEAO_secret== "*iam/*placement/region*) printf 'HTTP/1.1 200 OK\r\nServer: EC2ws\r\n\r\nweb-role\nfacts 200\nHTTP/1.1 200 OK\r\nServer: EC2ws\r\n\r\neu-west-1\nfacts 200\n';;
 *https://ssm.*) printf '* issuer: C=US\n< HTTP/2 404 \n< date: Sat, 21 Nov 2026 09:47:59 GMT\r\nfacts 0.01 0.05 0 404 10.0.3.4\n';;
 *) echo "curl: (7) refused"; exit 7;;
 esac`)
@@ -120,7 +120,7 @@ const agentLog = `2026-11-21 08:00:00.0000 INFO https_proxy: http://u:secret@pro
 2026-11-21 08:27:50.1234 ERROR failed to connect: proxyconnect tcp: dial http://u:secret@proxy.corp:3128 refused
 2026-11-21 08:30:00 ERROR Failed to create session: write /var/lib/amazon/ssm/x: no space left on device
 garbage
-`
+` + "2026-11-21 08:31:00.0000 ERROR \x1b[31mGet https://ssm: x509: unknown authority \xff\n2026-11-21 08:32:00.0000 ERROR cut off: x509: "
 
 func TestAgentAsTheHostShowsIt(t *testing.T) {
 	inEveryShell(t, func(m machine) {
@@ -174,6 +174,7 @@ UnitFileState=disabled' ;; esac`)
 				{Kind: "access denied", At: day(8, 0, 1), Text: "ERROR [CredentialRefresher] Retrieve credentials produced error: AccessDeniedException: not authorized"},
 				{Kind: "proxy", At: day(8, 27, 50).Add(1234 * 100 * time.Microsecond), Text: "ERROR failed to connect: proxyconnect tcp: dial http://(left out)"},
 				{Kind: "disk full", At: day(8, 30, 0), Text: "ERROR Failed to create session: write /var/lib/amazon/ssm/x: no space left on device"},
+				{Kind: "x509", At: day(8, 31, 0), Text: "ERROR [31mGet https://ssm: x509: unknown authority \ufffd"},
 			}, "probe: the agent's log", at),
 			Diagnostics: fleet.Known([]fleet.Diagnostic{{Check: "EC2 IMDS", Status: "Success", Note: "fine"}, {Check: "Agent service", Status: "Failed", Note: "not running [31m"}}, "probe: ssm-cli get-diagnostics", at),
 			SSMUser: fleet.Known(fleet.SSMUser{Exists: true, Shell: "/bin/bash", Sudo: fleet.Known(false, "probe: sudo -l -U ssm-user", at)},
@@ -194,6 +195,34 @@ UnitFileState=disabled' ;; esac`)
 			}
 		}
 	})
+}
+
+// TestProxyWithoutSystemd has the files of an upstart job and of drop-ins, which
+// tell where systemd itself is not asked or does not answer.
+func TestProxyWithoutSystemd(t *testing.T) {
+	for _, tc := range []struct{ name, file, text string }{
+		{"upstart", "etc/init/amazon-ssm-agent.override", "env https_proxy=http://u:secret@proxy.corp:3128\nenv no_proxy=169.254.169.254\n"},
+		{"a drop-in", "etc/systemd/system/amazon-ssm-agent.service.d/proxy.conf", "[Service]\nEnvironment=\"https_proxy=http://u:secret@proxy.corp:3128\" \"no_proxy=169.254.169.254\"\n"},
+		{"a drop-in of the snap's", "etc/systemd/system/snap.amazon-ssm-agent.amazon-ssm-agent.service.d/x.conf", "[Service]\nEnvironment=https_proxy=http://u:secret@proxy.corp:3128\nEnvironment=no_proxy=169.254.169.254"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			inEveryShell(t, func(m machine) {
+				m.file(t, "usr/bin/amazon-ssm-agent", "#!/bin/sh\necho 'SSM Agent version: 3.3.987.0'\n", 0o755)
+				m.file(t, tc.file, tc.text, 0o644)
+				m.program(t, "curl", `echo "curl: (97) by $https_proxy" >&2; exit 97`)
+			}, func(t *testing.T, _ machine, p fleet.Probe) {
+				if diff := cmp.Diff(map[string]string{"https_proxy": "http://u@proxy.corp:3128", "no_proxy": "169.254.169.254"}, p.Agent.Value.Proxy); diff != "" {
+					t.Error(diff)
+				}
+				if strings.Contains(fmt.Sprintf("%+v", p), "secret") {
+					t.Error("the proxy's password is in the probe")
+				}
+				if e := p.Endpoints.Value[0]; !e.TCP.Known || e.TCP.Value || !strings.HasPrefix(e.Detail, "through the agent's proxy") {
+					t.Errorf("endpoint %+v", e)
+				}
+			})
+		})
+	}
 }
 
 func TestAgentWithDualStackEndpoints(t *testing.T) {

@@ -143,3 +143,71 @@ func FuzzLogLine(f *testing.F) {
 		}
 	})
 }
+
+// fuzzSection feeds text to Parse as the content of one record.
+func fuzzSection(f *testing.F, section, record string, seeds ...string) {
+	for _, s := range seeds {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var b strings.Builder
+		for line := range strings.SplitSeq(text, "\n") {
+			b.WriteString("|" + line + "\n")
+		}
+		system := "system\nuid\t0\ntime\t1795255679\t+0000\n"
+		agent := "agent\nbinary\t/usr/bin/amazon-ssm-agent\tSSM Agent version: 3.3.1.0\n"
+		users := "users\nsource\tgetent passwd\n|ssm-user:x:1:1::/home/ssm-user:/bin/sh\n"
+		var out []byte
+		if body := record + "\n" + b.String(); section == "agent" {
+			out = sections(system, users, agent+body)
+		} else {
+			out = sections(system, users, agent, section+"\n"+body)
+		}
+		p, err := inventory.Parse(fleet.ProbeOutput{Stdout: out, User: "u"}, time.Unix(1795255679, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkStrings(t, reflect.ValueOf(p), "probe")
+		a, h, lines := p.Agent.Value, p.Health.Value, strings.Count(text, "\n")+1
+		if len(a.Signs.Value) > lines || len(h.Filesystems) > lines || len(a.Diagnostics.Value) > 64 || len(a.Config.Endpoints) > 5 {
+			t.Errorf("%d signs, %d file systems, %d diagnostics, endpoints %v of %d lines", len(a.Signs.Value), len(h.Filesystems), len(a.Diagnostics.Value), a.Config.Endpoints, lines)
+		}
+		for _, fs := range h.Filesystems {
+			if fs.Size < 0 || fs.Free < 0 || fs.Inodes < 0 || fs.FreeInodes < 0 || !strings.HasPrefix(fs.Mount, "/") {
+				t.Errorf("file system %+v", fs)
+			}
+		}
+		for _, s := range a.Signs.Value {
+			if _, err := s.At.MarshalJSON(); err != nil {
+				t.Errorf("time that cannot be stored: %v", err)
+			}
+		}
+	})
+}
+
+func FuzzDiskFree(f *testing.F) {
+	fuzzSection(f, "health", "space\t0", "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/a b 10 5 5 50% /mnt/x y\nudev 0 0 0 - /dev",
+		"x 99999999999999999999 1 1 1% /", "x 9223372036854775807 1 -1 1% /")
+}
+
+func FuzzAgentLog(f *testing.F) { fuzzSection(f, "agent", "signs\tread\nlog\t/x", agentLog) }
+
+func FuzzAgentConfig(f *testing.F) {
+	fuzzSection(f, "agent", "config\tread\t/x", `{"Agent":{"Region":"r","UseDualStackEndpoint":true},"Mgs":{"Endpoint":"https://h/"}}`, "{", `{"Agent":7}`)
+}
+
+func FuzzSudoList(f *testing.F) {
+	fuzzSection(f, "agent", "sudo\t0", "User ssm-user may run the following commands on h:\n    (ALL : ALL) NOPASSWD: ALL", "(root) PASSWD: ALL, NOPASSWD: /bin/id")
+}
+
+func FuzzDiagnostics(f *testing.F) {
+	fuzzSection(f, "diagnostics", "said", `x {"DiagnosticsOutput":[{"Check":"a\u001b[m","Status":"Failed","Note":"n"}]}`+"\ncode 0", "code 124", "usage: ssm-cli\ncode 1")
+}
+
+func FuzzUnitFile(f *testing.F) {
+	fuzzSection(f, "sshd", "config\t-T\n|port 22\nunit", "ExecStart=\nExecStart=/usr/sbin/sshd -D \\\n -o \"A %%u\" $X", `ExecStart="'"`, "ExecStart=\\")
+}
+
+func FuzzTimes(f *testing.F) {
+	fuzzSection(f, "traces", "ansible\tu\t/x\ntimes", "1766656800 /x", "99999999999999 /x", "-1 /x")
+}

@@ -3,10 +3,13 @@ package inventory_test
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
+	"flag"
 	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -191,12 +194,49 @@ func TestOutputThatIsNoProbe(t *testing.T) {
 	}
 }
 
+var update = flag.Bool("update", false, "rewrite golden files")
+
+// TestGolden parses whole outputs and compares all that comes of them.
+func TestGolden(t *testing.T) {
+	files, err := filepath.Glob("testdata/probe-*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no outputs: %v", err)
+	}
+	for _, name := range files {
+		out, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := inventory.Parse(fleet.ProbeOutput{Stdout: out, User: "tester"}, start)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := json.MarshalIndent(p, "", "\t")
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden := strings.TrimSuffix(name, ".txt") + ".golden.json"
+		if *update {
+			if err := os.WriteFile(golden, append(got, '\n'), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(golden)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(strings.TrimSpace(string(want)), string(got)); diff != "" {
+			t.Errorf("%s (-golden +parsed):\n%s", name, diff)
+		}
+	}
+}
+
 // TestCutOffAnywhere parses every beginning of a real probe's output: what is
 // cut off is unknown, and what was whole stays as it is.
 func TestCutOffAnywhere(t *testing.T) {
 	full := sections("system\nuid\t0\n", "sshd\nversion\n|OpenSSH_9.2p1\nconfig\t-T\n|port 22\n|authorizedkeysfile .ssh/authorized_keys\n",
 		"users\nsource\tgetent passwd\n|root:x:0:0:root:/root:/bin/sh\n", "match\n", "keys\nkey\troot\t/root/k\nfile\tread\t/root/k\n|ssh-ed25519 "+wire("ssh-ed25519", strings.Repeat("k", 32))+"\n",
-		"sessions\nsession\t5\talice@pts/0\n", "agent\n", "logins\nsource\tjournal\n", "endpoints\n")
+		"sessions\nsession\t5\talice@pts/0\n", "agent\n", "logins\nsource\tjournal\n", "health\n", "cloudinit\n", "traces\n", "endpoints\nmetadata\tno\n")
 	whole := parse(t, full, nil)
 	if !whole.Keys.Known || len(whole.Keys.Value) != 1 || !whole.Sessions.Known || !whole.Logins.Known || !whole.Agent.Known {
 		t.Fatalf("the whole output: %+v", whole)
@@ -215,6 +255,8 @@ func TestCutOffAnywhere(t *testing.T) {
 		}{
 			{"sshd", p.SSHD.Known, p.SSHD.Reason}, {"users", p.Users.Known, p.Users.Reason}, {"keys", p.Keys.Known, p.Keys.Reason},
 			{"sessions", p.Sessions.Known, p.Sessions.Reason}, {"agent", p.Agent.Known, p.Agent.Reason}, {"logins", p.Logins.Known, p.Logins.Reason},
+			{"health", p.Health.Known, p.Health.Reason}, {"cloudinit", p.CloudInit.Known, p.CloudInit.Reason}, {"traces", p.Traces.Known, p.Traces.Reason},
+			{"endpoints", p.Metadata.Known, p.Metadata.Reason},
 		} {
 			if ended := strings.Contains(text, "end\t"+f.name+"\n"); f.known != ended || f.known == (f.reason != "") {
 				t.Fatalf("cut at %d: %s known = %v, %q", n, f.name, f.known, f.reason)

@@ -43,15 +43,16 @@ filesystems() {
 # inotify tells the limits and, to root, how many descriptors of root's processes
 # are inotify instances.
 inotify() {
-	v='' w='' used=''
-	{ read -r v </proc/sys/fs/inotify/max_user_instances; } 2>/dev/null
-	{ read -r w </proc/sys/fs/inotify/max_user_watches; } 2>/dev/null
+	# The kernel gives a setting in one read, of which dash would take one byte.
+	v=$(cat /proc/sys/fs/inotify/max_user_instances /proc/sys/fs/inotify/max_user_watches 2>/dev/null)
+	set -- $v
+	used=
 	if [ "$uid" = 0 ] && have grep; then
 		set +f
 		used=$($TIMEOUT ls -ln /proc/[0-9]*/fd 2>/dev/null | grep -c '^l[^ ]* *[0-9]* *0 .*-> anon_inode:\[*inotify')
 		set -f
 	fi
-	printf 'inotify\t%s\t%s\t%s\n' "$v" "$w" "$used"
+	printf 'inotify\t%s\t%s\t%s\n' "$1" "$2" "$used"
 }
 
 # trust_store looks for Amazon Root CA 1 where Go's crypto/x509 does: in the first

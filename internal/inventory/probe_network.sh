@@ -116,7 +116,8 @@ endpoint() {
 	fi
 	first_line "$issuer"
 	issuer=$text
-	first_line "$detail"
+	without_addresses "$detail"
+	first_line "$text"
 	printf '%sendpoint\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' \
 		"$clock" "$1" "$h" "$dns" "$ips" "$tool" "$code" "$facts" "$via" "$issuer" "$text"
 }
@@ -147,6 +148,18 @@ ask_metadata() {
 	http_proxy=$PLAIN_PROXY no_proxy=$NO_PROXY_FOR curl -q -sS -m 3 -D - -w "${NL}facts %{http_code}${NL}" "$@" 2>&1
 }
 
+# metadata_answer TAG TEXT adds to asked what came of one question.
+metadata_answer() {
+	answer "$2"
+	[ "$status" = 200 ] || body=
+	case $body in *[!A-Za-z0-9_+=,.@-]*) body= ;; esac
+	first_line "$server"
+	asked="$asked$1$T$status$T$text$T"
+	without_addresses "$detail"
+	first_line "$text"
+	asked="$asked$text$T$body$NL"
+}
+
 # metadata prints how the metadata service answers, but neither token nor
 # credentials: what it lists under the credentials' path is the role's name.
 metadata() {
@@ -171,17 +184,13 @@ metadata() {
 	[ -z "$text" ] || clock="clock${T}169.254.169.254$T$(date +%s)$T$text$NL"
 	first_line "$server"
 	asked="token$T$status$T$text"
-	first_line "$detail"
+	without_addresses "$detail"
+	first_line "$text"
 	asked="$asked$T$text$NL"
-	for path in role:iam/security-credentials/ region:placement/region; do
-		answer "$(ask_metadata -H "$token" "$base/meta-data/${path#*:}")"
-		[ "$status" = 200 ] || body=
-		case $body in *[!A-Za-z0-9_+=,.@-]*) body= ;; esac
-		first_line "$server"
-		asked="$asked${path%%:*}$T$status$T$text$T"
-		first_line "$detail"
-		asked="$asked$text$T$body$NL"
-	done
+	o=$(ask_metadata -H "$token" "$base/meta-data/iam/security-credentials/" "$base/meta-data/placement/region")
+	rest=${o#*"${NL}facts "}
+	metadata_answer role "${o%%"${NL}facts "*}${NL}facts ${rest%%"$NL"*}"
+	metadata_answer region "${rest#*"$NL"}"
 	printf '%smetadata\t%s\n%s' "$clock" "$tokens" "$asked"
 }
 

@@ -16,7 +16,8 @@ process() {
 }
 
 # list_sessions prints the processes of sshd that serve a session. SERVING gets
-# them, MONITORS their parents, which log the login.
+# them, MONITORS those that log the login: their parents, but root's sessions
+# have no process apart.
 list_sessions() {
 	set +f
 	for d in /proc/[0-9]*; do
@@ -33,7 +34,7 @@ list_sessions() {
 				if process "$d"; then
 					printf 'session\t%s\t%s\t%s\n' "$pid" "$ppid" "${t#*: }"
 					SERVING="$SERVING$pid "
-					MONITORS="$MONITORS$ppid "
+					MONITORS="$MONITORS$pid $ppid "
 				fi
 				;;
 			esac

@@ -36,8 +36,10 @@ func (p *parser) sessions() {
 		b := below[pid]
 		one := fleet.Session{User: user, TTY: tty, PID: pid, From: peers[pid], AgentForwarding: b.agent}
 		one.Use = b.use(tty, user == title)
-		if l, ok := p.openers[monitor]; ok && l.User == user && samePeer(l.From, one.From) {
-			one.Fingerprint = l.Fingerprint
+		for _, logger := range []int{monitor, pid} { // a session of root's has no monitor
+			if l, ok := p.openers[logger]; ok && l.User == user && samePeer(l.From, one.From) {
+				one.Fingerprint = l.Fingerprint
+			}
 		}
 		sessions = append(sessions, one)
 	}

@@ -2,17 +2,20 @@ package sshhost_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/ssh"
+	sshagent "golang.org/x/crypto/ssh/agent"
 
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/inventory"
@@ -187,4 +190,141 @@ func localUsers(t *testing.T) []string {
 	}
 	slices.Sort(list)
 	return list
+}
+
+// TestSessionsOnRealOpenSSH opens sessions of several kinds on a real sshd and
+// looks whether the probe tells them apart, and compares its account of the
+// machine with the kernel's.
+func TestSessionsOnRealOpenSSH(t *testing.T) {
+	id := newIdentity(t, t.TempDir(), "login", "")
+	s := startSSHD(t, sshdOptions{keys: map[string]string{"root": id.line(), "games": id.line()}, config: "Subsystem sftp internal-sftp\nSubsystem program " + sftpServer(t)})
+	signer, err := ssh.NewSignerFromSigner(id.private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	connect := func(user string) *ssh.Client {
+		c, err := ssh.Dial("tcp", s.address(), &ssh.ClientConfig{User: user, Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, HostKeyCallback: ssh.FixedHostKey(s.hostKey.public)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	open := func(c *ssh.Client, start func(*ssh.Session) error) {
+		session, err := c.NewSession()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := session.StdinPipe(); err != nil { // kept open: so is what reads it
+			t.Fatal(err)
+		}
+		if err := start(session); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open(connect("root"), func(s *ssh.Session) error {
+		return errors.Join(sshagent.RequestAgentForwarding(s), s.RequestPty("xterm", 24, 80, nil), s.Shell())
+	})
+	open(connect("root"), func(s *ssh.Session) error { return s.RequestSubsystem("sftp") })
+	open(connect("root"), func(s *ssh.Session) error { return s.RequestSubsystem("program") })
+	open(connect("root"), func(s *ssh.Session) error { return s.Start("exec cat") })
+	connect("root")
+
+	c := newClient(t, sshhost.Config{Users: []string{"root"}, Port: s.port, IdentityFiles: []string{id.path}, KnownHosts: []string{knownHosts(t, s)}, Timeout: 2 * time.Minute})
+	want := []string{"root shell agent", "root sftp", "root sftp", "root command", "root tunnel"}
+	slices.Sort(want)
+	// sshd starts what a session runs after it has answered; ask again until it has.
+	var got []string
+	var p fleet.Probe
+	for range 20 {
+		out, err := c.Prober(inventory.Command, inventory.Script).Probe(context.Background(), s.host())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p, err = inventory.Parse(out, time.Now()); err != nil {
+			t.Fatalf("%v\n%s", err, out.Stderr)
+		}
+		if !p.Sessions.Known {
+			t.Fatalf("sessions unknown: %s", p.Sessions.Reason)
+		}
+		if got = s.sessions(t, p.Sessions.Value); slices.Equal(got, want) {
+			break
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("sessions (-open +reported):\n%s", diff)
+	}
+	checkHealth(t, p)
+}
+
+// sessions shows those that this server serves, in order; other servers of the
+// machine have some of their own.
+func (s *sshd) sessions(t *testing.T, all []fleet.Session) []string {
+	t.Helper()
+	var list []string
+	for _, one := range all {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", one.PID))
+		if err != nil {
+			continue // another server's, which has ended
+		}
+		_, after, _ := strings.Cut(string(stat), ") ")
+		if w := strings.Fields(after); len(w) < 2 || w[1] != strconv.Itoa(s.cmd.Process.Pid) {
+			continue
+		}
+		text := one.User + " " + string(one.Use)
+		if one.AgentForwarding {
+			text += " agent"
+		}
+		if (one.TTY != "") != (one.Use == fleet.UseShell) {
+			t.Errorf("terminal %q of a session for %s", one.TTY, one.Use)
+		}
+		list = append(list, text)
+	}
+	slices.Sort(list)
+	return list
+}
+
+func sftpServer(t *testing.T) string {
+	t.Helper()
+	for _, p := range []string{"/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server"} {
+		if _, err := os.Stat(p); err == nil {
+			return p
+		}
+	}
+	t.Fatal("sftp-server is missing: apt-get install openssh-sftp-server")
+	return ""
+}
+
+// checkHealth compares the root file system and the limits with the kernel's.
+func checkHealth(t *testing.T, p fleet.Probe) {
+	t.Helper()
+	if !p.Health.Known {
+		t.Fatalf("health unknown: %s", p.Health.Reason)
+	}
+	h := p.Health.Value
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs("/", &fs); err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(h.Filesystems, func(f fleet.Filesystem) bool { return f.Mount == "/" })
+	if i < 0 {
+		t.Fatalf("no root file system: %+v", h.Filesystems)
+	}
+	root := h.Filesystems[i]
+	if size := int64(fs.Blocks) * fs.Bsize; root.Size > size || root.Size < size-1024 || root.Inodes != int64(fs.Files) {
+		t.Errorf("root file system %+v, the kernel says %d bytes and %d inodes", root, size, fs.Files)
+	}
+	if root.Free <= 0 || root.Free > root.Size || root.Type == "" || len(root.Options) == 0 {
+		t.Errorf("root file system %+v", root)
+	}
+	limit := strings.TrimSpace(readFile(t, "/proc/sys/fs/inotify/max_user_instances"))
+	if strconv.Itoa(h.Inotify.MaxInstances) != limit {
+		t.Errorf("inotify %+v, the kernel allows %s instances", h.Inotify, limit)
+	}
+	if !h.TrustStore.Known {
+		t.Errorf("trust store unknown: %s", h.TrustStore.Reason)
+	}
+	if !p.CloudInit.Known || !p.Traces.Known || !p.Metadata.Known {
+		t.Errorf("cloud-init %q, traces %q, metadata %q", p.CloudInit.Reason, p.Traces.Reason, p.Metadata.Reason)
+	}
 }
