@@ -47,7 +47,7 @@ func networkCauses() []Cause {
 				n.vpc.DNSSupport.Value, n.vpc.DNSHostnames.Value = true, true
 				n.ownGroup(n.addEndpoint("ssmmessages", n.in.Host.Groups[0]), elsewhere)
 			})},
-		{Number: 5, Name: "dns-domain-taken", Text: "a private hosted zone has the name of the endpoint that is missing", Breaks: true, Shared: "vpc",
+		{Number: 5, Name: "dns-domain-taken", Text: "a private hosted zone has the name of the endpoint that is missing", Breaks: true,
 			Inject: onNetwork(byEndpoints, func(n *network) {
 				n.removeEndpoint("ssmmessages")
 				name := "ssmmessages." + n.rg.Name + "." + fleet.DNSSuffix(n.rg.Name)
