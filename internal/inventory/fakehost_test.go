@@ -120,7 +120,7 @@ const agentLog = `2026-11-21 08:00:00.0000 INFO https_proxy: http://u:secret@pro
 2026-11-21 08:27:50.1234 ERROR failed to connect: proxyconnect tcp: dial http://u:secret@proxy.corp:3128 refused
 2026-11-21 08:30:00 ERROR Failed to create session: write /var/lib/amazon/ssm/x: no space left on device
 garbage
-`
+` + "2026-11-21 08:31:00.0000 ERROR \x1b[31mGet https://ssm: x509: unknown authority \xff\n2026-11-21 08:32:00.0000 ERROR cut off: x509: "
 
 func TestAgentAsTheHostShowsIt(t *testing.T) {
 	inEveryShell(t, func(m machine) {
@@ -174,6 +174,7 @@ UnitFileState=disabled' ;; esac`)
 				{Kind: "access denied", At: day(8, 0, 1), Text: "ERROR [CredentialRefresher] Retrieve credentials produced error: AccessDeniedException: not authorized"},
 				{Kind: "proxy", At: day(8, 27, 50).Add(1234 * 100 * time.Microsecond), Text: "ERROR failed to connect: proxyconnect tcp: dial http://(left out)"},
 				{Kind: "disk full", At: day(8, 30, 0), Text: "ERROR Failed to create session: write /var/lib/amazon/ssm/x: no space left on device"},
+				{Kind: "x509", At: day(8, 31, 0), Text: "ERROR [31mGet https://ssm: x509: unknown authority \ufffd"},
 			}, "probe: the agent's log", at),
 			Diagnostics: fleet.Known([]fleet.Diagnostic{{Check: "EC2 IMDS", Status: "Success", Note: "fine"}, {Check: "Agent service", Status: "Failed", Note: "not running [31m"}}, "probe: ssm-cli get-diagnostics", at),
 			SSMUser: fleet.Known(fleet.SSMUser{Exists: true, Shell: "/bin/bash", Sudo: fleet.Known(false, "probe: sudo -l -U ssm-user", at)},
@@ -194,6 +195,34 @@ UnitFileState=disabled' ;; esac`)
 			}
 		}
 	})
+}
+
+// TestProxyWithoutSystemd has the files of an upstart job and of drop-ins, which
+// tell where systemd itself is not asked or does not answer.
+func TestProxyWithoutSystemd(t *testing.T) {
+	for _, tc := range []struct{ name, file, text string }{
+		{"upstart", "etc/init/amazon-ssm-agent.override", "env https_proxy=http://u:secret@proxy.corp:3128\nenv no_proxy=169.254.169.254\n"},
+		{"a drop-in", "etc/systemd/system/amazon-ssm-agent.service.d/proxy.conf", "[Service]\nEnvironment=\"https_proxy=http://u:secret@proxy.corp:3128\" \"no_proxy=169.254.169.254\"\n"},
+		{"a drop-in of the snap's", "etc/systemd/system/snap.amazon-ssm-agent.amazon-ssm-agent.service.d/x.conf", "[Service]\nEnvironment=https_proxy=http://u:secret@proxy.corp:3128\nEnvironment=no_proxy=169.254.169.254"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			inEveryShell(t, func(m machine) {
+				m.file(t, "usr/bin/amazon-ssm-agent", "#!/bin/sh\necho 'SSM Agent version: 3.3.987.0'\n", 0o755)
+				m.file(t, tc.file, tc.text, 0o644)
+				m.program(t, "curl", `echo "curl: (97) by $https_proxy" >&2; exit 97`)
+			}, func(t *testing.T, _ machine, p fleet.Probe) {
+				if diff := cmp.Diff(map[string]string{"https_proxy": "http://u@proxy.corp:3128", "no_proxy": "169.254.169.254"}, p.Agent.Value.Proxy); diff != "" {
+					t.Error(diff)
+				}
+				if strings.Contains(fmt.Sprintf("%+v", p), "secret") {
+					t.Error("the proxy's password is in the probe")
+				}
+				if e := p.Endpoints.Value[0]; !e.TCP.Known || e.TCP.Value || !strings.HasPrefix(e.Detail, "through the agent's proxy") {
+					t.Errorf("endpoint %+v", e)
+				}
+			})
+		})
+	}
 }
 
 func TestAgentWithDualStackEndpoints(t *testing.T) {

@@ -14,7 +14,7 @@
 # Forks cost the host more than anything else here: files are read with builtins,
 # and a program runs once for everything that it is asked.
 #
-# inventory.Script puts REGION, SUFFIX and the limits before this text.
+# inventory.Script puts the Region, its DNS suffixes and the limits before this text.
 # shellcheck disable=SC2034,SC2086,SC2154,SC2317,SC3043
 
 T='	'
@@ -57,6 +57,13 @@ without_password() {
 		v=$scheme${who%%:*}@${1##*@}
 		;;
 	esac
+}
+
+# without_addresses LINE sets text to a line of foreign words, cut off at an
+# address that may hold a password.
+without_addresses() {
+	text=$1
+	case $1 in *://*:*@*) text="${1%%://*}://(left out)" ;; esac
 }
 
 # first_line TEXT sets text to the first line of TEXT, its tabs cut off.

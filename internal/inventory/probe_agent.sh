@@ -232,8 +232,8 @@ agent_log() {
 				*"Credentials ready"* | *"control channel"* | *"RequestError"* | *"NoCredentialProviders"* | \
 				*"InvalidSignature"* | *"SignatureDoesNotMatch"* | *"RequestExpired"* | *"permission denied"* | *"ead-only file system"*)
 				n=$((n + 1))
-				case $l in *://*:*@*) l="${l%%://*}://(left out)" ;; esac
-				[ "$n" -gt 300 ] || printf '|%s\n' "$l"
+				without_addresses "$l"
+				[ "$n" -gt 300 ] || printf '|%s\n' "$text"
 				;;
 			esac
 		done

@@ -116,7 +116,8 @@ endpoint() {
 	fi
 	first_line "$issuer"
 	issuer=$text
-	first_line "$detail"
+	without_addresses "$detail"
+	first_line "$text"
 	printf '%sendpoint\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' \
 		"$clock" "$1" "$h" "$dns" "$ips" "$tool" "$code" "$facts" "$via" "$issuer" "$text"
 }
@@ -154,7 +155,8 @@ metadata_answer() {
 	case $body in *[!A-Za-z0-9_+=,.@-]*) body= ;; esac
 	first_line "$server"
 	asked="$asked$1$T$status$T$text$T"
-	first_line "$detail"
+	without_addresses "$detail"
+	first_line "$text"
 	asked="$asked$text$T$body$NL"
 }
 
@@ -182,7 +184,8 @@ metadata() {
 	[ -z "$text" ] || clock="clock${T}169.254.169.254$T$(date +%s)$T$text$NL"
 	first_line "$server"
 	asked="token$T$status$T$text"
-	first_line "$detail"
+	without_addresses "$detail"
+	first_line "$text"
 	asked="$asked$T$text$NL"
 	o=$(ask_metadata -H "$token" "$base/meta-data/iam/security-credentials/" "$base/meta-data/placement/region")
 	rest=${o#*"${NL}facts "}

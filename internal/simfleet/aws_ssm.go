@@ -64,7 +64,7 @@ func (c *call) node(in *Instance) (n nodeInfo, ok bool) {
 	n = nodeInfo{
 		InstanceID: in.Host.ID, PingStatus: ping, LastPing: (*seconds)(&last), AgentVersion: in.Agent.Version, IsLatestVersion: in.Agent.Version == agentCurrent,
 		PlatformType: "Linux", PlatformVersion: in.OS.Version, ResourceType: "EC2Instance", SourceID: in.Host.ID, SourceType: "AWS::EC2::Instance",
-		IPAddress: in.Host.PrivateIP.String(), ComputerName: in.Hostname, AssociationStatus: "Success", tags: in.Host.Tags,
+		IPAddress: addressText(in.Host.PrivateIP), ComputerName: in.Hostname, AssociationStatus: "Success", tags: in.Host.Tags,
 	}
 	n.PlatformName = platformName(in.OS)
 	if in.OS.Family == "windows" {

@@ -39,8 +39,13 @@ func (w *World) ownNetwork(in *Instance, want outway) (*network, error) {
 	}
 	n := &network{w: w, rg: in.Region, in: in}
 	if w.ways[in] == "" {
+		reached := w.EgressTo(in, "ssmmessages").TLS
 		w.alone(in)
 		n.copyVPC()
+		// A way by peering is not copied.
+		if want == asItWas && reached && !w.EgressTo(in, "ssmmessages").TLS {
+			want = byEndpoints
+		}
 	}
 	n.vpc = find(n.rg.VPCs, func(v *fleet.VPC) bool { return v.ID == in.Host.VPC })
 	if w.ways == nil {

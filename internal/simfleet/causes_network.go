@@ -47,7 +47,7 @@ func networkCauses() []Cause {
 				n.vpc.DNSSupport.Value, n.vpc.DNSHostnames.Value = true, true
 				n.ownGroup(n.addEndpoint("ssmmessages", n.in.Host.Groups[0]), elsewhere)
 			})},
-		{Number: 5, Name: "dns-domain-taken", Text: "a private hosted zone has the name of the endpoint that is missing", Breaks: true, Shared: "vpc",
+		{Number: 5, Name: "dns-domain-taken", Text: "a private hosted zone has the name of the endpoint that is missing", Breaks: true,
 			Inject: onNetwork(byEndpoints, func(n *network) {
 				n.removeEndpoint("ssmmessages")
 				name := "ssmmessages." + n.rg.Name + "." + fleet.DNSSuffix(n.rg.Name)
@@ -81,10 +81,34 @@ func networkCauses() []Cause {
 				put(&n.rg.Proxies, n.in.Host.VPC, proxy)
 				n.in.Agent.Proxy = map[string]string{"http_proxy": "http://" + proxy, "https_proxy": "http://" + proxy}
 			})},
-		{Number: 11, Name: "ipv6-only", Text: "the host has IPv6 only, and the agent asks for IPv4 endpoints",
-			Why: "the world's addresses are IPv4: neither its routes nor its SSH servers know IPv6"},
+		{Number: 11, Name: "ipv6-only", Text: "the host has IPv6 only, and the agent asks for IPv4 endpoints", Breaks: true,
+			Inject: onNetwork(byNAT, (*network).ipv6Only)},
 		{Number: 12, Name: "nat-swapped", Text: "the NAT gateway was replaced: the agent is Online, and its control channel dead", Breaks: true,
 			Inject: onHost(func(in *Instance) { in.Agent.Stale = true })},
+	}
+}
+
+// ipv6Only takes IPv4 from the instance and its subnet.
+func (n *network) ipv6Only() {
+	h := &n.in.Host
+	s := find(n.rg.Subnets, func(s *fleet.Subnet) bool { return s.ID == h.Subnet })
+	if !h.PrivateIP.IsValid() {
+		return
+	}
+	block := netip.MustParsePrefix("2001:db8:1234:1a00::/56") // RFC 3849
+	if !slices.Contains(n.vpc.CIDRs, block) {
+		n.vpc.CIDRs = append(slices.Clone(n.vpc.CIDRs), block)
+	}
+	subnet := netip.PrefixFrom(block.Addr(), 64)
+	s.CIDR, s.IPv6 = netip.Prefix{}, []netip.Prefix{subnet}
+	address := subnet.Addr().Next().Next().Next().Next()
+	h.PrivateIP, h.PublicIP = netip.Addr{}, netip.Addr{}
+	h.PrivateDNS = h.ID + "." + n.rg.Name + ".compute.internal"
+	for i := range h.Interfaces {
+		h.Interfaces[i].PrivateIP, h.Interfaces[i].PublicIP = netip.Addr{}, netip.Addr{}
+		if i == 0 {
+			h.Interfaces[i].IPv6 = []netip.Addr{address}
+		}
 	}
 }
 

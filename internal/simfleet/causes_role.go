@@ -59,7 +59,7 @@ var agentActions = slices.Concat(coreSSM, channelActions, messageActions, []stri
 
 // withhold gives the instance a role that allows its agent everything but some
 // actions, which are named as policies do, and what was withheld before.
-func (w *World) withhold(in *Instance, patterns ...string) *fleet.Role {
+func (w *World) withhold(in *Instance, patterns ...string) {
 	const name = "agent"
 	r := w.ownRole(in)
 	allowed := agentActions
@@ -68,7 +68,6 @@ func (w *World) withhold(in *Instance, patterns ...string) *fleet.Role {
 	}
 	allowed = slices.DeleteFunc(slices.Clone(allowed), func(action string) bool { return anyMatches(patterns, action, true) })
 	r.Attached, r.Inline = nil, map[string]string{name: document(allow(allowed...))}
-	return r
 }
 
 // defaultManaged turns Default Host Management Configuration on in a Region.

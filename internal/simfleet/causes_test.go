@@ -1,10 +1,19 @@
 package simfleet_test
 
 import (
+	"context"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/inventory"
 	"ssm-migrate/internal/simfleet"
+	"ssm-migrate/internal/sshhost"
 )
 
 // world for causes: the same for all.
@@ -73,7 +82,7 @@ func TestCausesFollowTheRules(t *testing.T) {
 			if broken := after[in.Host.ID] != ""; broken != c.Breaks {
 				t.Errorf("broken %v, want %v (%s)", broken, c.Breaks, after[in.Host.ID])
 			}
-			if !w.OperatorReaches(in) {
+			if !w.OperatorReaches(in) && in.Host.PrivateIP.IsValid() {
 				t.Error("the operator no longer reaches the host")
 			}
 			for id, reason := range before {
@@ -90,4 +99,99 @@ func TestCausesFollowTheRules(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestPairsOfCauses brings pairs of causes about on one instance. Whatever two
+// do together, one that breaks goes on breaking, and nobody else is harmed.
+func TestPairsOfCauses(t *testing.T) {
+	all := slices.DeleteFunc(simfleet.Causes(), func(c simfleet.Cause) bool { return c.Inject == nil })
+	together := 0
+	for i, first := range all {
+		second := all[(i*7+3)%len(all)]
+		w := causeWorld(t)
+		before := serving(w)
+		in := inject(t, w, first)
+		if second.Name == first.Name || second.Inject(w, in) != nil {
+			continue
+		}
+		together++
+		for id, reason := range serving(w) {
+			switch {
+			case id != in.Host.ID && before[id] == "" && reason != "":
+				t.Errorf("%s and %s: %s no longer serves sessions: %s", first.Name, second.Name, id, reason)
+			case id == in.Host.ID && (reason != "") != (first.Breaks || second.Breaks):
+				t.Errorf("%s and %s: %q", first.Name, second.Name, reason)
+			}
+		}
+	}
+	if together < len(all)/2 {
+		t.Errorf("only %d of %d pairs went together", together, len(all))
+	}
+}
+
+// TestCausesShowOnTheHost probes the host of each cause with the product's own
+// client, by the operator's own files, and compares what the probe says with
+// the model.
+func TestCausesShowOnTheHost(t *testing.T) {
+	for _, c := range simfleet.Causes() {
+		if c.Inject == nil || c.Name == "ipv6-only" { // to which the operator has no way
+			continue
+		}
+		t.Run(c.Name, func(t *testing.T) {
+			w := causeWorld(t)
+			in := inject(t, w, c)
+			out, err := operatorsProbe(t, w)(context.Background(), in.Host)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := inventory.Parse(out, w.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if in.Machine.Container {
+				// The host has no agent of its own; the rest is as the model says.
+				if p.Agent.Value.Installed {
+					t.Error("an agent in a container is listed as the host's")
+				}
+				return
+			}
+			compareState(t, in, p)
+			compareEndpoints(t, w, in, p)
+		})
+	}
+}
+
+// operatorsProbe gives a way to probe the world's hosts as their operator.
+func operatorsProbe(t *testing.T, w *simfleet.World) func(context.Context, fleet.Host) (fleet.ProbeOutput, error) {
+	t.Helper()
+	h := simfleet.NewHosts(w, simfleet.HostOptions{TimeScale: -1})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- h.ServeSOCKS(ctx, ln) }()
+	dir := t.TempDir()
+	files := w.OperatorFiles(ln.Addr().String(), dir)
+	texts := map[string][]byte{"config": []byte(files.SSHConfig), simfleet.OperatorKnownHostsFile: []byte(files.KnownHosts), simfleet.OperatorKeyFile: files.PrivateKey}
+	maps.Copy(texts, files.HostKeys)
+	for name, text := range texts {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := sshhost.New(sshhost.Config{ConfigFile: filepath.Join(dir, "config"), Proxy: "socks5://" + ln.Addr().String(), AgentSocket: "none"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = c.Close()
+		cancel()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		h.Close()
+	})
+	return c.Prober(inventory.Command, inventory.Script).Probe
 }

@@ -55,6 +55,13 @@ var endpointServices = []string{"ssm", "ssmmessages", "ec2messages", "logs", "km
 
 // lead makes the network lead out as a cause needs it.
 func (n *network) lead(want outway) {
+	if want != asItWas {
+		h := &n.in.Host
+		h.PublicIP = netip.Addr{}
+		for i := range h.Interfaces {
+			h.Interfaces[i].PublicIP = netip.Addr{}
+		}
+	}
 	switch want {
 	case byEndpoints:
 		n.closeInternet()

@@ -60,7 +60,7 @@ func (w *World) OperatorFiles(socksAddr, dir string) OperatorFiles {
 			}
 			for _, in := range rg.Instances {
 				operatorHost(&direct, &known, w, in)
-				if name := hostKeyFile(in); keys[name] != nil {
+				if name := hostKeyFile(in); keys[name] != nil && in.Host.PrivateIP.IsValid() {
 					fmt.Fprintf(&blocks, "Host %s\n    IdentityFile %s\n\n", strings.Join(in.addresses(), " "), quotePath(filepath.Join(dir, name)))
 				}
 			}
@@ -122,8 +122,12 @@ func operatorHost(direct, known *strings.Builder, w *World, in *Instance) {
 		panic(fmt.Sprintf("simfleet: host key of %s: %v", h.ID, err)) // Ed25519 always works
 	}
 	fmt.Fprintf(known, "%s %s", strings.Join(names, ","), ssh.MarshalAuthorizedKey(public))
-	if h.PublicIP.IsValid() && (in.Role == "bastion" || w.Bastion(in) == nil) {
+	switch alone := w.Bastion(in) == nil; {
+	case h.PublicIP.IsValid() && (in.Role == "bastion" || alone):
 		fmt.Fprintf(direct, "Host %s\n    HostName %s\n    ProxyJump none\n\n", strings.Join(names, " "), h.PublicIP)
+	case alone && w.ways[in] != "":
+		// Its addresses are those of the VPC that it came from.
+		fmt.Fprintf(direct, "Host %s\n    ProxyJump none\n\n", h.PrivateIP)
 	}
 }
 

@@ -185,7 +185,7 @@ func (r *transfer) connected(ip, port string) {
 // as another machine's metadata service, it answers for.
 func (r *transfer) throughProxy(ctx context.Context, proxy string) error {
 	host, port := proxyAddress(proxy)
-	if _, err := netip.ParseAddr(host); err != nil {
+	if a, _ := netip.ParseAddr(host); !a.IsValid() {
 		r.fail(5, "Could not resolve proxy: %s", host)
 		return nil
 	}
