@@ -379,3 +379,18 @@ func TestSessionsAreBounded(t *testing.T) {
 		t.Errorf("%d calls, known %v, %d sessions, %q", n, got.Known, len(got.Value), got.Reason)
 	}
 }
+
+func FuzzZoneNames(f *testing.F) {
+	for _, s := range []string{"", ".", `\052.api.aws.`, `\777`, `\05`, `\000.x`, "a..", "\xff"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got := awsapi.ZoneName(s)
+		if strings.Contains(got, `\052`) && !strings.Contains(s, `\134`) {
+			t.Errorf("%q became %q", s, got)
+		}
+		if !strings.Contains(s, `\`) && got != strings.TrimSuffix(s, ".") {
+			t.Errorf("%q became %q", s, got)
+		}
+	})
+}

@@ -9,3 +9,6 @@ func ReasonOf(code, message string) string {
 
 // Document is the policy document in IAM's encoding.
 func Document(encoded string) string { return document(&encoded) }
+
+// ZoneName is a DNS name of Route 53's as it is kept.
+func ZoneName(s string) string { return zoneName(&s) }
