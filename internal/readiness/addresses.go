@@ -165,7 +165,7 @@ func publicSpace(v6 bool) addresses {
 		"224.0.0.0/3",
 	}
 	if v6 {
-		all, special = "2000::/3", []string{"2001:db8::/32"}
+		all, special = "2000::/3", nil
 	}
 	space := addressesOf(netip.MustParsePrefix(all))
 	for _, p := range special {

@@ -23,7 +23,7 @@ func (j *judge) request(service string) request {
 
 // requestTo is how the host's agent asks for a service.
 func (j *judge) requestTo(t target) request {
-	q := request{question: question{service: t.service, region: t.region, name: t.service + "." + t.region + "." + fleet.DNSSuffix(t.region)}, actions: t.asks}
+	q := request{question: question{service: t.service, region: t.region, name: serviceName(t.service, t.region, false)}, actions: t.asks}
 	agent := fleet.Fact[fleet.HostAgent]{}
 	if j.h.Probe.Known {
 		agent = j.h.Probe.Value.Agent
@@ -36,7 +36,7 @@ func (j *judge) requestTo(t target) request {
 		if named := hostName(config.Endpoints[configKeys[t.service]]); named != "" && canonical(named) != canonical(q.name) {
 			q.name, q.config = canonical(named), config.File
 		} else if q.dual {
-			q.name = t.service + "." + t.region + "." + dualStackSuffix(t.region)
+			q.name = serviceName(t.service, t.region, true)
 		}
 	}
 	q.usesV6 = q.dual

@@ -49,8 +49,8 @@ type question struct {
 	config  string // the agent's configuration names the endpoint
 }
 
-// dualStackSuffix gives the domain of a Region's dual-stack endpoints.
-// Source: botocore's endpoints.json, August 2026.
+// dualStackSuffix gives the domain of a Region's dual-stack endpoints, S3's
+// left out. Source: botocore's endpoints.json, August 2026.
 func dualStackSuffix(region string) string {
 	for _, p := range []struct{ prefix, suffix string }{
 		{"cn-", "api.amazonwebservices.com.cn"},
@@ -65,6 +65,17 @@ func dualStackSuffix(region string) string {
 		}
 	}
 	return "api.aws"
+}
+
+// serviceName is the name under which the agent looks for a service.
+func serviceName(service, region string, dual bool) string {
+	switch {
+	case !dual:
+		return service + "." + region + "." + fleet.DNSSuffix(region)
+	case service == "s3":
+		return "s3.dualstack." + region + "." + fleet.DNSSuffix(region)
+	}
+	return service + "." + region + "." + dualStackSuffix(region)
 }
 
 // inDomain reports whether a name is a domain or lies under it. The root, "",
@@ -105,7 +116,7 @@ func (n *network) ask(o *origin, q question) lookup {
 		return doubt(otherDoubts, nil, hopFrom(r.VPCs, kindDNS, o.vpc, "VPC %s is not known%s", o.vpc, because(r.VPCs.Reason)))
 	}
 	e := n.serviceEndpoint(vpc.ID, q)
-	if named := n.namedEndpoint(q.name); named != nil {
+	if named := n.namedEndpoint(q.name); named != nil && n.zoneFor(vpc.ID, q.name) == nil {
 		return lookup{leads: leadsEndpoint, endpoint: named, hop: hopFrom(r.Endpoints, kindDNS, named.ID, "%s is a name of endpoint %s itself", quoted(q.name), named.ID)}
 	}
 	if q.config != "" {
@@ -156,7 +167,8 @@ func (n *network) answered(o *origin, q question, vpc *fleet.VPC, e *fleet.VPCEn
 	r := o.r
 	private := min(answerOf(vpc.DNSSupport), answerOf(vpc.DNSHostnames)) // private zones count only with both attributes
 	zone := n.zoneFor(vpc.ID, q.name)
-	hidden := e != nil && e.PrivateDNS && strings.EqualFold(e.State, "available") && !q.dual
+	hidden := e != nil && e.PrivateDNS && strings.EqualFold(e.State, "available") &&
+		(!q.dual || slices.ContainsFunc(e.DNSNames, func(n string) bool { return canonical(n) == canonical(q.name) }))
 	rule := n.ruleFor(vpc.ID, q.name)
 	most := -1 // length of the private zone's domain
 	switch {
@@ -178,7 +190,7 @@ func (n *network) answered(o *origin, q question, vpc *fleet.VPC, e *fleet.VPCEn
 	}
 	public := lookup{leads: leadsPublic, hop: hopFrom(r.VPCs, kindDNS, vpc.ID, "%s gives the service's public addresses in VPC %s", q.name, vpc.ID)}
 	public.off = n.whyNotEndpoint(o, q, vpc, e)
-	if q.dual && e != nil && e.PrivateDNS && private != no {
+	if q.dual && e != nil && e.PrivateDNS && len(e.DNSNames) == 0 && private != no {
 		return doubt(otherDoubts, e, hopFrom(r.Endpoints, kindDNS, e.ID, "whether private DNS of endpoint %s answers for the dual-stack name %s is not known", e.ID, q.name))
 	}
 	return public
@@ -224,6 +236,12 @@ func (n *network) fromZone(o *origin, q question, z *fleet.HostedZone, e *fleet.
 		return nowhere(fmt.Sprintf("is associated with VPC %s and has no record for %s: the answer is NXDOMAIN, and no other server is asked", o.vpc, q.name))
 	}
 	for _, name := range found.names {
+		// Route 53 itself answers for an alias; a CNAME is looked up anew, and
+		// another zone may claim that name.
+		hiding := n.zoneFor(o.vpc, name)
+		if _, has := recordsOf(hiding, name); !found.alias && hiding != nil && !has {
+			return nowhere(fmt.Sprintf("leads %s to %s, for which private hosted zone %s (%s) has no record: the answer is NXDOMAIN", q.name, quoted(name), hiding.ID, quoted(hiding.Name)))
+		}
 		if to := n.namedEndpoint(name); to != nil {
 			return lookup{leads: leadsEndpoint, endpoint: to, hop: hopFrom(source, kindDNS, z.ID, "%s leads %s to endpoint %s of VPC %s", what, q.name, to.ID, to.VPC)}
 		}
@@ -299,6 +317,15 @@ func (n *network) endpointsRead(vpc string) bool {
 type records struct {
 	addresses []netip.Addr
 	names     []string // of aliases and CNAME records
+	alias     bool     // the first of names is an alias's
+}
+
+// recordsOf is recordFor for a zone that may be nil.
+func recordsOf(z *fleet.HostedZone, name string) (records, bool) {
+	if z == nil {
+		return records{}, false
+	}
+	return recordFor(z, name)
 }
 
 // recordFor finds a zone's records for a name; a wildcard stands for names
@@ -316,7 +343,7 @@ func recordFor(z *fleet.HostedZone, name string) (records, bool) {
 				continue
 			}
 			if r.Alias != "" {
-				out.names = append(out.names, r.Alias)
+				out.names, out.alias = append([]string{r.Alias}, out.names...), true
 			}
 			for _, v := range r.Values {
 				if a, err := netip.ParseAddr(strings.TrimSpace(v)); err == nil {

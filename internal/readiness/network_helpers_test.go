@@ -23,3 +23,12 @@ func isStop(code string) bool {
 	}
 	return false
 }
+
+func areaOf(code string) string {
+	for _, e := range readiness.Catalogue() {
+		if e.Code == code {
+			return e.Area
+		}
+	}
+	return ""
+}

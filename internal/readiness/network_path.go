@@ -141,12 +141,15 @@ func (n *network) settled(l lookup, q request) lookup {
 // Source: Amazon Route 53 Developer Guide, hosted-zone-private-considerations (custom DNS servers).
 func (n *network) misled(l lookup) hop {
 	e := l.endpoint
-	if e == nil || !e.PrivateDNS || l.doubt == otherDoubts {
+	if e == nil || l.doubt == otherDoubts {
 		return hop{}
 	}
 	at := l.hop.as("dns-custom-resolver")
 	at.text += "; by the host's own test they give public addresses, though endpoint " + e.ID + " is there"
 	at.fix, at.undo = forwarderFix(l.doubt, at.object), "take the forwarder or the rule back"
+	if !e.PrivateDNS {
+		at.fix += fmt.Sprintf("; and turn on private DNS of endpoint %s, after opening its security group to every host of VPC %s", e.ID, e.VPC)
+	}
 	return at
 }
 
@@ -216,7 +219,7 @@ func (n *network) publicWay(o *origin, q question, l lookup, v6 bool, p *path) *
 func (n *network) missingWay(o *origin, q question, l lookup, stop hop) (hop, bool) {
 	out := ", and the public addresses are out of reach: " + stop.text
 	sibling := n.sibling(o, q)
-	if sibling != nil {
+	if sibling != nil && l.doubt == noDoubt {
 		if at, is := n.split(o, q, l, sibling); is {
 			at.text += out
 			return at, true
