@@ -176,7 +176,7 @@ func roleEntries() []Entry {
 		Code: "default-role-runs-commands", Area: "identity", Severity: fleet.SeverityRisk,
 		Title:    "Run Command works with the default role, not with the profile's",
 		Means:    "Under Default Host Management Configuration the agent, and what it runs, calls AWS with the default role. Documents and associations that relied on what the profile's role may do are denied it.",
-		Detected: "Systems Manager says that the agent runs under the default role, and the profile's role allows actions of other services. Which documents call AWS is not seen.",
+		Detected: "Systems Manager says that the agent runs under the default role, and the profile's role allows actions that the default role does not. Which documents call AWS is not seen.",
 		Fix:      "look through the documents and associations that run here for calls to AWS; give the profile's role AmazonSSMManagedInstanceCore, so that the agent stays with it",
 		Undo:     "detach the policy from the role",
 		Sources:  []string{"aws/amazon-ssm-agent issue 610", guide + "fleet-manager-default-host-management-configuration"},

@@ -186,7 +186,7 @@ func (j *judge) link() {
 		rests := j.shows(f).rests()
 		var from []int
 		for k, cause := range deciding[:i] {
-			if cause.Code != f.Code && cause.Severity >= f.Severity && rests&j.breaks(cause) != 0 {
+			if cause.Code != f.Code && cause.Severity >= f.Severity && (rests&j.breaks(cause) != 0 || j.sameHop(cause, f)) {
 				from = append(from, k)
 				above[i][k] = true
 			}
@@ -203,16 +203,29 @@ func (j *judge) link() {
 			cause := deciding[k]
 			f.Because = append(f.Because, cause.Ref())
 			why, source := (rests & j.breaks(cause)).why()
+			if why == "" {
+				why, source = cause.Object+" stops both", "computed path"
+			}
 			f.Evidence = append(f.Evidence, fleet.Evidence{Fact: fmt.Sprintf("it follows from %s: %s", cause.Code, why), Source: source})
 		}
 	}
+}
+
+// sameHop reports whether what stops the agent's way stops, as the same hop,
+// a way that only sessions need.
+func (j *judge) sameHop(cause, f *fleet.Finding) bool {
+	session := setOf([]Part{PartSession})
+	return f.Object != "" && cause.Object == f.Object && entries[cause.Code].Area == entries[f.Code].Area &&
+		j.breaks(f) == session && j.breaks(cause)&^session != 0
 }
 
 // causes gives the verdict its root causes, the deciding one first. The
 // findings have to be in order and linked.
 func (j *judge) causes(v *fleet.HostVerdict) {
 	for _, chain := range fleet.Chains(j.findings) {
-		v.Causes = append(v.Causes, chain[0].Ref())
+		if r := chain[0].Ref(); !slices.Contains(v.Causes, r) {
+			v.Causes = append(v.Causes, r)
+		}
 	}
 	if i := slices.IndexFunc(v.Causes, j.settles); v.Verdict == fleet.VerdictUnknown && i > 0 {
 		first := v.Causes[i]

@@ -63,6 +63,21 @@ var (
 	}
 )
 
+// encrypted makes the preferences name a KMS key, which hosts then have to reach.
+func encrypted(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
+	const arn = "arn:aws:kms:" + regionName + ":" + accountID + ":key/k"
+	r.Preferences = known(fleet.Preferences{
+		Exists:  true,
+		Content: `{"schemaVersion":"1.0","sessionType":"Standard_Stream","inputs":{"kmsKeyId":"` + arn + `"}}`,
+		Key:     known(fleet.KMSKey{ID: arn, ARN: arn, Exists: true, State: "Enabled"}, "kms:DescribeKey"),
+	}, "ssm:GetDocument")
+}
+
+func dnsOff(_ *fleet.Snapshot, h *fleet.Host, r *fleet.Region) {
+	r.VPCs.Value[0].DNSSupport = known(false, "ec2:DescribeVpcAttribute")
+	h.Probe.Value.Endpoints = lost[[]fleet.EndpointTest]("probe: endpoints", "not tested")
+}
+
 func unverified(t *fleet.EndpointTest) {
 	t.TLS, t.Issuer = known(false, "probe"), "CN=Amazon RSA 2048 M01"
 }
@@ -117,6 +132,7 @@ func TestCausalChains(t *testing.T) {
 		{"configured for another Region", []change{offline, otherRegion}, []string{"agent-config-elsewhere>node-not-registered"}},
 		{"doubts are roots of their own", []change{silent, role(conditional)}, []string{"role-undecided", "node-unknown"}},
 
+		{"one hop stops the agent and what sessions need", []change{offline, encrypted, dnsOff}, []string{"dns-off>session-target-no-path>node-not-registered", "preferences-undecided"}},
 		{"two independent causes, one symptom", []change{offline, noProfile, closedGroup, tested(timedOut)},
 			[]string{"profile-missing>node-not-registered", "group-egress-closed>egress-test-failed>node-not-registered"}},
 		{"two causes of a stopped agent", []change{offline, agentFailed, diskFull, twice},

@@ -126,6 +126,9 @@ func TestAgentSetUp(t *testing.T) {
 			a.Diagnostics = known([]fleet.Diagnostic{{Check: name, Status: status, Note: "timeout"}}, "probe: ssm-cli")
 		})
 	}
+	hops := func(n int) change {
+		return func(_ *fleet.Snapshot, h *fleet.Host, _ *fleet.Region) { h.Metadata.HopLimit = n }
+	}
 	const node, elsewhere, failed = "node-not-registered", "agent-config-elsewhere", "diagnostics-failed"
 	onlyNode := []string{node}
 	runCases(t, []verdictCase{
@@ -150,6 +153,11 @@ func TestAgentSetUp(t *testing.T) {
 
 		{"a check that nothing explains (ssm-cli)", []change{offline, check("EC2 IMDS", "Failed")}, fleet.VerdictBlocked, failed, []string{failed, node}},
 		{"a check that a finding explains", []change{offline, noProfile, check("AWS Credentials", "Failed")}, fleet.VerdictBlocked, "profile-missing", []string{"profile-missing", node}},
+		{"STS is tried over the network", []change{offline, closedWay, check("AWS Credentials", "Failed")}, fleet.VerdictBlocked, "group-egress-closed", []string{"group-egress-closed", "egress-test-failed", node}},
+		{"an agent that was known and is in no package, one hop from metadata (elastic-ci-stack-for-aws issue 857)", []change{lostHeartbeat, noAgent, hops(1)},
+			fleet.VerdictBlocked, "agent-behind-hop-limit", []string{"agent-behind-hop-limit", "node-connection-lost"}},
+		{"an agent that was known and is in no package, two hops", []change{lostHeartbeat, noAgent, hops(2)}, fleet.VerdictBlocked, "agent-missing", []string{"agent-missing", "node-connection-lost"}},
+		{"an agent that was never known", []change{offline, noAgent, hops(1)}, fleet.VerdictBlocked, "agent-missing", []string{"agent-missing", node}},
 		{"a check of what no session needs", []change{offline, check("Connectivity to monitoring endpoint", "Failed")}, fleet.VerdictBlocked, node, onlyNode},
 		{"a check that was skipped", []change{offline, check("EC2 IMDS", "Skipped")}, fleet.VerdictBlocked, node, onlyNode},
 		{"a check against an open channel", []change{check("Connectivity to ssm endpoint", "Failed")}, fleet.VerdictReady, "", []string{}},

@@ -155,7 +155,12 @@ func TestDefaultRole(t *testing.T) {
 	app := role(allowing(`"dynamodb:*","s3:GetObject"`))
 	runCases(t, []verdictCase{
 		{"commands change their credentials (issue 610)", []change{defaultRoleOn, underDefault, app}, fleet.VerdictReady, "", []string{"default-role-runs-commands"}},
-		{"a profile that serves nothing else loses nothing", []change{defaultRoleOn, underDefault, role(allowing(`"s3:GetObject"`))}, fleet.VerdictReady, "", []string{}},
+		{"a bucket for backups is lost too", []change{defaultRoleOn, underDefault, role(`{"Statement":{"Effect":"Allow","Action":"s3:PutObject","Resource":"arn:aws:s3:::backup/*"}}`)},
+			fleet.VerdictReady, "", []string{"default-role-runs-commands"}},
+		{"a profile that serves nothing else loses nothing", []change{defaultRoleOn, underDefault, role(allowing(`"ssm:GetParameter"`))}, fleet.VerdictReady, "", []string{}},
+		{"what the default role allows as well is not lost", []change{defaultRoleOn, underDefault, app, func(s *fleet.Snapshot, _ *fleet.Host, _ *fleet.Region) {
+			s.Accounts[0].Roles.Value[1].Inline = map[string]string{"all": everything}
+		}}, fleet.VerdictReady, "", []string{}},
 		{"a role that Systems Manager may not assume serves nobody", []change{offline, noProfile, defaultRoleOn, trust(`{"Statement":{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}}`)},
 			fleet.VerdictBlocked, "profile-missing", []string{"profile-missing", onlyNode}},
 		{"a role that Systems Manager may assume", []change{offline, noProfile, defaultRoleOn, trust(`{"Statement":{"Effect":"Allow","Principal":{"Service":"ssm.amazonaws.com"},"Action":"sts:AssumeRole"}}`)},

@@ -79,7 +79,7 @@ func (j *judge) install() string {
 		return ""
 	}
 	bucket := fmt.Sprintf("https://s3.%s.%s/amazon-ssm-%[1]s/latest", j.h.Region, fleet.DNSSuffix(j.h.Region))
-	command := ""
+	var command string
 	switch j.family() {
 	case familyUbuntu:
 		command = "snap install amazon-ssm-agent --classic"

@@ -3,6 +3,7 @@ package readiness_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"ssm-migrate/internal/fleet"
 )
@@ -174,6 +175,26 @@ func TestRunAs(t *testing.T) {
 		{"nobody but the tagged", []change{users("ann"), tagged("ann"), as("")}, fleet.VerdictReady, "", []string{"runas-user-unset-untagged"}},
 		{"a tag names a user who is not there", []change{users("ops"), tagged("ann"), as("ops")}, fleet.VerdictReady, "", []string{"runas-tag-user-missing"}},
 		{"a tag names root", []change{users("ops", "root"), tagged("root"), as("ops")}, fleet.VerdictReady, "", []string{"runas-tag-root"}},
+	})
+}
+
+func TestIdleTimeout(t *testing.T) {
+	open := func(tty string, ago time.Duration) change {
+		return func(_ *fleet.Snapshot, h *fleet.Host, _ *fleet.Region) {
+			h.Probe.Value.Sessions = known([]fleet.Session{{User: "ann", TTY: tty, Fingerprint: "SHA256:a"}}, "probe: sessions")
+			h.Probe.Value.Logins.Value.Logins = []fleet.Login{
+				{User: "ann", Fingerprint: "SHA256:a", Last: at.Add(-ago)},
+				{User: "ann", Fingerprint: "SHA256:b", Last: at},
+				{User: "bob", Fingerprint: "SHA256:a", Last: at},
+			}
+		}
+	}
+	const short = "idle-timeout-short"
+	runCases(t, []verdictCase{
+		{"an hour against two minutes", []change{open("pts/1", time.Hour), prefer(`"idleSessionTimeout":"2"`)}, fleet.VerdictReady, "", []string{short}},
+		{"an hour against the default of twenty (session-manager-schema)", []change{open("pts/1", time.Hour), prefer("")}, fleet.VerdictReady, "", []string{}},
+		{"a night against the default", []change{open("pts/1", 10*time.Hour), prefer("")}, fleet.VerdictReady, "", []string{short}},
+		{"a copy idles nowhere", []change{open("", 10*time.Hour), prefer("")}, fleet.VerdictReady, "", []string{}},
 	})
 }
 
