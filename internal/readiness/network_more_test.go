@@ -39,7 +39,9 @@ func TestIPv6(t *testing.T) {
 	translated := func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
 		r.RouteTables.Value[0].Routes = append(r.RouteTables.Value[0].Routes, fleet.Route{CIDR: prefix("64:ff9b::/96"), Target: "nat-1", State: "active"})
 	}
-	noIPv6Rule := func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) { r.Groups.Value[0].Egress[0].CIDRs = anywhere() }
+	noIPv6Rule := func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
+		r.Groups.Value[0].Egress[0].CIDRs = anywhere()
+	}
 	for _, c := range []struct {
 		name    string
 		changes []change

@@ -79,7 +79,9 @@ func hub(s *fleet.Snapshot, h *fleet.Host, r *fleet.Region) {
 }
 
 func hubRoute(do func(*fleet.RouteTable)) change {
-	return func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) { do(&r.RouteTables.Value[len(r.RouteTables.Value)-1]) }
+	return func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
+		do(&r.RouteTables.Value[len(r.RouteTables.Value)-1])
+	}
 }
 
 func peering(do func(*fleet.Peering)) change {

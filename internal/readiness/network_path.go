@@ -367,6 +367,9 @@ func (n *network) wayOut(o *origin, q question) string {
 	} else if t := n.mainTable[o.vpc]; t != nil {
 		where = t.ID
 	}
+	if q.service == "s3" && q.region == o.region {
+		return fmt.Sprintf("add a gateway endpoint for s3 to VPC %s and route table %s, or a route from there to a NAT gateway", o.vpc, where)
+	}
 	what := "interface endpoints"
 	switch len(missing) {
 	case 0:
