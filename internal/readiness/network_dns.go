@@ -101,7 +101,7 @@ func canonical(name string) string { return strings.ToLower(strings.Trim(name, "
 // and resolver-overview-forward-vpc-to-network-autodefined-rules; AWS
 // PrivateLink Guide, privatelink-access-aws-services (private DNS).
 func (n *network) resolve(o *origin, q question) lookup {
-	key := o.account + "|" + o.region + "|" + o.vpc + "|" + q.name
+	key := o.account + "|" + o.region + "|" + o.vpc + "|" + q.name + "|" + q.config
 	if l, ok := n.lookups[key]; ok {
 		return l
 	}

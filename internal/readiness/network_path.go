@@ -44,7 +44,7 @@ func (n *network) path(h *fleet.Host, r *fleet.Region, q request) *path {
 }
 
 func (n *network) way(o *origin, q request) *path {
-	key := fmt.Sprintf("%s|%s|%s|%s|%d", o.key, q.service, q.name, q.proxy, q.answer)
+	key := fmt.Sprintf("%s|%s|%s|%s|%s|%d", o.key, q.service, q.name, q.config, q.proxy, q.answer)
 	if q.seen != nil {
 		key += q.seen.ID
 	}

@@ -84,8 +84,9 @@ func (n *network) nobodyHas(all []netip.Addr) bool {
 			if at.within(addressesOf(v.CIDRs...)) != yes {
 				continue
 			}
-			known = n.endpointsRead(id)
-			break
+			if known = n.endpointsRead(id); !known {
+				break // ranges of VPCs may overlap: every one of them counts
+			}
 		}
 		if !known {
 			return false
