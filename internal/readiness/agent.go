@@ -21,6 +21,10 @@ func (j *judge) onHost(agent fleet.Fact[fleet.HostAgent]) {
 	case !a.Installed && j.heartbeat:
 		j.add("agent-disagreement", j.h.ID, "", evidence(agent, "no agent was found on the host"), j.lastPing())
 		return
+	case !a.Installed && j.h.Node.Known && j.h.Node.Value.Registered && j.h.Metadata.HopLimit == 1:
+		j.addHere("agent-behind-hop-limit", "", j.origin(), evidence(agent, "no agent was found on the host"), j.lastPing(),
+			j.ec2("the metadata service's answers travel one hop (HttpPutResponseHopLimit 1), which does not reach into a container"))
+		return
 	case !a.Installed:
 		fix := ""
 		if command := j.install(); command != "" {

@@ -15,6 +15,15 @@ func agentEntries() []Entry {
 		Sources:  []string{guide + "agent-install-ubuntu-64-snap", "aws/eks-hybrid issue 833", "aws/amazon-ssm-agent issue 304"},
 		Breaks:   []Part{PartAgent},
 	}, {
+		Code: "agent-behind-hop-limit", Area: "agent", Severity: fleet.SeverityBlocks,
+		Title:    "The agent is in a container that the metadata service does not reach, or is gone",
+		Means:    "Systems Manager knew an agent of this instance, and no package on the host brought one: it ran in a container, or was removed. With a hop limit of 1 the metadata service's answers do not reach into a container, so an agent there has neither identity nor credentials.",
+		Detected: "The probe found no agent on the host, PingStatus is not Online, and the metadata option HttpPutResponseHopLimit is 1.",
+		Fix:      "raise the hop limit (aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2), and in the launch template as well; or install the agent on the host itself",
+		Undo:     "set the hop limit back to 1; it keeps containers from the host role's credentials",
+		Sources:  []string{ec2Book + "configuring-instance-metadata-options", "buildkite/elastic-ci-stack-for-aws issue 857"},
+		Breaks:   []Part{PartMetadata, PartAgent},
+	}, {
 		Code: "agent-disabled", Area: "agent", Severity: fleet.SeverityBlocks,
 		Title:    "The agent's service is switched off",
 		Means:    "The unit is disabled or masked, so nothing started it at the last boot and nothing will at the next. Patches and hardening scripts do this.",

@@ -196,6 +196,14 @@ func lostEntries() []Entry {
 		Undo:     "make the former version the default again",
 		Sources:  []string{guide + "session-manager-schema"},
 	}, {
+		Code: "idle-timeout-short", Area: "session", Severity: fleet.SeverityNote,
+		Title:    "Long SSH sessions meet a short idle timeout",
+		Means:    "Users leave sessions open on this host for much longer than Session Manager would let them idle. What runs in the foreground of such a session ends with it.",
+		Detected: "A terminal session over SSH that is open now began at least twelve idle timeouts ago, by the host's log. How long it was idle is not seen.",
+		Fix:      "raise idleSessionTimeout (60 minutes at most), or have long work run in tmux or by Run Command",
+		Undo:     "set the timeout back",
+		Sources:  []string{guide + "session-manager-schema", "aws/amazon-ssm-agent issue 261"},
+	}, {
 		Code: "preferences-default", Area: "session", Severity: fleet.SeverityNote,
 		Title:    "Session Manager works with its defaults",
 		Means:    "Nobody saved preferences in this account and Region: sessions are not logged, not encrypted beyond TLS, run as ssm-user and end after 20 idle minutes.",

@@ -230,7 +230,7 @@ func (j *judge) inspector(p *path) string {
 // amazonIssuer reports whether a certificate names an Amazon authority as its
 // issuer. Anybody can write such a name: it only sorts failed tests.
 func amazonIssuer(issuer string) bool {
-	for _, part := range strings.FieldsFunc(issuer, func(r rune) bool { return r == ',' || r == '/' }) {
+	for _, part := range strings.FieldsFunc(issuer, func(r rune) bool { return r == ',' || r == '/' || r == ';' }) {
 		key, value, ok := strings.Cut(strings.TrimSpace(part), "=")
 		key, value = strings.TrimSpace(key), strings.TrimSpace(value)
 		if ok && (key == "O" && value == "Amazon" || key == "CN" && (strings.HasPrefix(value, "Amazon R") || strings.HasPrefix(value, "Amazon E") || strings.HasPrefix(value, "Starfield "))) {

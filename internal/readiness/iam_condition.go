@@ -165,6 +165,9 @@ func (c *comparison) holds(ctx requestContext) answer {
 	case len(got) == 0:
 		return c.withoutKey()
 	}
+	if len(got) == 1 {
+		return c.one(got[0], ctx)
+	}
 	if c.set == noSet {
 		all := make([]answer, 0, 4)
 		for _, g := range got {

@@ -44,7 +44,7 @@ type permissions struct {
 	// live proof, or to a note. Empty: none, or not known.
 	levels []controls
 
-	memo map[string]*relevant // by action in lower case; nil: nothing is remembered
+	memo map[string]*relevant // by action as asked for; nil: nothing is remembered
 }
 
 // controls are the service control policies of one level.
@@ -129,10 +129,11 @@ func verb(name, does string, a answer) string {
 
 // about selects what speaks of an action.
 func (p permissions) about(action string) *relevant {
-	action = strings.ToLower(action)
 	if r, ok := p.memo[action]; ok {
 		return r
 	}
+	asked := action
+	action = strings.ToLower(action)
 	r := &relevant{}
 	for i := range p.identity {
 		r.identity = appendAbout(r.identity, &p.identity[i], action, true)
@@ -148,7 +149,7 @@ func (p permissions) about(action string) *relevant {
 		r.levels = append(r.levels, level)
 	}
 	if p.memo != nil {
-		p.memo[action] = r
+		p.memo[asked] = r
 	}
 	return r
 }
@@ -200,7 +201,9 @@ func (w *weighing) addLevel(c controls, statements []statementOf, resource strin
 	if o.deny == yes {
 		w.controlled = append(w.controlled, fmt.Sprintf("%s at %s", o.denyWhy, c.target))
 	}
-	raise(&w.levels.deny, &w.levels.denyWhy, o.deny, o.denyWhy+" at "+c.target)
+	if o.deny > w.levels.deny {
+		w.levels.deny, w.levels.denyWhy = o.deny, o.denyWhy+" at "+c.target
+	}
 	switch {
 	case c.partial:
 	case o.allow == no:

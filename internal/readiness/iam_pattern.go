@@ -61,8 +61,10 @@ func (p pattern) expand(ctx requestContext) expanded {
 	if !p.variables {
 		return expanded{text: p.text}
 	}
-	var e expanded
+	const room = 32 // for what replaces variables
+	e := expanded{literal: make([]bool, 0, len(p.text)+room)}
 	var text strings.Builder
+	text.Grow(len(p.text) + room)
 	add := func(s string, literal bool) {
 		text.WriteString(s)
 		for range len(s) {
@@ -120,6 +122,9 @@ func variable(name string, ctx requestContext) (string, answer) {
 
 // matches compares by wildcards.
 func (p pattern) matches(s string, ctx requestContext) answer {
+	if !p.variables {
+		return truth(p.text == "*" || glob(p.text, s))
+	}
 	return p.compare(ctx, func(e expanded) bool { return globMasked(e.text, e.literal, s) })
 }
 

@@ -45,7 +45,8 @@ type roleView struct {
 	mustChange bool                // a host needs it changed, though it serves an application too
 	disagrees  []disagreement      // where IAM's simulation says otherwise
 	servesMemo *string
-	inRegions  map[string]bool // of the hosts that use it by a profile
+	beyondMemo map[string][]string // by ARN of the other role
+	inRegions  map[string]bool     // of the hosts that use it by a profile
 }
 
 // scope says which hosts share an answer about their role.
@@ -156,7 +157,7 @@ func newAuthority(s *fleet.Snapshot) *authority {
 // view gives what a role may do. Whether session policies narrow one of its
 // sessions is not known to anybody but who started it.
 func (a *authority) view(acct *fleet.Account, r *fleet.Role) *roleView {
-	v := &roleView{role: r, account: acct, trusted: trusts(r.Trust, "ec2"), bySSM: trusts(r.Trust, "ssm"), asked: map[string]decision{}, inRegions: map[string]bool{}}
+	v := &roleView{role: r, account: acct, trusted: trusts(r.Trust, "ec2"), bySSM: trusts(r.Trust, "ssm"), asked: map[string]decision{}, inRegions: map[string]bool{}, beyondMemo: map[string][]string{}}
 	v.may = a.permissions(r.Inline, r.Attached, r.Boundary)
 	if !strings.Contains(r.ARN, ":role/aws-service-role/") { // service control policies do not bind service-linked roles
 		v.may.levels = a.levels[acct.ID]

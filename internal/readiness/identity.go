@@ -45,8 +45,9 @@ func (j *judge) identity() {
 	switch {
 	case j.heartbeat && j.h.Node.Value.IAMRole != "":
 		j.onDefault = true
-		j.judgeRole(j.namedRole(j.h.Node.Value.IAMRole), fallback)
-		j.commandsChange(own)
+		used := j.namedRole(j.h.Node.Value.IAMRole)
+		j.judgeRole(used, fallback)
+		j.commandsChange(own, used)
 	case elsewhere && !j.connected:
 		// What the profile allows says nothing of the agent's calls.
 	case metadataOff && j.heartbeat:

@@ -21,21 +21,23 @@ func (j *judge) metadata() {
 	if !j.h.Probe.Known || !m.Known || m.Value.Reachable && (m.Value.Tokens || j.h.Metadata.Tokens != "required") {
 		return
 	}
+	if s := m.Value.Server; m.Value.Reachable && s != "" && !strings.HasPrefix(s, metadataServer) {
+		return // a proxy's answer has a finding of its own
+	}
 	code := "imds-unreachable"
 	if j.heartbeat {
 		code = "imds-unreachable-connected"
 	}
 	what := "the instance metadata service did not answer the host"
 	if m.Value.Reachable {
-		what = "what answers at the address of the instance metadata service gave the host no IMDSv2 token"
+		what = "the instance metadata service gave the host no IMDSv2 token"
 	}
-	facts := []fleet.Evidence{evidence(m, "%s%s", what, because(m.Value.Detail))}
-	if s := m.Value.Server; m.Value.Reachable && s != "" && !strings.HasPrefix(s, "EC2ws") {
-		facts = append(facts, evidence(m, "the answer came from %s, which is not EC2's server", quoted(s)))
-	}
-	facts = append(facts, j.ec2("the metadata options are endpoint %s, tokens %s, hop limit %d", quoted(j.h.Metadata.Endpoint), quoted(j.h.Metadata.Tokens), j.h.Metadata.HopLimit))
-	j.addHere(code, "", hostOnly, facts...)
+	j.addHere(code, "", hostOnly, evidence(m, "%s%s", what, because(m.Value.Detail)),
+		j.ec2("the metadata options are endpoint %s, tokens %s, hop limit %d", quoted(j.h.Metadata.Endpoint), quoted(j.h.Metadata.Tokens), j.h.Metadata.HopLimit))
 }
+
+// metadataServer begins the Server header of EC2's metadata service.
+const metadataServer = "EC2ws"
 
 // registration looks for a hybrid activation that was left behind, for example
 // in an image: the agent then registers as another node than the instance.
@@ -101,22 +103,58 @@ func (j *judge) credentialsFile() bool {
 // commandsChange warns where documents and associations call AWS: under
 // Default Host Management Configuration they do so with the default role, not
 // with the profile's.
-func (j *judge) commandsChange(own credentials) {
-	if own.kind != fromRole {
+func (j *judge) commandsChange(own, used credentials) {
+	if own.kind != fromRole || used.kind != fromRole {
 		return
 	}
-	serves := own.role.serves()
-	if serves == "" {
+	lost := own.role.beyond(used.role)
+	if lost == nil {
 		return
+	}
+	const most = 6
+	more := ""
+	if n := len(lost) - most; n > 0 {
+		lost, more = lost[:most], fmt.Sprintf(" and %d more", n)
 	}
 	facts := []fleet.Evidence{
 		evidence(j.h.Node, "the agent runs under role %s of Default Host Management Configuration", quoted(j.h.Node.Value.IAMRole)),
-		evidence(own.role.account.Roles, "the profile's role %s %s", own.role.role.Name, serves),
+		evidence(own.role.account.Roles, "the profile's role %s allows what that role does not: %s%s", own.role.role.Name, strings.Join(lost, ", "), more),
 	}
 	if a := j.h.Node.Value.Association; a != "" {
 		facts = append(facts, evidence(j.h.Node, "associations run on the host, the last with status %s", quoted(a)))
 	}
 	j.findings = append(j.findings, found("default-role-runs-commands", j.h.ID, own.role.role.ARN, "", own.role.blast(), facts))
+}
+
+// beyond lists what a role allows and another is known not to, as its
+// policies have it. The agent's own services are left out.
+func (v *roleView) beyond(other *roleView) []string {
+	key := other.role.ARN
+	if lost, ok := v.beyondMemo[key]; ok {
+		return lost
+	}
+	var lost []string
+	for i := range v.may.identity {
+		for k := range v.may.identity[i].doc.statements {
+			s := &v.may.identity[i].doc.statements[k]
+			if !s.allow || s.notAction || s.notResource {
+				continue
+			}
+			for _, action := range s.actions {
+				if service, _, _ := strings.Cut(action, ":"); slices.Contains(channelServices, service) {
+					continue
+				}
+				// A pattern stands for itself here: who allows it allows all that it means.
+				if len(s.resources) > 0 && other.may.decide(action, s.resources[0].text, requestContext{other.context}).allowed == no {
+					lost = append(lost, action)
+				}
+			}
+		}
+	}
+	slices.Sort(lost)
+	lost = slices.Compact(lost)
+	v.beyondMemo[key] = lost
+	return lost
 }
 
 // serves says what a role is for besides Systems Manager; empty: nothing.
@@ -153,6 +191,9 @@ func (v *roleView) serves() string {
 	v.servesMemo = &text
 	return text
 }
+
+// channelServices are those by which an agent is managed.
+var channelServices = []string{"ssm", "ssmmessages", "ec2messages"}
 
 // agentServices are those that an agent itself uses, for commands, sessions,
 // their logs and its updates.

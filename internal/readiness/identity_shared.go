@@ -113,24 +113,23 @@ func simulationDisagrees(v *roleView) fleet.Finding {
 
 // updateBuckets finds roles that are denied the buckets from which the agent
 // and its documents load their parts: in each Region where hosts use the role.
+// Denials of the organization are left to findings of their own.
 // Source: AWS Systems Manager User Guide, ssm-agent-technical-details.
 func (a *assessor) updateBuckets(v *roleView) []fleet.Finding {
 	var facts []fleet.Evidence
 	var denied []string
 	for _, region := range slices.Sorted(maps.Keys(v.inRegions)) {
-		for _, bucket := range []string{"amazon-ssm-" + region, "aws-ssm-" + region} {
-			resource := "arn:" + partitionOf(v.role.ARN) + ":s3:::" + bucket + "/*"
-			w := v.may.weigh("s3:GetObject", resource, requestContext{{"aws:requestedregion": {region}}, v.context})
-			d := v.may.obstacles(&w)
-			if d.denials == nil && w.bound.deny != yes && w.levels.deny != yes {
-				continue
+		for _, bucket := range [...]string{"amazon-ssm-" + region, "aws-ssm-" + region} {
+			object := "arn:" + partitionOf(v.role.ARN) + ":s3:::" + bucket + "/latest/VERSION"
+			w := v.may.weigh("s3:GetObject", object, requestContext{{"aws:requestedregion": {region}}, v.context})
+			why := w.own.denyWhy
+			if w.own.deny != yes {
+				why = "the permissions boundary " + w.bound.denyWhy
 			}
-			d.why = strings.Join(append(d.denials, d.controlled...), "; ")
-			if d.why == "" {
-				d.why = "the permissions boundary " + d.bounded
+			if max(w.own.deny, w.bound.deny) == yes {
+				denied = append(denied, bucket)
+				facts = append(facts, evidence(v.account.Roles, "role %s is denied s3:GetObject on %s: %s", v.role.Name, bucket, why))
 			}
-			denied = append(denied, bucket)
-			facts = append(facts, evidence(v.account.Roles, "role %s is denied s3:GetObject on %s: %s", v.role.Name, bucket, d.why))
 		}
 	}
 	if denied == nil {

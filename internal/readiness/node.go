@@ -79,14 +79,15 @@ func (j *judge) unexplained() {
 }
 
 // checks are those of ssm-cli get-diagnostics that a session needs, and the
-// part of its way that each tests. The other endpoints may fail harmlessly.
+// parts of its way that each tests, what it is about first. The credentials are
+// tried on STS, over the network. The other endpoints may fail harmlessly.
 // Source: AWS Systems Manager User Guide, ssm-cli.
-var checks = map[string]Part{
-	"EC2 IMDS":                             PartMetadata,
-	"Connectivity to ssm endpoint":         PartSSM,
-	"Connectivity to ssmmessages endpoint": PartMessages,
-	"AWS Credentials":                      PartCredentials,
-	"Agent service":                        PartAgent,
+var checks = map[string][]Part{
+	"EC2 IMDS":                             {PartMetadata},
+	"Connectivity to ssm endpoint":         {PartSSM},
+	"Connectivity to ssmmessages endpoint": {PartMessages},
+	"AWS Credentials":                      {PartCredentials, PartSSM, PartMessages, PartTrust},
+	"Agent service":                        {PartAgent},
 }
 
 // diagnostics reports the agent's own checks that failed where no finding
@@ -99,11 +100,11 @@ func (j *judge) diagnostics() {
 	var failed []Part
 	var facts []fleet.Evidence
 	for _, d := range all.Value {
-		part, needed := checks[d.Check]
-		if !needed || d.Status != "Failed" || j.heartbeat && part != PartMessages || j.explained(part) {
+		tested := checks[d.Check]
+		if tested == nil || d.Status != "Failed" || j.heartbeat && tested[0] != PartMessages || j.explained(tested) {
 			continue
 		}
-		failed = append(failed, part)
+		failed = append(failed, tested[0])
 		facts = append(facts, evidence(all, "check %s failed: %s", quoted(d.Check), quoted(d.Note)))
 	}
 	if !all.Known || facts == nil {
@@ -113,10 +114,10 @@ func (j *judge) diagnostics() {
 	j.concerns("diagnostics-failed", "", failed...)
 }
 
-// explained reports whether a finding of SeverityBlocks breaks the part or one
-// that it needs.
-func (j *judge) explained(p Part) bool {
-	rests := setOf([]Part{p}).rests()
+// explained reports whether a finding of SeverityBlocks breaks one of the parts
+// or one that they need.
+func (j *judge) explained(tested []Part) bool {
+	rests := setOf(tested).rests()
 	for i := range j.findings {
 		if f := &j.findings[i]; f.Severity == fleet.SeverityBlocks && j.breaks(f)&rests != 0 {
 			return true

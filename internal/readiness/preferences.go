@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"ssm-migrate/internal/fleet"
 )
@@ -12,6 +13,7 @@ import (
 // host and its role. A session that is open proves that all of it is met.
 func (j *judge) preferences() {
 	s := j.settings(j.r)
+	j.idleTimeout(s)
 	if s.hosts++; j.iam.openSession[j.h.ID] && j.connected {
 		return
 	}
@@ -46,8 +48,14 @@ func (j *judge) refuse(code, object, action, resource string, d decision, facts 
 	gap := newGap(j.role)
 	gap.resource = resource
 	gap.add(action, d, j.decided(j.role, action, d))
-	fix := gap.fix()
-	j.findings = append(j.findings, found(code, j.h.ID, object, fix, j.role.blast(), append(gap.facts(), facts...)))
+	blast := j.role.blast()
+	if d.bounded != "" {
+		blast += "; " + j.iam.boundaryBlast(j.role.role.Boundary)
+	}
+	if d.controlled != nil {
+		blast += "; " + j.iam.controlsBlast(j.role.account)
+	}
+	j.findings = append(j.findings, found(code, j.h.ID, object, gap.fix(), blast, append(gap.facts(), facts...)))
 }
 
 // sessionKey judges the KMS key that session data is encrypted with: without
@@ -89,6 +97,44 @@ func (j *judge) sessionKey(s *sessionSettings) {
 	case maybe:
 		j.undecided(s.inputs.Key, s, named, j.decided(j.role, "kms:Decrypt", d))
 	}
+}
+
+// idleTimeout notes SSH sessions that have been open for so long that an idle
+// timeout would hardly have let them. How long one was idle no host tells; one
+// that is open for many timeouts will not have been busy all the time.
+func (j *judge) idleTimeout(s *sessionSettings) {
+	if s.state != settingsKnown || !j.h.Probe.Known {
+		return
+	}
+	const timeouts = 12
+	limit := time.Duration(s.inputs.IdleTimeout) * time.Minute
+	p := j.h.Probe.Value
+	var facts []fleet.Evidence
+	for _, x := range p.Sessions.Value {
+		if x.TTY == "" {
+			continue
+		}
+		if since := lastLogin(p.Logins.Value.Logins, x); !since.IsZero() && j.h.Probe.At.Sub(since) >= timeouts*limit {
+			facts = append(facts, evidence(p.Sessions, "a session of user %s has been open since %s or longer", quoted(x.User), since.UTC().Format("2006-01-02 15:04Z")))
+		}
+	}
+	if facts != nil {
+		facts = append(facts, evidence(s.fact, "sessions end after %s without input", plural(s.inputs.IdleTimeout, "minute")))
+		j.addToSession("idle-timeout-short", "", s, facts...)
+	}
+}
+
+// lastLogin is when a session's user last logged in: it was opened then, or
+// before. Zero: the log does not tell.
+func lastLogin(logins []fleet.Login, x fleet.Session) time.Time {
+	var last time.Time
+	for _, l := range logins {
+		sameKey := x.Fingerprint == "" || l.Fingerprint == x.Fingerprint
+		if l.User == x.User && sameKey && l.Last.After(last) {
+			last = l.Last
+		}
+	}
+	return last
 }
 
 // sessionLogGroup judges the CloudWatch Logs group. The agent asks for the
@@ -133,6 +179,7 @@ func (j *judge) sessionLogGroup(s *sessionSettings) {
 	gap := newGap(j.role)
 	gap.resource = logs + name + ":*"
 	if d.allowed == no {
+		gap.resource = "*"
 		gap.add("logs:DescribeLogGroups", d, j.decided(j.role, "logs:DescribeLogGroups", d))
 	}
 	for _, action := range [...]string{"logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"} {
