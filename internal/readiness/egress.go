@@ -137,7 +137,7 @@ func (e *egressFindings) judge(j *judge, s serviceWay) {
 	case open == no && live.reached == yes:
 		e.disagreement = append(e.disagreement, found, live.fact)
 	case open == no:
-		e.stop(stopped{hop: static.stop, facts: []fleet.Evidence{found}, parts: []Part{s.part()}})
+		e.stop(stopped{hop: static.stop, facts: append(static.leads(s.service), found), parts: []Part{s.part()}})
 	case open == yes && live.reached == no:
 		e.disagreement = append(e.disagreement, fleet.Evidence{Fact: s.service + " by static analysis: nothing is in the way", Source: cmp.Or(j.r.RouteTables.Source, uncollected), At: j.r.RouteTables.At}, live.fact)
 	case open == maybe && live.reached == maybe:
@@ -145,6 +145,15 @@ func (e *egressFindings) judge(j *judge, s serviceWay) {
 	case static.tcp == yes && static.open == maybe:
 		e.unknown = append(e.unknown, static.stop.evidence(s.service+": "))
 	}
+}
+
+// leads is the evidence for where the name leads, when what stops the
+// connection lies behind it.
+func (p *path) leads(service string) []fleet.Evidence {
+	if p.dns.text == "" || p.stop.kind == kindDNS || p.endpoint == nil {
+		return nil
+	}
+	return []fleet.Evidence{p.dns.evidence(service + " by static analysis: ")}
 }
 
 func (e *egressFindings) stop(at stopped) {

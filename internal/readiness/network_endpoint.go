@@ -144,12 +144,12 @@ func (w *walk) cross(to arrival, e *fleet.VPCEndpoint) {
 			c.sideways(t, l, e)
 		})
 	}
-	w.subnetOf(to, e)
+	w.subnetOf(to)
 	w.aclPass(w.o.subnet, false, ephemeralPorts(w.o.windows), to.at, "endpoint "+e.ID, false)
 }
 
 // subnetOf asks the network ACL of an endpoint's subnet, both ways.
-func (w *walk) subnetOf(to arrival, e *fleet.VPCEndpoint) {
+func (w *walk) subnetOf(to arrival) {
 	own := w.o.source(w.v6)
 	w.aclPass(to.subnet.ID, false, ports{httpsPort, httpsPort}, own, w.peer(), true)
 	w.aclPass(to.subnet.ID, true, ephemeralPorts(w.o.windows), own, w.peer(), true)
@@ -227,7 +227,7 @@ func (w *walk) peering(id string, to arrival, e *fleet.VPCEndpoint) {
 		return
 	}
 	w.pass(yes, hopFrom(r.Peerings, kindPeering, id, "peering connection %s leads to VPC %s", id, e.VPC))
-	w.subnetOf(to, e)
+	w.subnetOf(to)
 	t := w.table(to.subnet.ID, e.VPC)
 	if t == nil {
 		return

@@ -44,7 +44,7 @@ func (n *network) path(h *fleet.Host, r *fleet.Region, q request) *path {
 }
 
 func (n *network) way(o *origin, q request) *path {
-	key := fmt.Sprintf("%s|%s|%s|%s|%d", o.key, q.service, q.name, q.proxy, q.answer)
+	key := fmt.Sprintf("%s|%s|%s|%s|%s|%d", o.key, q.service, q.name, q.config, q.proxy, q.answer)
 	if q.seen != nil {
 		key += q.seen.ID
 	}
@@ -366,6 +366,9 @@ func (n *network) wayOut(o *origin, q question) string {
 		where = t.ID
 	} else if t := n.mainTable[o.vpc]; t != nil {
 		where = t.ID
+	}
+	if q.service == "s3" && q.region == o.region {
+		return fmt.Sprintf("add a gateway endpoint for s3 to VPC %s and route table %s, or a route from there to a NAT gateway", o.vpc, where)
 	}
 	what := "interface endpoints"
 	switch len(missing) {

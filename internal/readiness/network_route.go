@@ -26,7 +26,6 @@ func (w *walk) table(subnet, vpc string) *fleet.RouteTable {
 type leg struct {
 	target    string // empty: no route
 	blackhole bool
-	list      string // the prefix list of a gateway endpoint's route
 }
 
 type routeEntry struct {

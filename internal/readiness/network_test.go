@@ -321,7 +321,7 @@ func TestNetworkFindingNamesTheFirstHopAndWhoSharesIt(t *testing.T) {
 		t.Errorf("object %s, blast %q, fix %q", f.Object, f.Blast, f.Fix)
 	}
 	facts := factsOf(f)
-	if !strings.Contains(facts, "ssm by static analysis") || !strings.Contains(facts, "ssmmessages by static analysis") || len(f.Evidence) != 2 {
+	if !strings.Contains(facts, "ssm by static analysis") || !strings.Contains(facts, "ssmmessages by static analysis") || len(f.Evidence) != 4 || !strings.Contains(facts, "gives the addresses of endpoint vpce-ssm,") {
 		t.Errorf("one closed group is one finding for both services:\n%s", facts)
 	}
 	for what, c := range map[string]struct {
