@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"ssm-migrate/internal/awsapi"
+	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/readiness"
 	"ssm-migrate/internal/sshhost"
 )
@@ -22,6 +23,12 @@ type config struct {
 	AWS       awsConfig       `yaml:"aws"`
 	SSH       sshConfig       `yaml:"ssh"`
 	Readiness readinessConfig `yaml:"readiness"`
+	Owners    string          `yaml:"owners"`
+
+	// What the owners file says, and where it is or would be.
+	people   []fleet.Owner
+	waivers  []fleet.Waiver
+	ownersAt string
 }
 
 type accountConfig struct {
@@ -66,7 +73,7 @@ func (a *app) config() (config, error) {
 	}
 	text, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) && a.configPath == "" {
-		return config{}, nil
+		text, err = nil, nil
 	}
 	if err != nil {
 		return config{}, exitErr{code: exitUsage, err: fmt.Errorf("read configuration: %w", err)}
@@ -76,6 +83,9 @@ func (a *app) config() (config, error) {
 		return config{}, exitErr{code: exitUsage, err: fmt.Errorf("configuration %s: %w", path, err)}
 	}
 	c.SSH.resolve(filepath.Dir(path))
+	if err := c.readOwners(filepath.Dir(path)); err != nil {
+		return config{}, exitErr{code: exitUsage, err: err}
+	}
 	return c, nil
 }
 
@@ -122,15 +132,10 @@ func onlyComments(text []byte) bool {
 // so that it means the same from wherever migrate is started.
 func (s *sshConfig) resolve(dir string) {
 	at := func(p string) string {
-		if p == "" || p == "none" || filepath.IsAbs(p) {
+		if p == "none" {
 			return p
 		}
-		if rest, ok := strings.CutPrefix(p, "~/"); ok {
-			if home, err := os.UserHomeDir(); err == nil {
-				return filepath.Join(home, rest)
-			}
-		}
-		return filepath.Join(dir, p)
+		return inFolder(dir, p)
 	}
 	s.ConfigFile = at(s.ConfigFile)
 	for i := range s.IdentityFiles {
@@ -139,6 +144,19 @@ func (s *sshConfig) resolve(dir string) {
 	for i := range s.KnownHosts {
 		s.KnownHosts[i] = at(s.KnownHosts[i])
 	}
+}
+
+// inFolder resolves a file name against a folder; ~/ is the home folder.
+func inFolder(dir, p string) string {
+	if p == "" || filepath.IsAbs(p) {
+		return p
+	}
+	if rest, ok := strings.CutPrefix(p, "~/"); ok {
+		if home, err := os.UserHomeDir(); err == nil {
+			return filepath.Join(home, rest)
+		}
+	}
+	return filepath.Join(dir, p)
 }
 
 func (s sshConfig) timeout() (time.Duration, error) {
@@ -194,5 +212,6 @@ func (c config) policy() readiness.Policy {
 	if v := c.Readiness.UnusedDays; v != 0 {
 		p.UnusedDays = v
 	}
+	p.Owners, p.Waivers = c.people, c.waivers
 	return p
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v4"
 
 	"ssm-migrate/internal/simfleet"
 )
@@ -212,7 +213,12 @@ accounts:
   known_hosts: [%s]
   proxy: socks5://%s
 `, strings.Join(regions, ", "), rate, sshConfig, known, d.socks.Addr())
+	owners, err := d.owners()
+	if err != nil {
+		return err
+	}
 	for path, text := range map[string]string{
+		filepath.Join(d.dir, defaultOwnersFile):        owners,
 		filepath.Join(d.dir, simfleet.OperatorKeyFile): string(files.PrivateKey),
 		known:       files.KnownHosts,
 		sshConfig:   files.SSHConfig,
@@ -224,6 +230,20 @@ accounts:
 		}
 	}
 	return nil
+}
+
+// owners is the owners file of those whom anybody in the simulated company
+// would name.
+func (d *demoFleet) owners() (string, error) {
+	var f ownersFile
+	for _, o := range d.world.Owners() {
+		f.Owners = append(f.Owners, ownerEntry(o))
+	}
+	text, err := yaml.Dump(f)
+	if err != nil {
+		return "", fmt.Errorf("write the owners file: %w", err)
+	}
+	return "# Whose SSH keys are whose in the simulated fleet (docs/owners.md).\n" + string(text), nil
 }
 
 type variable struct{ name, value string }

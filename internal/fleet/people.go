@@ -43,7 +43,7 @@ type Ledger struct {
 // same account for the same use, over all hosts.
 type Consumer struct {
 	Owner       string     `json:"owner,omitempty"`      // Owner.Person; empty: nobody claims it
-	OwnerBy     string     `json:"ownerBy,omitempty"`    // by what it was found: "fingerprint", "comment", "certificate", "user"
+	OwnerBy     string     `json:"ownerBy,omitempty"`    // by what it was found: "fingerprint", "comment", "certificate", "user"; "probe" for the inventory's own logins
 	Principals  []string   `json:"principals,omitempty"` // the owner's
 	Method      string     `json:"method"`               // "publickey", "password", ...
 	Fingerprint string     `json:"fingerprint,omitempty"`

@@ -36,6 +36,7 @@ func Assess(s *fleet.Snapshot, p Policy, now time.Time) *fleet.Assessment {
 		securityFloor:   floor(p.SecurityFloor, DefaultPolicy().SecurityFloor),
 		keys:            newKeyring(s),
 		unservedMemo:    map[string]string{},
+		people:          newRegistry(s, p.Owners),
 		preferred:       map[*fleet.Region]*sessionSettings{},
 	}
 	a.iam.countUsers(s)
@@ -50,6 +51,7 @@ func Assess(s *fleet.Snapshot, p Policy, now time.Time) *fleet.Assessment {
 	out.Operators = a.operators()
 	out.Ledger = a.ledger()
 	out.Parity = a.parity()
+	out.Findings = append(out.Findings, a.peopleFindings(out)...)
 	return out
 }
 
@@ -65,6 +67,7 @@ type assessor struct {
 	securityFloor   version
 	keys            *keyring
 	unservedMemo    map[string]string // by account ID and Region name
+	people          *registry
 	preferred       map[*fleet.Region]*sessionSettings
 }
 

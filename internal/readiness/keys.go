@@ -25,6 +25,7 @@ type keyUse struct {
 	hosts   int
 	last    string // host counted last; hosts come one after the other
 	users   []string
+	remarks []string // distinct comments, the first few
 	options []string // distinct, the first few
 	limited int      // places where an option acts differently through Session Manager
 	unused  int      // places where the log reaches back far enough and shows no login
@@ -73,6 +74,9 @@ func (u *keyUse) add(h *fleet.Host, key *fleet.Key, p Policy) {
 	if !slices.Contains(u.users, key.User) && len(u.users) < mostListed {
 		u.users = append(u.users, key.User)
 	}
+	if key.Comment != "" && len(u.remarks) < mostListed && !slices.Contains(u.remarks, key.Comment) {
+		u.remarks = append(u.remarks, key.Comment)
+	}
 	if len(u.places) < mostListed {
 		u.places = append(u.places, fmt.Sprintf("%s: user %s, %s line %d", h.ID, quoted(key.User), quoted(key.File), key.Line))
 	} else {
@@ -96,6 +100,14 @@ func (u *keyUse) add(h *fleet.Host, key *fleet.Key, p Policy) {
 	case no:
 		u.unused++
 	}
+}
+
+// comments lists how hosts call a key, in the order in which they were seen.
+func (k *keyring) comments(fingerprint string) []string {
+	if u := k.byFingerprint[fingerprint]; u != nil {
+		return u.remarks
+	}
+	return nil
 }
 
 // loginSeen says whether a host's log shows a login with the key within the

@@ -1,5 +1,299 @@
 package readiness
 
-import "ssm-migrate/internal/fleet"
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
 
-func (a *assessor) ledger() fleet.Ledger { return fleet.Ledger{} }
+	"ssm-migrate/internal/fleet"
+)
+
+// ledger lists who and what comes in over SSH, from the hosts' logs and open
+// sessions. Logins from the loopback address came through Session Manager
+// (AWS-StartSSHSession): nobody needs port 22 for them.
+func (a *assessor) ledger() fleet.Ledger {
+	b := &book{assessor: a, byKey: map[consumerKey]*consumer{}, sessions: sessionsByHost(a.snapshot)}
+	var out fleet.Ledger
+	for i := range a.snapshot.Hosts {
+		h := &a.snapshot.Hosts[i]
+		if !h.Running() || h.Windows() {
+			continue
+		}
+		out.Hosts++
+		if !h.Probe.Known || !h.Probe.Value.Logins.Known {
+			out.Unread = append(out.Unread, h.ID)
+		}
+		if h.Probe.Known {
+			b.host(h)
+		}
+	}
+	b.passages()
+	for _, c := range b.all {
+		b.finish(c)
+		out.Consumers = append(out.Consumers, c.Consumer)
+	}
+	slices.SortStableFunc(out.Consumers, latestFirst)
+	a.people.book = b
+	return out
+}
+
+// book is the ledger in the making.
+type book struct {
+	*assessor
+	byKey    map[consumerKey]*consumer
+	all      []*consumer
+	sessions map[string][]*fleet.ManagedSession // by host
+	own      map[string]bool                    // identities with which the inventory logged in
+	loopback []tunnelled
+}
+
+// tunnelled is a user of SSH through Session Manager.
+type tunnelled struct {
+	host  *fleet.Host
+	login fleet.Login
+}
+
+// consumerKey is what makes two logins the same consumer's.
+type consumerKey struct {
+	identity, method, user string
+	from                   netip.Addr
+	use                    fleet.Use
+}
+
+// consumer is a fleet.Consumer with what it rests on.
+type consumer struct {
+	fleet.Consumer
+	visits  []visit
+	regular bool // on one host, more often than by chance
+	service bool
+}
+
+// visit is what a consumer did on one host.
+type visit struct {
+	host *fleet.Host
+	last time.Time
+	open int
+	ours bool // its last login there was the inventory's own
+}
+
+// identity tells who a login was, as far as the log does. A certificate
+// stands for its owner, whose key may change with every certificate.
+func identity(l fleet.Login) string {
+	switch {
+	case l.CertID != "":
+		return "certificate " + l.CertID + " of " + l.CA
+	case l.Fingerprint != "":
+		return l.Fingerprint
+	}
+	return ""
+}
+
+func (b *book) host(h *fleet.Host) {
+	logins := h.Probe.Value.Logins.Value.Logins
+	own := ownLogin(&h.Probe.Value, logins)
+	for i, l := range logins {
+		l.From = l.From.Unmap()
+		if l.From.IsLoopback() {
+			b.loopback = append(b.loopback, tunnelled{h, l})
+			continue
+		}
+		if i == own {
+			b.noteOwn(identity(l))
+			if l.Count--; l.Count <= 0 {
+				continue
+			}
+		}
+		c := b.consumer(l)
+		c.Count += l.Count
+		if !l.First.IsZero() && (c.First.IsZero() || l.First.Before(c.First)) {
+			c.First = l.First
+		}
+		if l.Last.After(c.Last) {
+			c.Last = l.Last
+		}
+		c.regular = c.regular || l.Count >= regularLogins && l.Last.Sub(l.First) >= regularSpan
+		v := c.visit(h)
+		v.ours = v.ours || i == own
+		if l.Last.IsZero() || l.Last.After(v.last) {
+			v.last = l.Last
+		}
+	}
+	for _, s := range h.Probe.Value.Sessions.Value {
+		from := peerAddr(s.From)
+		if from.IsLoopback() {
+			continue
+		}
+		c := b.ofSession(h, s, from)
+		c.Open++
+		c.visit(h).open++
+	}
+}
+
+func (b *book) consumer(l fleet.Login) *consumer {
+	key := consumerKey{identity(l), l.Method, l.User, l.From, l.Use}
+	c := b.byKey[key]
+	if c == nil {
+		c = &consumer{Consumer: fleet.Consumer{
+			Method: l.Method, Fingerprint: l.Fingerprint, KeyType: l.KeyType, CertID: l.CertID, CA: l.CA, User: l.User, From: l.From, Use: l.Use,
+		}}
+		b.byKey[key] = c
+		b.all = append(b.all, c)
+	}
+	if c.Fingerprint != l.Fingerprint {
+		c.Fingerprint = "" // certificates with changing keys
+	}
+	return c
+}
+
+// visit gives the consumer's record of a host; hosts come one after the other.
+func (c *consumer) visit(h *fleet.Host) *visit {
+	if n := len(c.visits); n == 0 || c.visits[n-1].host != h {
+		c.visits = append(c.visits, visit{host: h})
+		c.Hosts = append(c.Hosts, h.ID)
+	}
+	return &c.visits[len(c.visits)-1]
+}
+
+// ofSession finds the consumer to whom an open session belongs: the one on
+// this host who agrees with it in all that the session tells. A session that
+// the log does not explain makes a consumer of its own.
+func (b *book) ofSession(h *fleet.Host, s fleet.Session, from netip.Addr) *consumer {
+	var best *consumer
+	for _, l := range h.Probe.Value.Logins.Value.Logins {
+		l.From = l.From.Unmap()
+		c := b.byKey[consumerKey{identity(l), l.Method, l.User, l.From, l.Use}]
+		if c == nil || l.User != s.User || from.IsValid() && l.From != from || s.Fingerprint != "" && l.Fingerprint != s.Fingerprint {
+			continue
+		}
+		if s.Use != "" && l.Use != "" && l.Use != s.Use {
+			continue
+		}
+		if best == nil || l.Last.After(best.Last) {
+			best = c
+		}
+	}
+	if best != nil {
+		return best
+	}
+	method := ""
+	if s.Fingerprint != "" {
+		method = "publickey"
+	}
+	return b.consumer(fleet.Login{User: s.User, Method: method, Fingerprint: s.Fingerprint, From: from, Use: s.Use})
+}
+
+// peerAddr reads a peer as the host gave it; the zero address when it does not tell.
+func peerAddr(s string) netip.Addr {
+	if ap, err := netip.ParseAddrPort(s); err == nil {
+		return ap.Addr().Unmap().WithZone("")
+	}
+	a, err := netip.ParseAddr(strings.Trim(s, "[]"))
+	if err != nil {
+		return netip.Addr{}
+	}
+	return a.Unmap().WithZone("")
+}
+
+// ownWindow is how long before a host told its time the probe's login may have
+// come, and how far around the inventory its passages through bastions lie.
+const ownWindow = 2 * time.Minute
+
+// ownLogin finds the login with which the probe came: the last one of the
+// login user, without a terminal, right before the script told the host's
+// time. It gives -1 when the log does not show it.
+func ownLogin(p *fleet.Probe, logins []fleet.Login) int {
+	found := -1
+	if p.HostTime.IsZero() {
+		return found
+	}
+	for i, l := range logins {
+		early := p.HostTime.Sub(l.Last)
+		if l.User != p.LoginUser || l.Use != "" && l.Use != fleet.UseCommand || early < -time.Second || early > ownWindow {
+			continue
+		}
+		if found < 0 || l.Last.After(logins[found].Last) {
+			found = i
+		}
+	}
+	return found
+}
+
+func (b *book) noteOwn(identity string) {
+	if b.own == nil {
+		b.own = map[string]bool{}
+	}
+	if identity != "" {
+		b.own[identity] = true
+	}
+}
+
+// passages marks what the inventory did on bastions on its way to other hosts:
+// it passed with the same key, and opened no shell there.
+func (b *book) passages() {
+	from, to := b.snapshot.Started.Add(-ownWindow), b.snapshot.Finished.Add(ownWindow)
+	for _, c := range b.all {
+		if !b.own[identity(fleet.Login{CertID: c.CertID, CA: c.CA, Fingerprint: c.Fingerprint})] || c.Use != "" && c.Use != fleet.UseTunnel {
+			continue
+		}
+		for i := range c.visits {
+			v := &c.visits[i]
+			v.ours = v.ours || v.last.After(from) && v.last.Before(to)
+		}
+	}
+}
+
+// finish settles whose the consumer is and whether it still needs SSH.
+func (b *book) finish(c *consumer) {
+	if u := b.keys.byFingerprint[c.Fingerprint]; u != nil {
+		c.Comment = u.key.Comment
+		if c.KeyType == "" {
+			c.KeyType = u.key.Type
+		}
+	}
+	b.settleOwner(c)
+	b.settleStatus(c)
+}
+
+func (b *book) settleOwner(c *consumer) {
+	i, by := b.people.ofKey(c.Fingerprint, b.keys.comments(c.Fingerprint))
+	if i == nobody {
+		i, by = b.people.ofCertificate(c.CertID)
+	}
+	if i == nobody {
+		i, by = b.people.ofUser(c.User)
+	}
+	switch {
+	case i != nobody:
+		o := b.people.owners[i]
+		c.Owner, c.OwnerBy, c.Principals, c.service = o.Person, by, slices.Clone(o.Principals), o.Service
+	case !slices.ContainsFunc(c.visits, func(v visit) bool { return !v.ours }):
+		c.Owner, c.OwnerBy, c.service = InventoryOwner, "probe", true
+	}
+}
+
+func sessionsByHost(s *fleet.Snapshot) map[string][]*fleet.ManagedSession {
+	out := map[string][]*fleet.ManagedSession{}
+	for i := range s.Regions {
+		all := s.Regions[i].Sessions.Value
+		for j := range all {
+			out[all[j].Target] = append(out[all[j].Target], &all[j])
+		}
+	}
+	return out
+}
+
+// latestFirst orders consumers; those that are alike in time, by what tells them apart.
+func latestFirst(a, b fleet.Consumer) int {
+	return cmp.Or(
+		b.Last.Compare(a.Last),
+		cmp.Compare(a.Owner, b.Owner),
+		cmp.Compare(a.Fingerprint, b.Fingerprint),
+		cmp.Compare(a.CertID, b.CertID),
+		cmp.Compare(a.User, b.User),
+		a.From.Compare(b.From),
+		cmp.Compare(a.Use, b.Use),
+		cmp.Compare(a.Method, b.Method),
+	)
+}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ssm-migrate/internal/fleet"
+)
+
+type ledgerQuery struct {
+	snapshot int64
+	status   string
+	init     string
+}
+
+func (a *app) ledgerCommand() *cobra.Command {
+	var q ledgerQuery
+	c := &cobra.Command{
+		Use:   "ledger",
+		Short: "List who and what still comes in over SSH",
+		Long: `ledger lists the consumers of SSH that the hosts' logs and open sessions show: who came, from
+where, as whom, for what, on how many hosts, and whether they still need SSH.
+
+  active     nothing says that they do not
+  waived     somebody decided that they may stay for now
+  silent     not seen for 30 days in logs that reach back so far
+  migrated   their owner has since used Session Manager on each of the hosts
+
+The owners file (docs/owners.md) says whose keys are whose and holds the waivers; the snapshot is
+judged anew with it. --init writes a first one with everything that nobody claims yet.
+
+Exit code 3: a consumer is active. Exit code 4: none is, but the logins of some hosts are not known.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if q.init == "" && cmd.Flags().Changed("init") {
+				return usageErr("--init: the name of the file is empty")
+			}
+			return a.ledger(cmd.Context(), q)
+		},
+	}
+	addSnapshotFlag(c, &q.snapshot)
+	c.Flags().StringVar(&q.status, "status", "", "only consumers that are active, waived, silent or migrated")
+	c.Flags().StringVar(&q.init, "init", "", "write an owners file to fill in; - is standard output, an existing file is not touched")
+	if err := c.RegisterFlagCompletionFunc("status", cobra.FixedCompletions([]string{"active", "waived", "silent", "migrated"}, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // the flag was defined just above
+	}
+	return c
+}
+
+// ledgerResult is what ledger --json prints.
+type ledgerResult struct {
+	Snapshot  int64            `json:"snapshot"`
+	Hosts     int              `json:"hosts"`
+	Unread    []string         `json:"unread"`
+	Consumers []fleet.Consumer `json:"consumers"`
+}
+
+func (a *app) ledger(ctx context.Context, q ledgerQuery) error {
+	var want fleet.ConsumerStatus
+	if q.status != "" {
+		if err := want.UnmarshalText([]byte(q.status)); err != nil {
+			return usageErr("--status: %w", err)
+		}
+	}
+	s, err := a.openStored(ctx, q.snapshot)
+	if err != nil {
+		return err
+	}
+	defer s.db.Close()
+	judged, err := assess(ctx, s.db, s.snap, s.cfg.policy())
+	if err != nil {
+		return err
+	}
+	l := judged.Ledger
+	if q.init != "" {
+		return a.initOwners(q.init, s, judged)
+	}
+	shown := []fleet.Consumer{}
+	for _, c := range l.Consumers {
+		if q.status == "" || c.Status == want {
+			shown = append(shown, c)
+		}
+	}
+	if a.json {
+		err = writeJSON(a.out, ledgerResult{Snapshot: s.snap.ID, Hosts: l.Hosts, Unread: append([]string{}, l.Unread...), Consumers: shown})
+	} else {
+		err = printLedger(a.out, shown, l)
+	}
+	if err != nil {
+		return err
+	}
+	switch active, _ := stillActive(l); {
+	case active > 0:
+		return verdict(exitNotReady)
+	case len(l.Unread) > 0:
+		return verdict(exitIncomplete)
+	}
+	return nil
+}
+
+// stillActive counts the active consumers, and those among them that nobody
+// claims. The inventory's own logins end with the last inventory over SSH and
+// do not count.
+func stillActive(l fleet.Ledger) (active, unclaimed int) {
+	for _, c := range l.Consumers {
+		if c.Status != fleet.ConsumerActive || c.OwnerBy == "probe" {
+			continue
+		}
+		active++
+		if c.Owner == "" {
+			unclaimed++
+		}
+	}
+	return active, unclaimed
+}
+
+func printLedger(w io.Writer, shown []fleet.Consumer, l fleet.Ledger) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "OWNER\tFROM\tUSER\tUSE\tHOSTS\tLAST\tCOUNT\tSTATUS\tWHY")
+	for _, c := range shown {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\t%d\t%s\t%s\n", cell(ownerColumn(c)), fromColumn(c), cell(c.User), cmp.Or(string(c.Use), "?"), len(c.Hosts), lastColumn(c.Last), c.Count, c.Status, clip(oneLine(c.Why), 100))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(w, "\n"+ledgerSummary(l))
+	return err
+}
+
+// ownerColumn names the owner, or what an unclaimed consumer came with.
+func ownerColumn(c fleet.Consumer) string {
+	switch {
+	case c.Owner != "":
+		return c.Owner
+	case c.CertID != "":
+		return "? certificate " + c.CertID
+	case c.Comment != "":
+		return "? " + c.Comment
+	case c.Fingerprint != "":
+		return "? " + c.Fingerprint
+	}
+	return "? " + cmp.Or(c.Method, "unknown key")
+}
+
+func fromColumn(c fleet.Consumer) string {
+	if !c.From.IsValid() {
+		return "?"
+	}
+	return c.From.String()
+}
+
+func lastColumn(t time.Time) string {
+	if t.IsZero() {
+		return "?"
+	}
+	return t.UTC().Format("2006-01-02 15:04Z")
+}
+
+// clip cuts a text that would spoil a table.
+func clip(s string, most int) string {
+	if runes := []rune(s); len(runes) > most {
+		return string(runes[:most-1]) + "…"
+	}
+	return s
+}
+
+func ledgerSummary(l fleet.Ledger) string {
+	counts := map[fleet.ConsumerStatus]int{}
+	own := 0
+	for _, c := range l.Consumers {
+		counts[c.Status]++
+		if c.OwnerBy == "probe" && c.Status == fleet.ConsumerActive {
+			own++
+		}
+	}
+	active, unclaimed := stillActive(l)
+	text := fmt.Sprintf("%d consumers: %d active (%d that nobody claims), %d waived, %d silent, %d migrated.",
+		len(l.Consumers), active, unclaimed, counts[fleet.ConsumerWaived], counts[fleet.ConsumerSilent], counts[fleet.ConsumerMigrated])
+	if own > 0 {
+		text += fmt.Sprintf(" %d are the inventory's own.", own)
+	}
+	if len(l.Unread) > 0 {
+		text += fmt.Sprintf(" The logins of %d of %d hosts are not known.", len(l.Unread), l.Hosts)
+	}
+	return text
+}
