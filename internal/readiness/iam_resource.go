@@ -29,7 +29,7 @@ func newPrincipals(raw json.RawMessage, not bool) (*principals, error) {
 	}
 	var kinds map[string]stringList
 	if err := json.Unmarshal(raw, &kinds); err != nil || len(kinds) == 0 {
-		return nil, errors.New("Principal is neither * nor a list by kind")
+		return nil, errors.New("a Principal is neither * nor a list by kind")
 	}
 	for kind, who := range kinds {
 		switch kind {
@@ -162,7 +162,8 @@ func (p permissions) decideWith(r resourcePolicy, c caller, action, resource str
 		v = r.doc.decideFor(c, action, resource, ctx)
 	}
 	own := w.own.allow
-	granted, why := no, ""
+	var granted answer
+	var why string
 	switch {
 	case r.account != c.account:
 		granted, why = min(own, max(v.direct, v.delegated)), r.name+" does not let account "+c.account+" in"

@@ -60,9 +60,9 @@ func (a *authority) settle(v *roleView, action string, anywhere bool, d decision
 	case d.allowed == maybe && denied:
 		return decision{why: "iam:SimulatePrincipalPolicy says " + s.Decision, ungranted: s.Decision == simImplicitDeny}
 	case d.allowed == yes && denied:
-		return v.differs(action, d, s, "the policies that were read allow it: "+d.why)
+		return v.differs(action, s, "the policies that were read allow it: "+d.why)
 	case d.allowed == no && allowed && d.controlled == nil:
-		return v.differs(action, d, s, "the policies that were read do not allow it: "+d.why)
+		return v.differs(action, s, "the policies that were read do not allow it: "+d.why)
 	}
 	return d
 }
@@ -73,7 +73,7 @@ func comparable(s *fleet.Simulation) bool {
 }
 
 // differs notes a disagreement, which leaves the decision open.
-func (v *roleView) differs(action string, d decision, s *fleet.Simulation, policies string) decision {
+func (v *roleView) differs(action string, s *fleet.Simulation, policies string) decision {
 	simulation := "iam:SimulatePrincipalPolicy says " + s.Decision
 	known := false
 	for _, x := range v.disagrees {

@@ -86,8 +86,8 @@ func (b *book) findings() []fleet.Finding {
 	}
 	var out []fleet.Finding
 	for _, x := range u.all {
-		facts := append(x.facts, fleet.Evidence{Fact: listed(x.hosts), Source: "probe"})
-		out = append(out, found(x.code, "", x.object, "", plural(len(x.hosts), "host"), facts))
+		x.facts = append(x.facts, fleet.Evidence{Fact: "on " + listed(x.hosts), Source: "probe"})
+		out = append(out, found(x.code, "", x.object, "", plural(len(x.hosts), "host"), x.facts))
 	}
 	return out
 }

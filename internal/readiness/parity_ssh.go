@@ -172,7 +172,7 @@ func (d sshdoor) password(user string) answer {
 		return maybe
 	}
 	on := func(keyword string) bool { return first(d.sshd.Value.For(user, keyword)) == "yes" }
-	if !on("passwordauthentication") && !(on("kbdinteractiveauthentication") && on("usepam")) {
+	if dialogue := on("kbdinteractiveauthentication") && on("usepam"); !dialogue && !on("passwordauthentication") {
 		return no
 	}
 	if user == "root" && first(d.sshd.Value.For(user, "permitrootlogin")) != "yes" {

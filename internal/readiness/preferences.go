@@ -19,7 +19,7 @@ func (j *judge) preferences() {
 	}
 	switch s.state {
 	case settingsUnknown:
-		j.addToSession("preferences-unknown", "", s, evidence(s.fact, "the preferences are not known%s", because(s.why)))
+		j.addToSession("preferences-unknown", "", evidence(s.fact, "the preferences are not known%s", because(s.why)))
 	case settingsKnown:
 		j.sessionKey(s)
 		j.sessionLogGroup(s)
@@ -30,7 +30,7 @@ func (j *judge) preferences() {
 
 // addToSession records a finding about what the preferences ask for: its fix
 // acts on every host of the Region.
-func (j *judge) addToSession(code, object string, s *sessionSettings, facts ...fleet.Evidence) {
+func (j *judge) addToSession(code, object string, facts ...fleet.Evidence) {
 	j.findings = append(j.findings, found(code, j.h.ID, object, "", j.regionBlast(), facts))
 }
 
@@ -39,8 +39,8 @@ func (j *judge) regionBlast() string {
 }
 
 // undecided records a doubt about whether the preferences let sessions open.
-func (j *judge) undecided(object string, s *sessionSettings, facts ...fleet.Evidence) {
-	j.addToSession("preferences-undecided", object, s, facts...)
+func (j *judge) undecided(object string, facts ...fleet.Evidence) {
+	j.addToSession("preferences-undecided", object, facts...)
 }
 
 // refuse records that the role is denied what sessions do not open without.
@@ -69,13 +69,13 @@ func (j *judge) sessionKey(s *sessionSettings) {
 	named := evidence(s.fact, "the preferences encrypt session data with key %s", quoted(s.inputs.Key))
 	switch k := key.Value; {
 	case key.Known && !k.Exists:
-		j.addToSession("kms-key-unusable", s.inputs.Key, s, named, evidence(key, "the key does not exist"))
+		j.addToSession("kms-key-unusable", s.inputs.Key, named, evidence(key, "the key does not exist"))
 		return
 	case key.Known && k.State != "" && k.State != "Enabled":
-		j.addToSession("kms-key-unusable", s.inputs.Key, s, named, evidence(key, "the key's state is %s", quoted(k.State)))
+		j.addToSession("kms-key-unusable", s.inputs.Key, named, evidence(key, "the key's state is %s", quoted(k.State)))
 		return
 	case key.Known && arnRegion(k.ARN) != "" && arnRegion(k.ARN) != j.h.Region:
-		j.addToSession("kms-key-unusable", s.inputs.Key, s, named, evidence(key, "the key is in Region %s", quoted(arnRegion(k.ARN))))
+		j.addToSession("kms-key-unusable", s.inputs.Key, named, evidence(key, "the key is in Region %s", quoted(arnRegion(k.ARN))))
 		return
 	}
 	if j.role == nil {
@@ -83,7 +83,7 @@ func (j *judge) sessionKey(s *sessionSettings) {
 	}
 	arn := s.keyARN(partitionOf(j.role.role.ARN))
 	if arn == "" {
-		j.undecided(s.inputs.Key, s, named, evidence(key, "the key was not read%s", because(key.Reason)))
+		j.undecided(s.inputs.Key, named, evidence(key, "the key was not read%s", because(key.Reason)))
 		return
 	}
 	d := s.withPolicy(j.role, j.h, s.key, "kms:Decrypt", arn, keyRequest(arnAccount(j.role.role.ARN), j.h.ID))
@@ -95,7 +95,7 @@ func (j *judge) sessionKey(s *sessionSettings) {
 		}
 		j.refuse("kms-decrypt-denied", j.role.role.ARN, "kms:Decrypt", arn, d, facts...)
 	case maybe:
-		j.undecided(s.inputs.Key, s, named, j.decided(j.role, "kms:Decrypt", d))
+		j.undecided(s.inputs.Key, named, j.decided(j.role, "kms:Decrypt", d))
 	}
 }
 
@@ -120,7 +120,7 @@ func (j *judge) idleTimeout(s *sessionSettings) {
 	}
 	if facts != nil {
 		facts = append(facts, evidence(s.fact, "sessions end after %s without input", plural(s.inputs.IdleTimeout, "minute")))
-		j.addToSession("idle-timeout-short", "", s, facts...)
+		j.addToSession("idle-timeout-short", "", facts...)
 	}
 }
 
@@ -152,16 +152,16 @@ func (j *judge) sessionLogGroup(s *sessionSettings) {
 	missing := group.Known && !group.Value.Exists
 	switch demand := s.inputs.LogGroupEncrypted; {
 	case demand && missing:
-		j.addToSession("log-group-unverifiable", name, s, named, evidence(group, "the log group does not exist"))
+		j.addToSession("log-group-unverifiable", name, named, evidence(group, "the log group does not exist"))
 		return
 	case demand && group.Known && group.Value.Key == "":
-		j.addToSession("log-group-unverifiable", name, s, named, evidence(group, "the log group is not encrypted with a KMS key"))
+		j.addToSession("log-group-unverifiable", name, named, evidence(group, "the log group is not encrypted with a KMS key"))
 		return
 	case missing:
 		s.once("log-group-missing", name, j.regionBlast(), named, evidence(group, "the log group does not exist"))
 		return
 	case demand && !group.Known:
-		j.undecided(name, s, named, evidence(group, "whether the log group is encrypted is not known%s", because(group.Reason)))
+		j.undecided(name, named, evidence(group, "whether the log group is encrypted is not known%s", because(group.Reason)))
 	}
 	if j.role == nil {
 		return
@@ -174,7 +174,7 @@ func (j *judge) sessionLogGroup(s *sessionSettings) {
 		j.refuse("log-check-denied", j.role.role.ARN, "logs:DescribeLogGroups", "*", d, named)
 		return
 	case s.inputs.LogGroupEncrypted && d.allowed == maybe:
-		j.undecided(name, s, named, j.decided(j.role, "logs:DescribeLogGroups", d))
+		j.undecided(name, named, j.decided(j.role, "logs:DescribeLogGroups", d))
 	}
 	gap := newGap(j.role)
 	gap.resource = logs + name + ":*"
@@ -203,18 +203,18 @@ func (j *judge) sessionBucket(s *sessionSettings) {
 	named := evidence(s.fact, "the preferences send session logs to bucket %s%s", quoted(name), demanded(s.inputs.BucketEncrypted))
 	switch demand := s.inputs.BucketEncrypted; {
 	case demand && bucket.Known && !b.Exists:
-		j.addToSession("bucket-unverifiable", name, s, named, evidence(bucket, "the bucket does not exist"))
+		j.addToSession("bucket-unverifiable", name, named, evidence(bucket, "the bucket does not exist"))
 		return
 	case demand && bucket.Known && b.Encryption == "":
-		j.addToSession("bucket-unverifiable", name, s, named, evidence(bucket, "the bucket has no default encryption"))
+		j.addToSession("bucket-unverifiable", name, named, evidence(bucket, "the bucket has no default encryption"))
 		return
 	case bucket.Known && !b.Exists:
 		s.once("bucket-missing", name, j.regionBlast(), named, evidence(bucket, "the bucket does not exist"))
 		return
 	case demand && !bucket.Known:
-		j.undecided(name, s, named, evidence(bucket, "whether the bucket is encrypted is not known%s", because(bucket.Reason)))
+		j.undecided(name, named, evidence(bucket, "whether the bucket is encrypted is not known%s", because(bucket.Reason)))
 	case demand && b.Encryption != "aws:kms" && b.Encryption != "AES256":
-		j.undecided(name, s, named, evidence(bucket, "the bucket is encrypted by %s, which agents up to October 2024 do not take for encryption", quoted(b.Encryption)))
+		j.undecided(name, named, evidence(bucket, "the bucket is encrypted by %s, which agents up to October 2024 do not take for encryption", quoted(b.Encryption)))
 	}
 	if bucket.Known && b.Region != "" && b.Region != j.h.Region {
 		s.once("bucket-elsewhere", name, j.regionBlast(), named, evidence(bucket, "the bucket is in Region %s", quoted(b.Region)))
@@ -233,7 +233,7 @@ func (j *judge) bucketRights(s *sessionSettings, named fleet.Evidence) {
 			j.refuse("bucket-check-denied", j.role.role.ARN, "s3:GetEncryptionConfiguration", arn, d, named)
 			return
 		case d.allowed == maybe && s.bucket.gap == "":
-			j.undecided(name, s, named, j.decided(j.role, "s3:GetEncryptionConfiguration", d))
+			j.undecided(name, named, j.decided(j.role, "s3:GetEncryptionConfiguration", d))
 		}
 	}
 	gap := newGap(j.role)

@@ -23,13 +23,13 @@ func (j *judge) runAs(s *sessionSettings) {
 	on := evidence(s.fact, "the preferences turn Run As on with %s", userOrNone(user))
 	switch {
 	case user == "" && len(tagged.names) == 0 && tagged.whole:
-		j.addToSession("runas-user-unset", "", s, on, tagged.evidence("no IAM user or role has the tag "+runAsTag))
+		j.addToSession("runas-user-unset", "", on, tagged.evidence("no IAM user or role has the tag "+runAsTag))
 	case user == "":
 		s.once("runas-user-unset-untagged", j.h.Account+"/"+j.h.Region, j.regionBlast(), on, tagged.evidence("whoever lacks the tag "+runAsTag+" cannot start a session"))
 	case user == "root":
-		j.addToSession("runas-user-root", user, s, on)
+		j.addToSession("runas-user-root", user, on)
 	default:
-		j.runAsExists(s, user, on)
+		j.runAsExists(user, on)
 	}
 	j.taggedUsers(s, tagged)
 }
@@ -43,13 +43,13 @@ func userOrNone(user string) string {
 
 // runAsExists looks for the default user on the host. A domain's users need
 // not be in the host's own list.
-func (j *judge) runAsExists(s *sessionSettings, user string, on fleet.Evidence) {
+func (j *judge) runAsExists(user string, on fleet.Evidence) {
 	switch there, from := j.hasUser(user); there {
 	case no:
 		fix := "create user " + user + " on the host (useradd -m " + user + "), by whatever sets the hosts up, or name an account in the preferences that exists on all of them"
 		j.findings = append(j.findings, found("runas-user-missing", j.h.ID, user, fix, hostOnly, []fleet.Evidence{on, from}))
 	case maybe:
-		j.undecided(user, s, on, from)
+		j.undecided(user, on, from)
 	}
 }
 
