@@ -76,8 +76,10 @@ func (b *builder) consumer(c fleet.Consumer) consumerRow {
 	if c.From.IsValid() {
 		row.From = clean(c.From.String())
 	}
-	for _, h := range c.Hosts[:min(len(c.Hosts), maxNames)] {
-		row.Names = append(row.Names, b.nameOf(h))
+	for _, h := range c.Hosts {
+		if name := b.nameOf(h); len(row.Names) < maxNames && !slices.Contains(row.Names, name) {
+			row.Names = append(row.Names, name)
+		}
 	}
 	return row
 }
@@ -145,7 +147,9 @@ func (b *builder) parity() parityList {
 			row.add(p.Cells[i])
 			out.Sum.add(p.Cells[i])
 			if p.Cells[i] == fleet.ParityLoses && len(row.Lost) < maxNames {
-				row.Lost = append(row.Lost, b.nameOf(hosts[i].Host))
+				if name := b.nameOf(hosts[i].Host); !slices.Contains(row.Lost, name) {
+					row.Lost = append(row.Lost, name)
+				}
 			}
 		}
 		out.Rows = append(out.Rows, row)
