@@ -191,9 +191,7 @@ func (b *builder) newIssue(k issueKey, members []int) *issue {
 		f := b.in.Assessment.Findings[n]
 		if f.Host != "" && !i.ids[f.Host] {
 			i.ids[f.Host] = true
-			if name := b.nameOf(f.Host); len(i.Names) < maxNames && !slices.Contains(i.Names, name) {
-				i.Names = append(i.Names, name)
-			}
+			b.addName(&i.Names, f.Host)
 		}
 		if aboutKey(f) {
 			objects[f.Object] = true
@@ -209,6 +207,16 @@ func (b *builder) nameOf(host string) string {
 		return clean(h.Name())
 	}
 	return clean(host)
+}
+
+// addName adds a host's name to the first few, each once.
+func (b *builder) addName(names *[]string, host string) {
+	if len(*names) == maxNames {
+		return
+	}
+	if name := b.nameOf(host); !slices.Contains(*names, name) {
+		*names = append(*names, name)
+	}
 }
 
 func (b *builder) commonEvidence(findings []int) map[fleet.Evidence]bool {

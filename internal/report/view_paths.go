@@ -81,9 +81,7 @@ func (b *builder) paths() (list pathList, at map[int]*pathRow) {
 				continue
 			}
 			row.Hosts++
-			if name := b.nameOf(h.Host); len(row.Names) < maxNames && !slices.Contains(row.Names, name) {
-				row.Names = append(row.Names, name)
-			}
+			b.addName(&row.Names, h.Host)
 		}
 	}
 	for n := range b.in.Assessment.Paths {

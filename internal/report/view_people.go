@@ -77,9 +77,7 @@ func (b *builder) consumer(c fleet.Consumer) consumerRow {
 		row.From = clean(c.From.String())
 	}
 	for _, h := range c.Hosts {
-		if name := b.nameOf(h); len(row.Names) < maxNames && !slices.Contains(row.Names, name) {
-			row.Names = append(row.Names, name)
-		}
+		b.addName(&row.Names, h)
 	}
 	return row
 }
@@ -146,10 +144,8 @@ func (b *builder) parity() parityList {
 		for i := range min(len(p.Cells), len(hosts)) {
 			row.add(p.Cells[i])
 			out.Sum.add(p.Cells[i])
-			if p.Cells[i] == fleet.ParityLoses && len(row.Lost) < maxNames {
-				if name := b.nameOf(hosts[i].Host); !slices.Contains(row.Lost, name) {
-					row.Lost = append(row.Lost, name)
-				}
+			if p.Cells[i] == fleet.ParityLoses {
+				b.addName(&row.Lost, hosts[i].Host)
 			}
 		}
 		out.Rows = append(out.Rows, row)
