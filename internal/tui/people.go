@@ -288,14 +288,12 @@ func ledgerTable(d *data) []table {
 		columns: []tableColumn{{title: "WHO"}, {title: "STATUS", width: 8}, {title: "USE", width: 8, need: 2}, {title: "TO USER", width: 10, need: 4}, {title: "FROM", width: 15, need: 5}, {title: "HOSTS", width: 5, number: true, need: 1}, {title: "LOGINS", width: 6, number: true, need: 6}, {title: "LAST SEEN", width: 10, need: 3}},
 	}
 	tally := map[fleet.ConsumerStatus]int{}
-	consumers := slices.Clone(in.Consumers)
-	slices.SortStableFunc(consumers, func(a, b fleet.Consumer) int { return cmp.Compare(a.Status, b.Status) })
-	for _, c := range consumers {
+	for _, c := range in.Groups() {
 		tally[c.Status]++
 		look := consumerTones[c.Status]
 		t.rows = append(t.rows, tableRow{
 			tone: look.tone, symbol: look.symbol,
-			cells:  []string{consumerName(c), c.Status.String(), cmp.Or(clean(string(c.Use)), "?"), clean(c.User), address(c.From), thousands(len(c.Hosts)), thousands(c.Count), day(c.Last)},
+			cells:  []string{consumerName(c.Consumer), c.Status.String(), cmp.Or(clean(string(c.Use)), "?"), clean(c.User), cmp.Or(c.Where(), "?"), thousands(len(c.Hosts)), thousands(c.Count), day(c.Last)},
 			strip:  [2]string{"Why", cmp.Or(clean(c.Why), "no reason was given")},
 			detail: func(s *sheet) { s.consumer(c, d) },
 		})
@@ -316,7 +314,7 @@ func consumerName(c fleet.Consumer) string {
 	return clean(cmp.Or(c.Comment, c.Fingerprint, c.Method))
 }
 
-func (s *sheet) consumer(c fleet.Consumer, d *data) {
+func (s *sheet) consumer(c fleet.ConsumerGroup, d *data) {
 	s.pair("owner", cmp.Or(clean(c.Owner), "nobody claims it"))
 	if c.OwnerBy != "" {
 		s.pair("found by", clean(c.OwnerBy))
@@ -329,7 +327,11 @@ func (s *sheet) consumer(c fleet.Consumer, d *data) {
 	}
 	s.pair("logs in by", join(", ", c.Method, c.KeyType, c.Fingerprint, c.Comment))
 	s.pair("certificate", join(", ", c.CertID, c.CA))
-	s.pair("from", address(c.From))
+	from := make([]string, len(c.Addresses))
+	for i, a := range c.Addresses {
+		from[i] = a.String()
+	}
+	s.pair("from", cmp.Or(join(", ", from...), "not known"))
 	s.pair("to user", clean(c.User))
 	s.pair("for", cmp.Or(clean(string(c.Use)), "not known: the logs do not tell"))
 	s.pair("logins", thousands(c.Count))
