@@ -44,6 +44,9 @@ func (l Ledger) Groups() []ConsumerGroup {
 		g.Hosts = slices.Compact(g.Hosts)
 		slices.SortFunc(g.Addresses, netip.Addr.Compare)
 		g.Addresses = slices.Compact(g.Addresses)
+		if g.Members > 1 && g.From.IsValid() {
+			g.Why = "from " + g.From.String() + ": " + g.Why // speaks of that member's hosts alone
+		}
 	}
 	slices.SortStableFunc(out, func(a, b ConsumerGroup) int {
 		return cmp.Or(cmp.Compare(a.Status, b.Status), b.Last.Compare(a.Last), strings.Compare(a.Owner, b.Owner))

@@ -18,7 +18,7 @@ func TestGroupsOfTheLedger(t *testing.T) {
 	home, office, laptop, root := ann, ann, ann, ann
 	home.From, home.Hosts, home.Count, home.First, home.Last, home.Status = from("203.0.113.7"), []string{"i-1"}, 1, day(80), day(70), fleet.ConsumerSilent
 	office.From, office.Hosts, office.Count, office.First, office.Last, office.Open, office.Why = from("10.0.0.5"), []string{"i-2", "i-1"}, 4, day(20), day(2), 1, "came 2 days ago"
-	laptop.Fingerprint, laptop.Hosts, laptop.Count, laptop.Last = "SHA256:b", []string{"i-3"}, 1, day(1)
+	laptop.Fingerprint, laptop.Hosts, laptop.Count, laptop.Last = "SHA256:b", []string{"i-3"}, 1, day(3)
 	root.User, root.Hosts = "root", []string{"i-1"}
 	bob := fleet.Consumer{Method: "publickey", Fingerprint: "SHA256:z", User: "ops", Use: fleet.UseShell, Hosts: []string{"i-9"}, Status: fleet.ConsumerWaived}
 
@@ -27,11 +27,14 @@ func TestGroupsOfTheLedger(t *testing.T) {
 		t.Fatalf("groups %+v", got)
 	}
 	g := got[0]
-	if g.Members != 3 || g.Status != fleet.ConsumerActive || g.Count != 6 || g.Open != 1 || g.Fingerprint != "" || !g.First.Equal(day(80)) || !g.Last.Equal(day(1)) {
+	if g.Members != 3 || g.Status != fleet.ConsumerActive || g.Count != 6 || g.Open != 1 || g.Fingerprint != "" || !g.First.Equal(day(80)) || !g.Last.Equal(day(2)) {
 		t.Errorf("Ann's group %+v", g)
 	}
 	if diff := cmp.Diff([]string{"i-1", "i-2", "i-3"}, g.Hosts); diff != "" {
 		t.Errorf("hosts (-want +got):\n%s", diff)
+	}
+	if g.Why != "from 10.0.0.5: came 2 days ago" {
+		t.Errorf("why: %q", g.Why)
 	}
 	if g.Where() != "2 addresses" || got[1].Where() != "" {
 		t.Errorf("from %q and %q", g.Where(), got[1].Where())
