@@ -103,6 +103,10 @@ func TestSimulation(t *testing.T) {
 			fleet.VerdictBlocked, lacks, []string{lacks}},
 		{"IAM is asked on every resource: silence there says nothing of one instance", []change{offline, simulates("ssm:UpdateInstanceInformation", "implicitDeny")},
 			fleet.VerdictBlocked, onlyNode, []string{onlyNode}},
+		{"IAM is asked on every resource: it does not see a Deny on one instance", []change{offline, role(`{"Statement":[{"Effect":"Allow","Action":[` + core + `],"Resource":"*"},{"Effect":"Deny","Action":"ssm:UpdateInstanceInformation","Resource":"arn:aws:ec2:*:*:instance/i-1"}]}`),
+			simulates("ssm:UpdateInstanceInformation", "allowed")}, fleet.VerdictBlocked, lacks, []string{lacks, onlyNode}},
+		{"IAM does not see a grant on one instance", []change{role(`{"Statement":[{"Effect":"Allow","Action":[` + channels + `,"ssmmessages:CreateDataChannel","ssmmessages:OpenDataChannel"],"Resource":"*"},{"Effect":"Allow","Action":"ssm:UpdateInstanceInformation","Resource":"arn:aws:ec2:*:*:instance/i-1"}]}`),
+			simulates("ssm:UpdateInstanceInformation", "implicitDeny")}, fleet.VerdictReady, "", []string{}},
 		{"IAM does not see an organization's policy that was read", []change{offline, organization(level("r-1", everything, `{"Statement":{"Effect":"Deny","Action":"ssmmessages:OpenDataChannel","Resource":"*"}}`)), simulates(data, "allowed")},
 			fleet.VerdictBlocked, "controls-deny-session-actions", []string{"controls-deny-session-actions", onlyNode}},
 	})
