@@ -19,7 +19,7 @@ var expectations = map[string]expectation{
 	"metadata-off":                     {codes: []string{"imds-disabled"}, fix: "modify-instance-metadata-options"},
 	"metadata-hop-limit":               {codes: []string{"imds-unreachable"}, fix: "hop limit"},
 	"no-profile":                       {codes: []string{"profile-missing"}, fix: "instance profile"},
-	"shared-role-without-ssm":          {codes: []string{"role-lacks-session-actions"}, also: []string{"role-serves-application", "run-command-denied", "state-manager-denied"}, fix: "ssm:UpdateInstanceInformation"},
+	"shared-role-without-ssm":          {codes: []string{"role-lacks-session-actions"}, also: []string{"role-serves-application", "run-command-denied", "state-manager-denied", "kms-decrypt-denied", "log-check-denied"}, fix: "ssm:UpdateInstanceInformation"},
 	"channel-actions-missing":          {codes: []string{"role-lacks-session-actions"}, also: []string{"run-command-denied", "state-manager-denied"}, fix: "ssmmessages:OpenDataChannel"},
 	"scp-denies-channels":              {codes: []string{"controls-deny-session-actions"}, also: []string{"run-command-denied"}, fix: "service control policy"},
 	"boundary-without-kms":             {codes: []string{"kms-decrypt-denied"}, fix: "boundary"},

@@ -18,7 +18,7 @@ func (j *judge) preferences() {
 	before := len(j.findings)
 	switch s.state {
 	case settingsUnknown:
-		j.addToSession("preferences-unknown", "", evidence(s.fact, "the preferences are not known%s", because(s.why)))
+		j.settingsUnread(s)
 	case settingsKnown:
 		j.sessionKey(s)
 		j.sessionLogGroup(s)
@@ -26,6 +26,16 @@ func (j *judge) preferences() {
 		j.runAs(s)
 	}
 	j.weighOpenShell(before)
+}
+
+// settingsUnread records that the preferences are not known: they were not
+// read, or hold no session document.
+func (j *judge) settingsUnread(s *sessionSettings) {
+	j.addToSession("preferences-unknown", "", evidence(s.fact, "the preferences are not known%s", because(s.why)))
+	if f := &j.findings[len(j.findings)-1]; s.fact.Known {
+		f.Fix = "correct document " + fleet.PreferencesName + " (aws ssm update-document, then update-document-default-version), or prove the host by opening a session"
+		f.Undo = "make the former version the default again"
+	}
 }
 
 // weighOpenShell holds the findings from a position on against a shell that is

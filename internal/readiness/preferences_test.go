@@ -237,6 +237,24 @@ func TestPreferencesDocument(t *testing.T) {
 	})
 }
 
+// One denied call leaves every host of the Region unknown: the finding has to
+// say so, and what to grant.
+func TestUnreadPreferencesSayWhatToGrant(t *testing.T) {
+	const code = "preferences-unknown"
+	denied := finding(t, assess(func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
+		r.Preferences = lost[fleet.Preferences]("ssm:GetDocument", "AccessDeniedException")
+	}), code)
+	if !strings.Contains(denied.Fix, "ssm:GetDocument on document SSM-SessionManagerRunShell") || !strings.Contains(denied.Blast, regionName) || !strings.Contains(factsOf(denied), "AccessDenied") {
+		t.Errorf("denied: %+v", denied)
+	}
+	broken := finding(t, assess(func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
+		r.Preferences = known(fleet.Preferences{Exists: true, Content: "{"}, "ssm:GetDocument")
+	}), code)
+	if strings.Contains(broken.Fix, "ssm:GetDocument") || !strings.Contains(broken.Fix, "update-document") {
+		t.Errorf("not understood: %+v", broken)
+	}
+}
+
 func TestRightsAreOneFindingForEachRole(t *testing.T) {
 	a := assess(prefer(`"cloudWatchLogGroupName":"g","cloudWatchEncryptionEnabled":false`, sessionLogs(fleet.LogGroup{Name: "g", Exists: true})), func(s *fleet.Snapshot, _ *fleet.Host, _ *fleet.Region) {
 		for _, id := range []string{"i-2", "i-3", "i-4"} {
