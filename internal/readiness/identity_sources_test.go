@@ -134,7 +134,7 @@ func TestCredentialsThatHideTheRole(t *testing.T) {
 	}
 	runCases(t, []verdictCase{
 		{"root's credentials file (ssm-agent-technical-details)", []change{offline, file}, fleet.VerdictBlocked, "credentials-file", []string{"credentials-file", onlyNode}},
-		{"root's credentials file hides a role that serves nothing", []change{offline, file, role(allowing(`"s3:*"`))}, fleet.VerdictBlocked, "credentials-file", []string{"credentials-file", onlyNode}},
+		{"without root's credentials file the role decides, which has to be fixed as well", []change{offline, file, role(allowing(`"s3:*"`))}, fleet.VerdictBlocked, "credentials-file", []string{"credentials-file", lacks, onlyNode}},
 		{"root's credentials file of a heard agent", []change{file}, fleet.VerdictReady, "", []string{"credentials-file-connected"}},
 		{"no credentials file", []change{offline, noFile}, fleet.VerdictBlocked, onlyNode, []string{onlyNode}},
 		{"a leftover registration (issue 381)", []change{offline, leftover}, fleet.VerdictBlocked, "hybrid-registration", []string{"hybrid-registration", onlyNode}},
