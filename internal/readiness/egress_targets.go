@@ -22,7 +22,14 @@ func (j *judge) sessionTargets() {
 		live := j.live(t.service)
 		switch {
 		case q.proxy == "" && live.works == no:
-			j.addStop(stopped{hop: hop{object: p.stop.object, code: "session-target-no-path", fix: p.stop.fix, undo: p.stop.undo}, facts: []fleet.Evidence{live.fact}, parts: []Part{PartSession}})
+			s := stopped{hop: hop{object: p.stop.object, code: "session-target-no-path", fix: p.stop.fix, undo: p.stop.undo}, facts: []fleet.Evidence{live.fact}, parts: []Part{PartSession}}
+			switch live.stage {
+			case resolution:
+				s.parts = append(s.parts, PartNames)
+			case certificate:
+				s.parts = append(s.parts, PartTrust)
+			}
+			j.addStop(s)
 		case p.open == no && !p.stop.presumed && live.reached != yes:
 			s := stopped{hop: p.stop, facts: []fleet.Evidence{fact}, parts: []Part{PartSession}}
 			s.code = "session-target-no-path"

@@ -36,16 +36,18 @@ func networkCauses() []Cause {
 			}},
 		{Number: 3, Name: "endpoint-group-closed", Text: "the endpoints' security group lets nothing of the host's subnet in", Breaks: true,
 			Inject: onNetwork(byEndpoints, func(n *network) {
+				var all []*fleet.VPCEndpoint
 				for _, e := range n.rg.Endpoints {
 					if e.VPC == n.in.Host.VPC && e.Type == "Interface" {
-						n.ownGroup(e, elsewhere)
+						all = append(all, e)
 					}
 				}
+				n.ownGroup(all, elsewhere)
 			})},
 		{Number: 4, Name: "endpoint-breaks-neighbours", Text: "a new endpoint with private DNS answers for hosts that its group does not let in", Breaks: true,
 			Inject: onNetwork(byNAT, func(n *network) {
 				n.vpc.DNSSupport.Value, n.vpc.DNSHostnames.Value = true, true
-				n.ownGroup(n.addEndpoint("ssmmessages", n.in.Host.Groups[0]), elsewhere)
+				n.ownGroup([]*fleet.VPCEndpoint{n.addEndpoint("ssmmessages", n.in.Host.Groups[0])}, elsewhere)
 			})},
 		{Number: 5, Name: "dns-domain-taken", Text: "a private hosted zone has the name of the endpoint that is missing", Breaks: true,
 			Inject: onNetwork(byEndpoints, func(n *network) {
