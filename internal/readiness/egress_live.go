@@ -135,8 +135,8 @@ func (j *judge) liveCause(s serviceWay, open answer) (stopped, bool) {
 		if c, ok := j.badZone(s); ok {
 			return c, true
 		}
-		if open == maybe && s.static.public {
-			if stop, ok := j.toSeen(s.service); ok {
+		if s.static.public {
+			if stop, ok := j.toSeen(j.request(s.service).question); ok {
 				return stopped{hop: stop, facts: []fleet.Evidence{s.live.fact, stop.evidence(s.service + " by static analysis of these addresses: ")}, parts: []Part{s.part()}}, true
 			}
 		}
@@ -167,9 +167,8 @@ func middlebox(at hop) string {
 
 // toSeen follows the connection to the public addresses that the host's own
 // test was given, and tells what stops it for certain.
-func (j *judge) toSeen(service string) (hop, bool) {
-	remote := theseAddresses(j.seen(service)...)
-	q := j.request(service)
+func (j *judge) toSeen(q question) (hop, bool) {
+	remote := theseAddresses(slices.DeleteFunc(slices.Clone(j.seen(q.service)), func(a netip.Addr) bool { return !isPublic(a) })...)
 	var stop hop
 	for _, v6 := range []bool{true, false} {
 		o := j.network.origin(j.h, j.r, true)
@@ -178,7 +177,7 @@ func (j *judge) toSeen(service string) (hop, bool) {
 		if len(w.remote) == 0 || len(o.source(v6)) == 0 {
 			continue
 		}
-		if w.toPublic(q.question); w.answer != no {
+		if w.toPublic(q); w.answer != no {
 			return hop{}, false
 		}
 		stop = w.stop
@@ -252,7 +251,7 @@ func (j *judge) ofEndpoint(e *fleet.VPCEndpoint, all []netip.Addr) bool {
 		if e.Addresses.Known {
 			return slices.Contains(e.Addresses.Value, a.Unmap())
 		}
-		return theseAddresses(a).within(append(slices.Clone(j.network.public4), j.network.public6...)) != yes
+		return !isPublic(a)
 	})
 }
 

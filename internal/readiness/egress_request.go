@@ -106,12 +106,10 @@ func (j *judge) answered(service string) (answered, *fleet.VPCEndpoint) {
 	public := 0
 	var e *fleet.VPCEndpoint
 	for _, a := range addrs {
-		at := theseAddresses(a)
-		switch found := j.network.endpointAt(j.h.VPC, service, j.h.Region, a); {
-		case at.within(j.network.public4) == yes || at.within(j.network.public6) == yes:
-			public++
-		case found != nil:
+		if found := j.network.endpointAt(j.h.VPC, service, j.h.Region, a); found != nil {
 			e = found
+		} else if isPublic(a) {
+			public++
 		}
 	}
 	switch {

@@ -42,7 +42,7 @@ func (n *network) fromZone(o *origin, q question, z *fleet.HostedZone, e *fleet.
 		if to := n.endpointWith(o.vpc, a); to != nil {
 			return lookup{leads: leadsEndpoint, endpoint: to, hop: hopFrom(source, kindDNS, z.ID, "%s leads %s to addresses of endpoint %s of VPC %s", what, q.name, to.ID, to.VPC)}
 		}
-		if theseAddresses(a).within(append(slices.Clone(n.public4), n.public6...)) == yes {
+		if isPublic(a) {
 			public++
 		}
 	}
