@@ -330,6 +330,9 @@ func (j *judge) testFailed(at [len(stages)][]string, facts []fleet.Evidence) {
 		}
 		fixes = append(fixes, fmt.Sprintf(stages[s].fix, strings.Join(services, " and ")))
 		shared = append(shared, stages[s].shared(j))
+		if stage(s) == resolution && len(services) == len(sessionServices) {
+			parts = append(parts, PartNames)
+		}
 		for _, service := range services {
 			switch {
 			case stage(s) == certificate:
