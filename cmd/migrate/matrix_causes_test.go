@@ -15,6 +15,7 @@ var expectations = map[string]expectation{
 	"trust-store-without-amazon":       {codes: []string{"root-ca-missing"}, also: []string{"trust-store-incomplete"}, fix: "Amazon Root CA 1"},
 	"proxy-missing":                    {codes: []string{"proxy-missing"}, fix: "https_proxy"},
 	"proxy-answers-metadata":           {codes: []string{"proxy-answers-metadata"}, fix: "no_proxy"},
+	"ipv6-only":                        {codes: []string{"ipv6-only"}, also: []string{"ssh-not-scanned"}, fix: "UseDualStackEndpoint"},
 	"nat-swapped":                      {codes: []string{"channel-stale"}, fix: "restart"},
 	"metadata-off":                     {codes: []string{"imds-disabled"}, fix: "modify-instance-metadata-options"},
 	"metadata-hop-limit":               {codes: []string{"imds-unreachable"}, fix: "hop limit"},

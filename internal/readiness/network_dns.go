@@ -19,6 +19,7 @@ type lookup struct {
 	// it has one: the cause when the public addresses are out of reach.
 	off    hop
 	unread string // what was not read and might change the answer; empty: nothing
+	seen   bool   // leadsPublic: so the name does on the host itself
 }
 
 type leads int
