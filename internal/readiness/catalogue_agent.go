@@ -117,7 +117,7 @@ func agentEntries() []Entry {
 		Code: "diagnostics-failed", Area: "agent", Severity: fleet.SeverityBlocks,
 		Title:    "The agent's own checks fail, and no finding says why",
 		Means:    "ssm-cli get-diagnostics runs on the host with the agent's own settings. What it cannot do, the agent cannot do either. The cause is on the host or in something that neither AWS nor the probe shows.",
-		Detected: "A failed check of the metadata service, ssm, ssmmessages, the credentials or the service, on a host whose agent is not connected, where no other finding explains it. The checks of other endpoints may fail harmlessly and are passed over.",
+		Detected: "A failed check of the metadata service, ssm, ssmmessages, the credentials or the service, on a host whose agent is not connected, where no other finding explains it. The checks of other endpoints, STS among them, may fail harmlessly and are passed over.",
 		Fix:      "work through the failed checks on the host: ssm-cli get-diagnostics --output table",
 		Undo:     "nothing to take back",
 		Sources:  []string{guide + "ssm-cli"},
