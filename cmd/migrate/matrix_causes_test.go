@@ -53,7 +53,7 @@ var expectations = map[string]expectation{
 	"ansible":                          {codes: []string{"ssh-ansible"}, fix: "aws_ssm"},
 	"forgotten-script":                 {codes: []string{"consumer-forgotten"}, fix: "owner"},
 	"git-over-agent":                   {codes: []string{"ssh-git", "ssh-agent-forwarding"}, fix: "deploy key"},
-	"long-lists":                       {miss: "there is nothing to find: every list is read to its end, and the counts agree"},
+	"long-lists":                       {also: []string{"nodes-without-instance"}, miss: "there is nothing to find: every list is read to its end. A note counts the machines outside EC2, all of them, beside the instances"},
 	"template-undoes-fix":              {codes: []string{"template-undoes-fixes"}, fix: "launch template"},
 }
 

@@ -257,7 +257,7 @@ func nodeEntries() []Entry {
 		Title:    "Systems Manager lists nodes that EC2 does not",
 		Means:    "The two counts differ for a reason that no host's finding tells: hybrid nodes (servers elsewhere, or instances with a leftover registration), or instances that EC2's list broke off before. Nobody judged these nodes.",
 		Detected: "ssm:DescribeInstanceInformation against ec2:DescribeInstances, both read to their end, for each account and Region.",
-		Fix:      "deregister hybrid nodes that are no more; where an instance stands among them, clear its registration on the host (amazon-ssm-agent -register -clear) and restart its agent",
+		Fix:      "leave servers elsewhere as they are; deregister hybrid nodes that are no more; where an instance stands among them, clear its registration on the host (amazon-ssm-agent -register -clear) and restart its agent",
 		Undo:     "register the node again with a new activation",
 		Sources:  []string{guide + "fleet-manager-deregister-hybrid-nodes", "AWS Systems Manager API Reference, DescribeInstanceInformation"},
 	}}
