@@ -25,6 +25,9 @@ func (m *markdown) paths(v *view) {
 		return
 	}
 	m.line("## Network paths that are not open\n")
+	if v.Paths.Shut > 0 {
+		m.line("%s with the fewest hosts are left out.\n", count(v.Paths.Shut, "path"))
+	}
 	for _, p := range v.Paths.Closed {
 		state := "not known"
 		if p.Open == fleet.TruthNo {
@@ -32,7 +35,7 @@ func (m *markdown) paths(v *view) {
 		}
 		m.line("- **%s**, %s, %s, %s", p.Ref(), md(p.Service), state, count(p.Hosts, "host"))
 		for _, h := range p.Hops {
-			m.line("  - %s%s: %s%s", md(h.Kind), objectText(h.Object), md(h.Text), map[fleet.Truth]string{fleet.TruthNo: " **(stops it)**", fleet.TruthUnknown: " **(not known)**"}[h.Passes])
+			m.line("  - %s%s: %s%s", md(h.Kind), objectText(h.Object), md(strings.Join(h.Texts, "; ")), map[fleet.Truth]string{fleet.TruthNo: " **(stops it)**", fleet.TruthUnknown: " **(not known)**"}[h.Passes])
 		}
 	}
 	m.line("")

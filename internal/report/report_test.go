@@ -282,16 +282,19 @@ func TestHTMLNeedsNothingElse(t *testing.T) {
 }
 
 func TestLargeHTMLStaysSmall(t *testing.T) {
-	in := large(t, 1000)
-	got := render(t, report.HTML, in)
-	t.Logf("%d bytes for 1,000 hosts with %d findings: %d ready, %d blocked, %d unknown", len(got), len(in.Assessment.Findings),
-		in.Assessment.Count(fleet.VerdictReady), in.Assessment.Count(fleet.VerdictBlocked), in.Assessment.Count(fleet.VerdictUnknown))
-	if len(got) > 2_000_000 {
-		t.Errorf("1,000 hosts make %d bytes of HTML, want less than 2 MB", len(got))
-	}
-	for _, h := range in.Snapshot.Hosts {
-		if !strings.Contains(got, h.ID) {
-			t.Fatalf("host %s is missing", h.ID)
+	for name, in := range map[string]report.Input{"many sources silent": large(t, 1000), "realistic": realistic(t, 1000)} {
+		got := render(t, report.HTML, in)
+		a := in.Assessment
+		t.Logf("%s: %d bytes for 1,000 hosts with %d findings, %d paths, %d consumers, %d people, %d operators: %d ready, %d blocked, %d unknown", name, len(got),
+			len(a.Findings), len(a.Paths), len(a.Ledger.Consumers), len(a.Parity.People), len(a.Operators),
+			a.Count(fleet.VerdictReady), a.Count(fleet.VerdictBlocked), a.Count(fleet.VerdictUnknown))
+		if len(got) > 1_900_000 {
+			t.Errorf("%s: 1,000 hosts make %d bytes of HTML, want less than 1.9 MB", name, len(got))
+		}
+		for _, h := range in.Snapshot.Hosts {
+			if !strings.Contains(got, h.ID) {
+				t.Fatalf("%s: host %s is missing", name, h.ID)
+			}
 		}
 	}
 }

@@ -18,6 +18,7 @@ type view struct {
 	TakenBy  string // version
 	Started  string
 	Finished string
+	Day      string
 	Took     string
 	State    string
 	Judged   string
@@ -145,7 +146,10 @@ type hostFinding struct {
 	Evidence []evidence // what Issue does not have
 }
 
-type evidence struct{ Fact, Source, At string }
+type evidence struct {
+	Fact, Source, At string
+	Several          *several // tells Fact and Source; nil: the host alone has them
+}
 
 // builder gathers what several parts of the view need.
 type builder struct {
@@ -173,7 +177,7 @@ func build(in Input) *view {
 	}
 	v := &view{
 		Version: clean(in.Version), ID: s.ID, TakenBy: clean(s.Version), State: s.State.String(),
-		Started: minute(s.Started), Finished: minute(s.Finished), Judged: minute(in.Assessment.At),
+		Started: minute(s.Started), Finished: minute(s.Finished), Day: stamp(s.Started, "2006-01-02"), Judged: minute(in.Assessment.At),
 	}
 	if !s.Finished.IsZero() && s.Finished.After(s.Started) {
 		v.Took = strings.TrimSuffix(s.Finished.Sub(s.Started).Round(time.Second).String(), "m0s")
@@ -271,11 +275,21 @@ func (b *builder) hostRow(v fleet.HostVerdict) hostRow {
 
 func (b *builder) finding(n int) hostFinding {
 	f, i := b.in.Assessment.Findings[n], b.issue[n]
-	out := hostFinding{Issue: i, Title: clean(f.Title), Evidence: i.own(f.Evidence)}
+	out := hostFinding{Issue: i, Title: clean(f.Title), Evidence: i.own(f.Evidence, b.second)}
 	if blast := clean(f.Blast); blast != i.Blast {
 		out.Blast = blast
 	}
 	return out
+}
+
+// second is a time for evidence on a host; the day is left out when it is that
+// of the inventory.
+func (b *builder) second(t time.Time) string {
+	text, day := second(t), stamp(b.in.Snapshot.Started, "2006-01-02 ")
+	if day == "" {
+		return text
+	}
+	return strings.TrimPrefix(text, day)
 }
 
 func nodeWords(f fleet.Fact[fleet.Node]) (ping, agent string) {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"ssm-migrate/internal/fleet"
 )
@@ -21,11 +22,13 @@ type issue struct {
 	Blast    string
 	Undo     string     // where it is not the kind's
 	Evidence []evidence // that all its findings rest on
+	Several  []*several // that some of its findings on hosts rest on
 	Hosts    int
 	Names    []string // of the first few hosts, without repetition
 	Keys     int      // keys it is about
 
 	shared map[fleet.Evidence]bool
+	some   map[statement]*several
 	ids    map[string]bool // of the hosts
 }
 
@@ -46,12 +49,30 @@ const maxNames = 5
 // Ref is how the report names the issue: "F3".
 func (i *issue) Ref() string { return fmt.Sprintf("F%d", i.Number) }
 
-func (i *issue) own(all []fleet.Evidence) []evidence {
+// statement is evidence without its time, at which the same is often found on
+// one host after the other.
+type statement struct{ fact, source string }
+
+// several is a statement that more than one host has, told once.
+type several struct {
+	Number       int // from 1, in the order shown
+	Fact, Source string
+	Hosts        int
+}
+
+// Ref is how the report names it: "E3".
+func (s *several) Ref() string { return fmt.Sprintf("E%d", s.Number) }
+
+// own is what a finding has besides the evidence that all of its issue have.
+func (i *issue) own(all []fleet.Evidence, at func(time.Time) string) []evidence {
 	var out []evidence
 	for _, e := range all {
-		if !i.shared[e] {
-			out = append(out, cleanEvidence(e))
+		if i.shared[e] {
+			continue
 		}
+		own := cleanEvidence(e)
+		own.At, own.Several = at(e.At), i.some[statement{e.Fact, e.Source}]
+		out = append(out, own)
 	}
 	return out
 }
@@ -139,11 +160,15 @@ func (b *builder) kinds(issues []*issue) []kind {
 	slices.SortStableFunc(out, func(a, b kind) int {
 		return cmp.Or(cmp.Compare(b.Severity, a.Severity), cmp.Compare(b.Hosts, a.Hosts), strings.Compare(a.Code, b.Code))
 	})
-	n := 0
+	n, told := 0, 0
 	for _, k := range out {
 		for _, i := range k.Issues {
 			n++
 			i.Number = n
+			for _, s := range i.Several {
+				told++
+				s.Number = told
+			}
 		}
 	}
 	return out
@@ -166,15 +191,14 @@ func (b *builder) newIssue(k issueKey, members []int) *issue {
 		f := b.in.Assessment.Findings[n]
 		if f.Host != "" && !i.ids[f.Host] {
 			i.ids[f.Host] = true
-			if name := b.nameOf(f.Host); len(i.Names) < maxNames && !slices.Contains(i.Names, name) {
-				i.Names = append(i.Names, name)
-			}
+			b.addName(&i.Names, f.Host)
 		}
 		if aboutKey(f) {
 			objects[f.Object] = true
 		}
 	}
 	i.Hosts, i.Keys = len(i.ids), len(objects)
+	b.someEvidence(i, members)
 	return i
 }
 
@@ -183,6 +207,16 @@ func (b *builder) nameOf(host string) string {
 		return clean(h.Name())
 	}
 	return clean(host)
+}
+
+// addName adds a host's name to the first few, each once.
+func (b *builder) addName(names *[]string, host string) {
+	if len(*names) == maxNames {
+		return
+	}
+	if name := b.nameOf(host); !slices.Contains(*names, name) {
+		*names = append(*names, name)
+	}
 }
 
 func (b *builder) commonEvidence(findings []int) map[fleet.Evidence]bool {
@@ -203,6 +237,31 @@ func (b *builder) commonEvidence(findings []int) map[fleet.Evidence]bool {
 		}
 	}
 	return common
+}
+
+// someEvidence gathers what more than one host has, but not all at the same time.
+func (b *builder) someEvidence(i *issue, members []int) {
+	hosts := map[statement]int{}
+	last := map[statement]string{}
+	for _, n := range members {
+		f := b.in.Assessment.Findings[n]
+		for _, e := range f.Evidence {
+			if s := (statement{e.Fact, e.Source}); f.Host != "" && !i.shared[e] && last[s] != f.Host {
+				last[s] = f.Host
+				hosts[s]++
+			}
+		}
+	}
+	i.some = map[statement]*several{}
+	for s, n := range hosts {
+		if n > 1 {
+			i.some[s] = &several{Fact: clean(s.fact), Source: clean(s.source), Hosts: n}
+			i.Several = append(i.Several, i.some[s])
+		}
+	}
+	slices.SortFunc(i.Several, func(x, y *several) int {
+		return cmp.Or(cmp.Compare(y.Hosts, x.Hosts), strings.Compare(x.Fact, y.Fact), strings.Compare(x.Source, y.Source))
+	})
 }
 
 // cause is a code that decides the verdict of hosts.

@@ -71,8 +71,8 @@ func (b *builder) consumer(c fleet.ConsumerGroup) consumerRow {
 		Use: cmp.Or(clean(string(c.Use)), "not known"), Hosts: len(c.Hosts), Count: c.Count, Open: c.Open,
 		First: minute(c.First), Last: minute(c.Last), Status: c.Status, Why: clean(c.Why), From: clean(c.Where()),
 	}
-	for _, h := range c.Hosts[:min(len(c.Hosts), maxNames)] {
-		row.Names = append(row.Names, b.nameOf(h))
+	for _, h := range c.Hosts {
+		b.addName(&row.Names, h)
 	}
 	return row
 }
@@ -139,8 +139,8 @@ func (b *builder) parity() parityList {
 		for i := range min(len(p.Cells), len(hosts)) {
 			row.add(p.Cells[i])
 			out.Sum.add(p.Cells[i])
-			if p.Cells[i] == fleet.ParityLoses && len(row.Lost) < maxNames {
-				row.Lost = append(row.Lost, b.nameOf(hosts[i].Host))
+			if p.Cells[i] == fleet.ParityLoses {
+				b.addName(&row.Lost, hosts[i].Host)
 			}
 		}
 		out.Rows = append(out.Rows, row)

@@ -28,6 +28,8 @@ type data struct {
 	silentSources int
 	widths        [columnCount]int // of the widest cell in each column of the table
 	byID          map[string]int   // rows by host ID
+	active        int              // consumers of SSH
+	losing        int              // people who lose hosts
 	ledger        []table
 	access        []table
 }

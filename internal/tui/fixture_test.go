@@ -66,11 +66,11 @@ func testPeople(judged *fleet.Assessment, at time.Time) {
 			hop("route table", "rtb-0c3", "no route leads to the internet, and no endpoint for ssmmessages is in the VPC", fleet.TruthNo)}},
 	}
 	var ids []string
-	cells := ""
+	var cells []byte
 	for i := range judged.Hosts {
 		judged.Hosts[i].Paths = []int{0, 1}
 		ids = append(ids, judged.Hosts[i].Host)
-		cells += string("klgu-"[i%5])
+		cells = append(cells, "klgu-"[i%5])
 	}
 	judged.Ledger = fleet.Ledger{Hosts: len(ids), Unread: ids[:min(4, len(ids))], Consumers: []fleet.Consumer{
 		{Owner: "Ann", OwnerBy: "fingerprint", Principals: []string{"arn:aws:iam::123456789012:role/ops"}, Method: "publickey", Fingerprint: "SHA256:key0", KeyType: "ED25519", Comment: "ann@laptop",
@@ -81,7 +81,7 @@ func testPeople(judged *fleet.Assessment, at time.Time) {
 	}}
 	judged.Parity = fleet.Parity{People: []fleet.PersonParity{
 		{Person: "Ann", Claimed: true, Principals: []string{"arn:aws:iam::123456789012:role/ops"}, Keys: []string{"SHA256:key0"}, Cells: strings.Repeat("k", len(ids)), Keeps: len(ids)},
-		{Person: "Bob", Claimed: true, Keys: []string{"SHA256:key3"}, Cells: cells, Keeps: 12, Loses: 12, Gains: 12, Unknown: 12},
+		{Person: "Bob", Claimed: true, Keys: []string{"SHA256:key3"}, Cells: string(cells), Keeps: 12, Loses: 12, Gains: 12, Unknown: 12},
 	}}
 	judged.Operators = []fleet.Operator{
 		{ARN: "arn:aws:iam::123456789012:role/ops", Kind: "role", Federated: true, People: []string{"Ann"}, Start: fleet.Reach{Yes: 50, Unknown: 4, No: 6}, Documents: []string{"AWS-StartSSHSession"}, EditPreferences: fleet.TruthNo, Why: "policy sessions allows it on team shop and data"},

@@ -15,12 +15,19 @@ type textView struct {
 	title string
 	lines func(w int) []string
 	pager pager
+
+	made   []string // lines for width and styles
+	width  int
+	styles *styles
 }
 
+// view makes the lines once for each width: they may tell of every host.
 func (t *textView) view(e *env, w, h int) []string {
-	lines := t.lines(w)
-	shown := t.pager.view(lines, h-2)
-	return append([]string{e.title(t.title, more(t.pager.offset, t.pager.offset+len(shown), len(lines)), w), ""}, shown...)
+	if t.made == nil || t.width != w || t.styles != e.styles {
+		t.made, t.width, t.styles = t.lines(w), w, e.styles
+	}
+	shown := t.pager.view(t.made, h-2)
+	return append([]string{e.title(t.title, more(t.pager.offset, t.pager.offset+len(shown), len(t.made)), w), ""}, shown...)
 }
 
 // hostView shows all about one host. Its lines are made once for each width:

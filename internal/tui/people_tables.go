@@ -60,6 +60,7 @@ func ledgerTable(d *data) []table {
 			detail: func(s *sheet) { s.consumer(c, d) },
 		})
 	}
+	d.active = tally[fleet.ConsumerActive]
 	t.summary = fmt.Sprintf("%d active, %d waived, %d silent, %d migrated; logins of %s of %s hosts known",
 		tally[fleet.ConsumerActive], tally[fleet.ConsumerWaived], tally[fleet.ConsumerSilent], tally[fleet.ConsumerMigrated], thousands(in.Hosts-len(in.Unread)), thousands(in.Hosts))
 	return []table{t}
@@ -145,6 +146,7 @@ func parityTable(d *data) table {
 		}
 		t.rows = append(t.rows, row)
 	}
+	d.losing = loses
 	t.summary = fmt.Sprintf("%d of %d people lose hosts, of %d something is not known: SSH today against Session Manager tomorrow", loses, len(people), unknown)
 	return t
 }
@@ -236,10 +238,8 @@ func (s *sheet) operator(o fleet.Operator) {
 }
 
 func ledgerAdvice(s *peopleScreen) (what, why string) {
-	for _, c := range s.data.judged.Ledger.Consumers {
-		if c.Status == fleet.ConsumerActive {
-			return "move or waive the active ones", "as long as one of them needs SSH, closing port 22 stops its work; the owners file says who is who and what is waived"
-		}
+	if s.data.active > 0 {
+		return "move or waive the active ones", "as long as one of them needs SSH, closing port 22 stops its work; the owners file says who is who and what is waived"
 	}
 	if len(s.data.judged.Ledger.Unread) > 0 {
 		return "let the probe read more logs", "hosts whose logins are not known may have consumers that nobody sees"
@@ -251,10 +251,8 @@ func accessAdvice(s *peopleScreen) (what, why string) {
 	if s.at > 0 {
 		return "press enter on a principal", "it shows what the principal may do and which policy grants it; tab shows the people"
 	}
-	for _, p := range s.data.judged.Parity.People {
-		if p.Loses > 0 {
-			return "give those who lose access a principal", "the owners file ties people to IAM principals; tab shows what each principal may do"
-		}
+	if s.data.losing > 0 {
+		return "give those who lose access a principal", "the owners file ties people to IAM principals; tab shows what each principal may do"
 	}
 	return "press tab for the operators", "nobody is known to lose access"
 }

@@ -6,13 +6,18 @@
   $(".show").forEach(a => a.hidden = false);
   for (const h of hosts) {
     h.text = h.textContent.toLowerCase();
-    h.refs = new Set($("li[data-f]", h).map(li => "f" + li.dataset.f));
+    h.refs = new Set($("a", h).map(a => a.hash.slice(1).toLowerCase()));
     // What hosts share is in the page once; show it where it is looked for.
     const fill = () => {
       if (!h.open || h.filled) return;
       h.filled = true;
-      for (const li of $("li[data-f]", h)) {
-        const b = document.querySelector("#F" + li.dataset.f + " .b");
+      for (const a of $(".ev>li>a:first-child", h)) {
+        const li = a.parentElement, [fact, source] = $("span", document.querySelector(a.hash)), small = document.createElement("small");
+        small.textContent = [source ? source.textContent : "", li.lastChild === a ? "" : li.lastChild.textContent.trim()].filter(s => s).join(", ");
+        li.replaceChildren(...fact.cloneNode(true).childNodes, " ", small);
+      }
+      for (const li of $("ol>li:not(.again)", h)) {
+        const b = document.querySelector(li.firstElementChild.hash + " .b");
         if (b) li.append(b.cloneNode(true));
       }
     };
@@ -20,7 +25,7 @@
     fill(); // some browsers open again what was open before
   }
   const filter = () => {
-    const want = q.value.trim().toLowerCase(), ref = /^f\d+$/.test(want);
+    const want = q.value.trim().toLowerCase(), ref = /^[efp]\d+$/.test(want);
     const verdicts = new Set($("input:checked", tools).map(i => i.value));
     let n = 0;
     for (const h of hosts) {
