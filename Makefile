@@ -47,6 +47,10 @@ pictures: build ## take the pictures of README and docs from the real program
 	@.ci/setup $(PEERS) aha:aha
 	docs/images/make $(BIN)/migrate
 
+matrix: ## inject all known causes of failure, alone and in pairs, and write docs/detection.md (long)
+	@$(GO) test -tags $(TAGS) -run '^TestDetectionMatrix$$' -count 1 -timeout 3h ./cmd/migrate -args -matrix $(CURDIR)/docs/detection.md; \
+	  status=$$?; tail -n 1 docs/detection.md; exit $$status
+
 FUZZTIME ?= 20s
 fuzz: ## run every fuzz target for FUZZTIME each
 	@set -e; for pkg in $$($(GO) list -tags $(TAGS) ./...); do \
@@ -57,4 +61,4 @@ fuzz: ## run every fuzz target for FUZZTIME each
 bench: ## measure; figures go to docs/benchmarks.md by hand
 	$(GO) test -tags $(TAGS) -run '^$$' -bench . -benchtime 1x -timeout 30m ./...
 
-.PHONY: help build demo setup test race check golden pictures fuzz bench
+.PHONY: help build demo setup test race check golden pictures matrix fuzz bench

@@ -225,11 +225,12 @@ func printInventory(w io.Writer, s *fleet.Snapshot) error {
 		fmt.Fprintf(w, "%d of these hosts answered only in part: what the login may not read stays unknown (migrate hosts HOST says what).\n", c.Partly)
 	}
 	if s.State == fleet.SnapshotComplete {
-		fmt.Fprintln(w, "Every source and host answered.")
+		fmt.Fprintln(w, "Every source and host that counts answered.")
+		printOptional(w, s)
 		_, err := fmt.Fprintln(w, "Next: migrate readiness")
 		return err
 	}
-	fmt.Fprintf(w, "Incomplete: %d sources or hosts gave no answer. They are stored as unknown:\n", s.Unknowns)
+	fmt.Fprintf(w, "Incomplete: %s gave no answer, stored as unknown:\n", count(s.Unknowns, "source or host", "sources or hosts"))
 	silent := silence(s)
 	for _, r := range silent[:min(len(silent), maxReasons)] {
 		fmt.Fprintf(w, "  %s: %s\n", r.who, r.reason)
@@ -237,8 +238,26 @@ func printInventory(w io.Writer, s *fleet.Snapshot) error {
 	if more := len(silent) - maxReasons; more > 0 {
 		fmt.Fprintf(w, "  … and %d more reasons (migrate inventory --json lists the sources, migrate hosts --json the hosts)\n", more)
 	}
+	printOptional(w, s)
 	_, err := fmt.Fprintln(w, "Next: migrate readiness, or see to the reasons above and run migrate inventory again")
 	return err
+}
+
+// printOptional tells of sources that most accounts may not ask.
+func printOptional(w io.Writer, s *fleet.Snapshot) {
+	for _, src := range s.Sources() {
+		if !src.Known && src.Optional {
+			fmt.Fprintf(w, "Not read, and optional: %s: %s\n", oneLine(src.Account+" "+src.Source), oneLine(src.Reason))
+		}
+	}
+}
+
+// count is a number with its noun.
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 // silent is a reason for silence and who gave no answer for it.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 type ledgerQuery struct {
 	snapshot int64
 	status   string
+	all      bool
 	init     string
 }
 
@@ -25,7 +27,8 @@ func (a *app) ledgerCommand() *cobra.Command {
 		Use:   "ledger",
 		Short: "List who and what still comes in over SSH",
 		Long: `ledger lists the consumers of SSH that the hosts' logs and open sessions show: who came, from
-where, as whom, for what, on how many hosts, and whether they still need SSH.
+where, as whom, for what, on how many hosts, and whether they still need SSH. What comes from
+several addresses is one line, as active as its most active part; --all shows each address.
 
   active     nothing says that they do not
   waived     somebody decided that they may stay for now
@@ -46,6 +49,7 @@ Exit code 3: a consumer is active. Exit code 4: none is, but the logins of some 
 	}
 	addSnapshotFlag(c, &q.snapshot)
 	c.Flags().StringVar(&q.status, "status", "", "only consumers that are active, waived, silent or migrated")
+	c.Flags().BoolVar(&q.all, "all", false, "a line for each address that a consumer comes from")
 	c.Flags().StringVar(&q.init, "init", "", "write an owners file to fill in; - is standard output, an existing file is not touched")
 	if err := c.RegisterFlagCompletionFunc("status", cobra.FixedCompletions([]string{"active", "waived", "silent", "migrated"}, cobra.ShellCompDirectiveNoFileComp)); err != nil {
 		panic(err) // the flag was defined just above
@@ -81,21 +85,22 @@ func (a *app) ledger(ctx context.Context, q ledgerQuery) error {
 	if q.init != "" {
 		return a.initOwners(q.init, s, judged)
 	}
-	shown := []fleet.Consumer{}
-	for _, c := range l.Consumers {
-		if q.status == "" || c.Status == want {
-			shown = append(shown, c)
-		}
-	}
+	other := func(s fleet.ConsumerStatus) bool { return q.status != "" && s != want }
 	if a.json {
+		shown := slices.DeleteFunc(append([]fleet.Consumer{}, l.Consumers...), func(c fleet.Consumer) bool { return other(c.Status) })
 		err = writeJSON(a.out, ledgerResult{Snapshot: s.snap.ID, Hosts: l.Hosts, Unread: append([]string{}, l.Unread...), Consumers: shown})
 	} else {
-		err = printLedger(a.out, shown, l)
+		lines := l.Groups()
+		if q.all {
+			lines = eachConsumer(l)
+		}
+		summary := ledgerSummary(lines, l)
+		err = printLedger(a.out, slices.DeleteFunc(lines, func(g fleet.ConsumerGroup) bool { return other(g.Status) }), summary)
 	}
 	if err != nil {
 		return err
 	}
-	switch active, _ := stillActive(l); {
+	switch active, _ := stillActive(l.Groups()); {
 	case active > 0:
 		return verdict(exitNotReady)
 	case len(l.Unread) > 0:
@@ -107,8 +112,8 @@ func (a *app) ledger(ctx context.Context, q ledgerQuery) error {
 // stillActive counts the active consumers, and those among them that nobody
 // claims. The inventory's own logins end with the last inventory over SSH and
 // do not count.
-func stillActive(l fleet.Ledger) (active, unclaimed int) {
-	for _, c := range l.Consumers {
+func stillActive(lines []fleet.ConsumerGroup) (active, unclaimed int) {
+	for _, c := range lines {
 		if c.Status != fleet.ConsumerActive || c.OwnerBy == "probe" {
 			continue
 		}
@@ -120,16 +125,25 @@ func stillActive(l fleet.Ledger) (active, unclaimed int) {
 	return active, unclaimed
 }
 
-func printLedger(w io.Writer, shown []fleet.Consumer, l fleet.Ledger) error {
+// eachConsumer is the ledger without bringing anything together.
+func eachConsumer(l fleet.Ledger) []fleet.ConsumerGroup {
+	var out []fleet.ConsumerGroup
+	for _, c := range l.Consumers {
+		out = append(out, fleet.Ledger{Consumers: []fleet.Consumer{c}}.Groups()...)
+	}
+	return out
+}
+
+func printLedger(w io.Writer, shown []fleet.ConsumerGroup, summary string) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "OWNER\tFROM\tUSER\tUSE\tHOSTS\tLAST\tCOUNT\tSTATUS\tWHY")
 	for _, c := range shown {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\t%d\t%s\t%s\n", cell(ownerColumn(c)), fromColumn(c), cell(c.User), cmp.Or(string(c.Use), "?"), len(c.Hosts), lastColumn(c.Last), c.Count, c.Status, clip(oneLine(c.Why), 100))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\t%d\t%s\t%s\n", cell(ownerColumn(c.Consumer)), cmp.Or(c.Where(), "?"), cell(c.User), cmp.Or(string(c.Use), "?"), len(c.Hosts), lastColumn(c.Last), c.Count, c.Status, clip(oneLine(c.Why), 100))
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintln(w, "\n"+ledgerSummary(l))
+	_, err := fmt.Fprintln(w, "\n"+summary)
 	return err
 }
 
@@ -148,13 +162,6 @@ func ownerColumn(c fleet.Consumer) string {
 	return "? " + cmp.Or(c.Method, "unknown key")
 }
 
-func fromColumn(c fleet.Consumer) string {
-	if !c.From.IsValid() {
-		return "?"
-	}
-	return c.From.String()
-}
-
 func lastColumn(t time.Time) string {
 	if t.IsZero() {
 		return "?"
@@ -170,18 +177,18 @@ func clip(s string, most int) string {
 	return s
 }
 
-func ledgerSummary(l fleet.Ledger) string {
+func ledgerSummary(lines []fleet.ConsumerGroup, l fleet.Ledger) string {
 	counts := map[fleet.ConsumerStatus]int{}
 	own := 0
-	for _, c := range l.Consumers {
+	for _, c := range lines {
 		counts[c.Status]++
 		if c.OwnerBy == "probe" && c.Status == fleet.ConsumerActive {
 			own++
 		}
 	}
-	active, unclaimed := stillActive(l)
+	active, unclaimed := stillActive(lines)
 	text := fmt.Sprintf("%d consumers: %d active (%d that nobody claims), %d waived, %d silent, %d migrated.",
-		len(l.Consumers), active, unclaimed, counts[fleet.ConsumerWaived], counts[fleet.ConsumerSilent], counts[fleet.ConsumerMigrated])
+		len(lines), active, unclaimed, counts[fleet.ConsumerWaived], counts[fleet.ConsumerSilent], counts[fleet.ConsumerMigrated])
 	if own > 0 {
 		text += fmt.Sprintf(" %d are the inventory's own.", own)
 	}

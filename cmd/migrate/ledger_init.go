@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -47,7 +48,7 @@ owners:
 		names[snap.Hosts[i].ID] = oneLine(snap.Hosts[i].Name())
 	}
 	done := map[string]bool{}
-	for _, c := range judged.Ledger.Consumers {
+	for _, c := range judged.Ledger.Groups() {
 		if c.Owner == "" {
 			writeOwner(w, names, c, done)
 		}
@@ -77,7 +78,7 @@ waivers:
 
 // writeOwner writes the entry of a consumer that nobody claims, once for each
 // key, certificate or account.
-func writeOwner(w io.Writer, names map[string]string, c fleet.Consumer, done map[string]bool) {
+func writeOwner(w io.Writer, names map[string]string, c fleet.ConsumerGroup, done map[string]bool) {
 	field, value := "users", c.User
 	switch {
 	case c.CertID != "":
@@ -89,7 +90,7 @@ func writeOwner(w io.Writer, names map[string]string, c fleet.Consumer, done map
 		return
 	}
 	done[value] = true
-	entry(w, fmt.Sprintf("%s as %s from %s, last on %s, on %s; key comment %s", string(c.Use), oneLine(c.User), fromColumn(c), lastColumn(c.Last), hostNames(names, c.Hosts), oneLine(c.Comment)), field, value)
+	entry(w, fmt.Sprintf("%s as %s from %s, last on %s, on %s; key comment %s", string(c.Use), oneLine(c.User), cmp.Or(c.Where(), "an unknown address"), lastColumn(c.Last), hostNames(names, c.Hosts), oneLine(c.Comment)), field, value)
 }
 
 // hostNames names the first few hosts of a consumer.

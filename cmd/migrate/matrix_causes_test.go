@@ -15,11 +15,12 @@ var expectations = map[string]expectation{
 	"trust-store-without-amazon":       {codes: []string{"root-ca-missing"}, also: []string{"trust-store-incomplete"}, fix: "Amazon Root CA 1"},
 	"proxy-missing":                    {codes: []string{"proxy-missing"}, fix: "https_proxy"},
 	"proxy-answers-metadata":           {codes: []string{"proxy-answers-metadata"}, fix: "no_proxy"},
+	"ipv6-only":                        {codes: []string{"ipv6-only"}, also: []string{"ssh-not-scanned"}, fix: "UseDualStackEndpoint"},
 	"nat-swapped":                      {codes: []string{"channel-stale"}, fix: "restart"},
 	"metadata-off":                     {codes: []string{"imds-disabled"}, fix: "modify-instance-metadata-options"},
-	"metadata-hop-limit":               {codes: []string{"imds-unreachable"}, fix: "hop limit"},
+	"metadata-hop-limit":               {codes: []string{"agent-behind-hop-limit"}, fix: "hop limit"},
 	"no-profile":                       {codes: []string{"profile-missing"}, fix: "instance profile"},
-	"shared-role-without-ssm":          {codes: []string{"role-lacks-session-actions"}, also: []string{"role-serves-application", "run-command-denied", "state-manager-denied"}, fix: "ssm:UpdateInstanceInformation"},
+	"shared-role-without-ssm":          {codes: []string{"role-lacks-session-actions"}, also: []string{"role-serves-application", "run-command-denied", "state-manager-denied", "kms-decrypt-denied", "log-check-denied"}, fix: "ssm:UpdateInstanceInformation"},
 	"channel-actions-missing":          {codes: []string{"role-lacks-session-actions"}, also: []string{"run-command-denied", "state-manager-denied"}, fix: "ssmmessages:OpenDataChannel"},
 	"scp-denies-channels":              {codes: []string{"controls-deny-session-actions"}, also: []string{"run-command-denied"}, fix: "service control policy"},
 	"boundary-without-kms":             {codes: []string{"kms-decrypt-denied"}, fix: "boundary"},
@@ -34,8 +35,8 @@ var expectations = map[string]expectation{
 	"run-as-user-missing":              {codes: []string{"runas-user-missing"}, fix: "useradd"},
 	"ssm-user-foreign":                 {codes: []string{"ssm-user-without-sudo"}, fix: "/etc/sudoers.d/ssm-agent-users"},
 	"idle-timeout":                     {codes: []string{"idle-timeout-short"}, fix: "idleSessionTimeout"},
-	"disk-full":                        {codes: []string{"disk-full"}, fix: "free"},
-	"inodes-exhausted":                 {codes: []string{"disk-full"}, fix: "inodes"},
+	"disk-full":                        {codes: []string{"disk-full"}, fix: "free space on /"},
+	"inodes-exhausted":                 {codes: []string{"disk-full"}, fix: "free inodes on /var"},
 	"inotify-exhausted":                {codes: []string{"inotify-exhausted"}, fix: "max_user_instances"},
 	"noexec-var":                       {codes: []string{"noexec-agent-data"}, fix: "exec"},
 	"agent-too-old":                    {codes: []string{"agent-too-old"}, fix: "update"},
@@ -53,9 +54,48 @@ var expectations = map[string]expectation{
 	"ansible":                          {codes: []string{"ssh-ansible"}, fix: "aws_ssm"},
 	"forgotten-script":                 {codes: []string{"consumer-forgotten"}, fix: "owner"},
 	"git-over-agent":                   {codes: []string{"ssh-git", "ssh-agent-forwarding"}, fix: "deploy key"},
-	"long-lists":                       {miss: "there is nothing to find: every list is read to its end, and the counts agree"},
+	"long-lists":                       {also: []string{"nodes-without-instance"}, miss: "there is nothing to find: every list is read to its end. A note counts the machines outside EC2, all of them, beside the instances"},
 	"template-undoes-fix":              {codes: []string{"template-undoes-fixes"}, fix: "launch template"},
 }
 
 // hides are pairs of which the first to act keeps the other from showing.
-var hides = map[[2]string]string{}
+var hides = map[[2]string]string{
+	{"no-profile", "shared-role-without-ssm"}:                            ownProfile,
+	{"no-profile", "channel-actions-missing"}:                            ownProfile,
+	{"no-profile", "scp-denies-channels"}:                                ownProfile,
+	{"no-profile", "boundary-without-kms"}:                               ownProfile,
+	{"no-profile", "profile-shadows-default-role"}:                       ownProfile,
+	{"no-profile", "default-role-changes-credentials"}:                   ownProfile,
+	{"no-profile", "kms-decrypt-missing"}:                                ownProfile,
+	{"no-profile", "log-encryption-unverifiable"}:                        ownProfile,
+	{"shared-role-without-ssm", "profile-shadows-default-role"}:          ownRights,
+	{"shared-role-without-ssm", "kms-decrypt-missing"}:                   ownRights,
+	{"shared-role-without-ssm", "log-encryption-unverifiable"}:           ownRights,
+	{"default-role-changes-credentials", "kms-decrypt-missing"}:          ownRights,
+	{"default-role-changes-credentials", "log-encryption-unverifiable"}:  ownRights,
+	{"channel-actions-missing", "profile-shadows-default-role"}:          "it is the same lack: where the default role is on, it shuts that out",
+	{"shared-role-without-ssm", "default-role-changes-credentials"}:      defaultServes,
+	{"channel-actions-missing", "default-role-changes-credentials"}:      defaultServes,
+	{"scp-denies-channels", "default-role-changes-credentials"}:          defaultServes,
+	{"boundary-without-kms", "default-role-changes-credentials"}:         defaultServes,
+	{"profile-shadows-default-role", "default-role-changes-credentials"}: defaultServes,
+	{"default-role-changes-credentials", "root-credentials"}:             unheard,
+	{"default-role-changes-credentials", "leftover-registration"}:        unheard,
+	{"agent-sleeps", "default-role-changes-credentials"}:                 unheard,
+	{"no-profile", "agent-sleeps"}:                                       sleepFollows,
+	{"shared-role-without-ssm", "agent-sleeps"}:                          sleepFollows,
+	{"channel-actions-missing", "agent-sleeps"}:                          sleepFollows,
+	{"scp-denies-channels", "agent-sleeps"}:                              sleepFollows,
+	{"agent-sleeps", "profile-shadows-default-role"}:                     sleepFollows,
+	{"agent-sleeps", "root-credentials"}:                                 sleepFollows,
+	{"agent-sleeps", "leftover-registration"}:                            "the registration's agent has other credentials, whose refusal is not in the log",
+	{"run-as-user-missing", "ssm-user-foreign"}:                          "sessions run as another user, so that what ssm-user may do does not matter",
+}
+
+const (
+	ownProfile    = "the second gives the host a role of its own, and with it a profile"
+	ownRights     = "the second gives the host's role all but what it is about"
+	defaultServes = "the default role takes the host over, so that the profile's role no longer matters"
+	unheard       = "only an agent that Systems Manager hears says that it runs under the default role"
+	sleepFollows  = "the agent sleeps because of the other, and is named as what follows from it"
+)

@@ -31,6 +31,9 @@ var (
 // writes the result down.
 func TestDetectionMatrix(t *testing.T) {
 	causes := slices.DeleteFunc(simfleet.Causes(), func(c simfleet.Cause) bool { return !strings.Contains(c.Name, *matrixCause) })
+	if raceDetector {
+		causes = slices.DeleteFunc(causes, func(c simfleet.Cause) bool { return c.Number%10 != 0 }) // it is many times slower
+	}
 	checkSoundFleet(t)
 	m := &matrix{rows: make([]matrixRow, len(causes))}
 	var jobs []func()
@@ -221,7 +224,7 @@ type expectation struct {
 	codes []string // findings that name it; one suffices
 	also  []string // findings that tell of the same thing besides
 	fix   string   // the fix holds this text
-	miss  string   // why there is nothing to find; then codes is empty
+	miss  string   // why there is nothing to find; then codes is empty, and only those in also may be found
 }
 
 // single injects one cause.
@@ -250,8 +253,8 @@ func single(t *testing.T, c simfleet.Cause) (row matrixRow) {
 		problem("the world says serves=%v after the injection", r.serves)
 	}
 	if row.expect.miss != "" {
-		if len(r.judged.Findings) > 0 {
-			problem("it should leave no trace, but there is %s", codesOf(r.judged.Findings))
+		for _, a := range row.alarms {
+			problem("it should leave no trace, but there is %s", a)
 		}
 		return row
 	}

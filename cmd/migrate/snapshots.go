@@ -39,7 +39,7 @@ func (a *app) snapshots(ctx context.Context, keep int) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(a.err, "Deleted %d snapshots.\n", n)
+		fmt.Fprintf(a.err, "Deleted %s.\n", count(n, "snapshot", "snapshots"))
 	}
 	all, err := db.Snapshots(ctx)
 	if err != nil {

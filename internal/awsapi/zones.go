@@ -113,28 +113,10 @@ func endpointNames(regions []string) []string {
 	var out []string
 	for _, region := range regions {
 		for _, service := range endpointServices {
-			for _, suffix := range []string{fleet.DNSSuffix(region), dualStackSuffix(region)} {
+			for _, suffix := range []string{fleet.DNSSuffix(region), fleet.DualStackSuffix(region)} {
 				out = append(out, service+"."+region+"."+suffix)
 			}
 		}
 	}
 	return out
-}
-
-// dualStackSuffix is the domain of a Region's dual-stack endpoints. Source:
-// botocore's endpoints.json, August 2026.
-func dualStackSuffix(region string) string {
-	for _, p := range []struct{ prefix, suffix string }{
-		{"cn-", "api.amazonwebservices.com.cn"},
-		{"us-iso-", "api.aws.ic.gov"},
-		{"us-isob-", "api.aws.scloud"},
-		{"eu-isoe-", "api.cloud-aws.adc-e.uk"},
-		{"us-isof-", "api.aws.hci.ic.gov"},
-		{"eusc-de-", "api.amazonwebservices.eu"},
-	} {
-		if strings.HasPrefix(region, p.prefix) {
-			return p.suffix
-		}
-	}
-	return "api.aws"
 }

@@ -129,3 +129,14 @@ func TestAccountSourcesNameTheCallerFirst(t *testing.T) {
 		t.Errorf("sources %+v, want %+v first", got, want)
 	}
 }
+
+func TestEndpointDomains(t *testing.T) {
+	for region, want := range map[string][2]string{
+		"eu-west-1": {"amazonaws.com", "api.aws"}, "us-gov-west-1": {"amazonaws.com", "api.aws"}, "cn-north-1": {"amazonaws.com.cn", "api.amazonwebservices.com.cn"},
+		"us-iso-east-1": {"c2s.ic.gov", "api.aws.ic.gov"}, "us-isob-east-1": {"sc2s.sgov.gov", "api.aws.scloud"}, "eusc-de-east-1": {"amazonaws.eu", "api.amazonwebservices.eu"},
+	} {
+		if got := [2]string{fleet.DNSSuffix(region), fleet.DualStackSuffix(region)}; got != want {
+			t.Errorf("%s: %v, want %v", region, got, want)
+		}
+	}
+}

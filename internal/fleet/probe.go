@@ -67,6 +67,11 @@ type SSHD struct {
 	// PerUser holds, for users whom a Match block may treat differently, only
 	// the settings that differ from Settings. Empty without Match blocks.
 	PerUser map[string]map[string][]string `json:"perUser,omitempty"`
+
+	// FromLoopback holds, for users whom a Match block treats differently when
+	// they come from 127.0.0.1, as SSH through Session Manager does, only the
+	// settings that differ from those that For gives.
+	FromLoopback map[string]map[string][]string `json:"fromLoopback,omitempty"`
 }
 
 // For gives the values of a lower-case keyword as they hold for one user.

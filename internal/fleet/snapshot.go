@@ -218,6 +218,12 @@ func (r Region) Sources() []SourceState {
 	add(&c, r.Peerings)
 	add(&c, r.ResolverRules)
 	c.add(r.Preferences.Source, r.Preferences.Known, 0, r.Preferences.At, r.Preferences.Reason)
+	prefs := r.Preferences.Value
+	c.add(prefs.Bucket.Source, prefs.Bucket.Known, 0, prefs.Bucket.At, prefs.Bucket.Reason)
+	c.add(prefs.LogGroup.Source, prefs.LogGroup.Known, 0, prefs.LogGroup.At, prefs.LogGroup.Reason)
+	c.add(prefs.Key.Source, prefs.Key.Known, 0, prefs.Key.At, prefs.Key.Reason)
+	policy := prefs.Key.Value.Policy
+	c.add(policy.Source, policy.Known, 0, policy.At, policy.Reason)
 	add(&c, r.Documents)
 	add(&c, r.Sessions)
 	return c.out
@@ -231,7 +237,7 @@ type sourceList struct {
 
 func (c *sourceList) add(source string, known bool, count int, at time.Time, reason string) {
 	if source == "" {
-		return // never asked: a snapshot of an earlier version
+		return // never asked: nothing names it, or the snapshot is of an earlier version
 	}
 	c.out = append(c.out, SourceState{Account: c.account, Region: c.region, Source: source, Known: known, Optional: c.optional, Count: count, At: at, Reason: reason})
 }

@@ -413,3 +413,19 @@ func TestMatchBlocksAreKeptPerUser(t *testing.T) {
 		}
 	}
 }
+
+// A Match block may look at the address, and SSH through Session Manager comes
+// from the host itself.
+func TestMatchBlocksForTheLoopbackAddress(t *testing.T) {
+	p := parse(t, sections("sshd\nconfig\t-T\n|permitrootlogin no\n|pubkeyauthentication yes\n",
+		"match\nvariant\t1\n|permitrootlogin no\n|pubkeyauthentication no\nloopback\t1\tann\n"+
+			"variant\t2\n|permitrootlogin yes\n|pubkeyauthentication yes\nuser\t2\tben\nloopback\t1\tben\nuser\t2\tcid\nloopback\t0\tcid\nloopback\t7\tdan\n"), nil)
+	want := map[string]map[string][]string{
+		"ann": {"pubkeyauthentication": {"no"}},
+		"ben": {"permitrootlogin": {"no"}, "pubkeyauthentication": {"no"}},
+		"cid": {"permitrootlogin": {"no"}},
+	}
+	if diff := cmp.Diff(want, p.SSHD.Value.FromLoopback); diff != "" {
+		t.Error(diff)
+	}
+}

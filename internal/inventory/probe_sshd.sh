@@ -193,15 +193,17 @@ p_sshd() {
 	printf 'end\tsshd\n'
 }
 
-# ask_match SPEC asks sshd what holds for the user in name.
+# ask_match SPEC asks sshd what holds for the user in name, and sets which to
+# the number of the settings that do; 0 are those outside of Match blocks.
 ask_match() {
+	which=0
 	IFS=$NL
 	if ! m=$("$bin" "$how" -C "user=$name,$1" $ARGS 2>/dev/null); then
 		m=$("$bin" "$how" -C "user=$name,$1" $ARGS 2>&1 >/dev/null)
 		IFS=$DEF
 		first_line "$m"
 		printf 'unmatched\t%s\t%s\n' "$name" "$text"
-		return
+		return 1
 	fi
 	IFS=$DEF
 	[ "$m" != "$conf" ] || return 0
@@ -218,12 +220,12 @@ ask_match() {
 		printf 'variant\t%s\n' "$i"
 		content "$m"
 	fi
-	VARIANTS="$VARIANTS$name:$i$NL"
-	printf 'user\t%s\t%s\n' "$i" "$name"
+	which=$i
 }
 
 # p_match asks for the settings of every user whom a Match block may single out,
-# as seen from the address of this very connection.
+# as seen from the address of this very connection and, where blocks look at
+# addresses, from the host itself, where SSH through Session Manager comes from.
 p_match() {
 	printf 'begin\tmatch\n'
 	VARIANTS=$NL variants=0 asked=0
@@ -231,6 +233,10 @@ p_match() {
 		set -- $CONNECTION
 		spec="host=${1:-127.0.0.1},addr=${1:-127.0.0.1},laddr=${3:-127.0.0.1},lport=${4:-22}"
 		printf 'spec\t%s\n' "$spec"
+		within=
+		case $MATCH in
+		*[Aa][Dd][Dd][Rr][Ee][Ss][Ss]* | *[Hh][Oo][Ss][Tt]*) within="host=127.0.0.1,addr=127.0.0.1,laddr=127.0.0.1,lport=${4:-22}" ;;
+		esac
 		IFS=$NL
 		for l in $LIST; do
 			user "$l" || continue
@@ -240,7 +246,15 @@ p_match() {
 				printf 'cut\t%s\n' "$MAX_MATCH_USERS"
 				break
 			fi
-			ask_match "$spec"
+			ask_match "$spec" || continue
+			here=$which
+			if [ "$here" != 0 ]; then
+				VARIANTS="$VARIANTS$name:$here$NL"
+				printf 'user\t%s\t%s\n' "$here" "$name"
+			fi
+			[ -n "$within" ] || continue
+			ask_match "$within" || continue
+			[ "$which" = "$here" ] || printf 'loopback\t%s\t%s\n' "$which" "$name"
 		done
 		IFS=$DEF
 	fi

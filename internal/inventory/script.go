@@ -66,7 +66,7 @@ func Script(h fleet.Host) string {
 	if h.Region != "" {
 		suffix = fleet.DNSSuffix(h.Region)
 	}
-	fmt.Fprintf(&b, "REGION=%s\nSUFFIX=%s\nDUAL_SUFFIX=%s\n", quote(h.Region), quote(suffix), quote(dualStackSuffix(h.Region)))
+	fmt.Fprintf(&b, "REGION=%s\nSUFFIX=%s\nDUAL_SUFFIX=%s\n", quote(h.Region), quote(suffix), quote(fleet.DualStackSuffix(h.Region)))
 	fmt.Fprintf(&b, "MAX_FILE=%d\nMAX_TOTAL=%d\nMAX_FILES=%d\nMAX_MATCH_USERS=%d\n", maxKeyFile, maxKeyFiles, maxFiles, maxMatchUsers)
 	fmt.Fprintf(&b, "MAX_LOG=%d\nMAX_PLAIN_LOG=%d\nMAX_JOURNAL=%d\nMAX_LOGIN_GROUPS=%d\n", maxLog, maxPlainLog, maxJournalLines, maxLoginGroups)
 	b.WriteString(probeScript)
@@ -90,22 +90,4 @@ func strip(script string) string {
 		b.WriteString(line)
 	}
 	return b.String()
-}
-
-// dualStackSuffix is the suffix of dual-stack endpoints (botocore's
-// endpoints.json).
-func dualStackSuffix(region string) string {
-	for _, p := range []struct{ prefix, suffix string }{
-		{"cn-", "api.amazonwebservices.com.cn"},
-		{"us-iso-", "api.aws.ic.gov"},
-		{"us-isob-", "api.aws.scloud"},
-		{"eu-isoe-", "api.cloud-aws.adc-e.uk"},
-		{"us-isof-", "api.aws.hci.ic.gov"},
-		{"eusc-de-", "api.amazonwebservices.eu"},
-	} {
-		if strings.HasPrefix(region, p.prefix) {
-			return p.suffix
-		}
-	}
-	return "api.aws"
 }

@@ -38,7 +38,7 @@ func (p *parser) sshd() {
 			break
 		}
 	}
-	d.PerUser = p.matchBlocks(d.Settings)
+	p.matchBlocks(&d)
 	p.probe.SSHD = fleet.Known(d, "probe: sshd "+config.field(0), p.at)
 }
 
@@ -155,11 +155,12 @@ func isKeyword(s string) bool {
 
 // matchBlocks reads what differs for single users, and notes which user has
 // which variant of the settings.
-func (p *parser) matchBlocks(global map[string][]string) map[string]map[string][]string {
+func (p *parser) matchBlocks(d *fleet.SSHD) {
+	global := d.Settings
 	s, ok := p.frame["match"]
 	if !ok {
 		p.gap("sshd Match blocks", p.missing)
-		return nil
+		return
 	}
 	variants := map[string]map[string][]string{}
 	for _, r := range s.all("variant") {
@@ -185,8 +186,37 @@ func (p *parser) matchBlocks(global map[string][]string) map[string]map[string][
 	if cut, ok := s.first("cut"); ok {
 		p.gap("sshd Match blocks", "only the first "+cut.field(0)+" users were asked about")
 	}
-	if len(out) == 0 {
-		return nil
+	if len(out) > 0 {
+		d.PerUser = out
+	}
+	for _, r := range s.all("loopback") {
+		v, name := r.field(0), r.field(1)
+		if _, known := variants[v]; !known && v != "0" {
+			continue
+		}
+		if own := fromLoopback(d, name, variants[v]); len(own) > 0 {
+			if d.FromLoopback == nil {
+				d.FromLoopback = map[string]map[string][]string{}
+			}
+			d.FromLoopback[name] = own
+		}
+	}
+}
+
+// fromLoopback gives what holds for a user who comes from the loopback address,
+// as a variant of the global settings has it, where it is not what holds otherwise.
+func fromLoopback(d *fleet.SSHD, user string, variant map[string][]string) map[string][]string {
+	out := map[string][]string{}
+	for _, settings := range []map[string][]string{variant, d.PerUser[user]} {
+		for k := range settings {
+			then, ok := variant[k]
+			if !ok {
+				then = d.Settings[k]
+			}
+			if !slices.Equal(then, d.For(user, k)) {
+				out[k] = then
+			}
+		}
 	}
 	return out
 }

@@ -155,6 +155,15 @@ func (a addresses) family(v6 bool) addresses {
 	return out
 }
 
+// sharedSpace is carriers' address space, which VPCs may use, too (RFC 6598).
+var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
+
+// isPublic reports whether an address is one of the internet's.
+func isPublic(a netip.Addr) bool {
+	a = a.Unmap()
+	return a.IsGlobalUnicast() && !a.IsPrivate() && !sharedSpace.Contains(a)
+}
+
 // publicSpace is every address of a family at which a public AWS endpoint could be.
 // Source: IANA IPv4 and IPv6 Special-Purpose Address Registries, multicast and
 // class E left out; IPv6 global unicast is 2000::/3 (RFC 4291).

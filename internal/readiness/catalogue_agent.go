@@ -117,7 +117,7 @@ func agentEntries() []Entry {
 		Code: "diagnostics-failed", Area: "agent", Severity: fleet.SeverityBlocks,
 		Title:    "The agent's own checks fail, and no finding says why",
 		Means:    "ssm-cli get-diagnostics runs on the host with the agent's own settings. What it cannot do, the agent cannot do either. The cause is on the host or in something that neither AWS nor the probe shows.",
-		Detected: "A failed check of the metadata service, ssm, ssmmessages, the credentials or the service, on a host whose agent is not connected, where no other finding explains it. The checks of other endpoints may fail harmlessly and are passed over.",
+		Detected: "A failed check of the metadata service, ssm, ssmmessages, the credentials or the service, on a host whose agent is not connected, where no other finding explains it. The checks of other endpoints, STS among them, may fail harmlessly and are passed over.",
 		Fix:      "work through the failed checks on the host: ssm-cli get-diagnostics --output table",
 		Undo:     "nothing to take back",
 		Sources:  []string{guide + "ssm-cli"},
@@ -257,7 +257,7 @@ func nodeEntries() []Entry {
 		Title:    "Systems Manager lists nodes that EC2 does not",
 		Means:    "The two counts differ for a reason that no host's finding tells: hybrid nodes (servers elsewhere, or instances with a leftover registration), or instances that EC2's list broke off before. Nobody judged these nodes.",
 		Detected: "ssm:DescribeInstanceInformation against ec2:DescribeInstances, both read to their end, for each account and Region.",
-		Fix:      "deregister hybrid nodes that are no more; where an instance stands among them, clear its registration on the host (amazon-ssm-agent -register -clear) and restart its agent",
+		Fix:      "leave servers elsewhere as they are; deregister hybrid nodes that are no more; where an instance stands among them, clear its registration on the host (amazon-ssm-agent -register -clear) and restart its agent",
 		Undo:     "register the node again with a new activation",
 		Sources:  []string{guide + "fleet-manager-deregister-hybrid-nodes", "AWS Systems Manager API Reference, DescribeInstanceInformation"},
 	}}

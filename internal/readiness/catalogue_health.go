@@ -8,7 +8,7 @@ func healthEntries() []Entry {
 		Title:    "The disk is full",
 		Means:    "The agent needs room for a session's files: with none, StartSession hangs or answers that the plugin Standard_Stream is not found, while SSH still works. Once SSH is gone, nobody gets in to clean up.",
 		Detected: "Less than 1 MiB or no inode is free, for others than root, on the file system of /var/lib/amazon/ssm or /var/log/amazon/ssm.",
-		Fix:      "find what fills it (du -xh / | sort -h | tail; journalctl --disk-usage) and remove it; old folders under /var/lib/amazon/ssm/*/document/orchestration may go; enlarge the volume if it keeps filling, and keep a file to delete in need",
+		Fix:      "free space (du -xh MOUNTPOINT | sort -h | tail; journalctl --disk-usage) or inodes (du --inodes -x MOUNTPOINT | sort -n | tail); old folders under /var/lib/amazon/ssm/*/document/orchestration may go; enlarge the volume if it keeps filling, and keep a file to delete in need",
 		Undo:     "nothing to take back",
 		Sources:  []string{"aws/amazon-ssm-agent issues 170 and 225", "aws/session-manager-plugin issue 91", guide + "session-manager-troubleshooting"},
 		Breaks:   []Part{PartAgent, PartSession},

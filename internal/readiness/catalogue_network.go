@@ -10,15 +10,6 @@ func networkEntries() []Entry {
 // and Systems Manager gives, and the clock.
 func egressEntries() []Entry {
 	return []Entry{{
-		Code: "egress-no-path", Area: "network", Severity: fleet.SeverityBlocks,
-		Title:    "Nothing leads from the host to Systems Manager",
-		Means:    "The agent must reach ssm and ssmmessages in its Region on TCP 443. What EC2 lists shows that it cannot, in a way that has no name of its own; the finding's object is the first hop that stops it.",
-		Detected: "Static analysis follows the connection hop by hop: name resolution, security groups, network ACLs in both directions with the ports to which answers return, the most specific route, what it leads to, and the endpoint. An answer that rests on something that was not collected blocks only where Systems Manager does not hear the host.",
-		Fix:      "add the interface endpoints that are missing (ssm, ssmmessages) with private DNS to the VPC, or a route to a NAT gateway",
-		Undo:     "remove what was added: the rule, the route or the endpoint",
-		Sources:  []string{guide + "setup-create-vpc", guide + "session-manager-prerequisites", "AWS PrivateLink Guide, privatelink-access-aws-services", vpcBook + "vpc-network-acls", vpcBook + "VPC_Route_Tables"},
-		Breaks:   []Part{PartNames, PartSSM, PartMessages},
-	}, {
 		Code: "endpoint-policy-denies", Area: "network", Severity: fleet.SeverityBlocks,
 		Title:    "The VPC endpoint's policy refuses the agent",
 		Means:    "The endpoint lets the connection through but not the agent's calls. IAM's policy simulation does not see this.",
@@ -32,7 +23,7 @@ func egressEntries() []Entry {
 		Title:    "The host itself does not reach Systems Manager",
 		Means:    "The host's own test of an endpoint failed: the name does not resolve, the connection does not open, or the certificate does not verify, as behind a proxy that inspects TLS.",
 		Detected: "The probe resolved the name, connected to port 443 and verified the certificate with the host's own trust store.",
-		Fix:      "by stage: name resolution (VPC DNS, forwarders for amazonaws.com), path (see egress-no-path), or certificate (exempt the Systems Manager endpoints from TLS inspection, or update the host's trust store)",
+		Fix:      "by stage: name resolution (VPC DNS, forwarders for amazonaws.com), path (security groups, network ACLs, routes, firewalls), or certificate (exempt the Systems Manager endpoints from TLS inspection, or update the host's trust store)",
 		Undo:     "take the change of DNS, path or proxy back",
 		Sources:  []string{guide + "troubleshooting-ssm-agent", guide + "ssm-agent-technical-details", "aws/amazon-ssm-agent issue 195"},
 		Breaks:   []Part{PartNames, PartSSM, PartMessages, PartTrust},

@@ -40,7 +40,7 @@ func sshEntries() []Entry {
 		Title:    "The key's options will not work the same",
 		Means:    "SSH through Session Manager reaches sshd from the loopback address, so from= refuses it; a Session Manager shell knows nothing of command=, which often marks a script that depends on this key.",
 		Detected: "from= or command= in the authorized keys. One finding for each key.",
-		Fix:      "find who runs the script; give it a Session document or Run Command of its own, or keep its key until it has moved",
+		Fix:      "for from=, add 127.0.0.1 and ::1 where SSH through Session Manager stays in use; for command=, find who runs the script and give it a session document or Run Command of its own, or keep its key until it has moved",
 		Undo:     "put the line back from the saved key file",
 		Sources:  []string{"OpenSSH, sshd(8), AUTHORIZED_KEYS FILE FORMAT", "amazon-ssm-agent, port session plugin"},
 	}, {
@@ -54,11 +54,19 @@ func sshEntries() []Entry {
 	}, {
 		Code: "key-commands", Area: "ssh", Severity: fleet.SeverityRisk,
 		Title:    "Keys come from elsewhere than files",
-		Means:    "A key command (EC2 Instance Connect, IAM), a certificate authority or a principals command lets people in whom no authorized_keys file names. Moving key files aside does not close this door.",
-		Detected: "AuthorizedKeysCommand, TrustedUserCAKeys or AuthorizedPrincipalsCommand in sshd's effective settings or in the daemon's arguments, where EC2 Instance Connect puts its own.",
-		Fix:      "decide for each source who may still use it after the move, and close it by its own means",
+		Means:    "A command (of EC2 Instance Connect, or one that asks IAM or a directory) lets people in whom no authorized_keys file names. Moving key files aside does not close this door.",
+		Detected: "AuthorizedKeysCommand in sshd's effective settings or in the daemon's arguments, where EC2 Instance Connect puts its own.",
+		Fix:      "list whom the command lets in, and give those who stay a way by Session Manager; then take AuthorizedKeysCommand away. For EC2 Instance Connect: deny ec2-instance-connect:SendSSHPublicKey in IAM, or remove its package or drop-in",
 		Undo:     "put the setting back",
-		Sources:  []string{"OpenSSH, sshd_config(5)", "aws/aws-ec2-instance-connect-config"},
+		Sources:  []string{"OpenSSH, sshd_config(5), AuthorizedKeysCommand", ec2Book + "ec2-instance-connect-methods", "aws/aws-ec2-instance-connect-config"},
+	}, {
+		Code: "key-authorities", Area: "ssh", Severity: fleet.SeverityRisk,
+		Title:    "Certificates open the host",
+		Means:    "A certificate authority that sshd trusts decides who gets in: any certificate that it signs opens accounts, and no authorized_keys file names its holder. Moving key files aside does not close this door.",
+		Detected: "TrustedUserCAKeys or AuthorizedPrincipalsCommand in sshd's effective settings or in the daemon's arguments.",
+		Fix:      "ask whoever runs the authority for the certificates that it has issued, and name their holders in the owners file; when they have moved, take TrustedUserCAKeys away and reload sshd",
+		Undo:     "put the setting back and reload sshd",
+		Sources:  []string{"OpenSSH, sshd_config(5), TrustedUserCAKeys and AuthorizedPrincipalsCommand", "OpenSSH, ssh-keygen(1), CERTIFICATES"},
 	}, {
 		Code: "password-authentication", Area: "ssh", Severity: fleet.SeverityNote,
 		Title:    "sshd accepts passwords",
@@ -71,8 +79,8 @@ func sshEntries() []Entry {
 		Code: "sshd-refuses-loopback", Area: "ssh", Severity: fleet.SeverityRisk,
 		Title:    "SSH through Session Manager will be refused",
 		Means:    "Such a connection reaches sshd from 127.0.0.1 or ::1. Settings that admit people by address turn it away, so scp, rsync and Ansible cannot move by ProxyCommand as they are.",
-		Detected: "ListenAddress names no loopback or unspecified address, or AllowUsers or DenyUsers ties users to addresses that leave the loopback out, in sshd's effective settings. Blocks of Match Address that the probe's request does not meet cannot be seen; from= in keys is another finding.",
-		Fix:      "add ListenAddress 127.0.0.1 or USER@127.0.0.1 beside what is there, check with sshd -t, and reload sshd with another session open",
+		Detected: "ListenAddress names no loopback or unspecified address, or AllowUsers or DenyUsers ties users to addresses that leave the loopback out, in sshd's effective settings; or sshd -T, asked for a connection from 127.0.0.1, gives a user whom Match blocks concern other settings, which keep out. from= in keys is another finding.",
+		Fix:      "add ListenAddress 127.0.0.1 or USER@127.0.0.1 beside what is there, or 127.0.0.1 to the Match block, check with sshd -t, and reload sshd with another session open",
 		Undo:     "take the added line out and reload sshd",
 		Sources:  []string{"amazon-ssm-agent, session/plugins/port", "OpenSSH, sshd_config(5), ListenAddress and AllowUsers"},
 	}, {
@@ -120,7 +128,7 @@ func sshEntries() []Entry {
 		Title:    "The launch template will undo what was put right",
 		Means:    "An instance that its Auto Scaling group replaces comes back as the template has it, without what was changed on the one before it. The same holds for whatever code writes the template.",
 		Detected: "The template version that a group uses names another instance profile, or none, than its running instances have; or it turns the metadata service off.",
-		Fix:      "make a new version of the template with the profile and metadata options of the instances, in the code that owns it, and let the group use it",
+		Fix:      "make a new version of the launch template with the profile and metadata options of the instances, in the code that owns it, and let the group use it",
 		Undo:     "let the group use the former version",
 		Sources:  []string{"Amazon EC2 Auto Scaling User Guide, launch-templates"},
 	}, {

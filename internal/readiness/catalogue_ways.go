@@ -182,6 +182,7 @@ func sharedWayEntries() []Entry {
 		Undo:     "remove what was added",
 		Sources:  []string{guide + "session-manager-troubleshooting", guide + "session-manager-logging", linkBook + "gateway-endpoints"},
 		Breaks:   []Part{PartSession},
+		Shows:    []Part{PartNames, PartSSM, PartTrust},
 	}, {
 		Code: "session-target-unproved", Area: "network", Severity: fleet.SeverityRisk,
 		Title:    "Whether the host reaches what the session preferences name is not known",

@@ -179,7 +179,7 @@ func (j *judge) link() {
 			deciding = append(deciding, f)
 		}
 	}
-	slices.SortStableFunc(deciding, func(x, y *fleet.Finding) int { return int(j.shows(x).last()) - int(j.shows(y).last()) })
+	slices.SortStableFunc(deciding, func(x, y *fleet.Finding) int { return int(j.depth(x)) - int(j.depth(y)) })
 	above := make([]map[int]bool, len(deciding)) // all that a finding follows from
 	for i, f := range deciding {
 		above[i] = map[int]bool{}
@@ -209,6 +209,17 @@ func (j *judge) link() {
 			f.Evidence = append(f.Evidence, fleet.Evidence{Fact: fmt.Sprintf("it follows from %s: %s", cause.Code, why), Source: source})
 		}
 	}
+}
+
+// depth is how far from the machine a finding stands: at the last part that it
+// is the sign of. One that shows that a way is broken which only sessions need
+// comes after all that show it of the agent's own ways.
+func (j *judge) depth(f *fleet.Finding) Part {
+	shows := j.shows(f)
+	if shows != 0 && j.breaks(f) == setOf([]Part{PartSession}) {
+		return PartSession
+	}
+	return shows.last()
 }
 
 // sameHop reports whether what stops the agent's way stops, as the same hop,

@@ -44,7 +44,7 @@ func (j *judge) egress() {
 	}
 	e.report(j)
 	j.ec2messages()
-	j.sessionTargets()
+	j.sessionTargets(e.stops)
 }
 
 // serviceWay is what is known of the host's way to one service.
@@ -157,7 +157,6 @@ func (p *path) leads(service string) []fleet.Evidence {
 }
 
 func (e *egressFindings) stop(at stopped) {
-	at.code = cmp.Or(at.code, "egress-no-path")
 	for i := range e.stops {
 		s := &e.stops[i]
 		if s.object != at.object || s.code != at.code {

@@ -132,13 +132,78 @@ func (j *judge) liveCause(s serviceWay, open answer) (stopped, bool) {
 			return cause(j.h.ID, "dns-answer-differs",
 				fmt.Sprintf("make the host ask its VPC's resolver for %s: take its name servers out of /etc/resolv.conf and the name out of /etc/hosts, where they stand", s.static.name), "put the host's own name servers or hosts entry back")
 		}
-		if open == maybe && slices.Contains([]string{kindFirewall, kindTransit, kindVPN, kindENI, kindOther}, s.static.stop.kind) {
+		if c, ok := j.badZone(s); ok {
+			return c, true
+		}
+		if s.static.public {
+			if stop, ok := j.toSeen(j.request(s.service).question); ok {
+				return stopped{hop: stop, facts: []fleet.Evidence{s.live.fact, stop.evidence(s.service + " by static analysis of these addresses: ")}, parts: []Part{s.part()}}, true
+			}
+		}
+		if what := middlebox(s.static.stop); open == maybe && what != "" {
 			through := s.static.stop.object
 			return cause(through, "firewall-drops",
-				fmt.Sprintf("let TCP 443 to ssm and ssmmessages pass what %s leads to, or add interface endpoints for both with private DNS to VPC %s, which do not lead through it", through, j.h.VPC), "take the rule, or the endpoints, back")
+				fmt.Sprintf("let TCP 443 to %s through %s, or add interface endpoints for both with private DNS to VPC %s, which do not lead through it", strings.Join(sessionServices[:], " and "), what, j.h.VPC), "take the rule, or the endpoints, back")
 		}
 	}
 	return stopped{}, false
+}
+
+// middlebox names what a path's undecided hop leads to, where that may drop
+// connections; empty where it may not.
+func middlebox(at hop) string {
+	switch at.kind {
+	case kindFirewall:
+		return "the firewall behind endpoint " + at.object
+	case kindTransit:
+		return "transit gateway " + at.object + " and the firewall that it may lead to"
+	case kindVPN:
+		return "the firewall at the far end of virtual private gateway " + at.object
+	case kindENI, kindOther:
+		return "the firewall or appliance that " + at.object + " leads to"
+	}
+	return ""
+}
+
+// toSeen follows the connection to the public addresses that the host's own
+// test was given, and tells what stops it for certain.
+func (j *judge) toSeen(q question) (hop, bool) {
+	remote := theseAddresses(slices.DeleteFunc(slices.Clone(j.seen(q.service)), func(a netip.Addr) bool { return !isPublic(a) })...)
+	var stop hop
+	for _, v6 := range []bool{true, false} {
+		o := j.network.origin(j.h, j.r, true)
+		w := j.network.walk(o, v6)
+		w.remote = remote.family(v6)
+		if len(w.remote) == 0 || len(o.source(v6)) == 0 {
+			continue
+		}
+		if w.toPublic(q); w.answer != no {
+			return hop{}, false
+		}
+		stop = w.stop
+	}
+	return stop, stop.text != ""
+}
+
+// badZone recognises a private hosted zone that leads the host to addresses of
+// which nothing that was listed is an endpoint's, and which do not answer.
+func (j *judge) badZone(s serviceWay) (stopped, bool) {
+	z := j.network.byZone[s.static.dns.object]
+	if z == nil || s.static.doubtful != otherDoubts {
+		return stopped{}, false
+	}
+	q := j.request(s.service)
+	found, _ := recordFor(z, q.name)
+	seen := j.seen(s.service)
+	if len(seen) == 0 || slices.ContainsFunc(seen, func(a netip.Addr) bool { return !slices.Contains(found.addresses, a.Unmap()) }) {
+		return stopped{}, false
+	}
+	e := j.network.serviceEndpoint(j.h.VPC, q.question)
+	return stopped{
+		hop:   hop{object: z.ID, code: zoneCode(z, q.question), fix: zoneFix(z, q.question, j.h.VPC, e), undo: zoneUndo(z, j.h.VPC)},
+		facts: []fleet.Evidence{s.static.dns.evidence(s.service + " by static analysis: "), s.live.fact},
+		parts: []Part{s.part()},
+	}, true
 }
 
 // dnsObject is what decides a name's answer.
@@ -186,7 +251,7 @@ func (j *judge) ofEndpoint(e *fleet.VPCEndpoint, all []netip.Addr) bool {
 		if e.Addresses.Known {
 			return slices.Contains(e.Addresses.Value, a.Unmap())
 		}
-		return theseAddresses(a).within(append(slices.Clone(j.network.public4), j.network.public6...)) != yes
+		return !isPublic(a)
 	})
 }
 
@@ -265,6 +330,9 @@ func (j *judge) testFailed(at [len(stages)][]string, facts []fleet.Evidence) {
 		}
 		fixes = append(fixes, fmt.Sprintf(stages[s].fix, strings.Join(services, " and ")))
 		shared = append(shared, stages[s].shared(j))
+		if stage(s) == resolution && len(services) == len(sessionServices) {
+			parts = append(parts, PartNames)
+		}
 		for _, service := range services {
 			switch {
 			case stage(s) == certificate:

@@ -84,6 +84,9 @@ type neighbour struct {
 	agent       fleet.Fact[fleet.HostAgent]
 }
 
+// closedWays are the stops that a proxy would lead around.
+var closedWays = []string{"route-missing", "no-public-address", "endpoint-missing", "firewall-drops", "group-egress-closed", "acl-closed"}
+
 // throughProxy looks at stops and doubts again: where neighbours get through
 // by a proxy that this host's agent does not have, the missing setting is the
 // cause; where the agent's log tells of a proxy that refuses, the proxy is.
@@ -108,10 +111,9 @@ func (e *egressFindings) throughProxy(j *judge) {
 	if other.proxy == "" || !a.Installed {
 		return
 	}
-	routing := []string{"route-missing", "no-public-address", "endpoint-missing", "firewall-drops", "group-egress-closed", "acl-closed"}
 	for i := range e.stops {
 		s := &e.stops[i]
-		if !slices.Contains(routing, s.code) {
+		if !slices.Contains(closedWays, s.code) {
 			continue
 		}
 		s.code, s.object, s.blast = "proxy-missing", "", ""

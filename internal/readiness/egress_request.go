@@ -106,12 +106,10 @@ func (j *judge) answered(service string) (answered, *fleet.VPCEndpoint) {
 	public := 0
 	var e *fleet.VPCEndpoint
 	for _, a := range addrs {
-		at := theseAddresses(a)
-		switch found := j.network.endpointAt(j.h.VPC, service, j.h.Region, a); {
-		case at.within(j.network.public4) == yes || at.within(j.network.public6) == yes:
-			public++
-		case found != nil:
+		if found := j.network.endpointAt(j.h.VPC, service, j.h.Region, a); found != nil {
 			e = found
+		} else if isPublic(a) {
+			public++
 		}
 	}
 	switch {
@@ -136,10 +134,39 @@ func (j *judge) seen(service string) []netip.Addr {
 	return tests[i].Addresses.Value
 }
 
+// endpointWith is the endpoint that a VPC's hosts meet at an address: one of the
+// VPC itself, else of a VPC that it is peered with, else the only one that has
+// the address. Ranges of VPCs that nothing joins may overlap.
+func (n *network) endpointWith(vpc string, a netip.Addr) *fleet.VPCEndpoint {
+	all := n.byAddress[a.Unmap()]
+	for _, joined := range []func(e *fleet.VPCEndpoint) bool{
+		func(e *fleet.VPCEndpoint) bool { return e.VPC == vpc },
+		func(e *fleet.VPCEndpoint) bool { return n.peered(vpc, e.VPC) },
+	} {
+		if i := slices.IndexFunc(all, joined); i >= 0 {
+			return all[i]
+		}
+	}
+	if len(all) == 1 {
+		return all[0]
+	}
+	return nil
+}
+
+// peered reports whether a peering connection joins two VPCs.
+func (n *network) peered(a, b string) bool {
+	for _, p := range n.peerings {
+		if end := n.peerOf(p, a); end != nil && end.VPC == b {
+			return true
+		}
+	}
+	return false
+}
+
 // endpointAt is the endpoint that has an address. Where its addresses are not
 // known, an address in its subnets is taken for one of it.
 func (n *network) endpointAt(vpc, service, region string, a netip.Addr) *fleet.VPCEndpoint {
-	if e := n.byAddress[a.Unmap()]; e != nil {
+	if e := n.endpointWith(vpc, a); e != nil {
 		return e
 	}
 	e := n.serviceEndpoint(vpc, question{service: service, region: region})

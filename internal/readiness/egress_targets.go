@@ -3,6 +3,7 @@ package readiness
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"ssm-migrate/internal/fleet"
@@ -12,28 +13,58 @@ import (
 // bucket and log group for session logs, and the key. A session whose logs or
 // key are out of reach opens to a blank screen or not at all.
 // Source: AWS Systems Manager User Guide, session-manager-troubleshooting and
-// session-manager-logging.
-func (j *judge) sessionTargets() {
+// session-manager-logging. What stops the agent's own ways is given.
+func (j *judge) sessionTargets(agents []stopped) {
+	var e egressFindings
+	unset := slices.IndexFunc(agents, func(s stopped) bool { return s.code == "proxy-missing" })
 	for _, t := range j.network.targets(j.r, j.h.Region) {
 		q := j.requestTo(t)
 		p := j.network.path(j.h, j.r, q)
 		j.paths = append(j.paths, p.position)
 		fact := p.stop.evidence(t.what + " over " + t.service + ": ")
 		live := j.live(t.service)
+		stop := func(s stopped) {
+			if unset >= 0 && slices.Contains(closedWays, p.stop.code) {
+				s.object, s.fix, s.undo, s.parts = "", agents[unset].fix, agents[unset].undo, append(s.parts, PartSSM)
+			}
+			e.stop(s)
+		}
 		switch {
 		case q.proxy == "" && live.works == no:
-			j.addStop(stopped{hop: hop{object: p.stop.object, code: "session-target-no-path", fix: p.stop.fix, undo: p.stop.undo}, facts: []fleet.Evidence{live.fact}, parts: []Part{PartSession}})
-		case p.open == no && !p.stop.presumed && live.reached != yes:
+			stop(j.targetFailed(t, q, p, live))
+		case p.open == no && (!p.stop.presumed || j.symptom) && live.reached != yes:
 			s := stopped{hop: p.stop, facts: []fleet.Evidence{fact}, parts: []Part{PartSession}}
 			s.code = "session-target-no-path"
 			if p.refused != nil {
 				s.fix = fmt.Sprintf("allow %s in the policy of endpoint %s", strings.Join(p.refused, ", "), p.stop.object)
 			}
-			j.addStop(s)
+			stop(s)
 		case p.open != yes && live.reached != yes:
 			j.add("session-target-unproved", j.h.ID, "", fact)
 		}
 	}
+	for _, s := range e.stops {
+		j.addStop(s)
+	}
+}
+
+// targetFailed is what a host's own test of a way shows that only sessions
+// need: the hop that stops it, where that is known, and what else the same
+// fault breaks.
+func (j *judge) targetFailed(t target, q request, p *path, live liveTest) stopped {
+	at, facts, parts := p.stop, []fleet.Evidence{live.fact}, []Part{PartSession}
+	switch live.stage {
+	case resolution:
+		parts = append(parts, PartNames)
+	case connection:
+		if stop, ok := j.toSeen(q.question); ok && p.public && p.open != no {
+			at = stop
+			facts = append(facts, stop.evidence(t.service+" by static analysis of these addresses: "))
+		}
+	case certificate:
+		parts = append(parts, PartTrust)
+	}
+	return stopped{hop: hop{object: at.object, code: "session-target-no-path", fix: at.fix, undo: at.undo}, facts: facts, parts: parts}
 }
 
 // targets are the services that the preferences of a Region make sessions use.

@@ -57,6 +57,7 @@ func full(f *fleet.Filesystem) bool {
 func (j *judge) disks(health fleet.Fact[fleet.Health]) {
 	all := health.Value.Filesystems
 	var stopped, spent, low []fleet.Evidence
+	var room []string // what to free
 	seen := map[string]bool{}
 	for _, path := range []string{agentData, agentLogs, "/tmp", "/home"} {
 		f := holding(all, path)
@@ -71,6 +72,7 @@ func (j *judge) disks(health fleet.Fact[fleet.Health]) {
 			stopped = append(stopped, evidence(health, "%s, which holds %s, is mounted read-only", quoted(f.Mount), path))
 		case full(f) && agents:
 			spent = append(spent, fact)
+			room = append(room, toFree(f))
 		case full(f), agents && j.below(f):
 			low = append(low, fact)
 		}
@@ -79,12 +81,21 @@ func (j *judge) disks(health fleet.Fact[fleet.Health]) {
 		j.add("disk-read-only", j.h.ID, "", append(stopped, j.signs("disk full")...)...)
 	}
 	if spent != nil {
-		j.add("disk-full", j.h.ID, "", append(spent, j.signs("disk full")...)...)
+		fix := strings.Join(room, "; ") + "; old folders under /var/lib/amazon/ssm/*/document/orchestration may go; enlarge the volume if it keeps filling, and keep a file to delete in need"
+		j.add("disk-full", j.h.ID, fix, append(spent, j.signs("disk full")...)...)
 	}
 	if low != nil {
 		floor := stated(fmt.Sprintf("the floor is %s and %d inodes", size(j.policy.MinFree), j.policy.MinFreeInodes))
 		j.add("disk-nearly-full", j.h.ID, "", append(low, floor)...)
 	}
+}
+
+// toFree says how to find what fills a file system: bytes, or many small files.
+func toFree(f *fleet.Filesystem) string {
+	if f.Inodes > 0 && f.FreeInodes == 0 {
+		return fmt.Sprintf("free inodes on %[1]s: find the folders with the most files (du --inodes -x %[1]s | sort -n | tail) and remove what is not needed", f.Mount)
+	}
+	return fmt.Sprintf("free space on %[1]s: find what fills it (du -xh %[1]s | sort -h | tail; journalctl --disk-usage) and remove it", f.Mount)
 }
 
 // below reports whether a file system has less free than the policy wants.

@@ -56,6 +56,21 @@ func TestDisks(t *testing.T) {
 	})
 }
 
+func TestFixesOfFullDisks(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change change
+		want   string
+	}{
+		{"no room", disk("/var", func(f *fleet.Filesystem) { f.Free = 0 }), "free space on /var: find what fills it (du -xh /var "},
+		{"no inodes", disk("/var", func(f *fleet.Filesystem) { f.FreeInodes = 0 }), "free inodes on /var: find the folders with the most files (du --inodes -x /var "},
+	} {
+		if fix := finding(t, assess(c.change), "disk-full").Fix; !strings.Contains(fix, c.want) {
+			t.Errorf("%s: the fix does not say %q: %s", c.name, c.want, fix)
+		}
+	}
+}
+
 func TestMachine(t *testing.T) {
 	instances := func(used, most int) change {
 		return onMachine(func(m *fleet.Health) { m.Inotify = fleet.Inotify{MaxInstances: most, UsedInstances: used} })
@@ -121,11 +136,12 @@ func TestAgentSetUp(t *testing.T) {
 	user := func(u fleet.SSMUser) change {
 		return onAgent(func(a *fleet.HostAgent) { a.SSMUser = known(u, "probe: ssm-user") })
 	}
-	check := func(name, status string) change {
+	noted := func(name, status, note string) change {
 		return onAgent(func(a *fleet.HostAgent) {
-			a.Diagnostics = known([]fleet.Diagnostic{{Check: name, Status: status, Note: "timeout"}}, "probe: ssm-cli")
+			a.Diagnostics = known([]fleet.Diagnostic{{Check: name, Status: status, Note: note}}, "probe: ssm-cli")
 		})
 	}
+	check := func(name, status string) change { return noted(name, status, "timeout") }
 	hops := func(n int) change {
 		return func(_ *fleet.Snapshot, h *fleet.Host, _ *fleet.Region) { h.Metadata.HopLimit = n }
 	}
@@ -153,6 +169,9 @@ func TestAgentSetUp(t *testing.T) {
 
 		{"a check that nothing explains (ssm-cli)", []change{offline, check("EC2 IMDS", "Failed")}, fleet.VerdictBlocked, failed, []string{failed, node}},
 		{"a check that a finding explains", []change{offline, noProfile, check("AWS Credentials", "Failed")}, fleet.VerdictBlocked, "profile-missing", []string{"profile-missing", node}},
+		{"no way to STS is not about the credentials (credentials_check.go)", []change{offline, asleep, noted("AWS Credentials", "Failed", "STS call timed out")}, fleet.VerdictBlocked, "agent-sleeping", []string{"agent-sleeping", node}},
+		{"STS that cannot be dialled is not either", []change{offline, noted("AWS Credentials", "Failed", "Failed call sts endpoint: RequestError: send request failed")}, fleet.VerdictBlocked, node, onlyNode},
+		{"credentials that STS refuses are", []change{offline, noted("AWS Credentials", "Failed", "Failed call sts endpoint: InvalidClientTokenId: bad")}, fleet.VerdictBlocked, failed, []string{failed, node}},
 		{"STS is tried over the network", []change{offline, closedWay, check("AWS Credentials", "Failed")}, fleet.VerdictBlocked, "group-egress-closed", []string{"group-egress-closed", "egress-test-failed", node}},
 		{"an agent that was known and is in no package, one hop from metadata (elastic-ci-stack-for-aws issue 857)", []change{lostHeartbeat, noAgent, hops(1)},
 			fleet.VerdictBlocked, "agent-behind-hop-limit", []string{"agent-behind-hop-limit", "node-connection-lost"}},

@@ -69,7 +69,8 @@ type authority struct {
 	parsed      map[string]policyText // by ARN
 	levels      map[string][]controls // by account ID
 	sims        map[simulationKey]*fleet.Simulation
-	openSession map[string]bool // by host ID
+	openSession map[string]bool                  // by host ID: some session is open
+	openShell   map[string]*fleet.ManagedSession // by host ID: the latest open one of the preferences' document
 
 	hostsOfAccount map[string]int
 	runAs          map[string]*runAsTags // by account ID
@@ -93,15 +94,14 @@ func newAuthority(s *fleet.Snapshot) *authority {
 		sims:     map[simulationKey]*fleet.Simulation{},
 
 		openSession: map[string]bool{},
+		openShell:   map[string]*fleet.ManagedSession{},
 
 		hostsOfAccount: map[string]int{},
 		runAs:          map[string]*runAsTags{},
 	}
 	for i := range s.Regions {
-		for _, x := range s.Regions[i].Sessions.Value {
-			if x.Status == "Connected" {
-				a.openSession[x.Target] = true
-			}
+		for k := range s.Regions[i].Sessions.Value {
+			a.addSession(&s.Regions[i].Sessions.Value[k])
 		}
 	}
 	for i := range s.Accounts {
@@ -141,6 +141,19 @@ func newAuthority(s *fleet.Snapshot) *authority {
 		}
 	}
 	return a
+}
+
+// addSession notes a session that is open. Only shells prove what the
+// preferences ask for: forwarded ports need neither the key nor the logs.
+// Source: AWS Systems Manager User Guide, session-manager-logging.
+func (a *authority) addSession(x *fleet.ManagedSession) {
+	if x.Status != "Connected" {
+		return
+	}
+	a.openSession[x.Target] = true
+	if last := a.openShell[x.Target]; x.Document == fleet.PreferencesName && (last == nil || x.Start.After(last.Start)) {
+		a.openShell[x.Target] = x
+	}
 }
 
 // view gives what a role may do. Whether session policies narrow one of its

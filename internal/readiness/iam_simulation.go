@@ -34,7 +34,9 @@ func (a *authority) addSimulations(acct *fleet.Account) {
 // simulation. The simulation knows service control policies that cannot be
 // read, and settles doubts; where both are sure and differ, nobody knows.
 // anywhere says that the request was for all resources, as the simulation's
-// is: a Deny without an Allow there says nothing of a single resource.
+// is. Of a single resource the simulation says less: an Allow that names it
+// shows as an implicit denial, and a Deny that names it does not show.
+// Source: IAM API Reference, API_SimulatePrincipalPolicy (ResourceArns).
 func (a *authority) settle(v *roleView, action string, anywhere bool, d decision) decision {
 	s := a.sims[simulationKey{v.role.ARN, strings.ToLower(action)}]
 	if s == nil {
@@ -61,7 +63,7 @@ func (a *authority) settle(v *roleView, action string, anywhere bool, d decision
 		return decision{why: "iam:SimulatePrincipalPolicy says " + s.Decision, ungranted: s.Decision == simImplicitDeny}
 	case d.allowed == yes && denied:
 		return v.differs(action, s, "the policies that were read allow it: "+d.why)
-	case d.allowed == no && allowed && d.controlled == nil:
+	case d.allowed == no && allowed && d.controlled == nil && (anywhere || d.ungranted):
 		return v.differs(action, s, "the policies that were read do not allow it: "+d.why)
 	}
 	return d

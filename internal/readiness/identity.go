@@ -48,8 +48,8 @@ func (j *judge) identity() {
 		used := j.namedRole(j.h.Node.Value.IAMRole)
 		j.judgeRole(used, fallback)
 		j.commandsChange(own, used)
-	case elsewhere && !j.connected:
-		// What the profile allows says nothing of the agent's calls.
+	case elsewhere && j.heartbeat && !j.connected:
+		// The heartbeat is that of other credentials, and says nothing of the profile's.
 	case metadataOff && j.heartbeat:
 		j.disagree(j.ec2("the instance metadata endpoint is disabled, so it gives no credentials"))
 	case own.kind == absent:

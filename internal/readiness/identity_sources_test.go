@@ -103,6 +103,10 @@ func TestSimulation(t *testing.T) {
 			fleet.VerdictBlocked, lacks, []string{lacks}},
 		{"IAM is asked on every resource: silence there says nothing of one instance", []change{offline, simulates("ssm:UpdateInstanceInformation", "implicitDeny")},
 			fleet.VerdictBlocked, onlyNode, []string{onlyNode}},
+		{"IAM is asked on every resource: it does not see a Deny on one instance", []change{offline, role(`{"Statement":[{"Effect":"Allow","Action":[` + core + `],"Resource":"*"},{"Effect":"Deny","Action":"ssm:UpdateInstanceInformation","Resource":"arn:aws:ec2:*:*:instance/i-1"}]}`),
+			simulates("ssm:UpdateInstanceInformation", "allowed")}, fleet.VerdictBlocked, lacks, []string{lacks, onlyNode}},
+		{"IAM does not see a grant on one instance", []change{role(`{"Statement":[{"Effect":"Allow","Action":[` + channels + `,"ssmmessages:CreateDataChannel","ssmmessages:OpenDataChannel"],"Resource":"*"},{"Effect":"Allow","Action":"ssm:UpdateInstanceInformation","Resource":"arn:aws:ec2:*:*:instance/i-1"}]}`),
+			simulates("ssm:UpdateInstanceInformation", "implicitDeny")}, fleet.VerdictReady, "", []string{}},
 		{"IAM does not see an organization's policy that was read", []change{offline, organization(level("r-1", everything, `{"Statement":{"Effect":"Deny","Action":"ssmmessages:OpenDataChannel","Resource":"*"}}`)), simulates(data, "allowed")},
 			fleet.VerdictBlocked, "controls-deny-session-actions", []string{"controls-deny-session-actions", onlyNode}},
 	})
@@ -130,7 +134,7 @@ func TestCredentialsThatHideTheRole(t *testing.T) {
 	}
 	runCases(t, []verdictCase{
 		{"root's credentials file (ssm-agent-technical-details)", []change{offline, file}, fleet.VerdictBlocked, "credentials-file", []string{"credentials-file", onlyNode}},
-		{"root's credentials file hides a role that serves nothing", []change{offline, file, role(allowing(`"s3:*"`))}, fleet.VerdictBlocked, "credentials-file", []string{"credentials-file", onlyNode}},
+		{"without root's credentials file the role decides, which has to be fixed as well", []change{offline, file, role(allowing(`"s3:*"`))}, fleet.VerdictBlocked, "credentials-file", []string{"credentials-file", lacks, onlyNode}},
 		{"root's credentials file of a heard agent", []change{file}, fleet.VerdictReady, "", []string{"credentials-file-connected"}},
 		{"no credentials file", []change{offline, noFile}, fleet.VerdictBlocked, onlyNode, []string{onlyNode}},
 		{"a leftover registration (issue 381)", []change{offline, leftover}, fleet.VerdictBlocked, "hybrid-registration", []string{"hybrid-registration", onlyNode}},

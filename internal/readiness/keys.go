@@ -28,6 +28,7 @@ type keyUse struct {
 	remarks []string // distinct comments, the first few
 	options []string // distinct, the first few
 	limited int      // places where an option acts differently through Session Manager
+	limits  []string // names of such options
 	unused  int      // places where the log reaches back far enough and shows no login
 	used    int      // places where the log shows a login, or may
 	source  string
@@ -86,6 +87,9 @@ func (u *keyUse) add(h *fleet.Host, key *fleet.Key, p Policy) {
 	for _, name := range []string{"from", "command"} {
 		if value, ok := key.Option(name); ok {
 			limits = true
+			if !slices.Contains(u.limits, name) {
+				u.limits = append(u.limits, name)
+			}
 			if o := name + "=" + quoted(value); !slices.Contains(u.options, o) && len(u.options) < mostListed {
 				u.options = append(u.options, o)
 			}
@@ -146,20 +150,20 @@ func (k *keyring) findings(p Policy) []fleet.Finding {
 	var out []fleet.Finding
 	for _, u := range k.order {
 		if !u.key.CA && (u.hosts >= p.SharedKeyHosts || len(u.users) > 1) {
-			out = append(out, k.finding("key-shared", u, fmt.Sprintf("it opens %s as %s", plural(u.hosts, "host"), quotedList(u.users))))
+			out = append(out, k.finding("key-shared", u, "", fmt.Sprintf("it opens %s as %s", plural(u.hosts, "host"), quotedList(u.users))))
 		}
 		if why := weakness(u.key, p); why != "" {
-			out = append(out, k.finding("key-weak", u, why))
+			out = append(out, k.finding("key-weak", u, "", why))
 		}
 		if u.limited > 0 {
-			out = append(out, k.finding("key-with-options", u, fmt.Sprintf("in %s it carries %s", plural(u.limited, "place"), strings.Join(u.options, ", "))))
+			out = append(out, k.finding("key-with-options", u, u.limitsFix(), fmt.Sprintf("in %s it carries %s", plural(u.limited, "place"), strings.Join(u.options, ", "))))
 		}
 		if u.unused > 0 {
 			text := fmt.Sprintf("no login used it for %d days in %s whose logs reach back that far", p.UnusedDays, plural(u.unused, "place"))
 			if total := len(u.places) + u.more; u.unused < total {
 				text += fmt.Sprintf("; of %d others, %d saw a login and the rest cannot tell", total-u.unused, u.used)
 			}
-			out = append(out, k.finding("key-unused", u, text))
+			out = append(out, k.finding("key-unused", u, "", text))
 		}
 	}
 	return out
@@ -177,7 +181,19 @@ func weakness(key fleet.Key, p Policy) string {
 	return ""
 }
 
-func (k *keyring) finding(code string, u *keyUse, what string) fleet.Finding {
+// limitsFix says what to do about the options that a key has.
+func (u *keyUse) limitsFix() string {
+	var steps []string
+	if slices.Contains(u.limits, "from") {
+		steps = append(steps, "where its owner will keep SSH through Session Manager, add 127.0.0.1 and ::1 to its from= in the files that the evidence names; whoever gets a Session Manager shell instead needs no change")
+	}
+	if slices.Contains(u.limits, "command") {
+		steps = append(steps, "find who runs the script that its command= starts; give it a session document or Run Command of its own, or keep its key until it has moved")
+	}
+	return strings.Join(steps, "; ")
+}
+
+func (k *keyring) finding(code string, u *keyUse, fix, what string) fleet.Finding {
 	facts := []fleet.Evidence{{Fact: fmt.Sprintf("%s key, comment %s: %s", quoted(u.key.Type), quoted(u.key.Comment), what), Source: u.source, At: u.at}}
 	if name, ok := k.pairs[u.key.Blob]; ok && u.key.Blob != "" {
 		facts = append(facts, fleet.Evidence{Fact: "it is EC2 key pair " + quoted(name), Source: "ec2:DescribeKeyPairs"})
@@ -187,7 +203,7 @@ func (k *keyring) finding(code string, u *keyUse, what string) fleet.Finding {
 		places += fmt.Sprintf("; and %d more", u.more)
 	}
 	facts = append(facts, fleet.Evidence{Fact: places, Source: u.source, At: u.at})
-	return found(code, "", u.key.Fingerprint, "", "the key opens "+plural(u.hosts, "host"), facts)
+	return found(code, "", u.key.Fingerprint, fix, "the key opens "+plural(u.hosts, "host"), facts)
 }
 
 func quotedList(all []string) string {

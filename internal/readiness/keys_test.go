@@ -175,7 +175,8 @@ func TestDoorsBesideKeyFiles(t *testing.T) {
 	runCases(t, []verdictCase{
 		{"key command", []change{set("authorizedkeyscommand", "/usr/bin/iam-keys %u")}, fleet.VerdictReady, "", []string{"key-commands"}},
 		{"none is none", []change{set("authorizedkeyscommand", "none", "trustedusercakeys", "none")}, fleet.VerdictReady, "", []string{}},
-		{"certificate authority", []change{set("trustedusercakeys", "/etc/ssh/ca.pub")}, fleet.VerdictReady, "", []string{"key-commands"}},
+		{"certificate authority", []change{set("trustedusercakeys", "/etc/ssh/ca.pub")}, fleet.VerdictReady, "", []string{"key-authorities"}},
+		{"principals by command", []change{set("authorizedprincipalscommand", "/usr/bin/principals %i")}, fleet.VerdictReady, "", []string{"key-authorities"}},
 		{"Instance Connect hides in the arguments (aws-ec2-instance-connect-config)", []change{sshd(func(s *fleet.SSHD) {
 			s.Arguments = "-D -o AuthorizedKeysCommand=/opt/aws/bin/eic_run_authorized_keys %u %f"
 		})}, fleet.VerdictReady, "", []string{"key-commands"}},
@@ -201,4 +202,38 @@ func TestKeysOfAnIncompleteListCount(t *testing.T) {
 	a := judge(s)
 	finding(t, a, "key-shared")
 	finding(t, a, "ssh-partly-scanned")
+}
+
+// Every source of keys is closed by its own means.
+func TestFixesOfKeySources(t *testing.T) {
+	sshd := func(change func(*fleet.SSHD)) change {
+		return func(_ *fleet.Snapshot, h *fleet.Host, _ *fleet.Region) { change(&h.Probe.Value.SSHD.Value) }
+	}
+	const connect = "-D -o AuthorizedKeysCommand=/usr/share/ec2-instance-connect/eic_run_authorized_keys %u %f"
+	for _, c := range []struct {
+		name, code string
+		change     change
+		says       []string
+		not        string
+	}{
+		{"EC2 Instance Connect in the arguments", "key-commands", sshd(func(s *fleet.SSHD) { s.Arguments = connect }),
+			[]string{"EC2 Instance Connect", "ec2-instance-connect:SendSSHPublicKey", "drop-in"}, "iam-keys"},
+		{"EC2 Instance Connect, from the next start on", "key-commands", sshd(func(s *fleet.SSHD) { s.UnitArguments = connect }), []string{"EC2 Instance Connect"}, "iam-keys"},
+		{"another command", "key-commands", sshd(func(s *fleet.SSHD) { s.Settings["authorizedkeyscommand"] = []string{"/usr/bin/iam-keys %u"} }),
+			[]string{`"/usr/bin/iam-keys %u"`, "AuthorizedKeysCommand", "sshd -t"}, "Instance Connect"},
+		{"an authority", "key-authorities", sshd(func(s *fleet.SSHD) { s.Settings["trustedusercakeys"] = []string{"/etc/ssh/ca.pub"} }),
+			[]string{`"/etc/ssh/ca.pub"`, "TrustedUserCAKeys", "owners file"}, "AuthorizedKeysCommand"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			fix := finding(t, assess(c.change), c.code).Fix
+			for _, want := range c.says {
+				if !strings.Contains(fix, want) {
+					t.Errorf("the fix does not say %q: %s", want, fix)
+				}
+			}
+			if strings.Contains(fix, c.not) {
+				t.Errorf("the fix speaks of %q: %s", c.not, fix)
+			}
+		})
+	}
 }

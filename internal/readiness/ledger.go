@@ -93,6 +93,7 @@ func identity(l fleet.Login) string {
 func (b *book) host(h *fleet.Host) {
 	logins := h.Probe.Value.Logins.Value.Logins
 	own := ownLogin(&h.Probe.Value, logins)
+	logins = usesOfOpen(logins, h.Probe.Value.Sessions.Value)
 	for i, l := range logins {
 		l.From = l.From.Unmap()
 		if l.From.IsLoopback() {
@@ -125,7 +126,7 @@ func (b *book) host(h *fleet.Host) {
 		if from.IsLoopback() {
 			continue
 		}
-		c := b.ofSession(h, s, from)
+		c := b.ofSession(logins, s, from)
 		c.Open++
 		c.visit(h).open++
 	}
@@ -156,12 +157,36 @@ func (c *consumer) visit(h *fleet.Host) *visit {
 	return &c.visits[len(c.visits)-1]
 }
 
+// usesOfOpen fills in what logins are for where the log does not tell, which at
+// its default level it does for few uses, and a session of the same user, key
+// and address that is open now does. It believes only sessions that agree and
+// are no shell: a program does the same every time, a person does not.
+func usesOfOpen(logins []fleet.Login, sessions []fleet.Session) []fleet.Login {
+	out := slices.Clone(logins)
+	for i := range out {
+		l := &out[i]
+		if l.Use != "" || l.Fingerprint == "" {
+			continue
+		}
+		var uses []fleet.Use
+		for _, s := range sessions {
+			if s.User == l.User && s.Fingerprint == l.Fingerprint && peerAddr(s.From) == l.From.Unmap() && !slices.Contains(uses, s.Use) {
+				uses = append(uses, s.Use)
+			}
+		}
+		if len(uses) == 1 && uses[0] != fleet.UseShell {
+			l.Use = uses[0]
+		}
+	}
+	return out
+}
+
 // ofSession finds the consumer to whom an open session belongs: the one on
 // this host who agrees with it in all that the session tells. A session that
 // the log does not explain makes a consumer of its own.
-func (b *book) ofSession(h *fleet.Host, s fleet.Session, from netip.Addr) *consumer {
+func (b *book) ofSession(logins []fleet.Login, s fleet.Session, from netip.Addr) *consumer {
 	var best *consumer
-	for _, l := range h.Probe.Value.Logins.Value.Logins {
+	for _, l := range logins {
 		l.From = l.From.Unmap()
 		c := b.byKey[consumerKey{identity(l), l.Method, l.User, l.From, l.Use}]
 		if c == nil || l.User != s.User || from.IsValid() && l.From != from || s.Fingerprint != "" && l.Fingerprint != s.Fingerprint {

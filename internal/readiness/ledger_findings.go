@@ -68,10 +68,10 @@ func (b *book) findings() []fleet.Finding {
 		if c.Status != fleet.ConsumerActive || c.OwnerBy == "probe" {
 			continue
 		}
-		if code := useCodes[c.Use]; code != "" {
+		switch code := useCodes[c.Use]; {
+		case code != "":
 			u.add(code, c.name(), c.Hosts, c.evidence())
-		}
-		if c.Owner == "" && c.regular && c.Use != "" && c.Use != fleet.UseShell && c.Use != fleet.UseTunnel {
+		case c.Owner == "" && c.regular && c.Use == fleet.UseCommand:
 			u.add("consumer-forgotten", c.name(), c.Hosts, c.evidence())
 		}
 	}
@@ -100,7 +100,7 @@ func (b *book) traces(u *usages, h *fleet.Host) {
 		if code == "" || stale(t.At, traces.At, b.policy.SilentDays) {
 			continue
 		}
-		u.add(code, traceObject(t), []string{h.ID}, evidence(traces, "on %s %s", h.ID, quoted(t.What)))
+		u.add(code, b.traceObject(h, t), []string{h.ID}, evidence(traces, "on %s %s", h.ID, quoted(t.What)))
 	}
 	sessions := h.Probe.Value.Sessions
 	for _, s := range sessions.Value {
@@ -117,14 +117,23 @@ func stale(at, read time.Time, days int) bool {
 }
 
 // traceObject names whom a trace tells of: the server of a git remote, else
-// the account on the hosts.
-func traceObject(t fleet.Trace) string {
+// the one consumer who does the like as that user on the host, else the account.
+func (b *book) traceObject(h *fleet.Host, t fleet.Trace) string {
 	if t.Use == fleet.UseGit {
 		if server := gitServer(t.What); server != "" {
 			return server
 		}
 	}
-	if t.User != "" {
+	var known []string
+	for _, c := range b.all {
+		if c.Use == t.Use && c.User == t.User && c.Status == fleet.ConsumerActive && slices.Contains(c.Hosts, h.ID) && !slices.Contains(known, c.name()) {
+			known = append(known, c.name())
+		}
+	}
+	switch {
+	case len(known) == 1:
+		return known[0]
+	case t.User != "":
 		return "user " + t.User
 	}
 	return string(t.Use)

@@ -345,6 +345,9 @@ func TestUsesThatNeedAnotherWay(t *testing.T) {
 	trace := func(use fleet.Use, what string) fleet.Trace {
 		return fleet.Trace{Use: use, What: what, User: "deploy", At: at.AddDate(0, 0, -2)}
 	}
+	open := func(use fleet.Use) *fleet.Session {
+		return &fleet.Session{User: "backup", From: "10.0.0.1:4000", Fingerprint: "SHA256:a", Use: use}
+	}
 	for _, c := range []struct {
 		name   string
 		login  *fleet.Login
@@ -369,6 +372,11 @@ func TestUsesThatNeedAnotherWay(t *testing.T) {
 		{name: "Ansible's old folder", trace: ptr(fleet.Trace{Use: fleet.UseAnsible, What: "/x", At: at.AddDate(0, 0, -60)}), code: ""},
 		{name: "a git remote", trace: ptr(trace(fleet.UseGit, "/srv/app/.git/config: git@github.com:acme/app.git")), code: "ssh-git", object: "github.com"},
 		{name: "a git remote by URL", trace: ptr(trace(fleet.UseGit, "/srv/app/.git/config: ssh://git@git.example.com:2222/app.git")), code: "ssh-git", object: "git.example.com"},
+		{name: "a log that does not tell, and an open rsync", login: ptr(often("")), open: open(fleet.UseRsync), code: "ssh-copies", object: "SHA256:a"},
+		{name: "a log that does not tell, and an open command", login: ptr(often("")), open: open(fleet.UseCommand), code: "consumer-forgotten", object: "SHA256:a"},
+		{name: "a log that does not tell, and an open shell", login: ptr(often("")), open: open(fleet.UseShell), code: ""},
+		{name: "a log that does not tell, and somebody else's rsync", login: ptr(often("")), open: &fleet.Session{User: "backup", From: "10.0.0.2:4000", Fingerprint: "SHA256:a", Use: fleet.UseShell}, code: ""},
+		{name: "a log that tells outweighs what is open", login: ptr(often(fleet.UseShell)), open: open(fleet.UseCommand), code: ""},
 		{name: "agent forwarding", open: &fleet.Session{User: "u", From: "10.0.0.1:4000", AgentForwarding: true, Fingerprint: "SHA256:a"}, code: "ssh-agent-forwarding", object: "SHA256:a"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -398,6 +406,21 @@ func TestUsesThatNeedAnotherWay(t *testing.T) {
 				t.Errorf("object %q, want %q", finding(t, a, c.code).Object, c.object)
 			}
 		})
+	}
+}
+
+// One consumer's use of SSH is one finding, whatever shows it.
+func TestOneFindingForOneUse(t *testing.T) {
+	ansible := login("deploy", "SHA256:a", "10.0.0.1", fleet.UseAnsible, 1)
+	ansible.Count, ansible.First = 20, at.AddDate(0, 0, -20)
+	s := logging([]fleet.Login{ansible})
+	s.Hosts[0].Probe.Value.Traces = known([]fleet.Trace{{Use: fleet.UseAnsible, What: "/home/deploy/.ansible/tmp", User: "deploy", At: at.AddDate(0, 0, -2)}}, "probe: files")
+	a := judge(s)
+	if got := inArea(a, "people"); !slices.Equal(got, []string{"ssh-ansible"}) {
+		t.Errorf("findings %v, want ssh-ansible alone", got)
+	}
+	if text := factsOf(finding(t, a, "ssh-ansible")); !strings.Contains(text, "20 logins") || !strings.Contains(text, ".ansible/tmp") {
+		t.Errorf("evidence:\n%s", text)
 	}
 }
 

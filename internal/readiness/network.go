@@ -22,7 +22,7 @@ type network struct {
 	zones     map[string][]*fleet.HostedZone   // by VPC
 	byZone    map[string]*fleet.HostedZone
 	byRule    map[string]*fleet.ResolverRule
-	byAddress map[netip.Addr]*fleet.VPCEndpoint
+	byAddress map[netip.Addr][]*fleet.VPCEndpoint // in VPCs whose ranges overlap, several
 	accounts  map[string]*fleet.Account
 	issuers   map[string]int       // hosts that saw certificates of an issuer that is not Amazon
 	proxies   map[string]neighbour // by VPC, a host whose agent is heard through a proxy
@@ -47,7 +47,7 @@ func newNetwork(x *index, s *fleet.Snapshot) *network {
 		zones:      map[string][]*fleet.HostedZone{},
 		byZone:     map[string]*fleet.HostedZone{},
 		byRule:     map[string]*fleet.ResolverRule{},
-		byAddress:  map[netip.Addr]*fleet.VPCEndpoint{},
+		byAddress:  map[netip.Addr][]*fleet.VPCEndpoint{},
 		accounts:   map[string]*fleet.Account{},
 		issuers:    map[string]int{},
 		proxies:    map[string]neighbour{},
@@ -105,7 +105,9 @@ func (n *network) addRegionNetwork(r *fleet.Region) {
 	for i := range r.Endpoints.Value {
 		e := &r.Endpoints.Value[i]
 		for _, a := range e.Addresses.Value {
-			n.byAddress[a.Unmap()] = n.byEndpoint[e.ID]
+			if known := n.byEndpoint[e.ID]; !slices.Contains(n.byAddress[a.Unmap()], known) {
+				n.byAddress[a.Unmap()] = append(n.byAddress[a.Unmap()], known)
+			}
 		}
 	}
 }
@@ -194,6 +196,8 @@ type walk struct {
 	hops   []hop
 	// differs notes that the answer may depend on which address of the subnet asks.
 	differs bool
+	// remote are the service's public addresses, where they are known.
+	remote addresses
 }
 
 func (n *network) walk(o *origin, v6 bool) *walk {

@@ -19,6 +19,7 @@ type lookup struct {
 	// it has one: the cause when the public addresses are out of reach.
 	off    hop
 	unread string // what was not read and might change the answer; empty: nothing
+	seen   bool   // leadsPublic: so the name does on the host itself
 }
 
 type leads int
@@ -49,24 +50,6 @@ type question struct {
 	config  string // the agent's configuration names the endpoint
 }
 
-// dualStackSuffix gives the domain of a Region's dual-stack endpoints, S3's
-// left out. Source: botocore's endpoints.json, August 2026.
-func dualStackSuffix(region string) string {
-	for _, p := range []struct{ prefix, suffix string }{
-		{"cn-", "api.amazonwebservices.com.cn"},
-		{"us-iso-", "api.aws.ic.gov"},
-		{"us-isob-", "api.aws.scloud"},
-		{"eu-isoe-", "api.cloud-aws.adc-e.uk"},
-		{"us-isof-", "api.aws.hci.ic.gov"},
-		{"eusc-de-", "api.amazonwebservices.eu"},
-	} {
-		if strings.HasPrefix(region, p.prefix) {
-			return p.suffix
-		}
-	}
-	return "api.aws"
-}
-
 // serviceName is the name under which the agent looks for a service.
 func serviceName(service, region string, dual bool) string {
 	switch {
@@ -75,7 +58,7 @@ func serviceName(service, region string, dual bool) string {
 	case service == "s3":
 		return "s3.dualstack." + region + "." + fleet.DNSSuffix(region)
 	}
-	return service + "." + region + "." + dualStackSuffix(region)
+	return service + "." + region + "." + fleet.DualStackSuffix(region)
 }
 
 // inDomain reports whether a name is a domain or lies under it. The root, "",

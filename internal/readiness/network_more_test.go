@@ -185,6 +185,44 @@ func TestSessionTargets(t *testing.T) {
 	}
 }
 
+// TestSessionTargetsFollowTheirRoot closes the ways to Systems Manager and to
+// KMS by one fault, which the host's own test of both shows.
+func TestSessionTargetsFollowTheirRoot(t *testing.T) {
+	key := func(s *fleet.Snapshot, h *fleet.Host, r *fleet.Region) {
+		preferences(`"kmsKeyId":"alias/k"`)(s, h, r)
+		tests := &h.Probe.Value.Endpoints.Value
+		*tests = append(slices.Clone(*tests), reached("kms", "52.94.0.3"))
+	}
+	public := func(t *fleet.EndpointTest) {
+		timedOut(t)
+		t.Addresses = known([]netip.Addr{netip.MustParseAddr("52.94.0.3")}, "probe")
+	}
+	heardByProxy := more(func(s *fleet.Snapshot, h *fleet.Host, r *fleet.Region) { proxied("169.254.169.254")(s, h, r) }, "i-2")
+	for _, c := range []struct {
+		name    string
+		changes []change
+		root    string
+	}{
+		{"a network ACL", []change{key, noEndpoints, aclEntries("acl-app", rule(90, false, false, "52.94.0.0/16", 1024, 65535)), tested(public)}, "acl-closed"},
+		{"no way out", []change{key, noEndpoints, isolated, tested(public)}, "endpoint-missing"},
+		{"a firewall", []change{key, noEndpoints, route("vpce-fw", "active"), tested(public)}, "firewall-drops"},
+		{"TLS inspection", []change{key, noEndpoints, tested(inspected)}, "tls-intercepted"},
+		{"names do not resolve", []change{key, noEndpoints, tested(unresolved)}, "egress-test-failed"},
+		{"the neighbours' proxy is not set", []change{key, noEndpoints, isolated, tested(public), heardByProxy}, "proxy-missing"},
+		{"IPv6 only, and not probed", []change{key, unprobed, onlyIPv6("eigw-1")}, "ipv6-only"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := assess(append([]change{offline}, c.changes...)...)
+			checkFindings(t, a)
+			got := slices.DeleteFunc(slices.Clone(a.Hosts[0].Causes), func(r fleet.Ref) bool { return r.Code == "preferences-undecided" }) // the key was not read
+			if len(got) != 1 || got[0].Code != c.root {
+				t.Errorf("root causes %v, want %s alone", got, c.root)
+			}
+			finding(t, a, "session-target-no-path")
+		})
+	}
+}
+
 func TestSharedHazards(t *testing.T) {
 	elsewhere := func(_ *fleet.Snapshot, h *fleet.Host, _ *fleet.Region) {
 		h.Subnet, h.PrivateIP = "subnet-pub", netip.MustParseAddr("10.0.3.10")

@@ -88,6 +88,32 @@ func peering(do func(*fleet.Peering)) change {
 	return func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) { do(&r.Peerings.Value[0]) }
 }
 
+// overlapping adds a VPC of the same range as the hub's, with endpoints that
+// have the same addresses, which nothing joins to the host's VPC.
+func overlapping(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
+	r.VPCs.Value = append(r.VPCs.Value, fleet.VPC{ID: "vpc-copy", CIDRs: []netip.Prefix{prefix("10.9.0.0/16")}})
+	for _, e := range slices.Clone(r.Endpoints.Value) {
+		e.ID, e.VPC, e.Subnets, e.DNSNames = e.ID+"copy", "vpc-copy", nil, nil
+		r.Endpoints.Value = append(r.Endpoints.Value, e)
+	}
+}
+
+// byAddress makes the private zones name addresses in place of endpoints.
+func byAddress(s *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
+	for i := range s.Accounts[0].HostedZones.Value {
+		z := &s.Accounts[0].HostedZones.Value[i]
+		z.Records = slices.Clone(z.Records)
+		z.Records[0].Alias, z.Records[0].Values = "", []string{r.Endpoints.Value[i].Addresses.Value[0].String()}
+	}
+}
+
+func alsoRoute(cidr, target string) change {
+	return func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
+		t := &r.RouteTables.Value[0]
+		t.Routes = append(slices.Clone(t.Routes), fleet.Route{CIDR: prefix(cidr), Target: target, State: "active"})
+	}
+}
+
 // TestNamesAndPeering asks only static analysis. Rules: Amazon Route 53
 // Developer Guide (R53), AWS PrivateLink Guide (PL), Amazon VPC Peering Guide (P).
 func TestNamesAndPeering(t *testing.T) {
@@ -114,6 +140,7 @@ func TestNamesAndPeering(t *testing.T) {
 		{"an exact zone with a CNAME to the endpoint's own name", []change{isolated, privateDNSOff("ssm"), zone("Z1", name("ssm"), record("ssm", "CNAME", "vpce-ssm-x1.ssm.eu-west-1.vpce.amazonaws.com"))}, through, "", ""},
 		{"a CNAME that another zone hides", []change{privateDNSOff("ssm"), zone("Z1", name("ssm"), record("ssm", "CNAME", "vpce-ssm-x1.ssm.eu-west-1.vpce.amazonaws.com")), zone("Z2", "vpce.amazonaws.com")}, "dns-zone-conflict", "Z1", "Z2"},
 		{"RFC 4592: a wildcard answers for names without records", []change{isolated, addressed, privateDNSOff("ssm"), zone("Z1", "eu-west-1.amazonaws.com", fleet.DNSRecord{Name: `\052.eu-west-1.amazonaws.com`, Type: "A", Values: []string{"10.0.2.5"}})}, through, "", ""},
+		{"P vpc-peering-basics: ranges of VPCs that are not peered may overlap", []change{hub, byAddress, overlapping}, through, "", ""},
 		{"a zone that leads to public addresses", []change{noEndpoints, zone("Z1", name("ssm"), record("ssm", "A", "52.94.1.1"))}, through, "", ""},
 		{"a zone that leads to addresses that nobody knows", []change{noEndpoints, zone("Z1", name("ssm"), record("ssm", "A", "172.20.0.1"))}, doubt, "", "not known"},
 
@@ -209,6 +236,12 @@ func TestHostsOwnAnswersDecide(t *testing.T) {
 		timedOut(t)
 		t.Addresses = known([]netip.Addr{netip.MustParseAddr("52.94.0.1")}, "probe")
 	}
+	at := func(address string) func(*fleet.EndpointTest) {
+		return func(t *fleet.EndpointTest) {
+			timedOut(t)
+			t.Addresses = known([]netip.Addr{netip.MustParseAddr(address)}, "probe")
+		}
+	}
 	only := func(service string, do func(*fleet.EndpointTest)) change {
 		return tested(func(t *fleet.EndpointTest) {
 			if t.Service == service {
@@ -232,7 +265,12 @@ func TestHostsOwnAnswersDecide(t *testing.T) {
 			timedOut(t)
 			t.Addresses = known([]netip.Addr{netip.MustParseAddr("10.0.7.7")}, "probe")
 		})}, "dns-answer-differs", "", "/etc/resolv.conf"},
-		{"a firewall endpoint drops it", []change{noEndpoints, route("vpce-fw", "active"), tested(public)}, "firewall-drops", "vpce-fw", "add interface endpoints"},
+		{"a firewall endpoint drops it", []change{noEndpoints, route("vpce-fw", "active"), tested(public)}, "firewall-drops", "vpce-fw", "through the firewall behind endpoint vpce-fw, or add interface endpoints"},
+		{"a zone leads to an address that does not answer", []change{privateDNSOff("ssm"), addressed, zone("Z1", name("ssm"), record("ssm", "A", "172.20.0.1")), only("ssm", at("172.20.0.1"))}, "dns-zone-conflict", "Z1", "hosted zone Z1"},
+		{"a zone of a parent domain leads there", []change{privateDNSOff("ssm"), addressed, zone("Z1", regionName+".amazonaws.com", record("ssm", "A", "172.20.0.1")), only("ssm", at("172.20.0.1"))}, "dns-zone-hides", "Z1", "hosted zone Z1"},
+		{"a network ACL stops just the addresses that the name gives", []change{noEndpoints, aclEntries("acl-app", rule(90, false, false, "52.94.0.0/16", 1024, 65535)), tested(public)}, "acl-closed", "acl-app", "TCP 32768-60999 in from the internet in network ACL acl-app"},
+		{"a network ACL stops other addresses", []change{noEndpoints, aclEntries("acl-app", rule(90, false, false, "52.95.0.0/16", 1024, 65535)), tested(public)}, "egress-test-failed", "", "the firewall on the host"},
+		{"a VPN beside a way that is missing is no firewall", []change{isolated, onlyEndpoint("ssm"), addressed, alsoRoute("192.168.0.0/16", "vgw-1"), only("ssmmessages", public)}, "endpoint-missing", "vpc-1", "an interface endpoint for ssmmessages"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := assess(append([]change{offline}, c.changes...)...)

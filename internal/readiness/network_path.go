@@ -121,6 +121,7 @@ func (n *network) withoutIPv4(o *origin, q request) *path {
 // settled lets the host's own answer decide what nobody else can tell.
 func (n *network) settled(l lookup, q request) lookup {
 	if l.leads != leadsUnknown {
+		l.seen = l.leads == leadsPublic && q.answer == answeredPublic
 		return l
 	}
 	said := l.hop
@@ -128,7 +129,7 @@ func (n *network) settled(l lookup, q request) lookup {
 	switch q.answer {
 	case answeredPublic:
 		said.text += "gives public addresses"
-		return lookup{leads: leadsPublic, hop: said, doubt: l.doubt, off: n.misled(l)}
+		return lookup{leads: leadsPublic, hop: said, doubt: l.doubt, off: n.misled(l), seen: true}
 	case answeredEndpoint:
 		said.text += "gives addresses of endpoint " + q.seen.ID
 		return lookup{leads: leadsEndpoint, endpoint: q.seen, hop: said, doubt: l.doubt}
@@ -202,8 +203,8 @@ func (n *network) publicWay(o *origin, q question, l lookup, v6 bool, p *path) *
 	blocked := n.walk(o, v6)
 	cause.presumed = cause.presumed || l.hop.presumed
 	cause.text += l.unread
-	if beyond := n.leadsElsewhere(o, q, v6); beyond != "" {
-		at := hopFrom(o.r.RouteTables, kindOther, beyond, "%s; but routes lead on through %s, where an endpoint may be", cause.text, beyond)
+	if beyond := n.leadsElsewhere(o, q, v6); beyond != "" && !l.seen {
+		at := hopFrom(o.r.RouteTables, kindDNS, beyond, "%s; but routes lead on through %s, where an endpoint may be", cause.text, beyond)
 		blocked.pass(maybe, at)
 	} else {
 		blocked.pass(no, cause)

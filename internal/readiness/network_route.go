@@ -101,6 +101,7 @@ func (w *walk) eachLeg(t *fleet.RouteTable, to addresses, judge func(*walk, leg)
 	var all []*walk
 	for _, l := range w.legs(t, to) {
 		c := w.walk(w.o, w.v6)
+		c.remote = w.remote
 		judge(c, l)
 		all = append(all, c)
 	}
@@ -108,15 +109,18 @@ func (w *walk) eachLeg(t *fleet.RouteTable, to addresses, judge func(*walk, leg)
 }
 
 func (w *walk) publicAddresses() addresses {
-	if w.v6 {
+	switch {
+	case w.remote != nil:
+		return w.remote
+	case w.v6:
 		return w.public6
 	}
 	return w.public4
 }
 
-// toPublic follows a connection to the service's public addresses. Which
-// those are is not known, so anything that treats parts of the internet
-// differently is a doubt.
+// toPublic follows a connection to the service's public addresses. Unless it is
+// known which those are, anything that treats parts of the internet differently
+// is a doubt.
 func (w *walk) toPublic(q question) {
 	if q.service == "s3" && w.throughGateway(q) {
 		return
@@ -292,13 +296,14 @@ func (w *walk) natGateway(id string) {
 		w.aclPass(g.Subnet, false, ports{httpsPort, httpsPort}, own, w.peer(), true)
 		w.aclPass(g.Subnet, true, ephemeralPorts(w.o.windows), own, w.peer(), true)
 	}
-	w.aclPass(g.Subnet, true, ports{httpsPort, httpsPort}, w.public4, "the internet", false)
-	w.aclPass(g.Subnet, false, natPorts, w.public4, "the internet", false)
+	public := w.publicAddresses()
+	w.aclPass(g.Subnet, true, ports{httpsPort, httpsPort}, public, "the internet", false)
+	w.aclPass(g.Subnet, false, natPorts, public, "the internet", false)
 	t := w.table(g.Subnet, w.o.vpc)
 	if t == nil {
 		return
 	}
-	w.eachLeg(t, w.public4, func(c *walk, l leg) {
+	w.eachLeg(t, public, func(c *walk, l leg) {
 		switch {
 		case strings.HasPrefix(l.target, "igw-") && !l.blackhole:
 			c.pass(yes, hopFrom(r.RouteTables, kindTable, t.ID, "route table %s of NAT gateway %s leads to internet gateway %s", t.ID, id, l.target))

@@ -15,14 +15,10 @@ func (n *network) fromZone(o *origin, q question, z *fleet.HostedZone, e *fleet.
 	if a := n.accounts[o.account]; a != nil {
 		source = a.HostedZones
 	}
-	code, what := "dns-zone-conflict", fmt.Sprintf("private hosted zone %s (%s)", z.ID, quoted(z.Name))
-	if canonical(z.Name) != canonical(q.name) {
-		code = "dns-zone-hides"
-	}
+	what := fmt.Sprintf("private hosted zone %s (%s)", z.ID, quoted(z.Name))
 	nowhere := func(text string) lookup {
-		return lookup{leads: leadsNowhere, hop: hopFrom(source, kindDNS, z.ID, "%s %s", what, text).as(code).
-			fixedBy("%s", zoneFix(z, q, o.vpc, e)).
-			undoneBy("put the former records of private hosted zone %s back, and associate it with VPC %s again", z.ID, o.vpc)}
+		return lookup{leads: leadsNowhere, hop: hopFrom(source, kindDNS, z.ID, "%s %s", what, text).as(zoneCode(z, q)).
+			fixedBy("%s", zoneFix(z, q, o.vpc, e)).undoneBy("%s", zoneUndo(z, o.vpc))}
 	}
 	found, ok := recordFor(z, q.name)
 	if !ok {
@@ -43,10 +39,10 @@ func (n *network) fromZone(o *origin, q question, z *fleet.HostedZone, e *fleet.
 	}
 	public := 0
 	for _, a := range found.addresses {
-		if to := n.byAddress[a]; to != nil {
+		if to := n.endpointWith(o.vpc, a); to != nil {
 			return lookup{leads: leadsEndpoint, endpoint: to, hop: hopFrom(source, kindDNS, z.ID, "%s leads %s to addresses of endpoint %s of VPC %s", what, q.name, to.ID, to.VPC)}
 		}
-		if theseAddresses(a).within(append(slices.Clone(n.public4), n.public6...)) == yes {
+		if isPublic(a) {
 			public++
 		}
 	}
@@ -57,6 +53,18 @@ func (n *network) fromZone(o *origin, q question, z *fleet.HostedZone, e *fleet.
 		return nowhere(fmt.Sprintf("leads %s to addresses that no endpoint has", q.name))
 	}
 	return doubt(otherDoubts, e, hopFrom(source, kindDNS, z.ID, "%s leads %s to addresses that are not known to be an endpoint's", what, q.name))
+}
+
+// zoneCode is the finding about a private zone that leads nowhere.
+func zoneCode(z *fleet.HostedZone, q question) string {
+	if canonical(z.Name) != canonical(q.name) {
+		return "dns-zone-hides"
+	}
+	return "dns-zone-conflict"
+}
+
+func zoneUndo(z *fleet.HostedZone, vpc string) string {
+	return fmt.Sprintf("put the former records of private hosted zone %s back, and associate it with VPC %s again", z.ID, vpc)
 }
 
 // zoneFix names the way out of a private zone that leads nowhere. Private DNS

@@ -101,7 +101,7 @@ func (j *judge) diagnostics() {
 	var facts []fleet.Evidence
 	for _, d := range all.Value {
 		tested := checks[d.Check]
-		if tested == nil || d.Status != "Failed" || j.heartbeat && tested[0] != PartMessages || j.explained(tested) {
+		if tested == nil || d.Status != "Failed" || onlySTS(d) || j.heartbeat && tested[0] != PartMessages || j.explained(tested) {
 			continue
 		}
 		failed = append(failed, tested[0])
@@ -112,6 +112,13 @@ func (j *judge) diagnostics() {
 	}
 	j.add("diagnostics-failed", j.h.ID, "", facts...)
 	j.concerns("diagnostics-failed", "", failed...)
+}
+
+// onlySTS reports whether a check of the credentials failed for want of a way
+// to STS. No session needs that endpoint, and nothing was learned of the
+// credentials. Source: amazon-ssm-agent, agent/cli/diagnostics/credentials_check.go.
+func onlySTS(d fleet.Diagnostic) bool {
+	return d.Check == "AWS Credentials" && (d.Note == "STS call timed out" || strings.HasPrefix(d.Note, "Failed call sts endpoint: RequestError"))
 }
 
 // explained reports whether a finding of SeverityBlocks breaks one of the parts
@@ -147,10 +154,14 @@ func (a *assessor) strays() []fleet.Finding {
 		if len(r.HybridNodes)+len(r.UnplacedNodes) == 0 {
 			continue
 		}
+		doubt := ""
+		if n := len(r.UnplacedNodes); n > 0 {
+			doubt = fmt.Sprintf(", and of %d nobody can tell, as EC2's list is not whole", n)
+		}
 		facts := []fleet.Evidence{
 			evidence(r.Instances, "%s in %s: EC2 lists %s, %d of them running", r.Account, r.Name, plural(r.Instances.Value, "instance"), running[r]),
-			evidence(r.Nodes, "Systems Manager lists %s: %d are instances that EC2 lists, %d are not, and of %d nobody can tell, as EC2's list is not whole",
-				plural(registered[r]+len(r.HybridNodes)+len(r.UnplacedNodes), "managed node"), registered[r], len(r.HybridNodes), len(r.UnplacedNodes)),
+			evidence(r.Nodes, "Systems Manager lists %s: %d are instances that EC2 lists, %d are not%s",
+				plural(registered[r]+len(r.HybridNodes)+len(r.UnplacedNodes), "managed node"), registered[r], len(r.HybridNodes), doubt),
 		}
 		if names := nodeNames(append(slices.Clone(r.HybridNodes), r.UnplacedNodes...)); names != "" {
 			facts = append(facts, evidence(r.Nodes, "nodes that are no listed instance: %s", names))

@@ -75,15 +75,18 @@ func (w *workforce) grants(x *actor) []fleet.Finding {
 	if x.channel == no && slices.ContainsFunc(x.reach, func(r reach) bool { return r.start > no }) {
 		add("operator-data-channel", "no policy lets it call ssmmessages:OpenDataChannel for its sessions")
 	}
-	if x.keyless != "" {
+	named := namedDocuments(x.may)
+	stray := x.implicit && len(named) > 0 // the shell comes by a grant that is for something else
+	if x.keyless != "" && (!stray || slices.ContainsFunc(named, func(n string) bool { return glob(n, fleet.PreferencesName) })) {
 		add("operator-session-key", "%s", x.keyless)
 	}
-	if x.implicit {
-		if named := namedDocuments(x.may); len(named) > 0 {
-			add("operator-document-unchecked", "its policies name %s only, and do not ask for ssm:SessionDocumentAccessCheck", listed(named))
-		} else {
-			add("operator-document-implicit", "it may start sessions, but no policy names document %s: %s", fleet.PreferencesName, o.Why)
-		}
+	switch {
+	case stray && x.keyless != "":
+		add("operator-document-unchecked", "its policies name %s only, and do not ask for ssm:SessionDocumentAccessCheck; on some hosts only the key of their sessions keeps the shell from it: %s", listed(named), x.keyless)
+	case stray:
+		add("operator-document-unchecked", "its policies name %s only, and do not ask for ssm:SessionDocumentAccessCheck", listed(named))
+	case x.implicit:
+		add("operator-document-implicit", "it may start sessions, but no policy names document %s: %s", fleet.PreferencesName, o.Why)
 	}
 	return out
 }

@@ -262,6 +262,22 @@ func TestOperatorsNeedTheSessionsKey(t *testing.T) {
 	}
 }
 
+// Who shall only forward ports needs no key: advice to grant it would open the
+// shell that the grant does not mean.
+func TestKeyIsNotAdvisedToWhoOnlyForwardsPorts(t *testing.T) {
+	const arn = "arn:aws:kms:" + regionName + ":" + accountID + ":key/k"
+	s := withTags(nil)
+	prefer(`"kmsKeyId":"`+arn+`"`, sessionKey(fleet.KMSKey{ID: arn, ARN: arn, Exists: true, State: "Enabled", Policy: known(ownPolicies, "kms:GetKeyPolicy")}))(s, &s.Hosts[0], &s.Regions[0])
+	addUser(s, policyOf(statementOf("Allow", `"ssm:StartSession"`, `["arn:aws:ec2:*:*:instance/*",`+sshSesson+`]`, ""), channel))
+	a := judge(s)
+	if slices.Contains(codes(a), "operator-session-key") {
+		t.Errorf("findings %v", codes(a))
+	}
+	if f := finding(t, a, "operator-document-unchecked"); !strings.Contains(factsOf(f), "kms:GenerateDataKey") {
+		t.Errorf("it does not tell what keeps the shell shut: %s", factsOf(f))
+	}
+}
+
 func TestUsersThatWereNotReadAreAFinding(t *testing.T) {
 	s := withTags(nil)
 	s.Accounts[0].Users = lost[[]fleet.IAMUser]("iam:GetAccountAuthorizationDetails", "AccessDenied")

@@ -10,22 +10,50 @@ import (
 )
 
 // preferences holds what Session Manager's preferences ask for against the
-// host and its role. A session that is open proves that all of it is met.
+// host and its role.
 func (j *judge) preferences() {
 	s := j.settings(j.r)
+	s.hosts++
 	j.idleTimeout(s)
-	if s.hosts++; j.iam.openSession[j.h.ID] && j.connected {
-		return
-	}
+	before := len(j.findings)
 	switch s.state {
 	case settingsUnknown:
-		j.addToSession("preferences-unknown", "", evidence(s.fact, "the preferences are not known%s", because(s.why)))
+		j.settingsUnread(s)
 	case settingsKnown:
 		j.sessionKey(s)
 		j.sessionLogGroup(s)
 		j.sessionBucket(s)
 		j.runAs(s)
 	}
+	j.weighOpenShell(before)
+}
+
+// settingsUnread records that the preferences are not known: they were not
+// read, or hold no session document.
+func (j *judge) settingsUnread(s *sessionSettings) {
+	j.addToSession("preferences-unknown", "", evidence(s.fact, "the preferences are not known%s", because(s.why)))
+	if f := &j.findings[len(j.findings)-1]; s.fact.Known {
+		f.Fix = "correct document " + fleet.PreferencesName + " (aws ssm update-document, then update-document-default-version), or prove the host by opening a session"
+		f.Undo = "make the former version the default again"
+	}
+}
+
+// weighOpenShell holds the findings from a position on against a shell that is
+// open. It settles doubts. What is known to refuse sessions it does not clear:
+// all is checked when a session starts, and an open one goes on when a role, a
+// key or the preferences change after that.
+func (j *judge) weighOpenShell(from int) {
+	shell := j.iam.openShell[j.h.ID]
+	if shell == nil || !j.connected {
+		return
+	}
+	found := slices.DeleteFunc(j.findings[from:], func(f fleet.Finding) bool { return f.Severity == fleet.SeverityUnknown })
+	for i := range found {
+		if f := &found[i]; f.Severity == fleet.SeverityBlocks {
+			f.Evidence = append(f.Evidence, evidence(j.r.Sessions, "session %s is open since %s: it was let in by what held then", quoted(shell.ID), shell.Start.UTC().Format("2006-01-02 15:04Z")))
+		}
+	}
+	j.findings = j.findings[:from+len(found)]
 }
 
 // addToSession records a finding about what the preferences ask for: its fix

@@ -43,7 +43,12 @@ func sessionBucket(b fleet.Bucket) func(*fleet.Preferences) {
 }
 
 func openSession(s *fleet.Snapshot, h *fleet.Host, r *fleet.Region) {
-	r.Sessions = known([]fleet.ManagedSession{{ID: "ann-1", Target: h.ID, Status: "Connected"}}, "ssm:DescribeSessions")
+	r.Sessions = known([]fleet.ManagedSession{{ID: "ann-1", Target: h.ID, Status: "Connected", Document: fleet.PreferencesName}}, "ssm:DescribeSessions")
+}
+
+func openPort(s *fleet.Snapshot, h *fleet.Host, r *fleet.Region) {
+	openSession(s, h, r)
+	r.Sessions.Value[0].Document = "AWS-StartPortForwardingSession"
 }
 
 func users(names ...string) change {
@@ -81,6 +86,12 @@ func TestSessionKey(t *testing.T) {
 			fleet.VerdictUnknown, undecided, []string{undecided}},
 		{"a session that is open settles it", []change{decrypt, openSession, prefer(encrypt, sessionKey(fleet.KMSKey{ID: keyARN, ARN: keyARN, Exists: true, Policy: lost[string]("kms:GetKeyPolicy", "AccessDenied")}))},
 			fleet.VerdictReady, "", []string{}},
+		{"a forwarded port that is open does not", []change{decrypt, openPort, prefer(encrypt, sessionKey(fleet.KMSKey{ID: keyARN, ARN: keyARN, Exists: true, Policy: lost[string]("kms:GetKeyPolicy", "AccessDenied")}))},
+			fleet.VerdictUnknown, undecided, []string{undecided}},
+		{"a session that is open was let in before the role lost kms:Decrypt", []change{openSession, prefer(encrypt, enabledKey(ownPolicies))},
+			fleet.VerdictBlocked, denied, []string{denied}},
+		{"a session that is open was let in before the key was disabled", []change{decrypt, openSession, prefer(encrypt, sessionKey(fleet.KMSKey{ARN: keyARN, Exists: true, State: "Disabled"}))},
+			fleet.VerdictBlocked, useless, []string{useless}},
 		{"a disabled key", []change{decrypt, prefer(encrypt, sessionKey(fleet.KMSKey{ARN: keyARN, Exists: true, State: "Disabled"}))},
 			fleet.VerdictBlocked, useless, []string{useless}},
 		{"a key that is gone", []change{decrypt, prefer(encrypt, sessionKey(fleet.KMSKey{}))},
@@ -90,6 +101,13 @@ func TestSessionKey(t *testing.T) {
 		{"an alias that was not followed", []change{decrypt, prefer(`"kmsKeyId":"alias/sessions"`)},
 			fleet.VerdictUnknown, undecided, []string{undecided}},
 	})
+}
+
+func TestOpenShellIsEvidence(t *testing.T) {
+	f := finding(t, assess(openSession, prefer(`"kmsKeyId":"`+keyARN+`"`, enabledKey(ownPolicies))), "kms-decrypt-denied")
+	if last := f.Evidence[len(f.Evidence)-1]; !strings.Contains(last.Fact, "ann-1") || last.Source != "ssm:DescribeSessions" {
+		t.Errorf("the open session is not told of: %+v", f.Evidence)
+	}
 }
 
 func TestSessionLogs(t *testing.T) {
@@ -167,6 +185,7 @@ func TestRunAs(t *testing.T) {
 		{"the user is there", []change{users("ops"), as("ops")}, fleet.VerdictReady, "", []string{}},
 		{"off", []change{prefer(`"runAsEnabled":false,"runAsDefaultUser":"ops"`)}, fleet.VerdictReady, "", []string{}},
 		{"no fall-back without the user (session-preferences-run-as)", []change{users("ec2-user"), as("ops")}, fleet.VerdictBlocked, missing, []string{missing}},
+		{"a session that is open was let in before Run As came", []change{openSession, users("ec2-user"), as("ops")}, fleet.VerdictBlocked, missing, []string{missing}},
 		{"root is not supported (session-preferences-run-as)", []change{users("root"), as("root")}, fleet.VerdictBlocked, "runas-user-root", []string{"runas-user-root"}},
 		{"Windows knows no Run As", []change{windows, as("ops")}, fleet.VerdictReady, "", []string{}},
 		{"users that were not read", []change{unprobed, as("ops")}, fleet.VerdictUnknown, undecided, []string{undecided, "ssh-not-scanned"}},
@@ -216,6 +235,24 @@ func TestPreferencesDocument(t *testing.T) {
 		{"not understood", []change{broken}, fleet.VerdictUnknown, "preferences-unknown", []string{"preferences-unknown"}},
 		{"a timeout out of bounds (session-manager-schema)", []change{prefer(`"idleSessionTimeout":"90"`)}, fleet.VerdictReady, "", []string{"preferences-invalid"}},
 	})
+}
+
+// One denied call leaves every host of the Region unknown: the finding has to
+// say so, and what to grant.
+func TestUnreadPreferencesSayWhatToGrant(t *testing.T) {
+	const code = "preferences-unknown"
+	denied := finding(t, assess(func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
+		r.Preferences = lost[fleet.Preferences]("ssm:GetDocument", "AccessDeniedException")
+	}), code)
+	if !strings.Contains(denied.Fix, "ssm:GetDocument on document SSM-SessionManagerRunShell") || !strings.Contains(denied.Blast, regionName) || !strings.Contains(factsOf(denied), "AccessDenied") {
+		t.Errorf("denied: %+v", denied)
+	}
+	broken := finding(t, assess(func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
+		r.Preferences = known(fleet.Preferences{Exists: true, Content: "{"}, "ssm:GetDocument")
+	}), code)
+	if strings.Contains(broken.Fix, "ssm:GetDocument") || !strings.Contains(broken.Fix, "update-document") {
+		t.Errorf("not understood: %+v", broken)
+	}
 }
 
 func TestRightsAreOneFindingForEachRole(t *testing.T) {

@@ -90,18 +90,7 @@ func asked[T any](what string, f fleet.Fact[T]) []fleet.Evidence {
 // daemon judges sshd's effective settings.
 func (j *judge) daemon(f fleet.Fact[fleet.SSHD]) {
 	s := f.Value
-	var outside []fleet.Evidence
-	for _, keyword := range []string{"authorizedkeyscommand", "trustedusercakeys", "authorizedprincipalscommand"} {
-		for _, v := range everySetting(s, keyword) {
-			outside = append(outside, evidence(f, "%s %s", keyword, quoted(v)))
-		}
-	}
-	if a := strings.ToLower(s.Arguments); strings.Contains(a, "authorizedkeyscommand") || strings.Contains(a, "trustedusercakeys") {
-		outside = append(outside, evidence(f, "sshd runs with the arguments %s", quoted(s.Arguments)))
-	}
-	if outside != nil {
-		j.add("key-commands", j.h.ID, "", outside...)
-	}
+	j.keySources(f)
 	on := func(keyword string) bool { return slices.Contains(everySetting(s, keyword), "yes") }
 	switch {
 	case on("passwordauthentication"):
@@ -128,6 +117,63 @@ func (j *judge) daemon(f fleet.Fact[fleet.SSHD]) {
 	if tunnels != nil {
 		j.add("sshd-serves-tunnels", j.h.ID, "", tunnels...)
 	}
+}
+
+// instanceConnect is in the path of EC2 Instance Connect's key command.
+// Source: aws/aws-ec2-instance-connect-config.
+const instanceConnect = "eic_run_authorized_keys"
+
+// keySources judges what lets people in whom no key file names: commands and
+// authorities, in the settings or, as EC2 Instance Connect does it, in the
+// daemon's arguments.
+func (j *judge) keySources(f fleet.Fact[fleet.SSHD]) {
+	s := f.Value
+	facts := func(keywords ...string) []fleet.Evidence {
+		var out []fleet.Evidence
+		for _, keyword := range keywords {
+			for _, v := range everySetting(s, keyword) {
+				out = append(out, evidence(f, "%s %s", keyword, quoted(v)))
+			}
+			if strings.Contains(strings.ToLower(s.Arguments), keyword) {
+				out = append(out, evidence(f, "sshd runs with the arguments %s", quoted(s.Arguments)))
+			}
+			if strings.Contains(strings.ToLower(s.UnitArguments), keyword) {
+				out = append(out, evidence(f, "sshd's unit gives it at its next start the arguments %s", quoted(s.UnitArguments)))
+			}
+		}
+		return out
+	}
+	if commands := facts("authorizedkeyscommand"); commands != nil {
+		j.add("key-commands", j.h.ID, commandsFix(s), commands...)
+	}
+	if authorities := facts("trustedusercakeys", "authorizedprincipalscommand"); authorities != nil {
+		j.add("key-authorities", j.h.ID, authoritiesFix(s), authorities...)
+	}
+}
+
+// commandsFix says how to close the commands that a host's sshd asks for keys.
+func commandsFix(s fleet.SSHD) string {
+	var steps []string
+	if strings.Contains(s.Arguments+s.UnitArguments+strings.Join(everySetting(s, "authorizedkeyscommand"), " "), instanceConnect) {
+		steps = append(steps, "EC2 Instance Connect: let CloudTrail tell who calls SendSSHPublicKey, and give them a way by Session Manager; then deny ec2-instance-connect:SendSSHPublicKey in IAM, "+
+			"or on the host remove the package ec2-instance-connect, which takes its drop-in for sshd's unit along, and restart sshd")
+	}
+	for _, v := range everySetting(s, "authorizedkeyscommand") {
+		if !strings.Contains(v, instanceConnect) {
+			steps = append(steps, "list whom "+quoted(v)+" lets in, and give those who stay a way by Session Manager; then take AuthorizedKeysCommand out of sshd's configuration, check with sshd -t, and reload sshd with another session open")
+		}
+	}
+	return strings.Join(steps, "; ")
+}
+
+// authoritiesFix names the files of authorities that a host's sshd trusts.
+func authoritiesFix(s fleet.SSHD) string {
+	files := everySetting(s, "trustedusercakeys")
+	if len(files) == 0 {
+		return ""
+	}
+	return "ask whoever runs the authority in " + quotedList(files[:min(len(files), mostListed)]) + " for the certificates that it has issued, and name their holders in the owners file; " +
+		"when they have moved, take TrustedUserCAKeys out of sshd's configuration, check with sshd -t, and reload sshd with another session open"
 }
 
 // everySetting lists the values of a keyword for all users, once each, "none"

@@ -1,6 +1,7 @@
 package readiness
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -16,26 +17,63 @@ var loopbacks = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6L
 func (j *judge) loopback(f fleet.Fact[fleet.SSHD]) {
 	s := f.Value
 	var facts []fleet.Evidence
+	var steps []string
+	add := func(step, format string, args ...any) {
+		facts = append(facts, evidence(f, format, args...))
+		if !slices.Contains(steps, step) {
+			steps = append(steps, step)
+		}
+	}
 	if listens := s.Settings["listenaddress"]; len(listens) > 0 && !slices.ContainsFunc(listens, onLoopback) {
-		facts = append(facts, evidence(f, "sshd listens at %s only, not at the loopback address", quotedList(listens[:min(len(listens), mostListed)])))
+		add("add ListenAddress 127.0.0.1 beside what is there", "sshd listens at %s only, not at the loopback address", quotedList(listens[:min(len(listens), mostListed)]))
 	}
 	for _, keyword := range []string{"allowusers", "denyusers"} {
 		for _, v := range everySetting(s, keyword) {
 			for pattern := range strings.FieldsSeq(v) {
 				user, from, limited := strings.Cut(pattern, "@")
-				if !limited || (keyword == "allowusers") == fromLoopback(from) || keyword == "allowusers" && allowedAnyway(s, user) {
+				if !limited || (keyword == "allowusers") == fromLoopback(from) || keyword == "allowusers" && allowedAnyway(everySetting(s, "allowusers"), user) {
 					continue
 				}
-				facts = append(facts, evidence(f, "%s %s", keyword, quoted(pattern)))
+				add("let AllowUsers and DenyUsers take USER@127.0.0.1 as they take the users' own addresses", "%s %s", keyword, quoted(pattern))
+			}
+		}
+	}
+	for _, user := range slices.Sorted(maps.Keys(s.FromLoopback)) {
+		for _, keyword := range slices.Sorted(maps.Keys(s.FromLoopback[user])) {
+			if values := s.FromLoopback[user][keyword]; turnsAway(keyword, values, user) {
+				add("let the Match blocks that look at addresses treat 127.0.0.1 and ::1 as the users' own addresses",
+					"a Match block gives user %s, who comes from 127.0.0.1, %s %s instead of %s", quoted(user), quoted(keyword), quotedList(values), quotedList(s.For(user, keyword)))
 			}
 		}
 	}
 	if len(facts) > mostListed {
-		facts = facts[:mostListed]
+		facts = append(facts[:mostListed], evidence(f, "and %d more", len(facts)-mostListed))
 	}
 	if facts != nil {
-		j.add("sshd-refuses-loopback", j.h.ID, "", facts...)
+		j.add("sshd-refuses-loopback", j.h.ID, strings.Join(steps, "; ")+"; check with sshd -t, and reload sshd with another session open", facts...)
 	}
+}
+
+// turnsAway reports whether settings that hold only for connections from the
+// loopback address keep a user out, or from what others may do. Whom lists of
+// groups leave out is not known; they are taken to.
+func turnsAway(keyword string, values []string, user string) bool {
+	set := len(values) > 0 && !strings.EqualFold(values[0], "none") && !strings.EqualFold(values[0], "any")
+	switch keyword {
+	case "pubkeyauthentication":
+		return slices.Contains(values, "no")
+	case "maxsessions":
+		return slices.Contains(values, "0")
+	case "authorizedkeysfile":
+		return true
+	case "allowusers":
+		return set && !allowedAnyway(values, user)
+	case "denyusers":
+		return set && allowedAnyway(values, user) // the patterns match
+	case "allowgroups", "denygroups", "authenticationmethods", "forcecommand":
+		return set
+	}
+	return false
 }
 
 // onLoopback reports whether a listen address, as "sshd -T" prints it, takes
@@ -60,10 +98,10 @@ func fromLoopback(pattern string) bool {
 	return false
 }
 
-// allowedAnyway reports whether another AllowUsers pattern lets the same user
-// in from the host itself.
-func allowedAnyway(s fleet.SSHD, user string) bool {
-	for _, v := range everySetting(s, "allowusers") {
+// allowedAnyway reports whether a pattern of an AllowUsers list lets a user in
+// from the host itself.
+func allowedAnyway(lists []string, user string) bool {
+	for _, v := range lists {
 		for pattern := range strings.FieldsSeq(v) {
 			other, from, limited := strings.Cut(pattern, "@")
 			if (other == user || glob(other, user)) && (!limited || fromLoopback(from)) {

@@ -15,6 +15,11 @@ func sshd(keyword string, values ...string) change {
 
 func TestSSHThroughSessionManagerComesFromLoopback(t *testing.T) {
 	const refuses = "sshd-refuses-loopback"
+	within := func(user, keyword string, values ...string) change {
+		return onProbe(func(p *fleet.Probe) {
+			p.SSHD.Value.FromLoopback = map[string]map[string][]string{user: {keyword: values}}
+		})
+	}
 	for _, c := range []struct {
 		name    string
 		changes []change
@@ -37,6 +42,15 @@ func TestSSHThroughSessionManagerComesFromLoopback(t *testing.T) {
 		{"for one user by a Match block", []change{onProbe(func(p *fleet.Probe) {
 			p.SSHD.Value.PerUser = map[string]map[string][]string{"deploy": {"allowusers": {"deploy@10.0.0.0/8"}}}
 		})}, "deploy@10.0.0.0/8"},
+		{"a Match block by address", []change{within("ec2-user", "pubkeyauthentication", "no")}, `user "ec2-user", who comes from 127.0.0.1, "pubkeyauthentication" "no"`},
+		{"a Match block by address that lets in more", []change{within("ec2-user", "pubkeyauthentication", "yes")}, ""},
+		{"a Match block by address about something else", []change{within("ec2-user", "x11forwarding", "no")}, ""},
+		{"a Match block by address that lists the user", []change{within("ec2-user", "allowusers", "ec2-*")}, ""},
+		{"a Match block by address that lists others", []change{within("ec2-user", "allowusers", "backup")}, "backup"},
+		{"a Match block by address that denies the user", []change{within("ec2-user", "denyusers", "ec2-user")}, "denyusers"},
+		{"a Match block by address that denies others", []change{within("ec2-user", "denyusers", "backup")}, ""},
+		{"a Match block by address that takes the files away", []change{within("ec2-user", "authorizedkeysfile", "none")}, "authorizedkeysfile"},
+		{"a Match block by address that forces a command", []change{within("ec2-user", "forcecommand", "/bin/backup")}, "/bin/backup"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := assess(c.changes...)

@@ -92,6 +92,7 @@ func templateOf(r *fleet.Region, ref fleet.LaunchTemplateRef) (*fleet.LaunchTemp
 
 func (l *launch) findings() []fleet.Finding {
 	var undone, differs []fleet.Evidence
+	var wants []string // what a new version of the template has to have
 	v := l.version
 	count := func(is func(*fleet.Host) bool) int {
 		n := 0
@@ -107,9 +108,17 @@ func (l *launch) findings() []fleet.Finding {
 		if v.Profile != "" {
 			names = "instance profile " + quoted(v.Profile)
 		}
+		var had []string
+		for _, h := range l.hosts {
+			if h.ProfileARN != "" && !slices.Contains(had, h.ProfileARN) {
+				had = append(had, h.ProfileARN)
+			}
+		}
+		wants = append(wants, "instance profile "+listed(had))
 		undone = append(undone, l.evidence("it names %s, while %s a different one", names, plural(n, "host")+have(n)))
 	}
 	if n := count(func(h *fleet.Host) bool { return h.Metadata.Endpoint == "enabled" }); n > 0 && v.Metadata.Endpoint == "disabled" {
+		wants = append(wants, "the metadata service on (HttpEndpoint=enabled)")
 		undone = append(undone, l.evidence("it turns the instance metadata service off, which is on for %s", plural(n, "host")))
 	}
 	if n := count(func(h *fleet.Host) bool { return v.ImageID != "" && h.ImageID != v.ImageID }); n > 0 {
@@ -124,15 +133,16 @@ func (l *launch) findings() []fleet.Finding {
 		differs = append(differs, l.evidence("it leaves IMDSv2 optional, which %s to use", plural(n, "host")+have(n)))
 	}
 	var out []fleet.Finding
-	add := func(code string, facts []fleet.Evidence) {
+	add := func(code, fix string, facts []fleet.Evidence) {
 		if facts != nil {
-			out = append(out, found(code, "", l.template.ID, "", l.blast(), facts))
+			out = append(out, found(code, "", l.template.ID, fix, l.blast(), facts))
 		}
 	}
-	add("template-undoes-fixes", undone)
-	add("template-differs", differs)
+	add("template-undoes-fixes", fmt.Sprintf("make a new version of launch template %s with %s, in the code that owns it, and let %s use it",
+		l.template.ID, strings.Join(wants, " and "), l.groupNames()), undone)
+	add("template-differs", "", differs)
 	if v.KeyName != "" {
-		add("template-names-key", []fleet.Evidence{l.evidence("it names key pair %s, which cloud-init puts into authorized_keys of every new instance", quoted(v.KeyName))})
+		add("template-names-key", "", []fleet.Evidence{l.evidence("it names key pair %s, which cloud-init puts into authorized_keys of every new instance", quoted(v.KeyName))})
 	}
 	return out
 }
@@ -141,12 +151,17 @@ func (l *launch) evidence(format string, args ...any) fleet.Evidence {
 	return evidence(l.region.Templates, "launch template %s, version %d: "+format, append([]any{l.template.ID, l.version.Number}, args...)...)
 }
 
-func (l *launch) blast() string {
+// groupNames names the first few groups that start instances from the template.
+func (l *launch) groupNames() string {
 	names := l.groups
 	if len(names) > mostListed {
 		names = append(names[:mostListed:mostListed], fmt.Sprintf("and %d more", len(l.groups)-mostListed))
 	}
-	return fmt.Sprintf("launch template %s starts the instances of %s (%s) with %s now", l.template.ID, plural(len(l.groups), "Auto Scaling group"), strings.Join(names, ", "), plural(len(l.hosts), "host"))
+	return strings.Join(names, ", ")
+}
+
+func (l *launch) blast() string {
+	return fmt.Sprintf("launch template %s starts the instances of %s (%s) with %s now", l.template.ID, plural(len(l.groups), "Auto Scaling group"), l.groupNames(), plural(len(l.hosts), "host"))
 }
 
 // namesProfile reports whether a template's profile, a name or an ARN, is the

@@ -448,9 +448,9 @@ func TestSummarySaysWhatIsNext(t *testing.T) {
 		not    []string
 	}{
 		"symptoms do not hide that a fix would free hosts": {2, func(in *report.Input) {
-			blocked(in, 0, "egress-no-path")
-			blocked(in, 1, "egress-no-path")
-		}, []string{"Begin with egress-no-path: nothing else that is known stands in the way on 2 hosts."}, nil},
+			blocked(in, 0, "route-missing")
+			blocked(in, 1, "route-missing")
+		}, []string{"Begin with route-missing: nothing else that is known stands in the way on 2 hosts."}, nil},
 		"a second root cause does": {1, func(in *report.Input) {
 			blocked(in, 0, "profile-missing", "egress-test-failed")
 		}, nil, []string{"Begin with"}},

@@ -113,7 +113,7 @@ func (s *summary) people(v *view) {
 }
 
 func (s *summary) unknowns(v *view) {
-	if len(v.Sources.Silent)+len(v.Sources.Hosts) == 0 {
+	if len(v.Sources.Silent)+len(v.Sources.Denied)+len(v.Sources.Hosts) == 0 {
 		return
 	}
 	s.line("\nWhat gave no answer")
@@ -122,6 +122,9 @@ func (s *summary) unknowns(v *view) {
 	}
 	if more := len(v.Sources.Silent) - summaryGaps; more > 0 {
 		s.line(fmt.Sprintf("  and %s", count(more, "more source")))
+	}
+	for _, r := range v.Sources.Denied {
+		s.text("  ", fmt.Sprintf("%s (%s), optional: %s", r.Source, r.Account, r.Reason))
 	}
 	s.silentHosts(v.Sources)
 }

@@ -45,7 +45,8 @@ type consumerRow struct {
 func (b *builder) ledger() ledgerList {
 	in := b.in.Assessment.Ledger
 	out := ledgerList{Hosts: in.Hosts, Unread: len(in.Unread)}
-	for _, c := range in.Consumers {
+	groups := in.Groups()
+	for _, c := range groups {
 		switch c.Status {
 		case fleet.ConsumerWaived:
 			out.Waived++
@@ -57,24 +58,18 @@ func (b *builder) ledger() ledgerList {
 			out.Active++
 		}
 	}
-	// What still needs SSH comes first, then in the ledger's order.
-	consumers := slices.Clone(in.Consumers)
-	slices.SortStableFunc(consumers, func(x, y fleet.Consumer) int { return cmp.Compare(x.Status, y.Status) })
-	out.More = max(0, len(consumers)-maxConsumers)
-	for _, c := range consumers[:len(consumers)-out.More] {
+	out.More = max(0, len(groups)-maxConsumers)
+	for _, c := range groups[:len(groups)-out.More] {
 		out.Rows = append(out.Rows, b.consumer(c))
 	}
 	return out
 }
 
-func (b *builder) consumer(c fleet.Consumer) consumerRow {
+func (b *builder) consumer(c fleet.ConsumerGroup) consumerRow {
 	row := consumerRow{
-		Owner: clean(c.Owner), OwnerBy: clean(c.OwnerBy), Identity: clean(identity(c)), Comment: clean(c.Comment), User: clean(c.User),
+		Owner: clean(c.Owner), OwnerBy: clean(c.OwnerBy), Identity: clean(identity(c.Consumer)), Comment: clean(c.Comment), User: clean(c.User),
 		Use: cmp.Or(clean(string(c.Use)), "not known"), Hosts: len(c.Hosts), Count: c.Count, Open: c.Open,
-		First: minute(c.First), Last: minute(c.Last), Status: c.Status, Why: clean(c.Why),
-	}
-	if c.From.IsValid() {
-		row.From = clean(c.From.String())
+		First: minute(c.First), Last: minute(c.Last), Status: c.Status, Why: clean(c.Why), From: clean(c.Where()),
 	}
 	for _, h := range c.Hosts {
 		b.addName(&row.Names, h)

@@ -56,11 +56,16 @@ func (w *World) preferencesReason(in *Instance) string {
 	return ""
 }
 
+// runAsReason gives what keeps sessions from running as a user. Systems Manager
+// supports root for none. Source: Systems Manager User Guide,
+// session-preferences-run-as.
 func (in *Instance) runAsReason(user string) string {
 	switch {
 	case versionLess(in.Agent.Version, firstWithRunAs):
 		return "agent " + in.Agent.Version + " knows no Run As"
-	case user == "root" || user == ssmUserName && in.Machine.SSMUser != SSMUserAbsent:
+	case user == "root":
+		return "sessions do not run as root"
+	case user == ssmUserName && in.Machine.SSMUser != SSMUserAbsent:
 		return ""
 	case !slices.ContainsFunc(in.Users, func(u *User) bool { return u.Name == user }):
 		return "there is no user " + user + " to run sessions as"

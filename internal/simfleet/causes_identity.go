@@ -123,7 +123,7 @@ func defaultRoleCredentials(w *World, in *Instance) error {
 		if d.Inline == nil {
 			d.Inline = map[string]string{}
 		}
-		d.Inline["sessions"] = document(allow("kms:Decrypt", "logs:DescribeLogGroups", "logs:CreateLogStream", "logs:PutLogEvents", "s3:GetEncryptionConfiguration", "s3:PutObject"))
+		d.Inline["sessions"] = document(allow("kms:Decrypt", "logs:DescribeLogGroups", "logs:DescribeLogStreams", "logs:CreateLogStream", "logs:PutLogEvents", "s3:GetEncryptionConfiguration", "s3:PutObject"))
 	}
 	r := w.ownRole(in)
 	r.Attached = nil
@@ -143,16 +143,21 @@ func (a *Account) backupUser() string {
 }
 
 // documentGrant makes a user who shall forward ports only, and may open shells:
-// the grant names a document but does not ask that it be given (Systems Manager
-// User Guide, getting-started-sessiondocumentaccesscheck).
+// the grant names a document but does not ask that it be given. The rest is
+// what AWS's quickstart policy for end users has. Sources: Systems Manager User
+// Guide, getting-started-sessiondocumentaccesscheck and
+// getting-started-restrict-access-quickstart.
 func documentGrant(_ *World, in *Instance) error {
 	a, name := in.Region.Account, "vendor-"+in.Host.ID
 	if find(a.Users, func(u *fleet.IAMUser) bool { return u.Name == name }) != nil {
 		return nil
 	}
 	a.Users = append(a.Users, &fleet.IAMUser{Name: name, ARN: "arn:aws:iam::" + a.ID + ":user/" + name, Inline: map[string]string{
-		"forward-ports": document(statement{Effect: "Allow", Action: "ssm:StartSession", Resource: []string{
-			fmt.Sprintf("arn:aws:ec2:%s:%s:instance/%s", in.Region.Name, a.ID, in.Host.ID), "arn:aws:ssm:*:*:document/AWS-StartPortForwardingSession"}}),
+		"forward-ports": document(
+			statement{Effect: "Allow", Action: "ssm:StartSession", Resource: []string{
+				fmt.Sprintf("arn:aws:ec2:%s:%s:instance/%s", in.Region.Name, a.ID, in.Host.ID), "arn:aws:ssm:*:*:document/AWS-StartPortForwardingSession"}},
+			statement{Effect: "Allow", Action: "ssmmessages:OpenDataChannel", Resource: "arn:aws:ssm:*:*:session/${aws:userid}-*"},
+			statement{Effect: "Allow", Action: "kms:GenerateDataKey", Resource: "arn:aws:kms:*:" + a.ID + ":key/*"}),
 	}})
 	return nil
 }

@@ -136,6 +136,28 @@ func (n *network) copyVPC() {
 	}
 	if g := find(rg.Scaling, func(g *fleet.ScalingGroup) bool { return g.Name == h.AutoScalingGroup }); g != nil {
 		g.Subnets = mapped(g.Subnets)
+		n.templateOf(g, mapped)
+	}
+}
+
+// templateOf gives the instance's own Auto Scaling group a launch template of
+// its own, which starts instances into the copied VPC.
+func (n *network) templateOf(g *fleet.ScalingGroup, mapped func([]string) []string) {
+	old := find(n.rg.Templates, func(t *fleet.LaunchTemplate) bool { return t.ID != "" && t.ID == g.Template.ID })
+	if old == nil {
+		return
+	}
+	t := *old
+	t.ID, t.Name, t.Versions = derived(n.in, old.ID), old.Name+"-own", slices.Clone(old.Versions)
+	for i := range t.Versions {
+		t.Versions[i].Groups = mapped(t.Versions[i].Groups)
+	}
+	n.rg.Templates = append(n.rg.Templates, &t)
+	h := &n.in.Host
+	g.Template.ID, h.LaunchTemplate.ID = t.ID, t.ID
+	if h.Tags["aws:ec2launchtemplate:id"] != "" {
+		h.Tags = maps.Clone(h.Tags)
+		h.Tags["aws:ec2launchtemplate:id"] = t.ID
 	}
 }
 

@@ -36,16 +36,18 @@ func networkCauses() []Cause {
 			}},
 		{Number: 3, Name: "endpoint-group-closed", Text: "the endpoints' security group lets nothing of the host's subnet in", Breaks: true,
 			Inject: onNetwork(byEndpoints, func(n *network) {
+				var all []*fleet.VPCEndpoint
 				for _, e := range n.rg.Endpoints {
 					if e.VPC == n.in.Host.VPC && e.Type == "Interface" {
-						n.ownGroup(e, elsewhere)
+						all = append(all, e)
 					}
 				}
+				n.ownGroup(all, elsewhere)
 			})},
 		{Number: 4, Name: "endpoint-breaks-neighbours", Text: "a new endpoint with private DNS answers for hosts that its group does not let in", Breaks: true,
 			Inject: onNetwork(byNAT, func(n *network) {
 				n.vpc.DNSSupport.Value, n.vpc.DNSHostnames.Value = true, true
-				n.ownGroup(n.addEndpoint("ssmmessages", n.in.Host.Groups[0]), elsewhere)
+				n.ownGroup([]*fleet.VPCEndpoint{n.addEndpoint("ssmmessages", n.in.Host.Groups[0])}, elsewhere)
 			})},
 		{Number: 5, Name: "dns-domain-taken", Text: "a private hosted zone has the name of the endpoint that is missing", Breaks: true,
 			Inject: onNetwork(byEndpoints, func(n *network) {
@@ -74,13 +76,9 @@ func networkCauses() []Cause {
 		{Number: 9, Name: "tls-inspection", Text: "a firewall answers for AWS with certificates of its own", Breaks: true,
 			Inject: onNetwork(byNAT, func(n *network) { put(&n.rg.Inspected, n.in.Host.VPC, "CN=Corp TLS Inspection CA,O=Corp") })},
 		{Number: 10, Name: "proxy-missing", Text: "the VPC leads out by a proxy only, and the agent's unit names none", Breaks: true,
-			Inject: onNetwork(noWay, func(n *network) { put(&n.rg.Proxies, n.in.Host.VPC, proxyOf(n.in)) })},
+			Inject: proxyMissing},
 		{Number: 10, Name: "proxy-answers-metadata", Text: "the unit's proxy answers for the metadata service, which no_proxy leaves out", Breaks: true,
-			Inject: onNetwork(asItWas, func(n *network) {
-				proxy := proxyOf(n.in)
-				put(&n.rg.Proxies, n.in.Host.VPC, proxy)
-				n.in.Agent.Proxy = map[string]string{"http_proxy": "http://" + proxy, "https_proxy": "http://" + proxy}
-			})},
+			Inject: proxyAnswersMetadata},
 		{Number: 11, Name: "ipv6-only", Text: "the host has IPv6 only, and the agent asks for IPv4 endpoints", Breaks: true,
 			Inject: onNetwork(byNAT, (*network).ipv6Only)},
 		{Number: 12, Name: "nat-swapped", Text: "the NAT gateway was replaced: the agent is Online, and its control channel dead", Breaks: true,
@@ -118,14 +116,6 @@ func put(m *map[string]string, key, value string) {
 		*m = map[string]string{}
 	}
 	(*m)[key] = value
-}
-
-// proxyOf is where the instance's VPC has its proxy.
-func proxyOf(in *Instance) string {
-	if have := in.Region.Proxies[in.Host.VPC]; have != "" {
-		return have
-	}
-	return "10.255.254.9:3128"
 }
 
 // ownACL gives the instance's subnet a network ACL of its own: the one that it

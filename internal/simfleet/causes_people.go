@@ -74,12 +74,16 @@ func onKeys(options string) func(*World, *Instance) error {
 	})
 }
 
+// matchLoopback adds a Match block: to a drop-in, where the distribution's
+// configuration includes them, else to the configuration itself.
 func matchLoopback(_ *World, in *Instance) error {
+	own := Setting{"PubkeyAuthentication", "no"}
 	m := machine{Instance: *in}
-	if !m.includesDropIns() {
-		return notHere("sshd's configuration includes no drop-ins")
+	if m.includesDropIns() {
+		in.addFile(File{Path: "/etc/ssh/sshd_config.d/60-addresses.conf", Mode: 0o644, Content: []byte("Match Address " + loopbackPattern + "\n    " + own.Keyword + " " + own.Value + "\n")})
+		return nil
 	}
-	in.addFile(File{Path: "/etc/ssh/sshd_config.d/60-addresses.conf", Mode: 0o644, Content: []byte("Match Address 127.0.0.0/8,::1\n    PubkeyAuthentication no\n")})
+	in.SSHD.MatchLoopback = []Setting{own}
 	return nil
 }
 
@@ -149,28 +153,30 @@ func longLists(w *World, in *Instance) error {
 	return nil
 }
 
-// templateUndoes puts the instance into an Auto Scaling group of its own, whose
-// launch template starts instances without a profile.
+// templateUndoes gives the instance's Auto Scaling group a launch template that
+// starts instances without a profile. An instance that has company, or no
+// group, gets a group of its own.
 func templateUndoes(w *World, in *Instance) error {
 	h := &in.Host
 	if h.ProfileARN == "" {
 		return notHere("the instance has no profile either")
 	}
 	name := "group-" + h.ID
-	if h.AutoScalingGroup == name {
+	t := &fleet.LaunchTemplate{ID: derived(in, "lt-own"), Name: name, Default: 1, Latest: 1,
+		Versions: []fleet.TemplateVersion{{Number: 1, ImageID: h.ImageID, Groups: h.Groups, Metadata: h.Metadata}}}
+	if h.LaunchTemplate.ID == t.ID {
 		return nil
 	}
 	w.alone(in)
-	if g := find(in.Region.Scaling, func(g *fleet.ScalingGroup) bool { return g.Name == h.AutoScalingGroup }); g != nil {
-		return notHere("the instance is alone in %s", g.Name)
+	g := find(in.Region.Scaling, func(g *fleet.ScalingGroup) bool { return g.Name == h.AutoScalingGroup })
+	if g == nil {
+		g = &fleet.ScalingGroup{Name: name, Min: 1, Max: 1, Desired: 1, Subnets: []string{h.Subnet}, Instances: []string{h.ID}, Tags: map[string]string{"Name": name}}
+		in.Region.Scaling = append(in.Region.Scaling, g)
 	}
-	t := &fleet.LaunchTemplate{ID: derived(in, "lt-own"), Name: name, Default: 1, Latest: 1,
-		Versions: []fleet.TemplateVersion{{Number: 1, ImageID: h.ImageID, KeyName: h.KeyName, Groups: h.Groups, Metadata: h.Metadata}}}
 	in.Region.Templates = append(in.Region.Templates, t)
-	h.AutoScalingGroup, h.LaunchTemplate = name, fleet.LaunchTemplateRef{ID: t.ID, Version: "1"}
+	h.AutoScalingGroup, h.LaunchTemplate = g.Name, fleet.LaunchTemplateRef{ID: t.ID, Version: "1"}
+	g.Template = h.LaunchTemplate
 	h.Tags = maps.Clone(h.Tags)
-	h.Tags["aws:autoscaling:groupName"], h.Tags["aws:ec2launchtemplate:id"], h.Tags["aws:ec2launchtemplate:version"] = name, t.ID, "1"
-	in.Region.Scaling = append(in.Region.Scaling, &fleet.ScalingGroup{Name: name, Min: 1, Max: 1, Desired: 1, Subnets: []string{h.Subnet}, Instances: []string{h.ID},
-		Template: h.LaunchTemplate, Tags: map[string]string{"Name": name}})
+	h.Tags["aws:autoscaling:groupName"], h.Tags["aws:ec2launchtemplate:id"], h.Tags["aws:ec2launchtemplate:version"] = g.Name, t.ID, "1"
 	return nil
 }

@@ -101,6 +101,72 @@ func TestCausesFollowTheRules(t *testing.T) {
 	}
 }
 
+// TestCausesKeepNeighboursWays copies the VPC whose endpoints a peered VPC
+// uses, and the one that uses them: both copies have the addresses of the
+// originals, and nobody else may be led to them.
+func TestCausesKeepNeighboursWays(t *testing.T) {
+	for _, cause := range []string{"endpoint-missing", "endpoint-policy", "vpc-dns-off", "acl-drops-replies", "proxy-missing"} {
+		for _, vpc := range []string{"prod", "tools"} {
+			s := healthyHost(t, vpc)
+			before := serving(s.World)
+			c := causeNamed(t, cause)
+			if err := c.Inject(s.World, s.in); err != nil {
+				t.Errorf("%s in %s: %v", cause, vpc, err)
+				continue
+			}
+			for id, reason := range serving(s.World) {
+				if broken := reason != ""; broken != (before[id] != "" || id == s.in.Host.ID) {
+					t.Errorf("%s in %s: %s: %q", cause, vpc, id, reason)
+				}
+			}
+		}
+	}
+}
+
+// TestCausesKeepTemplates brings network causes about on an instance that is
+// alone in its Auto Scaling group: the next one would start beside it.
+func TestCausesKeepTemplates(t *testing.T) {
+	s := healthyHost(t, "prod")
+	var group *fleet.ScalingGroup
+	for _, g := range s.rg.Scaling {
+		if len(g.Instances) > 0 {
+			group = g
+		}
+	}
+	if group == nil {
+		t.Fatal("the world has no Auto Scaling group in use")
+	}
+	group.Instances, group.Desired, group.Min = group.Instances[:1], 1, 1
+	i := slices.IndexFunc(s.rg.Instances, func(in *simfleet.Instance) bool { return in.Host.ID == group.Instances[0] })
+	in := s.rg.Instances[i]
+	c := causeNamed(t, "vpc-dns-off")
+	if err := c.Inject(s.World, in); err != nil {
+		t.Fatal(err)
+	}
+	k := slices.IndexFunc(s.rg.Templates, func(l *fleet.LaunchTemplate) bool { return l.ID == group.Template.ID })
+	if k < 0 || in.Host.LaunchTemplate.ID != group.Template.ID || in.Host.Tags["aws:ec2launchtemplate:id"] != group.Template.ID {
+		t.Fatalf("the group has template %s, the instance %s (%s)", group.Template.ID, in.Host.LaunchTemplate.ID, in.Host.Tags["aws:ec2launchtemplate:id"])
+	}
+	for _, v := range s.rg.Templates[k].Versions {
+		if len(v.Groups) == 0 || !slices.Equal(v.Groups, in.Host.Groups) {
+			t.Errorf("version %d gives %v, the instance has %v", v.Number, v.Groups, in.Host.Groups)
+		}
+	}
+	if !slices.Contains(group.Subnets, in.Host.Subnet) {
+		t.Errorf("the group starts instances in %v, the instance is in %s", group.Subnets, in.Host.Subnet)
+	}
+}
+
+func causeNamed(t *testing.T, name string) simfleet.Cause {
+	t.Helper()
+	all := simfleet.Causes()
+	i := slices.IndexFunc(all, func(c simfleet.Cause) bool { return c.Name == name })
+	if i < 0 {
+		t.Fatal("no cause " + name)
+	}
+	return all[i]
+}
+
 // TestPairsOfCauses brings pairs of causes about on one instance. Whatever two
 // do together, one that breaks goes on breaking, and nobody else is harmed.
 func TestPairsOfCauses(t *testing.T) {

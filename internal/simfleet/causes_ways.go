@@ -145,14 +145,16 @@ func (n *network) addEndpoint(service, group string) *fleet.VPCEndpoint {
 	return e
 }
 
-// ownGroup gives an endpoint a security group of its own, with these rules.
-func (n *network) ownGroup(e *fleet.VPCEndpoint, ingress ...fleet.Permission) {
-	g := &fleet.SecurityGroup{ID: derived(n.in, "sg-"+e.Service), Name: "endpoint-pilot", VPC: e.VPC, Description: "pilot hosts only", Tags: map[string]string{"Name": "endpoint-pilot"}, Ingress: ingress}
-	n.rg.Groups = append(n.rg.Groups, g)
-	e.Groups = []string{g.ID}
-	for _, eni := range n.rg.ENIs {
-		if eni.Owner == e.ID {
-			eni.Groups = e.Groups
+// ownGroup gives endpoints of the VPC a security group of their own, with these rules.
+func (n *network) ownGroup(endpoints []*fleet.VPCEndpoint, ingress ...fleet.Permission) {
+	g := &fleet.SecurityGroup{ID: derived(n.in, "sg-pilot"), Name: "endpoint-pilot", VPC: n.in.Host.VPC, Description: "pilot hosts only", Tags: map[string]string{"Name": "endpoint-pilot"}, Ingress: ingress}
+	n.rg.Groups = append(slices.DeleteFunc(n.rg.Groups, func(old *fleet.SecurityGroup) bool { return old.ID == g.ID }), g)
+	for _, e := range endpoints {
+		e.Groups = []string{g.ID}
+		for _, eni := range n.rg.ENIs {
+			if eni.Owner == e.ID {
+				eni.Groups = e.Groups
+			}
 		}
 	}
 }

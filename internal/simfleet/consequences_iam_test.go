@@ -194,6 +194,22 @@ func TestWhoMayStartSessions(t *testing.T) {
 	}
 }
 
+// Run As has no way back to ssm-user, and takes root for nobody. Source: Systems
+// Manager User Guide, session-preferences-run-as.
+func TestRunAsNeedsAnOrdinaryUserOfTheHost(t *testing.T) {
+	for user, opens := range map[string]bool{"ops": true, "stranger": false, "root": false} {
+		s := healthyHost(t, "prod")
+		s.in.Users = append(slices.Clone(s.in.Users), &simfleet.User{Name: "ops", UID: 4711, Home: "/home/ops", Shell: "/bin/sh"})
+		s.rg.Preferences = strings.Replace(s.rg.Preferences, `"runAsDefaultUser":"","runAsEnabled":false`, `"runAsDefaultUser":"`+user+`","runAsEnabled":true`, 1)
+		if !strings.Contains(s.rg.Preferences, user) {
+			t.Fatalf("preferences %s", s.rg.Preferences)
+		}
+		if s.ServesSessions(s.in) != opens {
+			t.Errorf("as %s: serves sessions %v, want %v (%s)", user, !opens, opens, s.SessionReason(s.in))
+		}
+	}
+}
+
 // Source: Systems Manager User Guide, session-manager-troubleshooting (blank
 // screen) and getting-started-create-iam-instance-profile.
 func TestSessionLogsNeedAWay(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+
+	"ssm-migrate/internal/fleet"
 )
 
 // reachTroubles is what may keep the operator from a look at a host, in
@@ -68,6 +70,9 @@ func (h *hostBuilder) sshd() {
 	}
 	h.SSHD.Match = map[string][]Setting{}
 	set := func(keyword, value string) { h.SSHD.Settings = append(h.SSHD.Settings, Setting{keyword, value}) }
+	if h.style != "hardened" && h.rng("log level", h.Host.ID).IntN(3) == 0 {
+		set("LogLevel", "VERBOSE")
+	}
 	switch h.style {
 	case "two-files":
 		set("AuthorizedKeysFile", ".ssh/authorized_keys /etc/ssh/authorized_keys/%u")
@@ -113,7 +118,7 @@ func (h *hostBuilder) user(name string, sudo bool, keys ...string) *User {
 func (h *hostBuilder) person(p person) {
 	h.user(p.name, h.r.IntN(3) > 0, p.key.line())
 	if !p.left {
-		h.habit(p.name, p.key, p.name, 1+h.r.IntN(6))
+		h.habit(p.name, p.key, p.name, fleet.UseShell, 1+h.r.IntN(6))
 	}
 }
 
@@ -135,10 +140,10 @@ func (h *hostBuilder) users(reach string) {
 		h.person(h.people.leavers[0])
 	case "web", "edge", "app":
 		h.user("deploy", false, `from="10.0.0.0/8,203.0.113.0/24",no-pty `+h.people.ci.key.line())
-		h.habit("deploy", h.people.ci.key, "ci", 20)
+		h.habit("deploy", h.people.ci.key, "ci", fleet.UseRsync, 20)
 	case "db":
 		h.user("backup", false, `restrict,command="/usr/local/bin/backup-only" `+h.people.backup.key.line())
-		h.habit("backup", h.people.backup.key, "ci", 40)
+		h.habit("backup", h.people.backup.key, "ci", fleet.UseSFTP, 40)
 	}
 	if h.Role == "app" || h.Role == "db" || h.Role == "worker" {
 		for _, i := range h.r.Perm(len(h.people.staff))[:1+h.r.IntN(4)] {
@@ -153,7 +158,7 @@ func (h *hostBuilder) users(reach string) {
 	}
 	if h.style == "ca" && h.r.IntN(2) == 0 {
 		h.user("oncall", true, `cert-authority,principals="oncall" `+h.people.ca.line())
-		h.habit("oncall", h.people.ca, "cert", 4)
+		h.habit("oncall", h.people.ca, "cert", fleet.UseShell, 4)
 	}
 }
 
@@ -162,7 +167,7 @@ func (h *hostBuilder) defaultUser() {
 	lines := []string{h.keyPair(), h.people.ansible.key.line()}
 	if h.Host.Tags["team"] == "web" || h.r.IntN(3) == 0 {
 		lines = append(lines, h.people.shared.key.line())
-		h.habit(h.OS.User, h.people.shared.key, "alice", 3)
+		h.habit(h.OS.User, h.people.shared.key, "alice", fleet.UseShell, 3)
 	}
 	if h.old() {
 		lines = append(lines, "# --- added by hand ---", pick(h.r, h.people.leavers).key.line())
@@ -171,7 +176,7 @@ func (h *hostBuilder) defaultUser() {
 		lines = append(lines, pick(h.r, h.people.weak).key.line())
 	}
 	h.user(h.OS.User, true, lines...)
-	h.habit(h.OS.User, h.people.ansible.key, "ci", 25)
+	h.habit(h.OS.User, h.people.ansible.key, "ci", fleet.UseAnsible, 25)
 }
 
 // old tells hosts that have seen people come and go.

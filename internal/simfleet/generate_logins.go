@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"ssm-migrate/internal/fleet"
 )
 
 // loginHabit is somebody who logs in to a host every now and then.
@@ -13,11 +15,12 @@ type loginHabit struct {
 	user string
 	key  publicKey
 	who  string // person, "ci", or "cert" for certificate logins
+	use  fleet.Use
 	n    int
 }
 
-func (h *hostBuilder) habit(user string, key publicKey, who string, n int) {
-	h.logged = append(h.logged, loginHabit{user, key, who, n})
+func (h *hostBuilder) habit(user string, key publicKey, who string, use fleet.Use, n int) {
+	h.logged = append(h.logged, loginHabit{user, key, who, use, n})
 }
 
 // logins writes the log of the last weeks: people come through the bastion or
@@ -44,7 +47,7 @@ func (h *hostBuilder) logins() {
 	for i := range h.r.IntN(3) {
 		if h.r.IntN(4) == 0 && len(h.Logins) > 0 {
 			l := h.Logins[len(h.Logins)-1-i%len(h.Logins)]
-			h.Sessions = append(h.Sessions, OpenSession{User: l.User, TTY: []string{"pts/0", ""}[i%2], From: l.From, PID: 2000 + h.r.IntN(30000)})
+			h.Sessions = append(h.Sessions, OpenSession{User: l.User, TTY: []string{"pts/0", ""}[i%2], From: l.From, PID: 2000 + h.r.IntN(30000), Key: l.Key})
 		}
 	}
 }
@@ -53,7 +56,7 @@ func (h *hostBuilder) login(habit loginHabit, since, until time.Time) Login {
 	span := max(until.Sub(since), time.Minute)
 	l := Login{
 		At: since.Add(time.Duration(h.r.Int64N(int64(span)))).Truncate(time.Second), User: habit.user, Method: "publickey", Key: habit.key.fingerprint,
-		From: h.vpc.bastion, Port: 32768 + h.r.IntN(28000),
+		From: h.vpc.bastion, Port: 32768 + h.r.IntN(28000), Use: habit.use,
 	}
 	switch {
 	case habit.who == "ci":

@@ -9,8 +9,8 @@ import (
 )
 
 // loginLines are the messages of one login as sshd's log level has them: what
-// an SSH connection is used for shows at INFO only for subsystems and through
-// sudo, at VERBOSE for every session (OpenSSH source, session.c).
+// an SSH connection is used for shows at INFO only through sudo, at VERBOSE for
+// every session (OpenSSH 9.2 source, session.c).
 func (m *machine) loginLines(l Login, pid int, conf sshdConfig) []logLine {
 	var out []logLine
 	at := l.At.UTC().Add(m.Skew)
@@ -27,9 +27,6 @@ func (m *machine) loginLines(l Login, pid int, conf sshdConfig) []logLine {
 	}
 	if conf.first("usepam") == "yes" {
 		add(10*time.Millisecond, m.loginProcess(), "pam_unix(sshd:session): session opened for user %s by (uid=0)", l.User)
-	}
-	if l.Use == fleet.UseSFTP {
-		add(100*time.Millisecond, m.loginProcess(), "subsystem request for sftp by user %s", l.User)
 	}
 	if level := conf.first("loglevel"); level == "verbose" || strings.HasPrefix(level, "debug") {
 		if what := startedSession(l.Use); what != "" {

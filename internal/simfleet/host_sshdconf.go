@@ -29,8 +29,17 @@ func (m *machine) sshdConfigText() string {
 			fmt.Fprintf(&b, "    %s %s\n", s.Keyword, s.Value)
 		}
 	}
+	if len(m.SSHD.MatchLoopback) > 0 {
+		fmt.Fprintf(&b, "\nMatch Address %s\n", loopbackPattern)
+	}
+	for _, s := range m.SSHD.MatchLoopback {
+		fmt.Fprintf(&b, "    %s %s\n", s.Keyword, s.Value)
+	}
 	return b.String()
 }
+
+// loopbackPattern matches the addresses of connections from the host itself.
+const loopbackPattern = "127.0.0.0/8,::1"
 
 // includesDropIns reports whether the distribution's configuration includes sshd_config.d.
 func (m *machine) includesDropIns() bool { return m.version() >= 802 && m.OS.Family != "amzn" }

@@ -193,6 +193,7 @@ func TestProbeTellsOfTroubles(t *testing.T) {
 			in.Sessions = nil
 			in.Logins = nil
 			key := func(n int) string { return fmt.Sprintf("ED25519 SHA256:%043d", n) }
+			in.SSHD.Settings = slices.Insert(in.SSHD.Settings, 0, simfleet.Setting{Keyword: "LogLevel", Value: "VERBOSE"})
 			for n, use := range []fleet.Use{fleet.UseShell, fleet.UseCommand, fleet.UseSCP, fleet.UseSFTP, fleet.UseRsync, fleet.UseAnsible, fleet.UseGit, fleet.UseTunnel} {
 				from := in.Host.PrivateIP
 				at := w.Now().Add(-time.Duration(20-n) * time.Minute)

@@ -58,25 +58,41 @@ func (a *Account) accounts() []*Account {
 }
 
 // locate finds the interface of an endpoint or NAT gateway that has a private
-// address: in the VPC itself, else in any other.
+// address: in the VPC itself, else in one that it is peered with, else in any
+// other. Ranges of VPCs may overlap as long as nothing joins them.
 func (rg *Region) locate(vpc string, addr netip.Addr) *location {
-	var elsewhere *location
+	const own, peered, other = 0, 1, 2
+	var best *location
+	rank := other + 1
 	for _, a := range rg.Account.accounts() {
 		for _, r := range a.Regions {
 			for _, n := range r.ENIs {
 				if n.PrivateIP != addr && n.IPv6 != addr {
 					continue
 				}
-				l := &location{side: side{addr, n.Subnet, n.Groups}, region: r, vpc: n.VPC,
-					endpoint: find(r.Endpoints, func(e *fleet.VPCEndpoint) bool { return e.ID == n.Owner })}
-				if r == rg && n.VPC == vpc {
-					return l
+				at := other
+				switch {
+				case r == rg && n.VPC == vpc:
+					at = own
+				case rg.peered(vpc, n.VPC):
+					at = peered
 				}
-				elsewhere = l
+				if at < rank {
+					rank = at
+					best = &location{side: side{addr, n.Subnet, n.Groups}, region: r, vpc: n.VPC,
+						endpoint: find(r.Endpoints, func(e *fleet.VPCEndpoint) bool { return e.ID == n.Owner })}
+				}
 			}
 		}
 	}
-	return elsewhere
+	return best
+}
+
+// peered reports whether a peering connection of the Region joins two VPCs.
+func (rg *Region) peered(a, b string) bool {
+	return find(rg.Peerings, func(p *fleet.Peering) bool {
+		return p.Requester.VPC == a && p.Accepter.VPC == b || p.Requester.VPC == b && p.Accepter.VPC == a
+	}) != nil
 }
 
 // way is what becomes of a connection.

@@ -174,9 +174,11 @@ type User struct {
 
 // SSHD is the machine's OpenSSH configuration.
 type SSHD struct {
-	Settings  []Setting            // global, in sshd_config's spelling; what is absent has OpenSSH's default
-	Match     map[string][]Setting // "Match User NAME" blocks
-	Arguments string               // extra daemon arguments, as Instance Connect's drop-in adds
+	Settings []Setting            // global, in sshd_config's spelling; what is absent has OpenSSH's default
+	Match    map[string][]Setting // "Match User NAME" blocks
+	// MatchLoopback is a "Match Address" block for connections from the host itself.
+	MatchLoopback []Setting
+	Arguments     string // extra daemon arguments, as Instance Connect's drop-in adds
 }
 
 // Setting is one line of sshd_config.

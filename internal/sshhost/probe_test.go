@@ -328,3 +328,31 @@ func checkHealth(t *testing.T, p fleet.Probe) {
 		t.Errorf("cloud-init %q, traces %q, metadata %q", p.CloudInit.Reason, p.Traces.Reason, p.Metadata.Reason)
 	}
 }
+
+// The probe asks the server, too, what holds for connections from the host
+// itself, as SSH through Session Manager makes them.
+func TestProbeAsksForConnectionsFromTheHostItself(t *testing.T) {
+	id := newIdentity(t, t.TempDir(), "id", "")
+	s := startSSHD(t, sshdOptions{
+		keys: map[string]string{"root": id.line(), "games": id.line()}, listen: []string{"127.0.0.3"},
+		match: "Match LocalAddress 127.0.0.3 User games\n\tX11Forwarding no\nMatch LocalAddress 127.0.0.1 User games\n\tPubkeyAuthentication no\n",
+	})
+	c := newClient(t, sshhost.Config{Users: []string{"root"}, Port: s.port, IdentityFiles: []string{id.path}, KnownHosts: []string{knownHosts(t, s)}, Timeout: 2 * time.Minute})
+	out, err := c.Prober(inventory.Command, inventory.Script).Probe(context.Background(), s.host())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := inventory.Parse(out, time.Now())
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out.Stderr)
+	}
+	if diff := cmp.Diff([]string{"games"}, keysOf(p.SSHD.Value.FromLoopback)); diff != "" {
+		t.Fatalf("users with other settings from 127.0.0.1: %s", diff)
+	}
+	if got := p.SSHD.Value.FromLoopback["games"]["pubkeyauthentication"]; !slices.Equal(got, []string{"no"}) {
+		t.Errorf("PubkeyAuthentication of games from 127.0.0.1 is %q", got)
+	}
+	if got := p.SSHD.Value.For("games", "pubkeyauthentication"); !slices.Equal(got, []string{"yes"}) {
+		t.Errorf("PubkeyAuthentication of games is %q", got)
+	}
+}

@@ -1,0 +1,258 @@
+package tui
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"ssm-migrate/internal/fleet"
+)
+
+// names lists hosts by name, as many as one can take in.
+func (d *data) names(ids []string) string {
+	const most = 60
+	var out []string
+	for _, id := range ids[:min(len(ids), most)] {
+		out = append(out, d.nameOf(id))
+	}
+	slices.Sort(out)
+	text := strings.Join(out, ", ")
+	if n := len(ids) - most; n > 0 {
+		text += fmt.Sprintf(" and %s more", thousands(n))
+	}
+	return text
+}
+
+func (d *data) nameOf(id string) string {
+	if i, ok := d.byID[id]; ok {
+		return d.rows[i].name
+	}
+	return clean(id)
+}
+
+var consumerTones = map[fleet.ConsumerStatus]struct {
+	tone   tone
+	symbol string
+}{
+	fleet.ConsumerActive:   {toneBad, "✗"},
+	fleet.ConsumerWaived:   {toneDoubt, "~"},
+	fleet.ConsumerSilent:   {toneGood, "·"},
+	fleet.ConsumerMigrated: {toneGood, "✓"},
+}
+
+// ledgerTable is who still comes in over SSH, those who stand in the way first.
+func ledgerTable(d *data) []table {
+	in := d.judged.Ledger
+	t := table{
+		name: "consumers", empty: "No login over SSH is known. That proves nothing for hosts whose logs were not read.",
+		columns: []tableColumn{{title: "WHO"}, {title: "STATUS", width: 8}, {title: "USE", width: 8, need: 2}, {title: "TO USER", width: 10, need: 4}, {title: "FROM", width: 15, need: 5}, {title: "HOSTS", width: 5, number: true, need: 1}, {title: "LOGINS", width: 6, number: true, need: 6}, {title: "LAST SEEN", width: 10, need: 3}},
+	}
+	tally := map[fleet.ConsumerStatus]int{}
+	for _, c := range in.Groups() {
+		tally[c.Status]++
+		look := consumerTones[c.Status]
+		t.rows = append(t.rows, tableRow{
+			tone: look.tone, symbol: look.symbol,
+			cells:  []string{consumerName(c.Consumer), c.Status.String(), cmp.Or(clean(string(c.Use)), "?"), clean(c.User), cmp.Or(c.Where(), "?"), thousands(len(c.Hosts)), thousands(c.Count), day(c.Last)},
+			strip:  [2]string{"Why", cmp.Or(clean(c.Why), "no reason was given")},
+			detail: func(s *sheet) { s.consumer(c, d) },
+		})
+	}
+	d.active = tally[fleet.ConsumerActive]
+	t.summary = fmt.Sprintf("%d active, %d waived, %d silent, %d migrated; logins of %s of %s hosts known",
+		tally[fleet.ConsumerActive], tally[fleet.ConsumerWaived], tally[fleet.ConsumerSilent], tally[fleet.ConsumerMigrated], thousands(in.Hosts-len(in.Unread)), thousands(in.Hosts))
+	return []table{t}
+}
+
+// consumerName is the owner, or what nobody claims.
+func consumerName(c fleet.Consumer) string {
+	if c.Owner != "" {
+		return clean(c.Owner)
+	}
+	if c.CertID != "" {
+		return "certificate " + clean(c.CertID)
+	}
+	return clean(cmp.Or(c.Comment, c.Fingerprint, c.Method))
+}
+
+func (s *sheet) consumer(c fleet.ConsumerGroup, d *data) {
+	s.pair("owner", cmp.Or(clean(c.Owner), "nobody claims it"))
+	if c.OwnerBy != "" {
+		s.pair("found by", clean(c.OwnerBy))
+	}
+	s.pair("principals", join(", ", c.Principals...))
+	s.pair("status", c.Status.String())
+	s.pair("why", clean(c.Why))
+	if w := c.Waiver; w != nil {
+		s.pair("waived by", clean(w.By)+": "+clean(w.Why)+", until "+stamp(w.Until))
+	}
+	s.pair("logs in by", join(", ", c.Method, c.KeyType, c.Fingerprint, c.Comment))
+	s.pair("certificate", join(", ", c.CertID, c.CA))
+	from := make([]string, len(c.Addresses))
+	for i, a := range c.Addresses {
+		from[i] = a.String()
+	}
+	s.pair("from", cmp.Or(join(", ", from...), "not known"))
+	s.pair("to user", clean(c.User))
+	s.pair("for", cmp.Or(clean(string(c.Use)), "not known: the logs do not tell"))
+	s.pair("logins", thousands(c.Count))
+	if !c.First.IsZero() {
+		s.pair("first seen", stamp(c.First))
+	}
+	s.pair("last seen", stamp(c.Last))
+	if c.Open > 0 {
+		s.pair("open now", count(c.Open, "session"))
+	}
+	s.pair("hosts", thousands(len(c.Hosts))+": "+d.names(c.Hosts))
+}
+
+// day is a date; "?" when it is not known.
+func day(t time.Time) string {
+	if t.IsZero() {
+		return "?"
+	}
+	return t.UTC().Format("2006-01-02")
+}
+
+// accessTables are the people and the IAM principals.
+func accessTables(d *data) []table { return []table{parityTable(d), operatorTable(d)} }
+
+func parityTable(d *data) table {
+	t := table{
+		name: "people", empty: "Nobody is known who gets in, today or tomorrow.",
+		columns: []tableColumn{{title: "PERSON"}, {title: "KEEPS", width: 6, number: true, need: 1}, {title: "LOSES", width: 6, number: true}, {title: "GAINS", width: 6, number: true, need: 2}, {title: "UNKNOWN", width: 7, number: true, need: 3}, {title: "KEYS", width: 4, number: true, need: 4}},
+	}
+	people := slices.Clone(d.judged.Parity.People)
+	slices.SortStableFunc(people, func(a, b fleet.PersonParity) int {
+		return cmp.Or(cmp.Compare(b.Loses, a.Loses), cmp.Compare(b.Unknown, a.Unknown), strings.Compare(a.Person, b.Person))
+	})
+	loses, unknown := 0, 0
+	for _, p := range people {
+		row := tableRow{
+			tone: toneGood, symbol: "✓",
+			cells:  []string{clean(p.Person), thousands(p.Keeps), thousands(p.Loses), thousands(p.Gains), thousands(p.Unknown), thousands(len(p.Keys))},
+			strip:  [2]string{"By", cmp.Or(join(", ", p.Principals...), "no IAM principal: the owners file names none")},
+			detail: func(s *sheet) { s.person(p, d) },
+		}
+		switch {
+		case p.Loses > 0:
+			loses++
+			row.tone, row.symbol = toneBad, "✗"
+		case p.Unknown > 0:
+			unknown++
+			row.tone, row.symbol = toneDoubt, "?"
+		}
+		t.rows = append(t.rows, row)
+	}
+	d.losing = loses
+	t.summary = fmt.Sprintf("%d of %d people lose hosts, of %d something is not known: SSH today against Session Manager tomorrow", loses, len(people), unknown)
+	return t
+}
+
+func (s *sheet) person(p fleet.PersonParity, d *data) {
+	claimed := "yes"
+	if !p.Claimed {
+		claimed = "no"
+	}
+	s.pair("in owners", claimed)
+	s.pair("principals", cmp.Or(join(", ", p.Principals...), "none"))
+	s.pair("keys", cmp.Or(join(", ", p.Keys...), "none"))
+	for _, cell := range []struct {
+		label  string
+		letter byte
+	}{{"loses", fleet.ParityLoses}, {"unknown", fleet.ParityUnknown}, {"gains", fleet.ParityGains}, {"keeps", fleet.ParityKeeps}} {
+		var hosts []string
+		for i := range min(len(p.Cells), len(d.judged.Hosts)) {
+			if p.Cells[i] == cell.letter {
+				hosts = append(hosts, d.judged.Hosts[i].Host)
+			}
+		}
+		if len(hosts) > 0 {
+			s.pair(cell.label, count(len(hosts), "host")+": "+d.names(hosts))
+		}
+	}
+}
+
+func operatorTable(d *data) table {
+	t := table{
+		name: "operators", empty: "No IAM principal that may do something with sessions is known.",
+		columns: []tableColumn{{title: "PRINCIPAL"}, {title: "START", width: 9, number: true}, {title: "RESUME", width: 9, number: true, need: 4}, {title: "END", width: 9, number: true, need: 3}, {title: "RUN", width: 9, number: true, need: 2}, {title: "PREFS", width: 7, need: 1}},
+	}
+	operators := slices.Clone(d.judged.Operators)
+	slices.SortStableFunc(operators, func(a, b fleet.Operator) int {
+		return cmp.Or(cmp.Compare(b.Start.Yes, a.Start.Yes), strings.Compare(a.ARN, b.ARN))
+	})
+	for _, o := range operators {
+		row := tableRow{
+			symbol: "·",
+			cells:  []string{shortARN(o.ARN), reach(o.Start), reach(o.Resume), reach(o.Terminate), reach(o.Command), o.EditPreferences.String()},
+			strip:  [2]string{"Why", cmp.Or(clean(o.Why), "no policy grants it a session")},
+			detail: func(s *sheet) { s.operator(o) },
+		}
+		if o.Unrestricted || o.EditPreferences == fleet.TruthYes {
+			row.tone, row.symbol = toneDoubt, "!"
+		}
+		t.rows = append(t.rows, row)
+	}
+	t.summary = "on how many hosts each may start a shell, resume or end others', run commands as root"
+	return t
+}
+
+// reach is "12", or "12+3?" where something is not known.
+func reach(r fleet.Reach) string {
+	text := thousands(r.Yes)
+	if r.Unknown > 0 {
+		text += "+" + thousands(r.Unknown) + "?"
+	}
+	return text
+}
+
+// shortARN leaves the account and the service out: "role/ops".
+func shortARN(arn string) string {
+	parts := strings.SplitN(arn, ":", 6)
+	return clean(parts[len(parts)-1])
+}
+
+func (s *sheet) operator(o fleet.Operator) {
+	kind := o.Kind
+	if o.Federated {
+		kind += ", federated"
+	}
+	s.pair("ARN", clean(o.ARN))
+	s.pair("kind", clean(kind))
+	s.pair("people", cmp.Or(join(", ", o.People...), "none in the owners file"))
+	for _, r := range []struct {
+		label string
+		reach fleet.Reach
+	}{{"start", o.Start}, {"resume", o.Resume}, {"terminate", o.Terminate}, {"run as root", o.Command}} {
+		s.pair(r.label, fmt.Sprintf("%s yes, %s no, %s unknown", thousands(r.reach.Yes), thousands(r.reach.No), thousands(r.reach.Unknown)))
+	}
+	if o.Unrestricted {
+		s.pair("", "on every instance, by a grant without a condition")
+	}
+	s.pair("preferences", "may edit them: "+o.EditPreferences.String())
+	s.pair("documents", join(", ", o.Documents...))
+	s.pair("why", clean(o.Why))
+}
+
+func ledgerAdvice(s *peopleScreen) (what, why string) {
+	if s.data.active > 0 {
+		return "move or waive the active ones", "as long as one of them needs SSH, closing port 22 stops its work; the owners file says who is who and what is waived"
+	}
+	if len(s.data.judged.Ledger.Unread) > 0 {
+		return "let the probe read more logs", "hosts whose logins are not known may have consumers that nobody sees"
+	}
+	return "press 2 for Readiness", "no consumer of SSH is active any more"
+}
+
+func accessAdvice(s *peopleScreen) (what, why string) {
+	if s.at > 0 {
+		return "press enter on a principal", "it shows what the principal may do and which policy grants it; tab shows the people"
+	}
+	if s.data.losing > 0 {
+		return "give those who lose access a principal", "the owners file ties people to IAM principals; tab shows what each principal may do"
+	}
+	return "press tab for the operators", "nobody is known to lose access"
+}
