@@ -6,15 +6,15 @@ func sshEntries() []Entry {
 	return []Entry{{
 		Code: "ssh-not-scanned", Area: "ssh", Severity: fleet.SeverityRisk,
 		Title:    "The host's SSH side is not known",
-		Means:    "Which keys open the host and who uses them is not known. Session Manager may work all the same; closing SSH on this host would be blind.",
+		Means:    "Which keys open the host and who uses them is not known, nor how the machine does: a full disk or spent inotify instances leave an agent connected and stop its sessions. Session Manager may work all the same; closing SSH on this host would be blind.",
 		Detected: "The probe gave no answer. The evidence says why.",
-		Fix:      "give the inventory a login on the host, directly or through a bastion, and take it again",
+		Fix:      "give the inventory a login on the host, directly or through a bastion, and take it again; or at least open a Session Manager shell on it, which shows that the machine lets sessions open",
 		Undo:     "remove the login",
 		Sources:  []string{"OpenSSH, ssh(1)"},
 	}, {
 		Code: "ssh-partly-scanned", Area: "ssh", Severity: fleet.SeverityRisk,
 		Title:    "Parts of the host could not be read",
-		Means:    "Keys, settings or logins may exist that no finding speaks of.",
+		Means:    "Keys, settings or logins may exist that no finding speaks of; where the machine's health is among the gaps, so may a full disk or spent inotify instances, which stop the sessions of a connected agent.",
 		Detected: "The probe ran, but could not read what the evidence lists; most often for want of sudo.",
 		Fix:      "let the login user run the probe with sudo -n and take the inventory again; a log that the host does not keep can only be kept from now on",
 		Undo:     "remove the sudo rule",
@@ -110,7 +110,7 @@ func sshEntries() []Entry {
 	}, {
 		Code: "root-login", Area: "ssh", Severity: fleet.SeverityNote,
 		Title:    "sshd lets root in",
-		Means:    "PermitRootLogin yes admits root by every method that is on. Session Manager logs people in as themselves and gives them sudo.",
+		Means:    "PermitRootLogin yes admits root by every method that is on. Session Manager's shells need no root login: they run as ssm-user, whom all share and who has sudo, or with Run As as the account that the preferences or the person's tag name.",
 		Detected: "PermitRootLogin yes in sshd's effective settings for any user; the default, prohibit-password, is passed over.",
 		Fix:      "set PermitRootLogin to prohibit-password or no, after the recovery way in is proved",
 		Undo:     "put the setting back and reload sshd",

@@ -16,7 +16,7 @@ func (j *judge) ssh() {
 	}
 	probe := j.h.Probe
 	if !probe.Known {
-		j.add("ssh-not-scanned", j.h.ID, "", evidence(probe, "the host was not probed%s", because(probe.Reason)))
+		j.add("ssh-not-scanned", j.h.ID, "", evidence(probe, "the host was not probed%s", because(probe.Reason)), j.unseenHealth())
 		return
 	}
 	j.keys.add(j.h, j.policy)
@@ -50,6 +50,15 @@ func (j *judge) ssh() {
 	}
 	j.strangers(p)
 	j.cloudInit(p.CloudInit)
+}
+
+// unseenHealth says what it means that nobody saw the machine's health: only
+// an open shell shows that it lets sessions open.
+func (j *judge) unseenHealth() fleet.Evidence {
+	if shell := j.iam.openShell[j.h.ID]; shell != nil && j.connected {
+		return evidence(j.r.Sessions, "the machine's health was not seen either, but let session %s open at %s", quoted(shell.ID), shell.Start.UTC().Format("2006-01-02 15:04Z"))
+	}
+	return evidence(j.h.Probe, "the machine's health was not seen: a full disk or spent inotify instances would stop the sessions of a connected agent")
 }
 
 // noLog is the collector's reason for unknown logins on a host that keeps no log of SSH.
