@@ -4,6 +4,21 @@ import "ssm-migrate/internal/fleet"
 
 const updateAgent = "update the agent with Run Command AWS-UpdateSSMAgent, or with the package manager it came from (snap agents with snap: the two together break it)"
 
+// absentAgentEntry comes before all other causes: nothing else that is put
+// right shows while there is no agent.
+func absentAgentEntry() Entry {
+	return Entry{
+		Code: "agent-missing", Area: "agent", Severity: fleet.SeverityBlocks,
+		Title:    "No SSM Agent is installed",
+		Means:    "Without the agent there is nothing for Session Manager to talk to.",
+		Detected: "The probe found no agent in any of the places where packages put it, and Systems Manager does not hear one.",
+		Fix:      "install the agent from the Region's bucket or the distribution's package, enable it and start it",
+		Undo:     "remove the package",
+		Sources:  []string{guide + "manually-install-ssm-agent-linux", guide + "ami-preinstalled-agent"},
+		Breaks:   []Part{PartAgent},
+	}
+}
+
 func agentEntries() []Entry {
 	return []Entry{{
 		Code: "agent-installed-twice", Area: "agent", Severity: fleet.SeverityBlocks,
@@ -31,15 +46,6 @@ func agentEntries() []Entry {
 		Fix:      "unmask, enable and start the unit, and exempt it in the job that switched it off; reboot one host of each image to see that it stays on",
 		Undo:     "systemctl disable --now the unit",
 		Sources:  []string{guide + "ssm-agent-status-and-restart", "aws/amazon-ssm-agent issue 617", "konstruktoid/hardening issue 83"},
-		Breaks:   []Part{PartAgent},
-	}, {
-		Code: "agent-missing", Area: "agent", Severity: fleet.SeverityBlocks,
-		Title:    "No SSM Agent is installed",
-		Means:    "Without the agent there is nothing for Session Manager to talk to.",
-		Detected: "The probe found no agent in any of the places where packages put it, and Systems Manager does not hear one.",
-		Fix:      "install the agent from the Region's bucket or the distribution's package, enable it and start it",
-		Undo:     "remove the package",
-		Sources:  []string{guide + "manually-install-ssm-agent-linux", guide + "ami-preinstalled-agent"},
 		Breaks:   []Part{PartAgent},
 	}, {
 		Code: "agent-stopped", Area: "agent", Severity: fleet.SeverityBlocks,

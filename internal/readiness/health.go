@@ -78,15 +78,31 @@ func (j *judge) disks(health fleet.Fact[fleet.Health]) {
 		}
 	}
 	if stopped != nil {
-		j.add("disk-read-only", j.h.ID, "", append(stopped, j.signs("disk full")...)...)
+		j.add("disk-read-only", j.h.ID, "", append(stopped, j.signs("read-only")...)...)
+		j.sparesAgent("disk-read-only", "read-only")
 	}
 	if spent != nil {
 		fix := strings.Join(room, "; ") + "; old folders under /var/lib/amazon/ssm/*/document/orchestration may go; enlarge the volume if it keeps filling, and keep a file to delete in need"
+		if !j.heartbeat {
+			fix += "; then restart the agent: " + j.restart()
+		}
 		j.add("disk-full", j.h.ID, fix, append(spent, j.signs("disk full")...)...)
+		j.sparesAgent("disk-full", "disk full")
 	}
 	if low != nil {
 		floor := stated(fmt.Sprintf("the floor is %s and %d inodes", size(j.policy.MinFree), j.policy.MinFreeInodes))
 		j.add("disk-nearly-full", j.h.ID, "", append(low, floor)...)
+	}
+}
+
+// sparesAgent notes that what is wrong with the machine did not stop the agent:
+// its unit was stopped and did not fail, and the end of its log does not speak
+// of it. Sessions it would stop all the same.
+func (j *judge) sparesAgent(code string, kinds ...string) {
+	agent := j.h.Probe.Value.Agent
+	ended := agent.Known && slices.Contains([]string{"inactive", "deactivating"}, agent.Value.Active)
+	if ended && j.recent(24*time.Hour, kinds...) == nil {
+		j.concerns(code, "", PartSession)
 	}
 }
 
@@ -143,7 +159,8 @@ func (j *judge) inotify(health fleet.Fact[fleet.Health]) {
 	fact := evidence(health, "root uses %d of %d inotify instances (fs.inotify.max_user_instances)", n.UsedInstances, n.MaxInstances)
 	switch {
 	case n.UsedInstances >= n.MaxInstances:
-		j.add("inotify-exhausted", j.h.ID, "", append([]fleet.Evidence{fact}, j.signs("inotify")...)...)
+		j.add("inotify-exhausted", j.h.ID, "", slices.Concat([]fleet.Evidence{fact}, j.signs("inotify"), j.signs("too many files"))...)
+		j.sparesAgent("inotify-exhausted", "inotify", "too many files")
 	case n.UsedInstances > n.MaxInstances*3/4:
 		j.add("inotify-nearly-exhausted", j.h.ID, "", fact)
 	}
