@@ -46,6 +46,12 @@ func (j *judge) onHost(agent fleet.Fact[fleet.HostAgent]) {
 	}
 }
 
+// agentless reports whether the host is known to have no agent.
+func (j *judge) agentless() bool {
+	a := j.h.Probe.Value.Agent
+	return j.h.Probe.Known && a.Known && !a.Value.Installed
+}
+
 // installs looks for two packages that brought the agent: each stops the other's.
 func (j *judge) installs(agent fleet.Fact[fleet.HostAgent]) {
 	var kinds []string

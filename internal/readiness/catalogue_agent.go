@@ -113,7 +113,7 @@ func agentEntries() []Entry {
 		Code: "agent-sleeping", Area: "agent", Severity: fleet.SeverityBlocks,
 		Title:    "The agent waits before it tries again",
 		Means:    "After a refusal the agent sleeps 25 to 30 minutes, otherwise up to an hour. Until then a repair shows nowhere. Where no other finding says what it was refused for, nothing is in its way any more: the host is waiting, not broken.",
-		Detected: "The end of the agent's log says that it sleeps or hibernates, not longer than an hour before the probe; its service is active; Systems Manager does not hear it.",
+		Detected: "The end of the agent's log says that it sleeps or hibernates, not longer than an hour before the probe, and the sleep that it names was not over then; its service is active; Systems Manager does not hear it.",
 		Fix:      "restart the agent, or wait an hour",
 		Undo:     "nothing to take back",
 		Sources:  []string{"amazon-ssm-agent, credentialrefresher and hibernation", guide + "fleet-manager-default-host-management-configuration"},

@@ -112,6 +112,11 @@ func TestCausalChains(t *testing.T) {
 	}{
 		{"a good host has none", nil, nil},
 		{"no agent", []change{offline, noAgent}, []string{"agent-missing>node-not-registered"}},
+		{"no agent, so no version for the default role", []change{offline, noAgent, noProfile, defaultRoleOn}, []string{"agent-missing>node-not-registered>default-role-unknown"}},
+		{"no agent, and the default role's setting was not read", []change{offline, noAgent, noProfile, func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
+			r.DefaultRole = lost[string]("ssm:GetServiceSetting", "AccessDenied")
+		}}, []string{"agent-missing>node-not-registered", "default-role-unknown"}},
+		{"a full disk beside no agent", []change{offline, noAgent, diskFull}, []string{"agent-missing>node-not-registered", "disk-full"}},
 		{"dead after a reboot", []change{lostHeartbeat, agentMasked}, []string{"agent-disabled>agent-stopped>node-connection-lost"}},
 		{"a full disk stops the agent", []change{lostHeartbeat, agentFailed, diskFull}, []string{"disk-full>agent-stopped>node-connection-lost"}},
 		{"a full disk beside an agent that somebody stopped", []change{offline, agentEnded, diskFull}, []string{"agent-stopped>node-not-registered", "disk-full"}},

@@ -98,12 +98,21 @@ func TestMachine(t *testing.T) {
 func TestWaitingAgent(t *testing.T) {
 	node := "node-not-registered"
 	waits := []string{"agent-sleeping", node}
+	sleeping := func(text string, minutes int) change {
+		return onAgent(func(a *fleet.HostAgent) {
+			a.Signs = known([]fleet.LogSign{{Kind: "sleeping", At: at.Add(-time.Duration(minutes) * time.Minute), Text: text}}, "probe: agent log")
+		})
+	}
 	runCases(t, []verdictCase{
 		{"asleep after AccessDenied (credentialrefresher)", []change{offline, logged("sleeping", 25)}, fleet.VerdictBlocked, "agent-sleeping", waits},
 		{"hibernating", []change{offline, logged("hibernating", 59)}, fleet.VerdictBlocked, "agent-sleeping", waits},
 		{"a line without a time counts", []change{offline, onAgent(func(a *fleet.HostAgent) {
 			a.Signs = known([]fleet.LogSign{{Kind: "sleeping", Text: "sleeping"}}, "probe: agent log")
 		})}, fleet.VerdictBlocked, "agent-sleeping", waits},
+		{"a sleep that is over (credentialrefresher)", []change{offline, sleeping("Sleeping for 5m0s before retrying retrieve credentials", 20)}, fleet.VerdictBlocked, node, []string{node}},
+		{"a sleep that lasts", []change{offline, sleeping("Sleeping for 27m43s before retrying retrieve credentials", 20)}, fleet.VerdictBlocked, "agent-sleeping", waits},
+		{"a sleep of which the log tells no length", []change{offline, sleeping("sleeping for a while", 59)}, fleet.VerdictBlocked, "agent-sleeping", waits},
+		{"a length that is none", []change{offline, sleeping("sleeping for 9999h9999m99999s", 59)}, fleet.VerdictBlocked, "agent-sleeping", waits},
 		{"an hour is the longest sleep", []change{offline, logged("sleeping", 61)}, fleet.VerdictBlocked, node, []string{node}},
 		{"a heard agent is awake", []change{logged("sleeping", 5)}, fleet.VerdictReady, "", []string{}},
 		{"a stopped agent does not wait", []change{offline, agentFailed, logged("sleeping", 5)}, fleet.VerdictBlocked, "agent-stopped", []string{"agent-stopped", node}},
