@@ -210,7 +210,7 @@ func because(reason string) string {
 func (a *assessor) shared() []fleet.Finding {
 	out := append(a.identityFindings(), a.preferencesFindings()...)
 	out = append(out, a.network.hazards(a.snapshot)...)
-	out = append(out, a.keys.findings(a.policy)...)
+	out = append(out, a.keys.findings(a.policy, a.people)...)
 	out = append(out, a.templates()...)
 	out = append(out, a.strays()...)
 	if end := a.snapshot.Finished; !end.IsZero() && a.now.Sub(end) > a.policy.MaxAge {

@@ -21,10 +21,10 @@ func sshEntries() []Entry {
 		Sources:  []string{"OpenSSH, sshd(8), -T"},
 	}, {
 		Code: "key-shared", Area: "ssh", Severity: fleet.SeverityRisk,
-		Title:    "One key opens several hosts or users",
+		Title:    "One key opens several hosts or users, and no one person is its owner",
 		Means:    "Whoever has the private key has all of it, and the log cannot tell people apart who share it.",
-		Detected: "The same fingerprint in the authorized keys of several hosts (from 2 on, by policy) or users. One finding for each key; certificate authorities are left out.",
-		Fix:      "find the key's owners before the move: each needs an IAM identity of their own",
+		Detected: "The same fingerprint in the authorized keys of several hosts (from 2 on, by policy) or users, where the owners file names nobody for it or several owners. A key that exactly one owner claims, by fingerprint or comment, is that owner's own on however many hosts. One finding for each key; certificate authorities, and lines that only send people to another user, are left out.",
+		Fix:      "find the key's owners before the move and name them in the owners file: each needs an IAM identity of their own",
 		Undo:     "nothing to take back",
 		Sources:  []string{"OpenSSH, sshd(8), AUTHORIZED_KEYS FILE FORMAT", "NIST IR 7966"},
 	}, {
@@ -39,7 +39,7 @@ func sshEntries() []Entry {
 		Code: "key-with-options", Area: "ssh", Severity: fleet.SeverityRisk,
 		Title:    "The key's options will not work the same",
 		Means:    "SSH through Session Manager reaches sshd from the loopback address, so from= refuses it; a Session Manager shell knows nothing of command=, which often marks a script that depends on this key.",
-		Detected: "from= or command= in the authorized keys. One finding for each key.",
+		Detected: "from= or command= in the authorized keys. The line by which cloud-init tells people to log in as another user than root opens nothing and is left out. One finding for each key.",
 		Fix:      "for from=, add 127.0.0.1 and ::1 where SSH through Session Manager stays in use; for command=, find who runs the script and give it a session document or Run Command of its own, or keep its key until it has moved",
 		Undo:     "put the line back from the saved key file",
 		Sources:  []string{"OpenSSH, sshd(8), AUTHORIZED_KEYS FILE FORMAT", "amazon-ssm-agent, port session plugin"},

@@ -300,6 +300,9 @@ func TestNodesWithoutInstance(t *testing.T) {
 			t.Errorf("evidence does not say %q:\n%s", want, text)
 		}
 	}
+	if strings.Contains(text, "nobody can tell") {
+		t.Errorf("EC2's list is whole, and the evidence doubts it:\n%s", text)
+	}
 	if strings.ContainsRune(text, 0x1b) || f.Host != "" || a.Hosts[0].Verdict != fleet.VerdictReady {
 		t.Errorf("finding %+v", f)
 	}
