@@ -100,6 +100,8 @@ func TestAdvice(t *testing.T) {
 		{"the setting was not read", []change{offline, noProfile, func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
 			r.DefaultRole = lost[string]("ssm:GetServiceSetting", "AccessDenied")
 		}}, "default-role-unknown", []string{"ssm:GetServiceSetting"}, nil},
+		{"an application's role", []change{offline, role(allowing(`"s3:Get*","s3-object-lambda:Get*","logs:*"`))}, "role-serves-application",
+			[]string{"role web has inline policy own, which is about s3\n"}, nil},
 		{"metadata off, from a template", []change{offline, metadataOff, fromTemplate, more(fromTemplate, "i-2")}, "imds-disabled",
 			[]string{"launch template lt-1, from which 2 hosts came", "Auto Scaling group web with 2 hosts"}, []string{"this host only"}},
 		{"metadata off, by hand", []change{offline, metadataOff}, "imds-disabled", []string{"this host only"}, []string{"launch template lt", "Auto Scaling"}},

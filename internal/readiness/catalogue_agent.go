@@ -12,9 +12,9 @@ func absentAgentEntry() Entry {
 		Title:    "No SSM Agent is installed",
 		Means:    "Without the agent there is nothing for Session Manager to talk to.",
 		Detected: "The probe found no agent in any of the places where packages put it, and Systems Manager does not hear one.",
-		Fix:      "install the agent from the Region's bucket or the distribution's package, enable it and start it",
+		Fix:      "install the agent from the Region's bucket or the distribution's package, enable it and start it; on a system that AWS does not support, as Alpine, there is no package: move what runs there, or keep SSH with a waiver",
 		Undo:     "remove the package",
-		Sources:  []string{guide + "manually-install-ssm-agent-linux", guide + "ami-preinstalled-agent"},
+		Sources:  []string{guide + "manually-install-ssm-agent-linux", guide + "ami-preinstalled-agent", guide + "operating-systems-and-machine-types"},
 		Breaks:   []Part{PartAgent},
 	}
 }
@@ -173,9 +173,9 @@ func agentEntries() []Entry {
 		Title:    "The agent has a known vulnerability",
 		Means:    "Before 3.3.4851.0 a session user can make the agent forward to link-local addresses and so take the host role's credentials (CVE-2026-89049). From that version on, forwarding to a remote host refuses localhost: use AWS-StartPortForwardingSession for local ports.",
 		Detected: "The agent's version against the policy's security floor. Systems Manager's \"latest version\" flag is not used; it says nothing about security.",
-		Fix:      updateAgent + "; the snap's stable channel lags behind",
+		Fix:      updateAgent + "; the snap's stable channel lags behind: snap refresh amazon-ssm-agent --channel=latest/candidate",
 		Undo:     "AWS-UpdateSSMAgent with the former version and allowDowngrade",
-		Sources:  []string{"CVE-2026-89049, GHSA-w9jw-h72g-6hxc, AWS bulletin 2026-107-AWS", "aws/amazon-ssm-agent issue 680"},
+		Sources:  []string{"CVE-2026-89049, GHSA-w9jw-h72g-6hxc, AWS bulletin 2026-107-AWS", "aws/amazon-ssm-agent issues 255 and 680", guide + "manually-install-ssm-agent-linux"},
 	}, {
 		Code: "agent-not-enabled", Area: "agent", Severity: fleet.SeverityRisk,
 		Title:    "The agent will not start at boot",

@@ -270,7 +270,7 @@ func TestFixesOfKeySources(t *testing.T) {
 		not        string
 	}{
 		{"EC2 Instance Connect in the arguments", "key-commands", sshd(func(s *fleet.SSHD) { s.Arguments = connect }),
-			[]string{"EC2 Instance Connect", "ec2-instance-connect:SendSSHPublicKey", "drop-in"}, "iam-keys"},
+			[]string{"EC2 Instance Connect", "ec2-instance-connect:SendSSHPublicKey", "cloudtrail lookup-events", "systemctl restart sshd"}, "iam-keys"},
 		{"EC2 Instance Connect, from the next start on", "key-commands", sshd(func(s *fleet.SSHD) { s.UnitArguments = connect }), []string{"EC2 Instance Connect"}, "iam-keys"},
 		{"another command", "key-commands", sshd(func(s *fleet.SSHD) { s.Settings["authorizedkeyscommand"] = []string{"/usr/bin/iam-keys %u"} }),
 			[]string{`"/usr/bin/iam-keys %u"`, "AuthorizedKeysCommand", "sshd -t"}, "Instance Connect"},
