@@ -116,7 +116,7 @@ func (j *judge) installFix() string {
 	case os.ID == "" || j.family() != familyOther || os.ID == "bottlerocket":
 		return ""
 	default:
-		return fmt.Sprintf("AWS does not support the SSM Agent on %s and has no package for it: move what runs here to a supported system (Amazon Linux, Ubuntu, Debian, RHEL and its like, SLES), or keep SSH on this host, with a waiver in the configuration", quoted(cmp.Or(os.Name, os.ID)))
+		return fmt.Sprintf("AWS does not support the SSM Agent on %s and has no package for it: move what runs here to a supported system (Amazon Linux, Ubuntu, Debian, RHEL and its like, SLES), or keep SSH on this host, with a waiver in the owners file", quoted(cmp.Or(os.Name, os.ID)))
 	}
 }
 
