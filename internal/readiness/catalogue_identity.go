@@ -71,10 +71,11 @@ func credentialEntries() []Entry {
 		Code: "default-role-unknown", Area: "identity", Severity: fleet.SeverityUnknown,
 		Title:    "Whether Default Host Management Configuration serves the host is not known",
 		Means:    "The instance profile gives nothing, so all depends on Default Host Management Configuration, and a fact about it is missing: the setting, the agent's version (3.2.582.0 is needed), or whether IMDSv2 is in use.",
-		Detected: "The evidence names the missing fact.",
+		Detected: "The evidence names the missing fact. On a host without an agent it follows from that: there is no version yet.",
 		Fix:      "allow the inventory to read the setting (ssm:GetServiceSetting), or attach an instance profile with AmazonSSMManagedInstanceCore",
 		Undo:     "detach the profile",
 		Sources:  []string{guide + "fleet-manager-default-host-management-configuration"},
+		Shows:    []Part{PartAgent},
 	}, {
 		Code: "identity-disagreement", Area: "identity", Severity: fleet.SeverityUnknown,
 		Title:    "The agent works with credentials other than those that were read",

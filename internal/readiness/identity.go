@@ -155,10 +155,26 @@ func (j *judge) withoutProfile(own, fallback credentials) {
 func (j *judge) onDefaultRole(own, fallback credentials) {
 	j.onDefault = true
 	if fallback.kind == unproven {
-		j.add("default-role-unknown", j.h.ID, "", append(own.facts, fallback.facts...)...)
+		j.add("default-role-unknown", j.h.ID, j.defaultRoleFix(), append(own.facts, fallback.facts...)...)
+		if _, known, _ := j.version(); known || !j.r.DefaultRole.Known || !j.agentless() {
+			j.concerns("default-role-unknown", "") // not the want of an agent makes it unknown
+		}
 		return
 	}
 	j.judgeRole(fallback, credentials{})
+}
+
+// defaultRoleFix says how to learn what of Default Host Management
+// Configuration is not known: the setting, the agent's version, or whether the
+// host takes IMDSv2 alone.
+func (j *judge) defaultRoleFix() string {
+	if !j.r.DefaultRole.Known {
+		return ""
+	}
+	if _, known, _ := j.version(); !known {
+		return "find out the agent's version (amazon-ssm-agent -version on the host, or a login for the inventory): Default Host Management Configuration needs " + defaultRoleVersion + "; or attach an instance profile with AmazonSSMManagedInstanceCore"
+	}
+	return "require IMDSv2 (aws ec2 modify-instance-metadata-options --http-tokens required), which Default Host Management Configuration needs; or attach an instance profile with AmazonSSMManagedInstanceCore"
 }
 
 func (j *judge) withProfile(own, fallback credentials) {
