@@ -126,6 +126,7 @@ type path struct {
 	hops     []hop
 	differs  bool     // hosts of the same subnet fare differently
 	refused  []string // actions that the endpoint's policy does not allow
+	unsure   []string // actions that it may or may not allow
 	position int      // among the paths of the assessment
 }
 

@@ -46,10 +46,14 @@ func openSession(s *fleet.Snapshot, h *fleet.Host, r *fleet.Region) {
 	r.Sessions = known([]fleet.ManagedSession{{ID: "ann-1", Target: h.ID, Status: "Connected", Document: fleet.PreferencesName}}, "ssm:DescribeSessions")
 }
 
-func openPort(s *fleet.Snapshot, h *fleet.Host, r *fleet.Region) {
-	openSession(s, h, r)
-	r.Sessions.Value[0].Document = "AWS-StartPortForwardingSession"
+func openWith(document string) change {
+	return func(s *fleet.Snapshot, h *fleet.Host, r *fleet.Region) {
+		openSession(s, h, r)
+		r.Sessions.Value[0].Document = document
+	}
 }
+
+var openPort = openWith("AWS-StartPortForwardingSession")
 
 func users(names ...string) change {
 	return func(_ *fleet.Snapshot, h *fleet.Host, _ *fleet.Region) {
@@ -86,6 +90,10 @@ func TestSessionKey(t *testing.T) {
 			fleet.VerdictUnknown, undecided, []string{undecided}},
 		{"a session that is open settles it", []change{decrypt, openSession, prefer(encrypt, sessionKey(fleet.KMSKey{ID: keyARN, ARN: keyARN, Exists: true, Policy: lost[string]("kms:GetKeyPolicy", "AccessDenied")}))},
 			fleet.VerdictReady, "", []string{}},
+		{"a session of no named document is one of the preferences' (StartSession)", []change{decrypt, openWith(""), prefer(encrypt, sessionKey(fleet.KMSKey{ID: keyARN, ARN: keyARN, Exists: true, Policy: lost[string]("kms:GetKeyPolicy", "AccessDenied")}))},
+			fleet.VerdictReady, "", []string{}},
+		{"SSH through Session Manager that is open does not", []change{decrypt, openWith("AWS-StartSSHSession"), prefer(encrypt, sessionKey(fleet.KMSKey{ID: keyARN, ARN: keyARN, Exists: true, Policy: lost[string]("kms:GetKeyPolicy", "AccessDenied")}))},
+			fleet.VerdictUnknown, undecided, []string{undecided}},
 		{"a forwarded port that is open does not", []change{decrypt, openPort, prefer(encrypt, sessionKey(fleet.KMSKey{ID: keyARN, ARN: keyARN, Exists: true, Policy: lost[string]("kms:GetKeyPolicy", "AccessDenied")}))},
 			fleet.VerdictUnknown, undecided, []string{undecided}},
 		{"a session that is open was let in before the role lost kms:Decrypt", []change{openSession, prefer(encrypt, enabledKey(ownPolicies))},
