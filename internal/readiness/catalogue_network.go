@@ -21,9 +21,9 @@ func egressEntries() []Entry {
 	}, {
 		Code: "endpoint-policy-undecided", Area: "network", Severity: fleet.SeverityUnknown,
 		Title:    "Whether the VPC endpoint's policy lets sessions through is not known",
-		Means:    "The agent's control channel is open, but a session opens a data channel by actions of its own. Whether the endpoint's policy allows those depends on conditions or on who calls, or it is not known that the host goes by the endpoint. IAM's policy simulation does not see this.",
-		Detected: "The host is connected and no session to it is open. The endpoint's policy document allows or denies ssmmessages:CreateDataChannel or OpenDataChannel under a condition whose value is not known, or to named principals; or it refuses them, and the way there is not known to be open.",
-		Fix:      "prove it by opening a session on the host, or allow the session actions in the endpoint's policy without a condition",
+		Means:    "The agent's control channel is open, but a session opens a data channel by actions of its own. Whether the endpoint's policy allows those depends on conditions or on who calls, or it is not known whether the host goes by the endpoint, or by any. IAM's policy simulation does not see this.",
+		Detected: "The host is connected and no session to it is open. The endpoint's policy document allows or denies ssmmessages:CreateDataChannel or OpenDataChannel under a condition whose value is not known, or to named principals; or it refuses them, and the way there is not known to be open or the policy refuses the control channel as well; or the Region's endpoints were not read.",
+		Fix:      "prove it by opening a session on the host, or allow the session actions in the endpoint's policy without a condition, or allow the inventory to call ec2:DescribeVpcEndpoints",
 		Undo:     "put the former policy document back",
 		Sources:  []string{guide + "setup-create-vpc", "AWS PrivateLink Guide, vpc-endpoints-access"},
 	}, {

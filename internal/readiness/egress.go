@@ -213,9 +213,14 @@ func (j *judge) addStop(s stopped) {
 
 // endpointPolicy judges the policy of the endpoint that the host uses. What is
 // proved to pass is not held against the host: the policy is then read
-// wrongly, or is not in its way. An open control channel proves nothing of the
-// data channel, for which the policy has to allow actions of its own.
+// wrongly, or is not in its way, and nothing else that it says is sure. An open
+// control channel proves nothing of the data channel, for which the policy has
+// to allow actions of its own.
 func (j *judge) endpointPolicy(s serviceWay) {
+	if j.network.passed(s.static) == nil {
+		j.endpointUnseen(s)
+		return
+	}
 	var refused, unsure, contrary []string
 	for i, action := range sessionActions {
 		switch settled := i < j.settled(); {
@@ -238,8 +243,8 @@ func (j *judge) endpointPolicy(s serviceWay) {
 	var doubts []fleet.Evidence
 	switch {
 	case refused == nil:
-	case j.connected && s.static.tcp != yes:
-		doubts = append(doubts, says("does not allow", refused), fleet.Evidence{Fact: "whether the host goes by endpoint " + e.ID + " is not known: it is connected, and its way there is not known to be open", Source: "computed path"})
+	case j.connected && (contrary != nil || s.static.tcp != yes):
+		doubts = append(doubts, says("does not allow", refused), fleet.Evidence{Fact: "whether the host goes by endpoint " + e.ID + " is not known: it is connected, though its way there is not known to be open or the policy refuses that too", Source: "computed path"})
 	default:
 		j.add("endpoint-policy-denies", e.ID, fmt.Sprintf("allow %s in the policy of endpoint %s", strings.Join(refused, ", "), e.ID), says("does not allow", refused))
 		if s.service == "ssmmessages" {
@@ -252,6 +257,32 @@ func (j *judge) endpointPolicy(s serviceWay) {
 	// Of a host that is not connected, the doubt is part of that about its way.
 	if doubts != nil && j.connected {
 		j.add("endpoint-policy-undecided", e.ID, "", doubts...)
+	}
+}
+
+// endpointUnseen records that a connected host may go by an endpoint whose
+// policy stops the data channel: the endpoints were not read, or the name may
+// lead to one whose policy is not clean. A host that is seen to go by public
+// addresses, or by a proxy, does not.
+func (j *judge) endpointUnseen(s serviceWay) {
+	if !j.connected || j.settled() == len(sessionActions) || s.service != "ssmmessages" || s.proxy != "" {
+		return
+	}
+	if seen, _ := j.answered(s.service); seen == answeredPublic {
+		return
+	}
+	if !j.r.Endpoints.Known {
+		j.add("endpoint-policy-undecided", j.h.ID, "", evidence(j.r.Endpoints, "whether the host goes by an endpoint for %s, and what its policy allows, is not known: the endpoints were not read%s", s.service, because(j.r.Endpoints.Reason)))
+		return
+	}
+	q := j.request(s.service)
+	e := j.network.serviceEndpoint(j.h.VPC, q.question)
+	if e == nil || s.static.public {
+		return
+	}
+	v := judgePolicy(e, j.h, q.actions[controlActions-heartbeatActions:])
+	if doubts := append(v.refused, v.doubtful...); doubts != nil {
+		j.add("endpoint-policy-undecided", e.ID, "", evidence(j.r.Endpoints, "the name of %s may lead to endpoint %s, whose policy does not allow %s without doubt", s.service, e.ID, strings.Join(doubts, ", ")))
 	}
 }
 

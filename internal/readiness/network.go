@@ -263,6 +263,7 @@ type target struct {
 	region  string
 	what    string          // "session logs in bucket x"
 	asks    []policyRequest // what the host asks of the service
+	needed  bool            // without it no shell opens
 }
 
 // origin is what of a host decides its ways. Hosts with the same key share them.

@@ -171,6 +171,9 @@ func (v *userView) caller() caller {
 // withPolicy answers one action of a host's role on a resource whose policy has a say.
 func (s *sessionSettings) withPolicy(v *roleView, h *fleet.Host, p resourcePolicy, action, resource string, more contextValues) decision {
 	sc := max(v.scopeOf(action, false), v.scopeOfKeys(p.doc.keys(action), more))
+	if p.doc.namesSessions() {
+		sc = perHost
+	}
 	key := v.role.ARN + " " + sc.memoKey(h) + " " + action + " " + resource
 	if d, ok := s.memo[key]; ok {
 		return d
