@@ -98,7 +98,7 @@ func refusedEntries() []Entry {
 		Code: "preferences-unknown", Area: "session", Severity: fleet.SeverityUnknown,
 		Title:    "What sessions are to do is not known",
 		Means:    "Session Manager's preferences could not be read or understood. They may demand a key, a log or a user that the host does not have. So it stands for every host of the account and Region that has no shell open.",
-		Detected: "ssm:GetDocument for SSM-SessionManagerRunShell gave no answer, or something that is no session document.",
+		Detected: "ssm:GetDocument for SSM-SessionManagerRunShell was not asked, as of an inventory of an earlier version, gave no answer, or something that is no session document.",
 		Fix:      "allow the inventory to call ssm:GetDocument on document SSM-SessionManagerRunShell (docs/permissions.md) and take it again, or prove the host by opening a session",
 		Undo:     "take the permission away again",
 		Sources:  []string{guide + "getting-started-configure-preferences-cli"},

@@ -268,6 +268,9 @@ func TestPreferencesDocument(t *testing.T) {
 	unread := func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
 		r.Preferences = lost[fleet.Preferences]("ssm:GetDocument", "AccessDeniedException")
 	}
+	unasked := func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
+		r.Preferences = fleet.Fact[fleet.Preferences]{}
+	}
 	none := func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
 		r.Preferences = known(fleet.Preferences{}, "ssm:GetDocument")
 	}
@@ -277,6 +280,8 @@ func TestPreferencesDocument(t *testing.T) {
 	runCases(t, []verdictCase{
 		{"none: the service's defaults hold", []change{none}, fleet.VerdictReady, "", []string{"preferences-default"}},
 		{"saved with nothing set", []change{prefer("")}, fleet.VerdictReady, "", []string{}},
+		{"never asked for", []change{unasked}, fleet.VerdictUnknown, "preferences-unknown", []string{"preferences-unknown"}},
+		{"of a Region without a record", []change{func(s *fleet.Snapshot, _ *fleet.Host, _ *fleet.Region) { s.Regions = nil }}, fleet.VerdictUnknown, "endpoint-policy-undecided", []string{"endpoint-policy-undecided", "preferences-unknown"}},
 		{"not read", []change{unread}, fleet.VerdictUnknown, "preferences-unknown", []string{"preferences-unknown"}},
 		{"not read, but a session is open", []change{unread, openSession}, fleet.VerdictReady, "", []string{}},
 		{"not understood", []change{broken}, fleet.VerdictUnknown, "preferences-unknown", []string{"preferences-unknown"}},
