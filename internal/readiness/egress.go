@@ -281,7 +281,7 @@ func (j *judge) endpointUnseen(s serviceWay) {
 		return
 	}
 	v := judgePolicy(e, j.h, q.actions[controlActions-heartbeatActions:])
-	if doubts := append(v.refused, v.doubtful...); doubts != nil {
+	if doubts := slices.Concat(v.refused, v.doubtful); doubts != nil {
 		j.add("endpoint-policy-undecided", e.ID, "", evidence(j.r.Endpoints, "the name of %s may lead to endpoint %s, whose policy does not allow %s without doubt", s.service, e.ID, strings.Join(doubts, ", ")))
 	}
 }
