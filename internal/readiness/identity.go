@@ -33,13 +33,15 @@ const (
 type agentIdentity struct {
 	role      *roleView // whose credentials the agent uses, or would; nil: not known
 	onDefault bool      // the agent runs under Default Host Management Configuration
+	elsewhere bool      // the heartbeat may be that of root's credentials file, of which nothing is known
 }
 
 // identity judges the credentials with which the agent calls Systems Manager.
 func (j *judge) identity() {
 	j.metadata()
 	j.registration()
-	elsewhere := j.credentialsFile()
+	file := j.credentialsFile()
+	j.elsewhere = file && j.heartbeat && j.h.Node.Value.IAMRole == ""
 	metadataOff := j.h.Metadata.Endpoint == "disabled"
 	own, fallback := j.profile(), j.defaultRole()
 	switch {
@@ -48,8 +50,8 @@ func (j *judge) identity() {
 		used := j.namedRole(j.h.Node.Value.IAMRole)
 		j.judgeRole(used, fallback)
 		j.commandsChange(own, used)
-	case elsewhere && j.heartbeat && !j.connected:
-		// The heartbeat is that of other credentials, and says nothing of the profile's.
+	case j.elsewhere:
+		// The heartbeat is that of other credentials, and the profile's role says nothing of them.
 	case metadataOff && j.heartbeat:
 		j.disagree(j.ec2("the instance metadata endpoint is disabled, so it gives no credentials"))
 	case own.kind == absent:

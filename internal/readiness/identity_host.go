@@ -88,7 +88,10 @@ func (j *judge) credentialsFile() bool {
 		return false
 	}
 	code := "credentials-file"
-	if j.heartbeat {
+	switch {
+	case j.connected && j.h.Node.Value.IAMRole == "" && j.settled() < len(sessionActions):
+		code = "credentials-file-unproved"
+	case j.heartbeat:
 		code = "credentials-file-connected"
 	}
 	files := make([]string, len(agent.Value.Credentials.Value))
