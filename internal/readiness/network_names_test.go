@@ -258,6 +258,7 @@ func TestHostsOwnAnswersDecide(t *testing.T) {
 		})}, "dns-answer-differs", "", "/etc/resolv.conf"},
 		{"a firewall endpoint drops it", []change{noEndpoints, route("vpce-fw", "active"), tested(public)}, "firewall-drops", "vpce-fw", "through the firewall behind endpoint vpce-fw, or add interface endpoints"},
 		{"a zone leads to an address that does not answer", []change{privateDNSOff("ssm"), addressed, zone("Z1", name("ssm"), record("ssm", "A", "172.20.0.1")), only("ssm", at("172.20.0.1"))}, "dns-zone-conflict", "Z1", "hosted zone Z1"},
+		{"a zone of a missing endpoint leads to an address that does not answer, and there is no way out", []change{isolated, onlyEndpoint("ssm"), addressed, zone("Z1", name("ssmmessages"), record("ssmmessages", "A", "172.20.0.1")), only("ssmmessages", at("172.20.0.1"))}, "dns-zone-conflict", "Z1", "hosted zone Z1"},
 		{"a zone of a parent domain leads there", []change{privateDNSOff("ssm"), addressed, zone("Z1", regionName+".amazonaws.com", record("ssm", "A", "172.20.0.1")), only("ssm", at("172.20.0.1"))}, "dns-zone-hides", "Z1", "hosted zone Z1"},
 		{"a network ACL stops just the addresses that the name gives", []change{noEndpoints, aclEntries("acl-app", rule(90, false, false, "52.94.0.0/16", 1024, 65535)), tested(public)}, "acl-closed", "acl-app", "TCP 32768-60999 in from 0.0.0.0/0 in network ACL acl-app"},
 		{"a network ACL stops other addresses", []change{noEndpoints, aclEntries("acl-app", rule(90, false, false, "52.95.0.0/16", 1024, 65535)), tested(public)}, "egress-test-failed", "", "the firewall on the host"},

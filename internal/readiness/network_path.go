@@ -320,7 +320,7 @@ func (n *network) doubtfulWay(o *origin, q question, l lookup, v6 bool, p *path)
 	w := n.walk(o, v6)
 	joint := agree(answers...)
 	if l.doubt == otherDoubts && l.endpoint == nil || n.beyond(o, l) {
-		joint = min(joint, maybe)
+		joint = maybe // a third way is possible
 	}
 	if joint != yes {
 		at := l.hop
