@@ -44,8 +44,9 @@ type actor struct {
 	admin              bool // may do everything: it is no surprise among operators
 
 	where     *partition
-	reach     []reach // by class of where
-	channel   answer  // ssmmessages:OpenDataChannel
+	reach     []reach           // by class of where
+	channel   answer            // ssmmessages:OpenDataChannel, somewhere
+	channels  map[string]answer // the same by Region
 	documents []string
 	anywhere  answer // ssm:StartSession on an instance that nothing is known of
 	edit      answer

@@ -40,8 +40,10 @@ var (
 // judge answers for an actor all that fleet.Operator tells, once for each
 // class of hosts.
 func (w *workforce) judge(x *actor) {
+	x.channels = map[string]answer{}
 	for _, region := range w.regions[x.account] {
-		x.channel = max(x.channel, x.opens(region))
+		x.channels[region] = x.opens(region)
+		x.channel = max(x.channel, x.channels[region])
 		for _, action := range preferencesActions {
 			x.edit = max(x.edit, x.ask(action, x.document(region, x.account, fleet.PreferencesName), regionValues(region), untagged).allowed)
 		}
@@ -133,7 +135,7 @@ func (x *actor) shell(instance string, c class) (answer, string) {
 			a, why = maybe, bare.why+", but no policy names document "+fleet.PreferencesName
 		}
 	}
-	if a == yes && x.channel == no {
+	if a == yes && x.channels[c.example.Region] == no {
 		a, why = maybe, "ssmmessages:OpenDataChannel is not allowed, which newer plugins need"
 	}
 	return a, why
