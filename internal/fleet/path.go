@@ -31,7 +31,7 @@ func (p Path) Stop() (stop Hop, ok bool) {
 
 // Hop is one thing that a connection has to pass.
 type Hop struct {
-	Kind   string    `json:"kind"`             // "dns", "security group", "network ACL", "route table", "internet gateway", "NAT gateway", "peering", "transit gateway", "firewall", "endpoint", "endpoint policy", ...
+	Kind   string    `json:"kind"`             // "dns", "security group", "network ACL, out", "network ACL, in", "network ACL, answers out", "network ACL, answers in", "route table", "internet gateway", "NAT gateway", "peering", "transit gateway", "firewall", "endpoint", "endpoint policy", ...
 	Object string    `json:"object,omitempty"` // its ID
 	Text   string    `json:"text"`             // what it does to the connection
 	Passes Truth     `json:"passes"`

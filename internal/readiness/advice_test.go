@@ -119,7 +119,7 @@ func TestAdvice(t *testing.T) {
 				t.TLS, t.Issuer = known(false, "probe"), ""
 			}
 		})}, failed, []string{"open TCP 443 from the host to ssm", "TLS inspection", "exempt ssmmessages"}, nil},
-		{"a doubt beside the host's no", []change{offline, noEndpoints, route("tgw-1", "active"), tested(timedOut)}, "firewall-drops",
+		{"a doubt beside the host's no", []change{offline, noEndpoints, route("tgw-1", "active"), tested(timedOutAt("52.94.0.1"))}, "firewall-drops",
 			[]string{"by the host's own test", "ssm by static analysis: route table rtb-app sends internet traffic through transit gateway tgw-1, which is not followed"}, nil},
 
 		{"no log on the host", []change{limitedGap(noLog)}, partly, []string{"keep a log of SSH"}, []string{"sudo"}},

@@ -17,10 +17,10 @@ func eitherWay() []Part { return []Part{PartSSM, PartMessages} }
 func nameEntries() []Entry {
 	return []Entry{{
 		Code: "dns-off", Area: "network", Severity: fleet.SeverityBlocks,
-		Title:    "DNS is off in the VPC",
+		Title:    "A DNS attribute of the VPC is off",
 		Means:    "Without enableDnsSupport the VPC's resolver answers nothing; without enableDnsHostnames the private DNS of interface endpoints and private hosted zones have no effect, and names give public addresses that the hosts may not reach.",
 		Detected: "The VPC's attributes, where its DHCP options name Amazon's name servers. enableDnsHostnames counts only where the VPC has an endpoint whose private DNS it silences and the public addresses are out of reach.",
-		Fix:      "set enableDnsSupport and enableDnsHostnames to true on the VPC",
+		Fix:      "set the attribute that is off, enableDnsSupport or enableDnsHostnames, to true on the VPC",
 		Undo:     "set the attribute back to false",
 		Sources:  []string{vpcBook + "vpc-dns", linkBook + "privatelink-access-aws-services (private DNS)", zoneBook + "hosted-zone-private-considerations"},
 		Breaks:   eitherWay(),
@@ -73,7 +73,7 @@ func nameEntries() []Entry {
 		Code: "private-dns-off", Area: "network", Severity: fleet.SeverityBlocks,
 		Title:    "The endpoint's private DNS is off",
 		Means:    "The VPC has an interface endpoint, but the service's name still gives public addresses, which the host does not reach.",
-		Detected: "The endpoint's setting; no private hosted zone answers for the name instead, and the way to the internet is closed.",
+		Detected: "The endpoint's setting; no private hosted zone that was listed answers for the name instead (those of other accounts cannot be seen), and the way to the internet is closed. Where zones were not read, the way is \"unknown\", unless the host itself was seen to get public addresses.",
 		Fix:      "turn on private DNS of the endpoint, after opening its security group to every host of the VPC",
 		Undo:     "turn private DNS off again",
 		Sources:  []string{linkBook + "privatelink-access-aws-services (private DNS)", guide + "setup-create-vpc"},

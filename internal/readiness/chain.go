@@ -204,7 +204,7 @@ func (j *judge) link() {
 			f.Because = append(f.Because, cause.Ref())
 			why, source := (rests & j.breaks(cause)).why()
 			if why == "" {
-				why, source = cause.Object+" stops both", "computed path"
+				why, source = cause.Object+" stops the way of the agent itself and this one", "computed path"
 			}
 			f.Evidence = append(f.Evidence, fleet.Evidence{Fact: fmt.Sprintf("it follows from %s: %s", cause.Code, why), Source: source})
 		}

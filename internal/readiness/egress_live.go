@@ -135,14 +135,12 @@ func (j *judge) liveCause(s serviceWay, open answer) (stopped, bool) {
 		if c, ok := j.badZone(s); ok {
 			return c, true
 		}
-		if s.static.public {
-			if stop, ok := j.toSeen(j.request(s.service).question); ok {
-				return stopped{hop: stop, facts: []fleet.Evidence{s.live.fact, stop.evidence(s.service + " by static analysis of these addresses: ")}, parts: []Part{s.part()}}, true
-			}
+		way, stop := j.followSeen(j.request(s.service).question, s.static)
+		if way == no {
+			return stopped{hop: stop, facts: []fleet.Evidence{s.live.fact, stop.evidence(s.service + " by static analysis of these addresses: ")}, parts: []Part{s.part()}}, true
 		}
-		if what := middlebox(s.static.stop); open == maybe && what != "" {
-			through := s.static.stop.object
-			return cause(through, "firewall-drops",
+		if what := middlebox(stop); way == maybe && open == maybe && what != "" {
+			return cause(stop.object, "firewall-drops",
 				fmt.Sprintf("let TCP 443 to %s through %s, or add interface endpoints for both with private DNS to VPC %s, which do not lead through it", strings.Join(sessionServices[:], " and "), what, j.h.VPC), "take the rule, or the endpoints, back")
 		}
 	}
@@ -165,24 +163,60 @@ func middlebox(at hop) string {
 	return ""
 }
 
-// toSeen follows the connection to the public addresses that the host's own
-// test was given, and tells what stops it for certain.
+// toSeen tells what stops for certain a connection to the public addresses
+// that the host's own test was given.
 func (j *judge) toSeen(q question) (hop, bool) {
-	remote := theseAddresses(slices.DeleteFunc(slices.Clone(j.seen(q.service)), func(a netip.Addr) bool { return !isPublic(a) })...)
-	var stop hop
+	way, stop := j.followSeen(q, &path{public: true})
+	return stop, way == no
+}
+
+// followSeen follows the connection to the very addresses that the host's own
+// test was given, on a path that leads to an endpoint or to the internet, and
+// tells what decides; yes, without a hop, when those are not known.
+func (j *judge) followSeen(q question, p *path) (answer, hop) {
+	seen := j.seen(q.service)
+	if p.public {
+		seen = slices.DeleteFunc(slices.Clone(seen), func(a netip.Addr) bool { return !isPublic(a) })
+	}
+	o, best, stop := j.network.origin(j.h, j.r, true), no, hop{}
 	for _, v6 := range []bool{true, false} {
-		o := j.network.origin(j.h, j.r, true)
 		w := j.network.walk(o, v6)
-		w.remote = remote.family(v6)
+		w.remote, w.service = theseAddresses(seen...).family(v6), q.service
 		if len(w.remote) == 0 || len(o.source(v6)) == 0 {
 			continue
 		}
-		if w.toPublic(q); w.answer != no {
-			return hop{}, false
+		switch {
+		case p.public:
+			j.network.followPublic(w, q)
+		case p.endpoint != nil:
+			w.toEndpoint(p.endpoint)
+		default:
+			continue
 		}
-		stop = w.stop
+		if stop.text == "" || w.answer > best {
+			best, stop = w.answer, w.stop
+		}
+		if w.answer == yes {
+			return yes, hop{}
+		}
 	}
-	return stop, stop.text != ""
+	if stop.text == "" {
+		return yes, hop{}
+	}
+	return best, stop
+}
+
+// followPublic follows a connection to public addresses that the host itself
+// was given, and names what is missing where it ends.
+func (n *network) followPublic(w *walk, q question) {
+	w.toPublic(q)
+	if w.answer != no {
+		return
+	}
+	l := n.settled(n.resolve(w.o, q), request{question: q, answer: answeredPublic})
+	if cause, found := n.missingWay(w.o, q, l, w.stop); found {
+		w.endAs(no, cause)
+	}
 }
 
 // badZone recognises a private hosted zone that leads the host to addresses of

@@ -75,7 +75,8 @@ func (j *judge) targetFailed(t target, q request, p *path, live liveTest) stoppe
 	case certificate:
 		parts = append(parts, PartTrust)
 	}
-	return stopped{hop: hop{object: at.object, code: "session-target-no-path", fix: at.fix, undo: at.undo}, facts: facts, parts: parts}
+	fix := cmp.Or(at.fix, fmt.Sprintf(stages[live.stage].fix, t.service))
+	return stopped{hop: hop{object: at.object, code: "session-target-no-path", fix: fix, undo: at.undo}, facts: facts, parts: parts}
 }
 
 // targets are the services that the preferences of a Region make sessions use.

@@ -182,7 +182,14 @@ func (x *index) sharers(id string) string {
 		return fmt.Sprintf("instance profile %s is on %s", id, plural(n, "host"))
 	}
 	if x.groups[id] != nil {
-		return fmt.Sprintf("security group %s is on %s%s", id, plural(x.hostsOfGroup[id], "host"), x.endpointsOf(id))
+		guarded := x.endpointsOf(id)
+		switch {
+		case guarded == "":
+			return fmt.Sprintf("security group %s is on %s", id, plural(x.hostsOfGroup[id], "host"))
+		case x.hostsOfGroup[id] == 0:
+			return fmt.Sprintf("security group %s guards %s", id, guarded)
+		}
+		return fmt.Sprintf("security group %s is on %s and guards %s", id, plural(x.hostsOfGroup[id], "host"), guarded)
 	}
 	if t := x.tables[id]; t != nil {
 		subnets := x.subnetsOf(t)
@@ -207,7 +214,8 @@ func (x *index) sharers(id string) string {
 	return "not known: " + id + " was not read"
 }
 
-// endpointsOf tells which endpoints a group guards, and for how many hosts.
+// endpointsOf tells how many endpoints a group guards and how many hosts their
+// VPCs have; empty: it guards none.
 func (x *index) endpointsOf(group string) string {
 	endpoints, hosts := 0, 0
 	vpcs := map[string]bool{}
@@ -224,7 +232,7 @@ func (x *index) endpointsOf(group string) string {
 	if endpoints == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" and on %s for %s", plural(endpoints, "endpoint"), plural(hosts, "host"))
+	return fmt.Sprintf("%s, which serve VPCs with %s", plural(endpoints, "endpoint"), plural(hosts, "host"))
 }
 
 // routedTo lists the subnets whose routes lead to a target, in order.

@@ -149,7 +149,10 @@ type hop struct {
 const (
 	kindDNS      = "dns"
 	kindGroup    = "security group"
-	kindACL      = "network ACL"
+	kindACLOut   = "network ACL, out"
+	kindACLIn    = "network ACL, in"
+	kindReplyOut = "network ACL, answers out"
+	kindReplyIn  = "network ACL, answers in"
 	kindTable    = "route table"
 	kindIGW      = "internet gateway"
 	kindEIGW     = "egress-only internet gateway"
@@ -197,12 +200,42 @@ type walk struct {
 	hops   []hop
 	// differs notes that the answer may depend on which address of the subnet asks.
 	differs bool
-	// remote are the service's public addresses, where they are known.
-	remote addresses
+	// remote are the service's addresses, where they are known.
+	remote  addresses
+	service string
 }
 
 func (n *network) walk(o *origin, v6 bool) *walk {
 	return &walk{network: n, o: o, v6: v6, answer: yes}
+}
+
+// fork starts a walk of a part of the connection.
+func (w *walk) fork() *walk {
+	return &walk{network: w.network, o: w.o, v6: w.v6, answer: yes, remote: w.remote, service: w.service}
+}
+
+// endpoints names the service's endpoints in a fix, the same for all services
+// of the agent itself, so that one fix speaks for them.
+func (w *walk) endpoints() string {
+	switch w.service {
+	case "s3":
+		return "S3"
+	case "logs":
+		return "the CloudWatch Logs endpoint"
+	case "kms":
+		return "the KMS endpoint"
+	}
+	return "the Systems Manager endpoints"
+}
+
+// endAs puts the cause of a stop in the place of the hop at which the
+// connection ends. The way is still drawn to that hop.
+func (w *walk) endAs(a answer, cause hop) {
+	last := &w.hops[len(w.hops)-1]
+	drawn := cause
+	drawn.kind, drawn.object, drawn.passes = last.kind, last.object, a
+	*last = drawn
+	w.answer, w.stop = a, cause
 }
 
 // pass notes a hop and what it does. Nothing follows one that stops the connection.
@@ -295,7 +328,7 @@ func (o *origin) who(v6 bool) string {
 	if s := o.source(v6); o.exact && len(s) > 0 {
 		return s[0].lo.String()
 	}
-	return "subnet " + o.subnet
+	return o.subnet
 }
 
 // origin reads a host. Unless exact, it stands for every address of its subnet.

@@ -113,15 +113,13 @@ func (n *network) ask(o *origin, q question) lookup {
 		return doubt(otherDoubts, e, hopFrom(r.DHCPOptions, kindDNS, vpc.ID, "whether the hosts of VPC %s ask Amazon's name servers is not known%s", vpc.ID, because(r.DHCPOptions.Reason)))
 	}
 	if vpc.DNSSupport.Known && !vpc.DNSSupport.Value {
-		return lookup{leads: leadsNowhere, hop: hopFrom(vpc.DNSSupport, kindDNS, vpc.ID, "VPC %s has enableDnsSupport off, so no name resolves", vpc.ID).as("dns-off").
-			fixedBy("set enableDnsSupport (and, for endpoints, enableDnsHostnames) to true on VPC %s", vpc.ID).
-			undoneBy("set enableDnsSupport of VPC %s back to false", vpc.ID)}
+		return lookup{leads: leadsNowhere, hop: n.dnsOff(vpc)}
 	}
 	return n.unread(o, n.answered(o, q, vpc, e))
 }
 
-// unread turns an answer into a doubt where something that could change it was
-// not collected. The answer that it would be otherwise stays the presumption.
+// unread marks an answer as a presumption where something that could change it
+// was not collected.
 func (n *network) unread(o *origin, l lookup) lookup {
 	var missing string
 	switch a := n.accounts[o.account]; {
@@ -166,6 +164,11 @@ func (n *network) answered(o *origin, q question, vpc *fleet.VPC, e *fleet.VPCEn
 	switch {
 	case private == maybe && (hidden || zone != nil):
 		return doubt(otherDoubts, e, hopFrom(vpc.DNSHostnames, kindDNS, vpc.ID, "whether private DNS works in VPC %s is not known: enableDnsSupport or enableDnsHostnames was not read", vpc.ID))
+	case private == yes && hidden && q.service == "s3" && n.gatewayEndpoint(vpc.ID, q):
+		// Beside a gateway endpoint, private DNS may be for inbound Resolver
+		// endpoints only, which EC2 is not asked for: the VPC's own hosts then get
+		// public addresses. Source: Amazon EC2 API Reference, DnsOptions.
+		return doubt(otherDoubts, e, hopFrom(r.Endpoints, kindDNS, e.ID, "whether %s gives the addresses of endpoint %s or, beside the VPC's gateway endpoint, public ones is not known: its private DNS may be for inbound Resolver endpoints only", q.name, e.ID))
 	case private == yes && hidden:
 		return lookup{leads: leadsEndpoint, endpoint: e, hop: hopFrom(r.Endpoints, kindDNS, e.ID, "%s gives the addresses of endpoint %s, whose private DNS is on", q.name, e.ID)}
 	case private == yes && zone != nil:
@@ -194,9 +197,26 @@ func (n *network) whyNotEndpoint(o *origin, q question, vpc *fleet.VPC, e *fleet
 			undoneBy("turn private DNS of endpoint %s off again", e.ID)
 		return at
 	}
-	return hopFrom(vpc.DNSHostnames, kindDNS, vpc.ID, "VPC %s has enableDnsHostnames or enableDnsSupport off, so private DNS of endpoint %s has no effect", vpc.ID, e.ID).as("dns-off").
-		fixedBy("set enableDnsHostnames and enableDnsSupport to true on VPC %s", vpc.ID).
-		undoneBy("set enableDnsHostnames of VPC %s back to false", vpc.ID)
+	if vpc.DNSHostnames.Known && !vpc.DNSHostnames.Value {
+		return hopFrom(vpc.DNSHostnames, kindDNS, vpc.ID, "VPC %s has enableDnsHostnames off, so private DNS of endpoint %s has no effect", vpc.ID, e.ID).as("dns-off").
+			fixedBy("set enableDnsHostnames to true on VPC %s", vpc.ID).
+			undoneBy("set enableDnsHostnames of VPC %s back to false", vpc.ID)
+	}
+	return hopFrom(o.r.Endpoints, kindEndpoint, e.ID, "private DNS of endpoint %s does not answer for the dual-stack name %s", e.ID, q.name).as("endpoint-not-available").
+		fixedBy("give endpoint %s an IP address type and DNS records that include IPv6", e.ID)
+}
+
+// dnsOff is a VPC whose resolver is turned off.
+func (n *network) dnsOff(vpc *fleet.VPC) hop {
+	off, text := "enableDnsSupport", fmt.Sprintf("VPC %s has enableDnsSupport off, so no name resolves", vpc.ID)
+	private := slices.ContainsFunc(n.endpoints[vpc.ID], func(e *fleet.VPCEndpoint) bool { return e.PrivateDNS })
+	if private && vpc.DNSHostnames.Known && !vpc.DNSHostnames.Value {
+		off += " and enableDnsHostnames"
+		text += "; enableDnsHostnames is off too, without which its endpoints' private DNS has no effect"
+	}
+	return hopFrom(vpc.DNSSupport, kindDNS, vpc.ID, "%s", text).as("dns-off").
+		fixedBy("set %s to true on VPC %s", off, vpc.ID).
+		undoneBy("set %s of VPC %s back to false", off, vpc.ID)
 }
 
 // ruleFor is the Resolver rule that decides for a name in a VPC: the one with
@@ -228,16 +248,32 @@ func (n *network) namedEndpoint(name string) *fleet.VPCEndpoint {
 	return nil
 }
 
-// serviceEndpoint finds a VPC's interface endpoint for a service, the one
-// with private DNS first.
+// serviceEndpoint finds a VPC's interface endpoint for a service: one that is
+// available before one that is not, and of those the one with private DNS.
 func (n *network) serviceEndpoint(vpc string, q question) *fleet.VPCEndpoint {
 	var found *fleet.VPCEndpoint
+	best := -1
 	for _, e := range n.endpoints[vpc] {
-		if strings.EqualFold(e.Type, "Interface") && serves(e, q) && (found == nil || e.PrivateDNS && !found.PrivateDNS) {
-			found = e
+		if !strings.EqualFold(e.Type, "Interface") || !serves(e, q) {
+			continue
+		}
+		rank := 0
+		if strings.EqualFold(e.State, "available") {
+			rank += 2
+		}
+		if e.PrivateDNS {
+			rank++
+		}
+		if rank > best {
+			found, best = e, rank
 		}
 	}
 	return found
+}
+
+// gatewayEndpoint reports whether a VPC has a gateway endpoint for a service.
+func (n *network) gatewayEndpoint(vpc string, q question) bool {
+	return slices.ContainsFunc(n.endpoints[vpc], func(e *fleet.VPCEndpoint) bool { return strings.EqualFold(e.Type, "Gateway") && serves(e, q) })
 }
 
 func serves(e *fleet.VPCEndpoint, q question) bool {

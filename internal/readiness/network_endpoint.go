@@ -1,6 +1,7 @@
 package readiness
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -39,7 +40,7 @@ func (w *walk) toEndpoint(e *fleet.VPCEndpoint) {
 	w.egress(normalized(all), groups, "", "endpoint "+e.ID)
 	var crossings []*walk
 	for _, a := range arrivals {
-		c := w.walk(w.o, w.v6)
+		c := w.fork()
 		if peered {
 			c.overPeering(a, e)
 		} else {
@@ -49,7 +50,7 @@ func (w *walk) toEndpoint(e *fleet.VPCEndpoint) {
 	}
 	w.branches(crossings)
 	w.otherInterfaces(arrivals, e)
-	w.ingress(e)
+	w.ingress(e) // once more: not every crossing is followed to the end
 }
 
 // regionOf is the Region of an endpoint, from its service's name:
@@ -78,6 +79,9 @@ func (w *walk) arrivals(e *fleet.VPCEndpoint) ([]arrival, bool) {
 	}
 	var out []arrival
 	placed := known
+	if w.remote != nil {
+		placed = known.less(known.less(w.remote))
+	}
 	for _, id := range e.Subnets {
 		s := w.subnets[id]
 		if s == nil {
@@ -89,7 +93,12 @@ func (w *walk) arrivals(e *fleet.VPCEndpoint) ([]arrival, bool) {
 			continue
 		}
 		if !e.Addresses.Known {
-			out = append(out, arrival{s, whole})
+			if w.remote != nil {
+				whole = whole.less(whole.less(w.remote))
+			}
+			if len(whole) > 0 {
+				out = append(out, arrival{s, whole})
+			}
 			continue
 		}
 		if here := placed.less(placed.less(whole)); len(here) > 0 {
@@ -131,49 +140,108 @@ func (w *walk) ingress(e *fleet.VPCEndpoint) {
 // inside a subnet. Source: Amazon VPC User Guide, vpc-network-acls.
 func (w *walk) cross(to arrival, e *fleet.VPCEndpoint) {
 	if to.subnet.ID == w.o.subnet {
+		w.ingress(e)
 		return
 	}
 	t := w.table(w.o.subnet, w.o.vpc)
-	w.aclPass(w.o.subnet, true, ports{httpsPort, httpsPort}, to.at, "endpoint "+e.ID, false)
+	w.aclPass(w.o.subnet, true, ports{httpsPort, httpsPort}, w.met(to, e), false)
 	if t != nil {
 		w.eachLeg(t, to.at, func(c *walk, l leg) {
 			if l.target == "local" {
 				c.pass(yes, hopFrom(w.o.r.RouteTables, kindTable, t.ID, "route table %s leads to endpoint %s inside the VPC", t.ID, e.ID))
 				return
 			}
-			c.sideways(t, l, e)
+			c.sideways(t, l, "traffic for endpoint "+e.ID)
 		})
 	}
-	w.subnetOf(to)
-	w.aclPass(w.o.subnet, false, ephemeralPorts(w.o.windows), to.at, "endpoint "+e.ID, false)
+	w.subnetOf(to, e)
+	w.back(to.subnet.ID, "endpoint "+e.ID)
+	w.aclPass(w.o.subnet, false, ephemeralPorts(w.o.windows), w.met(to, e), false)
 }
 
-// subnetOf asks the network ACL of an endpoint's subnet, both ways.
-func (w *walk) subnetOf(to arrival) {
-	own := w.o.source(w.v6)
-	w.aclPass(to.subnet.ID, false, ports{httpsPort, httpsPort}, own, w.peer(), true)
-	w.aclPass(to.subnet.ID, true, ephemeralPorts(w.o.windows), own, w.peer(), true)
+// subnetOf asks the network ACL of an endpoint's subnet, both ways, and the
+// endpoint's security groups.
+func (w *walk) subnetOf(to arrival, e *fleet.VPCEndpoint) {
+	w.aclPass(to.subnet.ID, false, ports{httpsPort, httpsPort}, w.own(), true)
+	w.ingress(e)
+	w.aclPass(to.subnet.ID, true, ephemeralPorts(w.o.windows), w.own(), true)
 }
 
-// peer names the host as the other end sees it.
-func (w *walk) peer() string {
-	if w.o.exact {
-		return "the host " + w.o.who(w.v6)
+// back follows the answers from another subnet of the VPC to the host. A route
+// that is more specific than the local one may lead them elsewhere.
+// Source: Amazon VPC User Guide, route-tables-priority and VPC_Route_Tables
+// (subnet route table, routing within the VPC).
+func (w *walk) back(subnet, from string) {
+	source := w.o.source(w.v6)
+	t := w.table(subnet, w.o.vpc)
+	if t == nil || len(source) == 0 {
+		return
 	}
-	return "the hosts of " + w.o.who(w.v6)
+	before := w.answer
+	w.eachLeg(t, source, func(c *walk, l leg) {
+		if l.target != "local" {
+			c.sideways(t, l, "answers of "+from)
+		}
+	})
+	w.differs = w.differs || w.answer == maybe && before == yes && !w.o.exact
+}
+
+// end is the other end of a connection as a network ACL sees it.
+type end struct {
+	addresses
+	name   string
+	blocks string // CIDR blocks to allow, for a fix
+}
+
+// own is the host's end.
+func (w *walk) own() end {
+	name := "the hosts of " + w.o.who(w.v6)
+	if w.o.exact {
+		name = "the host " + w.o.who(w.v6)
+	}
+	return end{w.o.source(w.v6), name, w.blocks(w.subnets[w.o.subnet], w.o.who(w.v6))}
+}
+
+// met is an endpoint's end in one subnet. The blocks are those of the subnet,
+// so that one fix speaks for all endpoints there.
+func (w *walk) met(to arrival, e *fleet.VPCEndpoint) end {
+	return end{to.at, "endpoint " + e.ID, w.blocks(to.subnet, to.subnet.ID) + " (" + w.endpoints() + ")"}
+}
+
+// internet is the end of a service's public addresses.
+func (w *walk) internet(public addresses) end {
+	all := "0.0.0.0/0"
+	if w.v6 {
+		all = "::/0"
+	}
+	return end{public, "the internet", all}
+}
+
+// blocks lists the CIDR blocks of a subnet; otherwise when they are not known.
+func (w *walk) blocks(s *fleet.Subnet, otherwise string) string {
+	if s == nil {
+		return otherwise
+	}
+	var out []string
+	for _, p := range append([]netip.Prefix{s.CIDR}, s.IPv6...) {
+		if p.IsValid() && p.Addr().Is6() == w.v6 {
+			out = append(out, p.String())
+		}
+	}
+	return cmp.Or(strings.Join(out, " and "), otherwise)
 }
 
 // sideways is a route to the VPC's own addresses that is not the local one.
-func (w *walk) sideways(t *fleet.RouteTable, l leg, e *fleet.VPCEndpoint) {
+func (w *walk) sideways(t *fleet.RouteTable, l leg, what string) {
 	switch {
 	case l.target == "":
-		w.pass(maybe, hopFrom(w.o.r.RouteTables, kindTable, t.ID, "route table %s shows no route to endpoint %s", t.ID, e.ID))
+		w.pass(maybe, hopFrom(w.o.r.RouteTables, kindTable, t.ID, "route table %s shows no route for %s", t.ID, what))
 	case l.blackhole:
-		w.pass(no, hopFrom(w.o.r.RouteTables, kindTable, t.ID, "route table %s sends traffic for endpoint %s to %s, which is gone (blackhole)", t.ID, e.ID, l.target).as("route-missing").
+		w.pass(no, hopFrom(w.o.r.RouteTables, kindTable, t.ID, "route table %s sends %s to %s, which is gone (blackhole)", t.ID, what, l.target).as("route-missing").
 			fixedBy("delete the route to %s from route table %s, so that the local route holds", l.target, t.ID).
 			undoneBy("add the route to %s to route table %s again", l.target, t.ID))
 	default:
-		w.unfollowed(t, l, "traffic for endpoint "+e.ID)
+		w.unfollowed(t, l, what)
 	}
 }
 
@@ -183,7 +251,7 @@ func (w *walk) sideways(t *fleet.RouteTable, l leg, e *fleet.VPCEndpoint) {
 func (w *walk) overPeering(to arrival, e *fleet.VPCEndpoint) {
 	r := w.o.r
 	t := w.table(w.o.subnet, w.o.vpc)
-	w.aclPass(w.o.subnet, true, ports{httpsPort, httpsPort}, to.at, "endpoint "+e.ID, false)
+	w.aclPass(w.o.subnet, true, ports{httpsPort, httpsPort}, w.met(to, e), false)
 	if t == nil {
 		return
 	}
@@ -205,7 +273,7 @@ func (w *walk) overPeering(to arrival, e *fleet.VPCEndpoint) {
 			c.unfollowed(t, l, "traffic for endpoint "+e.ID)
 		}
 	})
-	w.aclPass(w.o.subnet, false, ephemeralPorts(w.o.windows), to.at, "endpoint "+e.ID, false)
+	w.aclPass(w.o.subnet, false, ephemeralPorts(w.o.windows), w.met(to, e), false)
 }
 
 func (w *walk) peering(id string, to arrival, e *fleet.VPCEndpoint) {
@@ -227,7 +295,7 @@ func (w *walk) peering(id string, to arrival, e *fleet.VPCEndpoint) {
 		return
 	}
 	w.pass(yes, hopFrom(r.Peerings, kindPeering, id, "peering connection %s leads to VPC %s", id, e.VPC))
-	w.subnetOf(to)
+	w.subnetOf(to, e)
 	t := w.table(to.subnet.ID, e.VPC)
 	if t == nil {
 		return
@@ -299,19 +367,28 @@ func (w *walk) egress(remote addresses, groups []string, list, what string) {
 		yes:   "security group %s lets out to %s on port 443",
 	}
 	w.pass(a, hopFrom(w.o.r.Groups, kindGroup, w.o.groups[0], texts[a], strings.Join(w.o.groups, ", "), what).as("group-egress-closed").
-		fixedBy("allow TCP 443 out of security group %s to the Systems Manager endpoints", w.o.groups[0]).
+		fixedBy("allow TCP 443 out of security group %s to %s", w.o.groups[0], w.endpoints()).
 		undoneBy("remove the added rule from security group %s", w.o.groups[0]))
 }
 
-// aclPass asks the network ACL of a subnet. own tells that the remote addresses
-// are the host's.
-func (w *walk) aclPass(subnet string, egress bool, p ports, remote addresses, what string, own bool) {
+// aclPass asks the network ACL of a subnet. own tells that the other end is
+// the host.
+func (w *walk) aclPass(subnet string, egress bool, p ports, other end, own bool) {
+	kind := kindACLOut
+	switch answers := p.hi != httpsPort; {
+	case answers && egress:
+		kind = kindReplyOut
+	case answers:
+		kind = kindReplyIn
+	case !egress:
+		kind = kindACLIn
+	}
 	a := w.aclOf[subnet]
 	if a == nil {
-		w.pass(maybe, hopFrom(w.o.r.NetworkACLs, kindACL, subnet, "the network ACL of subnet %s is not known%s", subnet, because(w.o.r.NetworkACLs.Reason)))
+		w.pass(maybe, hopFrom(w.o.r.NetworkACLs, kind, subnet, "the network ACL of subnet %s is not known%s", subnet, because(w.o.r.NetworkACLs.Reason)))
 		return
 	}
-	v := a.allows(egress, p, remote)
+	v := a.allows(egress, p, other.addresses)
 	direction, ends := "in from", fmt.Sprintf("%d-%d", p.lo, p.hi)
 	if egress {
 		direction = "out to"
@@ -320,20 +397,12 @@ func (w *walk) aclPass(subnet string, egress bool, p ports, remote addresses, wh
 		ends = fmt.Sprint(p.lo)
 	}
 	word := [...]string{no: "stops", maybe: "stops part of", yes: "lets pass"}[v]
-	at := hopFrom(w.o.r.NetworkACLs, kindACL, a.ID, "network ACL %s of subnet %s %s TCP %s %s %s", a.ID, subnet, word, ends, direction, what).as("acl-closed").
-		fixedBy("allow TCP %s %s %s in network ACL %s, with a lower number than any rule that denies it", ends, direction, peers(what), a.ID).
+	at := hopFrom(w.o.r.NetworkACLs, kind, a.ID, "network ACL %s of %s %s TCP %s %s %s", a.ID, subnet, word, ends, direction, other.name).as("acl-closed").
+		fixedBy("allow TCP %s %s %s in network ACL %s, with a lower number than any rule that denies it", ends, direction, other.blocks, a.ID).
 		undoneBy("remove the added entry from network ACL %s", a.ID)
 	if own {
 		w.passOwn(v, at)
 		return
 	}
 	w.pass(v, at)
-}
-
-// peers names the other end so that one fix speaks for all endpoints.
-func peers(what string) string {
-	if strings.HasPrefix(what, "endpoint ") {
-		return "the Systems Manager endpoints"
-	}
-	return what
 }

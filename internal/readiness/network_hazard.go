@@ -13,12 +13,14 @@ func (n *network) hazards(s *fleet.Snapshot) []fleet.Finding {
 	var out []fleet.Finding
 	for i := range s.Regions {
 		r := &s.Regions[i]
+		shut := map[string]bool{} // VPC and groups
 		for k := range r.Endpoints.Value {
 			e := &r.Endpoints.Value[k]
 			if n.byEndpoint[e.ID] != e {
 				continue // listed by two accounts
 			}
-			if f, ok := n.shutsOut(r, e); ok {
+			if f, ok := n.shutsOut(r, e); ok && !shut[e.VPC+"|"+strings.Join(e.Groups, ",")] {
+				shut[e.VPC+"|"+strings.Join(e.Groups, ",")] = true
 				out = append(out, f)
 			}
 			if f, ok := n.refusesBuckets(r, e); ok {
@@ -49,10 +51,10 @@ func (n *network) admission(e *fleet.VPCEndpoint) (refused, admitted []*fleet.Ho
 
 // shutsOut finds endpoints that answer for their service's name in the whole
 // VPC but do not let all of its hosts in. Hosts that got through by the
-// internet before lose their way.
+// internet before lose their way. The finding is the same for all endpoints of
+// the VPC with the same groups.
 func (n *network) shutsOut(r *fleet.Region, e *fleet.VPCEndpoint) (fleet.Finding, bool) {
-	needed := slices.ContainsFunc(sessionServices[:], func(s string) bool { return serves(e, question{service: s, region: r.Name}) })
-	if !needed || !strings.EqualFold(e.Type, "Interface") || !e.PrivateDNS || !strings.EqualFold(e.State, "available") {
+	if !answersForAll(r, e) {
 		return fleet.Finding{}, false
 	}
 	refused, admitted := n.admission(e)
@@ -66,11 +68,17 @@ func (n *network) shutsOut(r *fleet.Region, e *fleet.VPCEndpoint) (fleet.Finding
 		return fleet.Finding{}, false
 	}
 	group := e.Groups[0]
-	f := found("endpoint-shuts-out-neighbours", "", e.ID,
-		fmt.Sprintf("allow TCP 443 into security group %s of endpoint %s from %s, or from the whole of VPC %s", strings.Join(e.Groups, ", "), e.ID, strings.Join(subnetsOfHosts(refused), ", "), e.VPC),
+	var alike []string
+	for _, other := range n.endpoints[e.VPC] {
+		if slices.Equal(other.Groups, e.Groups) && answersForAll(r, other) {
+			alike = append(alike, fmt.Sprintf("%s (%s)", other.ID, other.Service))
+		}
+	}
+	f := found("endpoint-shuts-out-neighbours", "", group,
+		fmt.Sprintf("allow TCP 443 into security group %s from %s, or from the whole of VPC %s", group, strings.Join(n.subnetsOfHosts(refused), ", "), e.VPC),
 		n.index.blast(group), []fleet.Evidence{
-			evidence(r.Endpoints, "endpoint %s has private DNS, so that every host of VPC %s connects to it", e.ID, e.VPC),
-			evidence(r.Groups, "its security group %s lets in %d of %s; it does not let in %s", strings.Join(e.Groups, ", "), len(admitted), plural(len(refused)+len(admitted), "host"), someHosts(refused)),
+			evidence(r.Endpoints, "%s of VPC %s with private DNS, to which every host of the VPC connects: %s", plural(len(alike), "endpoint"), e.VPC, strings.Join(alike, ", ")),
+			evidence(r.Groups, "security group %s lets in %d of %s; it does not let in %s", strings.Join(e.Groups, ", "), len(admitted), plural(len(refused)+len(admitted), "host"), someHosts(refused)),
 		})
 	if heard > 0 {
 		f.Evidence = append(f.Evidence, evidence(r.Nodes, "Systems Manager still hears %s of those: they will be cut off when their connections end", plural(heard, "host")))
@@ -79,10 +87,22 @@ func (n *network) shutsOut(r *fleet.Region, e *fleet.VPCEndpoint) (fleet.Finding
 	return f, true
 }
 
-func subnetsOfHosts(all []*fleet.Host) []string {
+// answersForAll reports whether an endpoint answers for the name of a service
+// that sessions need, in the whole of its VPC.
+func answersForAll(r *fleet.Region, e *fleet.VPCEndpoint) bool {
+	needed := slices.ContainsFunc(sessionServices[:], func(s string) bool { return serves(e, question{service: s, region: r.Name}) })
+	return needed && strings.EqualFold(e.Type, "Interface") && e.PrivateDNS && strings.EqualFold(e.State, "available")
+}
+
+// subnetsOfHosts lists the hosts' subnets with their CIDR blocks, once each.
+func (n *network) subnetsOfHosts(all []*fleet.Host) []string {
 	var out []string
 	for _, h := range all {
-		out = append(out, "subnet "+h.Subnet)
+		text := h.Subnet
+		if s := n.subnets[h.Subnet]; s != nil && s.CIDR.IsValid() {
+			text = fmt.Sprintf("%s (%s)", s.CIDR, h.Subnet)
+		}
+		out = append(out, text)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)

@@ -141,6 +141,48 @@ func s3Policy(policy string) change {
 	})
 }
 
+// interfaceS3 adds an interface endpoint for S3 with private DNS.
+func interfaceS3(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
+	e := endpoint("s3")
+	e.ID = "vpce-s3i"
+	r.Endpoints.Value = append(r.Endpoints.Value, e)
+}
+
+// TestSessionTargetFixesNameTheServiceInUse holds the advice against what the
+// preferences need.
+func TestSessionTargetFixesNameTheServiceInUse(t *testing.T) {
+	logs := preferences(`"cloudWatchLogGroupName":"g"`)
+	tls := func(_ *fleet.Snapshot, h *fleet.Host, _ *fleet.Region) {
+		tests := &h.Probe.Value.Endpoints.Value
+		failing := reached("logs", "52.94.0.9")
+		inspected(&failing)
+		*tests = append(slices.Clone(*tests), failing)
+	}
+	onlySubnets := group("sg-app", func(g *fleet.SecurityGroup) { g.Egress = []fleet.Permission{https(prefix("10.0.0.0/16"))} })
+	for _, c := range []struct {
+		name    string
+		changes []change
+		says    string
+	}{
+		{"no way out", []change{logs, isolated}, "add an interface endpoint for logs with private DNS to VPC vpc-1, or a route from rtb-app to a NAT gateway"},
+		{"a dead route", []change{logs, route("tgw-1", "blackhole")}, "add a route from rtb-app to a NAT gateway, or an interface endpoint for logs with private DNS to VPC vpc-1"},
+		{"a closed group", []change{logs, onlySubnets}, "allow TCP 443 out of security group sg-app to the CloudWatch Logs endpoint"},
+		{"the host's own test", []change{logs, tls}, "exempt logs from TLS inspection"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := finding(t, assess(c.changes...), "session-target-no-path")
+			if !strings.Contains(f.Fix, c.says) {
+				t.Errorf("fix %q does not say %q", f.Fix, c.says)
+			}
+			for _, bad := range []string{"s3", "S3", "kms", "ssm", "Systems Manager"} {
+				if strings.Contains(f.Fix, bad) {
+					t.Errorf("fix %q speaks of %s", f.Fix, bad)
+				}
+			}
+		})
+	}
+}
+
 // TestSessionTargets: AWS PrivateLink Guide, gateway-endpoints (GW).
 func TestSessionTargets(t *testing.T) {
 	const noWay, unproved, undecided = "session-target-no-path", "session-target-unproved", "session-target-undecided"
@@ -174,6 +216,11 @@ func TestSessionTargets(t *testing.T) {
 			r.RouteTables, r.Endpoints = lost[[]fleet.RouteTable]("ec2:DescribeRouteTables", "denied"), lost[[]fleet.VPCEndpoint]("ec2:DescribeVpcEndpoints", "denied")
 		}}, undecided, ""},
 		{"an open shell came by the way to the key", []change{preferences(`"kmsKeyId":"alias/k"`), route("tgw-1", "active"), openSession}, "", ""},
+		{"EC2 API DnsOptions: beside a gateway endpoint, private DNS may be for inbound Resolver endpoints only", []change{logs, isolated, gatewayEndpoint, interfaceS3, aclEntries("acl-app", rule(90, true, false, "52.218.0.0/16", 443, 443))}, undecided, ""},
+		{"it does not matter where both ways are open", []change{logs, isolated, gatewayEndpoint, interfaceS3}, "", ""},
+		{"a gateway route of an incomplete list", []change{logs, isolated, gatewayEndpoint, func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
+			r.RouteTables.Known, r.RouteTables.Reason = false, "throttled"
+		}}, undecided, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := assess(c.changes...)
@@ -238,8 +285,11 @@ func TestSharedHazards(t *testing.T) {
 	a := assess(narrow, more(elsewhere, "i-2", "i-3"))
 	checkFindings(t, a)
 	f := finding(t, a, "endpoint-shuts-out-neighbours")
-	if f.Object != "vpce-ssm" || f.Host != "" || !strings.Contains(f.Fix, "subnet subnet-pub") || !strings.Contains(factsOf(f), "lets in 1 of 3 hosts; it does not let in i-2, i-3") || !strings.Contains(factsOf(f), "still hears 2 hosts") {
+	if f.Object != "sg-ends" || f.Host != "" || !strings.Contains(f.Fix, "from 10.0.3.0/24 (subnet-pub),") || !strings.Contains(f.Blast, "guards 3 endpoints, which serve VPCs with 3 hosts") || !strings.Contains(factsOf(f), "lets in 1 of 3 hosts; it does not let in i-2, i-3") || !strings.Contains(factsOf(f), "still hears 2 hosts") {
 		t.Errorf("%+v", f)
+	}
+	if n := len(of(codes(a), func(c string) bool { return c == f.Code })); n != 1 || !strings.Contains(factsOf(f), "vpce-ssmmessages") {
+		t.Errorf("%d findings for one group, want one that names both endpoints:\n%s", n, factsOf(f))
 	}
 	if slices.Contains(codes(assess(more(elsewhere, "i-2"))), f.Code) {
 		t.Error("an endpoint that lets everybody in is a hazard")

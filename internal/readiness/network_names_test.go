@@ -232,16 +232,7 @@ func checkPaths(t interface{ Errorf(string, ...any) }, a *fleet.Assessment) {
 // TestHostsOwnAnswersDecide holds what other name servers answered, by the
 // host's own test, against the VPC's endpoints.
 func TestHostsOwnAnswersDecide(t *testing.T) {
-	public := func(t *fleet.EndpointTest) {
-		timedOut(t)
-		t.Addresses = known([]netip.Addr{netip.MustParseAddr("52.94.0.1")}, "probe")
-	}
-	at := func(address string) func(*fleet.EndpointTest) {
-		return func(t *fleet.EndpointTest) {
-			timedOut(t)
-			t.Addresses = known([]netip.Addr{netip.MustParseAddr(address)}, "probe")
-		}
-	}
+	public, at := timedOutAt("52.94.0.1"), timedOutAt
 	only := func(service string, do func(*fleet.EndpointTest)) change {
 		return tested(func(t *fleet.EndpointTest) {
 			if t.Service == service {
@@ -267,9 +258,17 @@ func TestHostsOwnAnswersDecide(t *testing.T) {
 		})}, "dns-answer-differs", "", "/etc/resolv.conf"},
 		{"a firewall endpoint drops it", []change{noEndpoints, route("vpce-fw", "active"), tested(public)}, "firewall-drops", "vpce-fw", "through the firewall behind endpoint vpce-fw, or add interface endpoints"},
 		{"a zone leads to an address that does not answer", []change{privateDNSOff("ssm"), addressed, zone("Z1", name("ssm"), record("ssm", "A", "172.20.0.1")), only("ssm", at("172.20.0.1"))}, "dns-zone-conflict", "Z1", "hosted zone Z1"},
+		{"a zone of a missing endpoint leads to an address that does not answer, and there is no way out", []change{isolated, onlyEndpoint("ssm"), addressed, zone("Z1", name("ssmmessages"), record("ssmmessages", "A", "172.20.0.1")), only("ssmmessages", at("172.20.0.1"))}, "dns-zone-conflict", "Z1", "hosted zone Z1"},
 		{"a zone of a parent domain leads there", []change{privateDNSOff("ssm"), addressed, zone("Z1", regionName+".amazonaws.com", record("ssm", "A", "172.20.0.1")), only("ssm", at("172.20.0.1"))}, "dns-zone-hides", "Z1", "hosted zone Z1"},
-		{"a network ACL stops just the addresses that the name gives", []change{noEndpoints, aclEntries("acl-app", rule(90, false, false, "52.94.0.0/16", 1024, 65535)), tested(public)}, "acl-closed", "acl-app", "TCP 32768-60999 in from the internet in network ACL acl-app"},
+		{"a network ACL stops just the addresses that the name gives", []change{noEndpoints, aclEntries("acl-app", rule(90, false, false, "52.94.0.0/16", 1024, 65535)), tested(public)}, "acl-closed", "acl-app", "TCP 32768-60999 in from 0.0.0.0/0 in network ACL acl-app"},
 		{"a network ACL stops other addresses", []change{noEndpoints, aclEntries("acl-app", rule(90, false, false, "52.95.0.0/16", 1024, 65535)), tested(public)}, "egress-test-failed", "", "the firewall on the host"},
+		{"a VPN for a partner's public addresses beside no way out is no firewall", []change{noEndpoints, isolated, alsoRoute("203.0.113.0/24", "vgw-1"), tested(public)}, "endpoint-missing", "vpc-1", "interface endpoints for ssm and ssmmessages"},
+		{"a VPN for other public addresses is no firewall", []change{noEndpoints, isolated, alsoRoute("52.95.0.0/16", "vgw-1"), tested(public)}, "endpoint-missing", "vpc-1", "interface endpoints for ssm and ssmmessages"},
+		{"a VPN for other public addresses beside a NAT gateway is no firewall", []change{noEndpoints, alsoRoute("52.95.0.0/16", "vgw-1"), tested(public)}, "egress-test-failed", "", "the firewall on the host"},
+		{"the VPN's route is the most specific one for the address", []change{noEndpoints, alsoRoute("52.94.0.0/16", "vgw-1"), tested(public)}, "firewall-drops", "vgw-1", "virtual private gateway vgw-1"},
+		{"a middlebox between host and endpoint", []change{addressed, alsoRoute("10.0.2.0/24", "eni-fw"), tested(timedOut)}, "firewall-drops", "eni-fw", "appliance that eni-fw leads to"},
+		{"a middlebox before other endpoints only", []change{addressed, alsoRoute("10.0.2.128/25", "eni-fw"), tested(timedOut)}, "egress-test-failed", "", "the firewall on the host"},
+		{"endpoints were not read, and the host saw public addresses", []change{isolated, endpointsUnread, tested(public)}, "route-missing", "rtb-app", "NAT gateway"},
 		{"a VPN beside a way that is missing is no firewall", []change{isolated, onlyEndpoint("ssm"), addressed, alsoRoute("192.168.0.0/16", "vgw-1"), only("ssmmessages", public)}, "endpoint-missing", "vpc-1", "an interface endpoint for ssmmessages"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

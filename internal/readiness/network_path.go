@@ -3,6 +3,7 @@ package readiness
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -121,7 +122,10 @@ func (n *network) withoutIPv4(o *origin, q request) *path {
 // settled lets the host's own answer decide what nobody else can tell.
 func (n *network) settled(l lookup, q request) lookup {
 	if l.leads != leadsUnknown {
-		l.seen = l.leads == leadsPublic && q.answer == answeredPublic
+		if l.seen = l.leads == leadsPublic && q.answer == answeredPublic; l.seen && l.unread != "" {
+			l.hop.text = strings.TrimSuffix(l.hop.text, l.unread) + "; the host's own test says the same"
+			l.hop.presumed, l.off.presumed, l.unread = false, false, ""
+		}
 		return l
 	}
 	said := l.hop
@@ -165,6 +169,7 @@ func forwarderFix(why lookupDoubt, object string) string {
 func (n *network) follow(o *origin, q question, l lookup, v6 bool) *path {
 	p := &path{dns: l.hop, doubtful: l.doubt}
 	w := n.walk(o, v6)
+	w.service = q.service
 	switch l.leads {
 	case leadsEndpoint:
 		p.endpoint = l.endpoint
@@ -189,28 +194,35 @@ func (l lookup) certain() answer {
 
 // publicWay follows a connection to the service's public addresses. Where the
 // way ends because the name should have led to an endpoint, that is the cause.
+// It is a doubt as long as what was not read may lead the name to an endpoint,
+// and nobody saw what it gives.
 func (n *network) publicWay(o *origin, q question, l lookup, v6 bool, p *path) *path {
 	w := n.walk(o, v6)
+	w.service = q.service
 	w.pass(l.certain(), l.hop)
 	w.toPublic(q)
 	if w.answer != no {
 		return w.finish(p)
 	}
 	cause, found := n.missingWay(o, q, l, w.stop)
-	if !found {
-		return w.finish(p)
+	beyond := ""
+	if found && !l.seen {
+		beyond = n.leadsElsewhere(o, q, v6)
 	}
-	blocked := n.walk(o, v6)
-	cause.presumed = cause.presumed || l.hop.presumed
-	cause.text += l.unread
-	if beyond := n.leadsElsewhere(o, q, v6); beyond != "" && !l.seen {
-		at := hopFrom(o.r.RouteTables, kindDNS, beyond, "%s; but routes lead on through %s, where an endpoint may be", cause.text, beyond)
-		blocked.pass(maybe, at)
-	} else {
-		blocked.pass(no, cause)
+	switch {
+	case beyond != "":
+		w.endAs(maybe, hopFrom(o.r.RouteTables, kindDNS, beyond, "%s; but routes lead on through %s, where an endpoint may be%s", cause.text, beyond, l.unread))
+	case l.unread != "":
+		cause = cmp.Or(cause, w.stop)
+		cause.text += l.unread
+		w.endAs(maybe, cause)
+	case found:
+		if cause.code == "private-dns-off" && !l.seen {
+			cause.text += "; private hosted zones of accounts outside the inventory cannot be seen and might lead there all the same"
+		}
+		w.endAs(no, cause)
 	}
-	blocked.differs = w.differs
-	return blocked.finish(p)
+	return w.finish(p)
 }
 
 // missingWay names what is missing when a name gives public addresses and the
@@ -308,7 +320,7 @@ func (n *network) doubtfulWay(o *origin, q question, l lookup, v6 bool, p *path)
 	w := n.walk(o, v6)
 	joint := agree(answers...)
 	if l.doubt == otherDoubts && l.endpoint == nil || n.beyond(o, l) {
-		joint = min(joint, maybe)
+		joint = maybe // a third way is possible
 	}
 	if joint != yes {
 		at := l.hop
@@ -362,14 +374,12 @@ func (n *network) wayOut(o *origin, q question) string {
 			missing = append(missing, service)
 		}
 	}
-	where := "the subnet " + o.subnet
-	if t := n.tableOf[o.subnet]; t != nil {
-		where = t.ID
-	} else if t := n.mainTable[o.vpc]; t != nil {
+	where := o.subnet
+	if t := n.walk(o, false).listedTable(o.subnet, o.vpc); t != nil {
 		where = t.ID
 	}
 	if q.service == "s3" && q.region == o.region {
-		return fmt.Sprintf("add a gateway endpoint for s3 to VPC %s and route table %s, or a route from there to a NAT gateway", o.vpc, where)
+		return fmt.Sprintf("add a gateway endpoint for s3 to VPC %s and %s, or a route from there to a NAT gateway", o.vpc, where)
 	}
 	what := "interface endpoints"
 	switch len(missing) {
@@ -408,9 +418,22 @@ func (n *network) targetsElsewhere(o *origin, v6 bool) []string {
 	for _, route := range t.Routes {
 		kind, _, _ := strings.Cut(route.Target, "-")
 		known := []string{"local", "igw", "nat", "eigw", "vpce"}
-		if route.State != "blackhole" && !slices.Contains(known, kind) {
+		if route.State != "blackhole" && !slices.Contains(known, kind) && mayHoldEndpoint(route) {
 			out = append(out, route.Target)
 		}
 	}
 	return out
+}
+
+// privateSpace is where networks have addresses of their own.
+// Source: Amazon VPC User Guide, vpc-cidr-blocks (RFC 1918 and RFC 6598 ranges).
+var privateSpace = []netip.Prefix{
+	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
+	netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("::/0"),
+}
+
+// mayHoldEndpoint reports whether an interface endpoint may stand behind a
+// route: a VPN's to public addresses alone, such as a partner's, leads to none.
+func mayHoldEndpoint(r fleet.Route) bool {
+	return !r.CIDR.IsValid() || !strings.HasPrefix(r.Target, "vgw-") || slices.ContainsFunc(privateSpace, r.CIDR.Overlaps)
 }

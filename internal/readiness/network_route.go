@@ -11,13 +11,19 @@ import (
 // table is the route table of a subnet; nil, with a doubt noted, when it is
 // not known.
 func (w *walk) table(subnet, vpc string) *fleet.RouteTable {
+	t := w.listedTable(subnet, vpc)
+	if t == nil {
+		w.pass(maybe, hopFrom(w.o.r.RouteTables, kindTable, subnet, "the route table of subnet %s is not known%s", subnet, because(w.o.r.RouteTables.Reason)))
+	}
+	return t
+}
+
+// listedTable is the route table of a subnet; nil when it is not known.
+func (w *walk) listedTable(subnet, vpc string) *fleet.RouteTable {
 	t := w.tableOf[subnet]
 	// Without the whole list, an association of the subnet's own may have been missed.
 	if t == nil && w.o.r.RouteTables.Known {
 		t = w.mainTable[vpc]
-	}
-	if t == nil {
-		w.pass(maybe, hopFrom(w.o.r.RouteTables, kindTable, subnet, "the route table of subnet %s is not known%s", subnet, because(w.o.r.RouteTables.Reason)))
 	}
 	return t
 }
@@ -100,8 +106,7 @@ func (w *walk) entries(t *fleet.RouteTable, r fleet.Route) []routeEntry {
 func (w *walk) eachLeg(t *fleet.RouteTable, to addresses, judge func(*walk, leg)) {
 	var all []*walk
 	for _, l := range w.legs(t, to) {
-		c := w.walk(w.o, w.v6)
-		c.remote = w.remote
+		c := w.fork()
 		judge(c, l)
 		all = append(all, c)
 	}
@@ -127,13 +132,11 @@ func (w *walk) toPublic(q question) {
 	}
 	public := w.publicAddresses()
 	w.egress(public, nil, "", "the service's public addresses")
-	w.aclPass(w.o.subnet, true, ports{httpsPort, httpsPort}, public, "the internet", false)
-	w.aclPass(w.o.subnet, false, ephemeralPorts(w.o.windows), public, "the internet", false)
-	t := w.table(w.o.subnet, w.o.vpc)
-	if t == nil {
-		return
+	w.aclPass(w.o.subnet, true, ports{httpsPort, httpsPort}, w.internet(public), false)
+	if t := w.table(w.o.subnet, w.o.vpc); t != nil {
+		w.eachLeg(t, public, func(c *walk, l leg) { c.out(t, l) })
 	}
-	w.eachLeg(t, public, func(c *walk, l leg) { c.out(t, l) })
+	w.aclPass(w.o.subnet, false, ephemeralPorts(w.o.windows), w.internet(public), false)
 }
 
 // throughGateway follows a connection to S3 through a gateway endpoint, where
@@ -141,10 +144,7 @@ func (w *walk) toPublic(q question) {
 // groups and network ACLs must let those pass.
 // Source: AWS PrivateLink Guide, gateway-endpoints.
 func (w *walk) throughGateway(q question) bool {
-	t := w.tableOf[w.o.subnet]
-	if t == nil {
-		t = w.mainTable[w.o.vpc]
-	}
+	t := w.listedTable(w.o.subnet, w.o.vpc)
 	if t == nil || q.dual || q.region != w.o.region {
 		return false
 	}
@@ -153,16 +153,15 @@ func (w *walk) throughGateway(q question) bool {
 		if r.PrefixList == "" || r.State == "blackhole" || e == nil || !strings.EqualFold(e.Type, "Gateway") || !serves(e, q) {
 			continue
 		}
-		remote := w.publicAddresses()
+		what := "the addresses of S3 (" + r.PrefixList + ")"
+		remote := end{addresses: w.publicAddresses(), name: what, blocks: "the CIDR blocks of S3 (prefix list " + r.PrefixList + ")"}
 		if list := w.prefixLists[r.PrefixList]; list != nil {
 			if known := addressesOf(list.CIDRs...).family(w.v6); len(known) > 0 {
-				remote = known
+				remote.addresses = known
 			}
 		}
-		what := "the addresses of S3 (" + r.PrefixList + ")"
-		w.egress(remote, nil, r.PrefixList, what)
-		w.aclPass(w.o.subnet, true, ports{httpsPort, httpsPort}, remote, what, false)
-		w.aclPass(w.o.subnet, false, ephemeralPorts(w.o.windows), remote, what, false)
+		w.egress(remote.addresses, nil, r.PrefixList, what)
+		w.aclPass(w.o.subnet, true, ports{httpsPort, httpsPort}, remote, false)
 		w.pass(yes, hopFrom(w.o.r.RouteTables, kindTable, t.ID, "route table %s leads to gateway endpoint %s for %s", t.ID, e.ID, r.PrefixList))
 		if strings.EqualFold(e.State, "available") {
 			w.pass(yes, hopFrom(w.o.r.Endpoints, kindEndpoint, e.ID, "gateway endpoint %s is available", e.ID))
@@ -170,6 +169,7 @@ func (w *walk) throughGateway(q question) bool {
 			w.pass(no, hopFrom(w.o.r.Endpoints, kindEndpoint, e.ID, "gateway endpoint %s is %s, not available", e.ID, quoted(e.State)).as("endpoint-not-available").
 				fixedBy("bring gateway endpoint %s into the state available, or create it anew", e.ID))
 		}
+		w.aclPass(w.o.subnet, false, ephemeralPorts(w.o.windows), remote, false)
 		return true
 	}
 	return false
@@ -181,7 +181,7 @@ func (w *walk) out(t *fleet.RouteTable, l leg) {
 	kind, _, _ := strings.Cut(l.target, "-")
 	toRoute := func(text string, args ...any) hop {
 		return hopFrom(r.RouteTables, kindTable, t.ID, text, args...).as("route-missing").
-			fixedBy("add a route from %s to a NAT gateway, or interface endpoints for ssm and ssmmessages with private DNS to VPC %s", t.ID, t.VPC).
+			fixedBy("add a route from %s to a NAT gateway, or %s with private DNS to VPC %s", t.ID, w.interfaceEndpoints(), t.VPC).
 			undoneBy("delete the added route from %s", t.ID)
 	}
 	switch {
@@ -189,6 +189,10 @@ func (w *walk) out(t *fleet.RouteTable, l leg) {
 		at := toRoute("route table %s has no route to the internet", t.ID)
 		at.none = true
 		w.pass(no, at)
+	case l.blackhole && kind == "nat":
+		w.pass(no, toRoute("route table %s sends internet traffic to NAT gateway %s, which is gone (blackhole)", t.ID, l.target).as("nat-broken").
+			fixedBy("create a NAT gateway in the place of %s, which is gone, and lead the route of %s to it", l.target, t.ID).
+			undoneBy("delete the new NAT gateway and the route to it from %s", t.ID))
 	case l.blackhole:
 		w.pass(no, toRoute("route table %s sends internet traffic to %s, which is gone (blackhole)", t.ID, l.target))
 	case kind == "igw":
@@ -210,6 +214,14 @@ func (w *walk) out(t *fleet.RouteTable, l leg) {
 	default:
 		w.unfollowed(t, l, "internet traffic")
 	}
+}
+
+// interfaceEndpoints names those that the walk's service would need.
+func (w *walk) interfaceEndpoints() string {
+	if w.service == "" || slices.Contains(sessionServices[:], w.service) || w.service == "ec2messages" {
+		return "interface endpoints for " + strings.Join(sessionServices[:], " and ")
+	}
+	return "an interface endpoint for " + w.service
 }
 
 // egressOnly is an egress-only internet gateway, which carries IPv6 alone.
@@ -291,18 +303,24 @@ func (w *walk) natGateway(id string) {
 		return
 	}
 	w.pass(yes, hopFrom(r.NATGateways, kindNAT, id, "NAT gateway %s is available", id))
-	own := w.o.source(false)
-	if g.Subnet != w.o.subnet {
-		w.aclPass(g.Subnet, false, ports{httpsPort, httpsPort}, own, w.peer(), true)
-		w.aclPass(g.Subnet, true, ephemeralPorts(w.o.windows), own, w.peer(), true)
-	}
 	public := w.publicAddresses()
-	w.aclPass(g.Subnet, true, ports{httpsPort, httpsPort}, public, "the internet", false)
-	w.aclPass(g.Subnet, false, natPorts, public, "the internet", false)
-	t := w.table(g.Subnet, w.o.vpc)
-	if t == nil {
-		return
+	if g.Subnet != w.o.subnet {
+		w.aclPass(g.Subnet, false, ports{httpsPort, httpsPort}, w.own(), true)
 	}
+	w.aclPass(g.Subnet, true, ports{httpsPort, httpsPort}, w.internet(public), false)
+	if t := w.table(g.Subnet, w.o.vpc); t != nil {
+		w.beyondNAT(t, g, public)
+	}
+	w.aclPass(g.Subnet, false, natPorts, w.internet(public), false)
+	if g.Subnet != w.o.subnet {
+		w.aclPass(g.Subnet, true, ephemeralPorts(w.o.windows), w.own(), true)
+		w.back(g.Subnet, "NAT gateway "+id)
+	}
+}
+
+// beyondNAT follows a connection from a NAT gateway to the internet.
+func (w *walk) beyondNAT(t *fleet.RouteTable, g *fleet.Gateway, public addresses) {
+	r, id := w.o.r, g.ID
 	w.eachLeg(t, public, func(c *walk, l leg) {
 		switch {
 		case strings.HasPrefix(l.target, "igw-") && !l.blackhole:

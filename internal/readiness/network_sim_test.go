@@ -262,7 +262,7 @@ func TestHealthyWorldsHaveEveryKindOfWay(t *testing.T) {
 			}
 		}
 	}
-	for _, k := range []string{"dns", "security group", "network ACL", "route table", "endpoint policy", "peering", "NAT gateway", "internet gateway"} {
+	for _, k := range []string{"dns", "security group", "network ACL, out", "network ACL, in", "network ACL, answers out", "network ACL, answers in", "route table", "endpoint policy", "peering", "NAT gateway", "internet gateway"} {
 		if !kinds[k] {
 			t.Errorf("no way passes a %s; there are %v", k, kinds)
 		}

@@ -67,6 +67,19 @@ func isolated(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
 	r.RouteTables.Value[0].Routes = r.RouteTables.Value[0].Routes[:1]
 }
 
+func endpointsUnread(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
+	r.Endpoints = lost[[]fleet.VPCEndpoint]("ec2:DescribeVpcEndpoints", "UnauthorizedOperation")
+}
+
+// alsoTable gives a subnet a table of its own with a route besides the local one.
+func alsoTable(subnet, cidr, target, state string) change {
+	return func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
+		r.RouteTables.Value = append(r.RouteTables.Value, fleet.RouteTable{ID: "rtb-own", VPC: "vpc-1", Subnets: []string{subnet}, Routes: []fleet.Route{
+			{CIDR: prefix("10.0.0.0/16"), Target: "local", State: "active"}, {CIDR: prefix(cidr), Target: target, State: state},
+		}})
+	}
+}
+
 // TestStaticPath asks only static analysis: Systems Manager does not answer
 // and the host is not probed. want is the object of the finding.
 func TestStaticPath(t *testing.T) {
@@ -118,7 +131,7 @@ func TestStaticPath(t *testing.T) {
 		}}, doubt, "", "whether security group"},
 		{"endpoint's group does not let the host in", []change{group("sg-ends", func(g *fleet.SecurityGroup) {
 			g.Ingress = []fleet.Permission{https(prefix("10.0.9.0/24"))}
-		})}, "endpoint-group-closed", "sg-ends", "does not let subnet subnet-app in"},
+		})}, "endpoint-group-closed", "sg-ends", "does not let subnet-app in"},
 		{"endpoint's group lets the host's group in", []change{group("sg-ends", func(g *fleet.SecurityGroup) {
 			g.Ingress = []fleet.Permission{{Protocol: "6", From: 443, To: 443, Groups: []string{"sg-app"}}}
 		})}, through, "", ""},
@@ -142,7 +155,15 @@ func TestStaticPath(t *testing.T) {
 
 		// Routes: the most specific one (Amazon VPC User Guide, route-tables-priority).
 		{"no route to the internet", []change{noEndpoints, isolated}, "endpoint-missing", "vpc-1", "no route"},
-		{"blackhole", []change{noEndpoints, route("nat-1", "blackhole")}, "route-missing", "rtb-app", "blackhole"},
+		{"blackhole", []change{noEndpoints, route("tgw-1", "blackhole")}, "route-missing", "rtb-app", "blackhole"},
+		{"NAT gateway that is gone", []change{noEndpoints, route("nat-1", "blackhole")}, "nat-broken", "rtb-app", "NAT gateway nat-1, which is gone"},
+		{"blackhole on the way back from the endpoint", []change{alsoTable("subnet-ends", "10.0.1.0/24", "eni-fw", "blackhole")}, "route-missing", "rtb-own", "sends answers of endpoint vpce-ssm to eni-fw, which is gone"},
+		{"middlebox on the way back from the endpoint", []change{alsoTable("subnet-ends", "10.0.1.0/24", "eni-fw", "active")}, doubt, "", "sends answers of endpoint vpce-ssm through the interface or instance eni-fw"},
+		{"a blackhole on the way back to others", []change{alsoTable("subnet-ends", "10.0.7.0/24", "eni-fw", "blackhole")}, through, "", ""},
+		{"a blackhole on the way back to a neighbour in the subnet", []change{alsoTable("subnet-ends", "10.0.1.99/32", "eni-fw", "blackhole")}, through, "", ""},
+		{"blackhole on the way back from the NAT gateway", []change{noEndpoints, func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
+			r.RouteTables.Value[1].Routes = append(r.RouteTables.Value[1].Routes, fleet.Route{CIDR: prefix("10.0.1.0/24"), Target: "vpce-fw", State: "blackhole"})
+		}}, "route-missing", "rtb-pub", "sends answers of NAT gateway nat-1 to vpce-fw, which is gone"},
 		{"internet gateway without a public address", []change{noEndpoints, route("igw-1", "active")}, "no-public-address", "rtb-app", "no public address"},
 		{"internet gateway with a public address", []change{noEndpoints, route("igw-1", "active"), publicAddress}, through, "", ""},
 		{"detached internet gateway", []change{noEndpoints, route("igw-1", "active"), publicAddress, func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
@@ -181,7 +202,14 @@ func TestStaticPath(t *testing.T) {
 		// Names: private DNS of interface endpoints (AWS PrivateLink Guide, privatelink-access-aws-services).
 		{"endpoint not available, internet instead", []change{endpoints(func(e *fleet.VPCEndpoint) { e.State = "pending" })}, through, "", ""},
 		{"endpoint not available, nothing else", []change{isolated, endpoints(func(e *fleet.VPCEndpoint) { e.State = "failed" })}, "endpoint-not-available", "vpce-ssm", "not available"},
-		{"private DNS off", []change{isolated, endpoints(func(e *fleet.VPCEndpoint) { e.PrivateDNS = false })}, "private-dns-off", "vpce-ssm", "private DNS off"},
+		{"a dead endpoint beside one that works", []change{isolated, func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
+			for _, state := range []string{"failed", "deleting", "deleted"} {
+				dead := endpoint("ssm")
+				dead.ID, dead.State = "vpce-"+state, state
+				r.Endpoints.Value = append([]fleet.VPCEndpoint{dead}, r.Endpoints.Value...)
+			}
+		}}, through, "", ""},
+		{"private DNS off", []change{isolated, endpoints(func(e *fleet.VPCEndpoint) { e.PrivateDNS = false })}, "private-dns-off", "vpce-ssm", "zones of accounts outside the inventory"},
 		{"private DNS off may be made up for by zones that were not read", []change{isolated, endpoints(func(e *fleet.VPCEndpoint) { e.PrivateDNS = false }), zonesUnread}, doubt, "", "private hosted zones"},
 		{"enableDnsHostnames off", []change{isolated, func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
 			r.VPCs.Value[0].DNSHostnames.Value = false
@@ -204,6 +232,7 @@ func TestStaticPath(t *testing.T) {
 		{"endpoints were not read", []change{func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
 			r.Endpoints = lost[[]fleet.VPCEndpoint]("ec2:DescribeVpcEndpoints", "UnauthorizedOperation")
 		}}, doubt, "", "UnauthorizedOperation"},
+		{"endpoints were not read, and there is no way out", []change{endpointsUnread, isolated}, doubt, "", "endpoints: UnauthorizedOperation were not read"},
 		{"one of two endpoints is missing", []change{isolated, func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
 			r.Endpoints.Value = r.Endpoints.Value[:1]
 		}}, "endpoint-missing", "vpc-1", "ssmmessages"},
@@ -246,6 +275,14 @@ func timedOut(t *fleet.EndpointTest) {
 	t.TCP, t.TLS, t.Issuer = known(false, "probe"), lost[bool]("probe", "no connection"), ""
 }
 
+// timedOutAt is a test that the name leads to an address of the caller's choice.
+func timedOutAt(address string) func(*fleet.EndpointTest) {
+	return func(t *fleet.EndpointTest) {
+		timedOut(t)
+		t.Addresses = known([]netip.Addr{netip.MustParseAddr(address)}, "probe")
+	}
+}
+
 func inspected(t *fleet.EndpointTest) {
 	t.TLS, t.Issuer = known(false, "probe"), "CN=Corp Proxy\x1b[31m"
 }
@@ -276,9 +313,58 @@ func TestLiveTestAgainstStaticAnalysis(t *testing.T) {
 			h.Connection.Value = "notconnected"
 			r.Endpoints.Value = r.Endpoints.Value[:1]
 		}}, fleet.VerdictBlocked, "endpoint-missing", []string{"endpoint-missing", "node-not-connected", "ssh-not-scanned"}},
+		{"endpoints that were not read are no cause, whatever the symptom", []change{offline, unprobed, isolated, endpointsUnread},
+			fleet.VerdictBlocked, onlyNode, []string{onlyNode, "egress-unknown", "ssh-not-scanned"}},
+		{"zones that were not read are none", []change{offline, unprobed, isolated, endpoints(func(e *fleet.VPCEndpoint) { e.PrivateDNS = false }), zonesUnread},
+			fleet.VerdictBlocked, onlyNode, []string{onlyNode, "egress-unknown", "ssh-not-scanned"}},
 		{"private DNS off beside the symptom", []change{offline, unprobed, isolated, endpoints(func(e *fleet.VPCEndpoint) { e.PrivateDNS = false })},
 			fleet.VerdictBlocked, "private-dns-off", []string{"private-dns-off", "private-dns-off", onlyNode, "ssh-not-scanned"}},
 	})
+}
+
+// TestDNSOffSaysWhichAttribute: Amazon VPC User Guide, vpc-dns.
+func TestDNSOffSaysWhichAttribute(t *testing.T) {
+	attribute := func(support, hostnames bool) change {
+		return func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
+			r.VPCs.Value[0].DNSSupport.Value, r.VPCs.Value[0].DNSHostnames.Value = support, hostnames
+		}
+	}
+	for _, c := range []struct {
+		support, hostnames bool
+		names              string
+	}{
+		{false, true, "enableDnsSupport"},
+		{true, false, "enableDnsHostnames"},
+		{false, false, "enableDnsSupport and enableDnsHostnames"},
+	} {
+		f := finding(t, assess(offline, unprobed, isolated, attribute(c.support, c.hostnames)), "dns-off")
+		if f.Fix != "set "+c.names+" to true on VPC vpc-1" || f.Undo != "set "+c.names+" of VPC vpc-1 back to false" {
+			t.Errorf("support %t, hostnames %t: fix %q, undo %q", c.support, c.hostnames, f.Fix, f.Undo)
+		}
+	}
+}
+
+// TestStoppedWaysAreDrawnToWhereTheyEnd reads a way as its kinds and objects.
+func TestStoppedWaysAreDrawnToWhereTheyEnd(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		changes []change
+		drawn   string
+	}{
+		{"no endpoint", []change{noEndpoints, isolated}, "dns vpc-1 > security group sg-app > network ACL, out acl-app > route table rtb-app"},
+		{"private DNS off", []change{isolated, endpoints(func(e *fleet.VPCEndpoint) { e.PrivateDNS = false })}, "dns vpc-1 > security group sg-app > network ACL, out acl-app > route table rtb-app"},
+		{"the endpoint's group", []change{group("sg-ends", func(g *fleet.SecurityGroup) { g.Ingress = nil })}, "dns vpce-ssm > security group sg-app > network ACL, out acl-app > route table rtb-app > network ACL, in acl-ends > security group sg-ends"},
+	} {
+		a := assess(append([]change{silent, unprobed}, c.changes...)...)
+		checkPaths(t, a)
+		var drawn []string
+		for _, h := range a.Paths[0].Hops {
+			drawn = append(drawn, h.Kind+" "+h.Object)
+		}
+		if got := strings.Join(drawn, " > "); got != c.drawn {
+			t.Errorf("%s: drawn as\n%s, want\n%s", c.name, got, c.drawn)
+		}
+	}
 }
 
 func TestEndpointPolicyFinding(t *testing.T) {
@@ -350,7 +436,7 @@ func TestNetworkFindingNamesTheFirstHopAndWhoSharesIt(t *testing.T) {
 		changes []change
 		want    string
 	}{
-		"route table":  {[]change{noEndpoints, route("nat-1", "blackhole")}, "route table rtb-app serves 2 subnets with 1 host"},
+		"route table":  {[]change{noEndpoints, route("tgw-1", "blackhole")}, "route table rtb-app serves 2 subnets with 1 host"},
 		"network ACL":  {[]change{aclEntries("acl-app", rule(90, true, false, "0.0.0.0/0", 443, 443))}, "network ACL acl-app guards 1 subnet with 1 host"},
 		"VPC":          {[]change{func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) { r.VPCs.Value[0].DNSSupport.Value = false }}, "VPC vpc-1 has 1 host"},
 		"NAT gateway":  {[]change{noEndpoints, func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) { r.NATGateways.Value[0].State = "failed" }}, "gateway nat-1 serves 2 subnets with 1 host"},
