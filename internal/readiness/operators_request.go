@@ -13,6 +13,7 @@ const (
 	instanceConnectAction = "ec2-instance-connect:SendSSHPublicKey"
 
 	shellScript   = "AWS-RunShellScript"
+	sshDocument   = "AWS-StartSSHSession"
 	documentCheck = "ssm:sessiondocumentaccesscheck"
 
 	// standIn is the session name of whoever assumes a role.
@@ -23,7 +24,7 @@ const (
 // sessionDocuments are AWS's own documents for other sessions than the default shell.
 // Source: AWS Systems Manager User Guide, session-manager-working-with-sessions-start.
 var sessionDocuments = []string{
-	"AWS-StartSSHSession", "AWS-StartPortForwardingSession", "AWS-StartPortForwardingSessionToRemoteHost",
+	sshDocument, "AWS-StartPortForwardingSession", "AWS-StartPortForwardingSessionToRemoteHost",
 	"AWS-StartInteractiveCommand", "AWS-StartNonInteractiveCommand",
 }
 
