@@ -41,8 +41,9 @@ var (
 // judge answers for an actor all that fleet.Operator tells, once for each
 // class of hosts.
 func (w *workforce) judge(x *actor) {
+	x.channel = map[string]answer{}
 	for _, region := range w.regions[x.account] {
-		x.channel = max(x.channel, x.opens(region))
+		x.channel[region] = x.opens(region)
 		for _, action := range preferencesActions {
 			x.edit = max(x.edit, x.ask(action, x.document(region, x.account, fleet.PreferencesName), regionValues(region), untagged).allowed)
 		}
@@ -134,8 +135,13 @@ func (x *actor) shell(instance string, c class) (answer, string) {
 			a, why = maybe, bare.why+", but no policy names document "+fleet.PreferencesName
 		}
 	}
-	if a == yes && x.channel == no {
-		a, why = maybe, "ssmmessages:OpenDataChannel is not allowed, which newer plugins need"
+	if a == yes {
+		switch x.channel[c.example.Region] {
+		case no:
+			a, why = maybe, "ssmmessages:OpenDataChannel is not allowed, which newer plugins need"
+		case maybe:
+			a, why = maybe, "whether ssmmessages:OpenDataChannel is allowed is not known, and newer plugins need it"
+		}
 	}
 	return a, why
 }
