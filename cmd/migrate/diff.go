@@ -109,7 +109,7 @@ func chooseSnapshots(all []fleet.SnapshotInfo, named []int64) ([]int64, error) {
 		return []int64{named[0], finished[0]}, nil
 	}
 	if n < 2 {
-		return nil, usageErr("there are %d finished snapshots; a difference needs two", n)
+		return nil, usageErr("there is %s; a difference needs two", count(n, "finished snapshot", "finished snapshots"))
 	}
 	return []int64{finished[1], finished[0]}, nil
 }

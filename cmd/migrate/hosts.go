@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,7 +21,8 @@ func (a *app) hostsCommand() *cobra.Command {
 		Use:   "hosts [HOST...]",
 		Short: "List the hosts of a snapshot, or show some of them in full",
 		Long: `hosts lists the hosts of the latest snapshot with their verdicts. With instance IDs, private
-addresses or Name tags as arguments it shows those hosts in full: findings, evidence and keys.`,
+addresses or Name tags as arguments it shows those hosts in full: root causes with what follows from
+them, evidence, fix and undo, network paths hop by hop, and keys.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.hosts(cmd.Context(), hostQuery{snapshot: snapshot, verdict: verdictName, cause: cause, names: args})
 		},
@@ -44,6 +44,7 @@ type judgedHost struct {
 	fleet.HostVerdict
 	Detail   fleet.Host      `json:"detail"`
 	Findings []fleet.Finding `json:"findings"`
+	Paths    []fleet.Path    `json:"networkPaths"`
 }
 
 func (a *app) hosts(ctx context.Context, q hostQuery) error {
@@ -106,12 +107,22 @@ func pick(snap *fleet.Snapshot, judged *fleet.Assessment, keep func(fleet.Host, 
 		v.Host = h.ID
 		if keep(h, v) {
 			at[h.ID] = len(out)
-			out = append(out, judgedHost{HostVerdict: v, Detail: h, Findings: []fleet.Finding{}})
+			out = append(out, judgedHost{HostVerdict: v, Detail: h, Findings: []fleet.Finding{}, Paths: pathsOf(judged, v)})
 		}
 	}
 	for _, f := range judged.Findings {
 		if i, ok := at[f.Host]; ok && f.Host != "" {
 			out[i].Findings = append(out[i].Findings, f)
+		}
+	}
+	return out
+}
+
+func pathsOf(judged *fleet.Assessment, v fleet.HostVerdict) []fleet.Path {
+	out := []fleet.Path{}
+	for _, n := range v.Paths {
+		if n >= 0 && n < len(judged.Paths) {
+			out = append(out, judged.Paths[n])
 		}
 	}
 	return out
@@ -144,54 +155,4 @@ func keysColumn(h fleet.Host) string {
 		return "?"
 	}
 	return fmt.Sprint(len(h.Probe.Value.Keys.Value))
-}
-
-func printHost(w io.Writer, h judgedHost) error {
-	d := h.Detail
-	fmt.Fprintf(w, "%s  %s\n", d.ID, oneLine(d.Name()))
-	fmt.Fprintf(w, "  verdict   %s", h.Verdict)
-	if h.Cause != "" {
-		fmt.Fprintf(w, " because of %s", h.Cause)
-	}
-	fmt.Fprintf(w, "\n  place     %s %s, %s, %s, address %s\n", d.Account, d.AZ, d.VPC, d.Subnet, d.PrivateIP)
-	fmt.Fprintf(w, "  instance  %s, %s, %s\n", d.State, d.InstanceType, d.Platform)
-	fmt.Fprintf(w, "  agent     %s\n", agentColumn(d))
-	for _, f := range h.Findings {
-		fmt.Fprintf(w, "\n  [%s] %s: %s\n", f.Severity, f.Code, oneLine(f.Title))
-		for _, e := range f.Evidence {
-			fmt.Fprintf(w, "    seen   %s (%s%s)\n", oneLine(e.Fact), oneLine(e.Source), when(e.At))
-		}
-		if f.Fix != "" {
-			fmt.Fprintf(w, "    fix    %s\n", oneLine(f.Fix))
-		}
-		if f.Blast != "" {
-			fmt.Fprintf(w, "    reach  %s\n", oneLine(f.Blast))
-		}
-	}
-	return printKeys(w, d)
-}
-
-func printKeys(w io.Writer, d fleet.Host) error {
-	if !d.Probe.Known {
-		_, err := fmt.Fprintf(w, "\n  keys are unknown: %s\n\n", oneLine(d.Probe.Reason))
-		return err
-	}
-	keys := d.Probe.Value.Keys
-	if !keys.Known {
-		fmt.Fprintf(w, "\n  the list of keys is not whole: %s\n", oneLine(keys.Reason))
-	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "\n  USER\tTYPE\tFINGERPRINT\tCOMMENT\tFILE")
-	for _, k := range keys.Value {
-		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s:%d\n", cell(k.User), cell(k.Type), k.Fingerprint, cell(k.Comment), oneLine(k.File), k.Line)
-	}
-	fmt.Fprintln(t)
-	return t.Flush()
-}
-
-func when(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return ", " + t.UTC().Format("2006-01-02 15:04:05Z")
 }

@@ -41,7 +41,7 @@ var expectations = map[string]expectation{
 	"noexec-var":                       {codes: []string{"noexec-agent-data"}, fix: "exec"},
 	"agent-too-old":                    {codes: []string{"agent-too-old"}, fix: "update"},
 	"agent-installed-twice":            {codes: []string{"agent-installed-twice"}, fix: "remove"},
-	"agent-disabled":                   {codes: []string{"agent-not-enabled"}, fix: "systemctl enable"},
+	"agent-disabled":                   {codes: []string{"agent-not-enabled", "agent-disabled"}, fix: "systemctl enable"},
 	"hardening-stops-agent":            {codes: []string{"agent-stopped", "agent-disabled"}, fix: "systemctl enable"},
 	"clock-skew":                       {codes: []string{"clock-skew"}, fix: "chrony"},
 	"keys-bound-to-addresses":          {codes: []string{"key-with-options"}, fix: "from="},
@@ -89,10 +89,13 @@ var hides = map[[2]string]string{
 	{"agent-sleeps", "profile-shadows-default-role"}:                     sleepFollows,
 	{"agent-sleeps", "root-credentials"}:                                 sleepFollows,
 	{"agent-sleeps", "leftover-registration"}:                            "the registration's agent has other credentials, whose refusal is not in the log",
+	{"agent-sleeps", "agent-installed-twice"}:                            stopped,
+	{"agent-sleeps", "hardening-stops-agent"}:                            stopped,
 	{"run-as-user-missing", "ssm-user-foreign"}:                          "sessions run as another user, so that what ssm-user may do does not matter",
 }
 
 const (
+	stopped       = "an agent that does not run does not sleep"
 	ownProfile    = "the second gives the host a role of its own, and with it a profile"
 	ownRights     = "the second gives the host's role all but what it is about"
 	defaultServes = "the default role takes the host over, so that the profile's role no longer matters"

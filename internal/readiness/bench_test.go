@@ -12,8 +12,9 @@ import (
 
 // wholeFleet is 10,000 hosts of a generated network with all that is judged
 // of them: 500 roles, 200 operators and owners, 10 keys and logins a host, and
-// a probe's tests of the endpoints.
-func wholeFleet(tb testing.TB, hosts int) (*fleet.Snapshot, readiness.Policy) {
+// a probe's tests of the endpoints. The condition on the operators' hosts
+// takes a number below 40.
+func wholeFleet(tb testing.TB, hosts int, condition string) (*fleet.Snapshot, readiness.Policy) {
 	tb.Helper()
 	w, err := simfleet.Generate(simfleet.Options{Seed: 7, Instances: hosts, Now: func() time.Time { return now }})
 	if err != nil {
@@ -27,7 +28,7 @@ func wholeFleet(tb testing.TB, hosts int) (*fleet.Snapshot, readiness.Policy) {
 		name := fmt.Sprint("operator", i)
 		arn := fmt.Sprintf("arn:aws:iam::%s:user/%s", a.ID, name)
 		a.Users.Value = append(a.Users.Value, fleet.IAMUser{Name: name, ID: "AIDA" + name, ARN: arn, Inline: map[string]string{
-			"sessions": policyOf(statementOf("Allow", `"ssm:StartSession"`, instances, fmt.Sprintf(`{"StringEquals":{"ssm:resourceTag/shard":"%d"}}`, i%40)), documents, channel),
+			"sessions": policyOf(statementOf("Allow", `"ssm:StartSession"`, instances, fmt.Sprintf(condition, i%40)), documents, channel),
 		}})
 		p.Owners = append(p.Owners, fleet.Owner{Person: name, Principals: []string{arn}, Fingerprints: []string{fmt.Sprint("SHA256:", i)}})
 	}
@@ -42,10 +43,7 @@ func wholeFleet(tb testing.TB, hosts int) (*fleet.Snapshot, readiness.Policy) {
 	for in := range w.Instances() {
 		h := &s.Hosts[i]
 		h.ProfileARN = fmt.Sprintf("arn:aws:iam::%s:instance-profile/app%d", a.ID, i%500)
-		tags := map[string]string{"shard": fmt.Sprint(i % 40)}
-		for k, v := range h.Tags {
-			tags[k] = v
-		}
+		tags := map[string]string{"shard": fmt.Sprint(i % 40), "Name": fmt.Sprint("host-", i)}
 		h.Tags = tags
 		h.Probe = known(healthyProbe(), "probe")
 		probe := &h.Probe.Value
@@ -66,13 +64,18 @@ func wholeFleet(tb testing.TB, hosts int) (*fleet.Snapshot, readiness.Policy) {
 }
 
 // BenchmarkJudgement is the whole judgement: network, IAM, hosts, ledger,
-// operators and access.
+// operators and access. Operators are told hosts by a tag with 40 values, or
+// each by a pattern of names, of which every host has its own.
 func BenchmarkJudgement(b *testing.B) {
-	s, p := wholeFleet(b, 10_000)
-	b.ReportAllocs()
-	for b.Loop() {
-		if a := readiness.Assess(s, p, now); len(a.Operators) < 200 || len(a.Paths) == 0 || len(a.Ledger.Consumers) == 0 {
-			b.Fatalf("%d operators, %d paths, %d consumers", len(a.Operators), len(a.Paths), len(a.Ledger.Consumers))
-		}
+	for name, condition := range map[string]string{"shards": `{"StringEquals":{"ssm:resourceTag/shard":"%d"}}`, "names": `{"StringLike":{"ssm:resourceTag/Name":"*-1%d*"}}`} {
+		b.Run(name, func(b *testing.B) {
+			s, p := wholeFleet(b, 10_000, condition)
+			b.ReportAllocs()
+			for b.Loop() {
+				if a := readiness.Assess(s, p, now); len(a.Operators) < 200 || len(a.Paths) == 0 || len(a.Ledger.Consumers) == 0 {
+					b.Fatalf("%d operators, %d paths, %d consumers", len(a.Operators), len(a.Paths), len(a.Ledger.Consumers))
+				}
+			}
+		})
 	}
 }

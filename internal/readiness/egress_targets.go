@@ -35,7 +35,7 @@ func (j *judge) sessionTargets(agents []stopped) {
 		case p.open == no && (!p.stop.presumed || j.symptom) && live.reached != yes:
 			s := stopped{hop: p.stop, facts: []fleet.Evidence{fact}, parts: []Part{PartSession}}
 			s.code = "session-target-no-path"
-			if p.refused != nil {
+			if p.refused != nil && p.stop.kind == kindPolicy {
 				s.fix = fmt.Sprintf("allow %s in the policy of endpoint %s", strings.Join(p.refused, ", "), p.stop.object)
 			}
 			stop(s)

@@ -29,7 +29,7 @@ type policyVerdict struct {
 // that everybody may read alike are judged once.
 func (n *network) withPolicy(p *path, h *fleet.Host, r *fleet.Region, q request) *path {
 	e := n.passed(p)
-	if p.open == no || e == nil || len(q.actions) == 0 {
+	if e == nil || len(q.actions) == 0 {
 		return p
 	}
 	memo := n.policies[e.ID]
@@ -92,6 +92,13 @@ func judgePolicy(e *fleet.VPCEndpoint, h *fleet.Host, asks []policyRequest) poli
 }
 
 func (n *network) joined(p *path, e *fleet.VPCEndpoint, r *fleet.Region, v policyVerdict) *path {
+	if p.open == no {
+		// No hop follows one that stops the connection, but once that is mended
+		// the policy is next.
+		out := *p
+		out.refused = v.refused
+		return &out
+	}
 	out := *p
 	out.position, out.refused = -1, v.refused
 	at := hopFrom(r.Endpoints, kindPolicy, e.ID, "the policy of endpoint %s lets the agent's calls through", e.ID)

@@ -289,6 +289,7 @@ func TestEndpointPolicyFinding(t *testing.T) {
 	}
 	runCases(t, []verdictCase{
 		{"refuses the channels (setup-create-vpc)", []change{offline, policy(heartbeat)}, fleet.VerdictBlocked, "endpoint-policy-denies", []string{"endpoint-policy-denies", onlyNode}},
+		{"refuses the channels behind a group that is closed", []change{offline, unprobed, policy(heartbeat), func(s *fleet.Snapshot, h *fleet.Host, r *fleet.Region) { closedGroup(s, h, r) }}, fleet.VerdictBlocked, "group-egress-closed", []string{"group-egress-closed", "endpoint-policy-denies", onlyNode, "ssh-not-scanned"}},
 		{"lets the session actions through", []change{offline, policy(core)}, fleet.VerdictBlocked, onlyNode, []string{onlyNode}},
 		{"connected proves the control channel", []change{policy(heartbeat + "," + channels)}, fleet.VerdictReady, "", []string{"egress-disagreement"}},
 	})

@@ -46,8 +46,8 @@ type actor struct {
 
 	where     *partition
 	reach     []reach           // by class of where
-	channel   map[string]answer // ssmmessages:OpenDataChannel, by Region
 	trust     document          // of a role: who may assume it
+	channels  map[string]answer // ssmmessages:OpenDataChannel, by Region
 	documents []string
 	anywhere  answer // ssm:StartSession on an instance that nothing is known of
 	edit      answer

@@ -96,7 +96,7 @@ func (w *workforce) grants(x *actor) []fleet.Finding {
 func (x *actor) withoutChannel() []string {
 	var out []string
 	for c, r := range x.reach {
-		if region := x.where.classes[c].example.Region; r.start > no && x.channel[region] == no && !slices.Contains(out, region) {
+		if region := x.where.classes[c].example.Region; r.start > no && x.channels[region] == no && !slices.Contains(out, region) {
 			out = append(out, region)
 		}
 	}

@@ -30,10 +30,23 @@ var tagFamilies = []string{"aws:resourcetag/", "ssm:resourcetag/"}
 
 const targetTag = "aws:ssmmessages:target-id"
 
-// partition finds or makes the partition of an actor's account. Actors whose
-// policies look at the same things share one.
+// partition finds or makes the partition of an actor's account.
 func (w *workforce) partition(x *actor) *partition {
-	tags, patterns, single := distinguishes(x.may)
+	d := distinguishes(x.may)
+	p := w.partitionBy(x, d.allTags(), d.patterns, d.single)
+	if d.single || len(p.classes) <= manyClasses || len(d.tests) == 0 {
+		return p
+	}
+	return p.coarser(x, d)
+}
+
+// manyClasses is above how many classes it pays to look at what an actor's
+// own conditions make of the tags, instead of at the tags.
+const manyClasses = 200
+
+// partitionBy groups by the values of tags. Actors whose policies look at the
+// same things share one.
+func (w *workforce) partitionBy(x *actor, tags, patterns []string, single bool) *partition {
 	if single {
 		patterns = []string{"single"}
 	}
@@ -51,7 +64,7 @@ func (w *workforce) partition(x *actor) *partition {
 		}
 		name := h.ID
 		if !single {
-			name = className(h, instanceARN(x.arn, h), tags, patterns)
+			name = className(x, h, tags, patterns)
 		}
 		c, ok := known[name]
 		if !ok {
@@ -66,43 +79,129 @@ func (w *workforce) partition(x *actor) *partition {
 	return p
 }
 
-// distinguishes lists what an actor's policies tell hosts apart by: tags (in
-// lower case), and resource patterns; single says that every host must be
-// looked at for itself.
-func distinguishes(p permissions) (tags, patterns []string, single bool) {
-	for _, action := range hostActions {
-		_, keys := p.depends(action)
-		for _, k := range keys {
-			for _, f := range tagFamilies {
-				switch tag, ok := strings.CutPrefix(k, f); {
-				case ok && tag == targetTag:
-					single = true
-				case ok:
-					tags = append(tags, tag)
-				}
+// coarser joins classes that the actor's own conditions do not tell apart: a
+// condition without variables depends on a tag by its answer alone. Hosts
+// with a tag and hosts without it stay apart, as findings tell of that.
+func (p *partition) coarser(x *actor, d distinction) *partition {
+	out := &partition{classOf: make([]int, len(p.classOf))}
+	known := map[string]int{}
+	joined := make([]int, len(p.classes))
+	for i, c := range p.classes {
+		name := []byte(className(x, c.example, d.tags, d.patterns))
+		ctx := requestContext{c.values}
+		for _, t := range d.tests {
+			tagged := byte(0)
+			if len(c.values[t.key]) > 0 {
+				tagged = 1
 			}
+			name = append(name, byte(t.holds(ctx)), tagged)
 		}
+		n, ok := known[string(name)]
+		if !ok {
+			n = len(out.classes)
+			known[string(name)] = n
+			out.classes = append(out.classes, class{example: c.example, values: c.values})
+		}
+		out.classes[n].hosts += c.hosts
+		joined[i] = n
+	}
+	for host, c := range p.classOf {
+		out.classOf[host] = -1
+		if c >= 0 {
+			out.classOf[host] = joined[c]
+		}
+	}
+	return out
+}
+
+// distinction is what an actor's policies tell hosts apart by.
+type distinction struct {
+	tags     []string      // in lower case, by their values
+	tests    []*comparison // of tags, by their answers
+	patterns []string      // of resources
+	single   bool          // every host must be looked at for itself
+}
+
+// allTags are those that anything is about.
+func (d distinction) allTags() []string {
+	all := slices.Clone(d.tags)
+	for _, t := range d.tests {
+		all = append(all, tagOf(t.key))
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// tagOf is the tag that a condition key holds; empty: none.
+func tagOf(key string) string {
+	for _, f := range tagFamilies {
+		if tag, ok := strings.CutPrefix(key, f); ok {
+			return tag
+		}
+	}
+	return ""
+}
+
+func distinguishes(p permissions) distinction {
+	var d distinction
+	for _, action := range hostActions {
 		r := p.about(action)
 		for _, set := range append([][]statementOf{r.identity, r.boundary}, r.levels...) {
 			for _, s := range set {
 				if s.statement == nil {
 					continue
 				}
+				d.conditions(s.statement)
 				for _, x := range s.resources {
+					d.variables(x)
 					switch {
 					case x.text == "*" || strings.HasSuffix(x.text, ":instance/*") || notInstance(x.text):
 					case x.variables:
-						single = true
+						d.single = true
 					default:
-						patterns = append(patterns, x.text)
+						d.patterns = append(d.patterns, x.text)
 					}
 				}
 			}
 		}
 	}
-	slices.Sort(tags)
-	slices.Sort(patterns)
-	return slices.Compact(tags), slices.Compact(patterns), single
+	slices.Sort(d.tags)
+	slices.Sort(d.patterns)
+	d.tags, d.patterns = slices.Compact(d.tags), slices.Compact(d.patterns)
+	return d
+}
+
+func (d *distinction) conditions(s *statement) {
+	for i := range s.condition {
+		c := &s.condition[i]
+		varies := false
+		for _, v := range c.values {
+			varies = varies || v.variables
+			d.variables(v)
+		}
+		switch tag := tagOf(c.key); {
+		case tag == "":
+		case tag == targetTag:
+			d.single = true
+		case varies:
+			d.tags = append(d.tags, tag)
+		case !slices.Contains(d.tests, c):
+			d.tests = append(d.tests, c)
+		}
+	}
+}
+
+// variables notes the tags that stand in a pattern as variables.
+func (d *distinction) variables(p pattern) {
+	for _, k := range p.keys() {
+		switch tag := tagOf(k); tag {
+		case "":
+		case targetTag:
+			d.single = true
+		default:
+			d.tags = append(d.tags, tag)
+		}
+	}
 }
 
 // notInstance reports whether a pattern can only mean documents or sessions.
@@ -110,7 +209,11 @@ func notInstance(pattern string) bool {
 	return strings.Contains(pattern, ":document/") || strings.Contains(pattern, ":session/")
 }
 
-func className(h *fleet.Host, arn string, tags, patterns []string) string {
+func className(x *actor, h *fleet.Host, tags, patterns []string) string {
+	arn := ""
+	if len(patterns) > 0 {
+		arn = instanceARN(x.arn, h)
+	}
 	var b strings.Builder
 	b.WriteString(h.Region)
 	for _, want := range tags {

@@ -41,9 +41,9 @@ var (
 // judge answers for an actor all that fleet.Operator tells, once for each
 // class of hosts.
 func (w *workforce) judge(x *actor) {
-	x.channel = map[string]answer{}
+	x.channels = map[string]answer{}
 	for _, region := range w.regions[x.account] {
-		x.channel[region] = x.opens(region)
+		x.channels[region] = x.opens(region)
 		for _, action := range preferencesActions {
 			x.edit = max(x.edit, x.ask(action, x.document(region, x.account, fleet.PreferencesName), regionValues(region), untagged).allowed)
 		}
@@ -136,7 +136,7 @@ func (x *actor) shell(instance string, c class) (answer, string) {
 		}
 	}
 	if a == yes {
-		switch x.channel[c.example.Region] {
+		switch x.channels[c.example.Region] {
 		case no:
 			a, why = maybe, "ssmmessages:OpenDataChannel is not allowed, which newer plugins need"
 		case maybe:

@@ -91,6 +91,8 @@ func (s *summary) causes(v *view) {
 		s.text(fmt.Sprintf("  %5d  ", c.Decides), fmt.Sprintf("%s [%s]", c.Title, c.Code))
 		if fix := c.Fix(); fix != "" {
 			s.text("         ", "Fix: "+fix)
+		} else if first := c.First(); len(first) > 0 && first[0].Fix != "" {
+			s.text("         ", fmt.Sprintf("Fix on %s: %s (and %d more fixes)", count(first[0].Hosts, "host"), first[0].Fix, len(c.Issues)-1))
 		}
 	}
 	if more := len(v.Causes) - summaryCauses; more > 0 {
