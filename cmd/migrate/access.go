@@ -68,6 +68,7 @@ func (a *app) access(ctx context.Context, q accessQuery) error {
 	if err != nil {
 		return err
 	}
+	a.warnOwners(s, judged)
 	view, err := narrowed(s.snap, judged, q)
 	if err != nil {
 		return err
@@ -181,7 +182,11 @@ func printPeople(w io.Writer, view *fleet.Assessment) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\n%d of %d people in the owners file would lose access to a host.\n", losers, claimed)
+	if claimed == 0 {
+		_, err := fmt.Fprintln(w, "\nKeys cannot be matched to principals until owners are named: migrate ledger --init")
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\n%d of %d owners would lose access to a host.\n", losers, claimed)
 	return err
 }
 

@@ -45,9 +45,13 @@ func (b *book) settleStatus(c *consumer) {
 // waive applies the first waiver that matches, one that holds before one that
 // has ended. It tells of one that has.
 func (b *book) waive(c *consumer) (ended string) {
+	names := make([]string, len(c.visits))
+	for i, v := range c.visits {
+		names[i] = v.host.Name()
+	}
 	for i := range b.policy.Waivers {
 		w := b.policy.Waivers[i]
-		if !b.waives(w, c) {
+		if !waives(w, &c.Consumer, names) {
 			continue
 		}
 		if b.now.Before(w.Until) {
@@ -64,8 +68,9 @@ func (b *book) waive(c *consumer) (ended string) {
 }
 
 // waives reports whether a waiver speaks of the consumer: of all its hosts,
-// where it names hosts. One without a selector speaks of nobody.
-func (b *book) waives(w fleet.Waiver, c *consumer) bool {
+// where it names hosts, whose names come in the order of Hosts. One without a
+// selector speaks of nobody.
+func waives(w fleet.Waiver, c *fleet.Consumer, names []string) bool {
 	if w.Person == "" && w.Fingerprint == "" && w.From == "" && w.User == "" && w.Use == "" && len(w.Hosts) == 0 {
 		return false
 	}
@@ -77,9 +82,39 @@ func (b *book) waives(w fleet.Waiver, c *consumer) bool {
 		w.From != "" && !within(w.From, c.From):
 		return false
 	}
-	return len(w.Hosts) == 0 || !slices.ContainsFunc(c.visits, func(v visit) bool {
-		return !matchesAny(w.Hosts, v.host.ID) && !matchesAny(w.Hosts, v.host.Name())
-	})
+	for i, id := range c.Hosts {
+		if len(w.Hosts) > 0 && !matchesAny(w.Hosts, id) && !matchesAny(w.Hosts, names[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// IdleWaivers lists the positions of waivers that speak of none of a
+// snapshot's consumers, such as misspelled ones.
+func IdleWaivers(s *fleet.Snapshot, l fleet.Ledger, waivers []fleet.Waiver) []int {
+	named := make(map[string]string, len(s.Hosts))
+	for i := range s.Hosts {
+		named[s.Hosts[i].ID] = s.Hosts[i].Name()
+	}
+	used := make([]bool, len(waivers))
+	for i := range l.Consumers {
+		c := &l.Consumers[i]
+		names := make([]string, len(c.Hosts))
+		for k, id := range c.Hosts {
+			names[k] = named[id]
+		}
+		for k, w := range waivers {
+			used[k] = used[k] || waives(w, c, names)
+		}
+	}
+	var out []int
+	for k := range waivers {
+		if !used[k] {
+			out = append(out, k)
+		}
+	}
+	return out
 }
 
 // within reports whether an address is the one, or lies in the CIDR, that text says.
