@@ -197,3 +197,11 @@ func TestTheInventoryHidesNobodyElse(t *testing.T) {
 		}
 	}
 }
+
+func TestIdleWaivers(t *testing.T) {
+	s := logging([]fleet.Login{login("web", "SHA256:a", "10.0.0.1", fleet.UseShell, 1)})
+	waivers := []fleet.Waiver{{User: "web"}, {User: "wbe"}, {Hosts: []string{"i-1"}, User: "web"}, {Hosts: []string{"i-2"}}, {}}
+	if got := readiness.IdleWaivers(s, judge(s).Ledger, waivers); !slices.Equal(got, []int{1, 3, 4}) {
+		t.Errorf("idle waivers %v, want 1, 3 and 4", got)
+	}
+}

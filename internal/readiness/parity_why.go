@@ -14,6 +14,9 @@ import (
 // that stand for many. It is not safe for concurrent use.
 func AccessReasons(s *fleet.Snapshot, p Policy, now time.Time) func(person string, host int) string {
 	a := newAssessor(s, p, now)
+	for i := range s.Hosts {
+		a.host(&s.Hosts[i]) // which gathers the keys
+	}
 	a.operators()
 	a.ledger()
 	g := newGate(a)
