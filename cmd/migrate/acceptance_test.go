@@ -19,6 +19,9 @@ import (
 
 // Debian's AWS CLI, the world's own truth and our inventory must count alike.
 func TestCountsAgreeWithAWSCLIAndTruth(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it runs other programs, which show the race detector nothing")
+	}
 	sim := serve(t, "--instances", "300", "--seed", "7")
 	got := decode[inventoryResult](t, output(t, sim.program(t, "inventory", "--json")))
 
@@ -89,6 +92,9 @@ func awsCLI(t *testing.T, env []string, args ...string) []string {
 
 // A fleet made anew from the same seed is judged the same.
 func TestSameSeedSameFindings(t *testing.T) {
+	if testing.Short() {
+		t.Skip("what it runs, other tests run too")
+	}
 	type essence struct {
 		Verdicts []fleet.HostVerdict
 		Findings []fleet.Finding
