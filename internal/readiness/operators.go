@@ -170,18 +170,18 @@ func (w *workforce) assumedBy(x *actor) []*actor {
 	return out
 }
 
-// trusts weighs a role's trust policy for an actor. Its statements name no resource.
-func (r *actor) trusts(x *actor) verdictOf {
+// trusts weighs a role's trust policy for another actor. Its statements name no resource.
+func (x *actor) trusts(other *actor) verdictOf {
 	var v verdictOf
-	for i := range r.trust.statements {
-		s := &r.trust.statements[i]
+	for i := range x.trust.statements {
+		s := &x.trust.statements[i]
 		if s.who == nil || !s.names("sts:assumerole") {
 			continue
 		}
-		a, g := s.condition.holds(requestContext{x.context}), s.who.match(x.who)
+		a, g := s.condition.holds(requestContext{other.context}), s.who.match(other.who)
 		switch {
 		case s.who.not:
-			v.deny = max(v.deny, min(a, s.who.excludes(g, x.who)))
+			v.deny = max(v.deny, min(a, s.who.excludes(g, other.who)))
 		case s.allow:
 			v.direct, v.delegated = max(v.direct, min(a, g.direct)), max(v.delegated, min(a, g.delegated))
 		default:
