@@ -1,5 +1,11 @@
 package main
 
+import (
+	"slices"
+
+	"ssm-migrate/internal/simfleet"
+)
+
 // expectations are by the cause's name.
 var expectations = map[string]expectation{
 	"endpoint-missing":                 {codes: []string{"endpoint-missing"}, fix: "ssmmessages"},
@@ -101,4 +107,49 @@ const (
 	defaultServes = "the default role takes the host over, so that the profile's role no longer matters"
 	unheard       = "only an agent that Systems Manager hears says that it runs under the default role"
 	sleepFollows  = "the agent sleeps because of the other, and is named as what follows from it"
+)
+
+// whyHidden gives the reason why one cause rightly does not show beside
+// another; empty without one.
+func whyHidden(missing, other simfleet.Cause) string {
+	switch m, o := missing.Name, other.Name; {
+	case m == "nat-swapped" && other.Breaks:
+		return "a control channel that cannot open cannot be seen to have died unnoticed"
+	case m == "agent-sleeps" && other.Breaks:
+		return "the other cause stops the agent, or makes it sleep by itself: its sleep follows from that"
+	case m == "default-role-changes-credentials" && other.Breaks:
+		return "the default role manages no host that Systems Manager does not hear"
+	case m == "profile-shadows-default-role" && (o == "agent-too-old" || o == "metadata-off"):
+		return "such an agent could not use the default role anyway: the role's own lack is named"
+	case o == "ipv6-only" && slices.Contains(onTheHost, m):
+		return "the host has no IPv4 address, nobody logs in over SSH, and no API shows it"
+	case o == "ipv6-only" && slices.Contains(onTheWay, m):
+		return "the host has no IPv4 address, so that nothing on the way of IPv4 decides"
+	case o == "metadata-hop-limit":
+		return "the agent runs in a container, and nothing on the host shows how"
+	case m == "metadata-hop-limit" && o == "no-profile":
+		return "an agent in a container that never registered leaves no trace outside of it"
+	case o == "proxy-answers-metadata" && slices.Contains(onTheWay, m):
+		return "the agent goes through its proxy, so that the VPC's own way does not decide"
+	case m == "trust-store-without-amazon" && o == "tls-inspection":
+		return "the firewall's certificate is all that the host is shown"
+	case slices.Contains(onTheWay, m) && slices.Contains(onTheWay, o):
+		return "on one way the first thing that stops a connection is named; the next shows once that is mended"
+	}
+	return ""
+}
+
+// onTheWay are causes that a connection meets one after the other; onTheHost
+// are those that only the host itself shows.
+var (
+	onTheWay = []string{
+		"endpoint-missing", "private-dns-off", "endpoint-group-closed", "endpoint-breaks-neighbours", "dns-domain-taken", "vpc-dns-off", "acl-drops-replies",
+		"endpoint-policy", "firewall-drops-ssm", "tls-inspection", "trust-store-without-amazon", "proxy-missing",
+	}
+	onTheHost = []string{
+		"proxy-answers-metadata", "root-credentials", "leftover-registration", "run-as-user-missing", "ssm-user-foreign", "idle-timeout", "disk-full", "inodes-exhausted", "inotify-exhausted",
+		"noexec-var", "agent-installed-twice", "agent-disabled", "hardening-stops-agent", "clock-skew", "metadata-hop-limit", "keys-bound-to-addresses", "match-address",
+		"listen-address", "keys-by-instance-connect", "keys-by-command", "keys-by-authority", "bulk-copies", "ansible", "forgotten-script", "git-over-agent", "agent-sleeps",
+		"trust-store-without-amazon",
+	}
 )

@@ -356,21 +356,29 @@ func (p *matrixPair) inject(t *testing.T) {
 		p.apart = r.err.Error()
 		return
 	}
-	var missing []string
-	for _, c := range []simfleet.Cause{p.a, p.b} {
+	var missing, reasons []string
+	for n, c := range []simfleet.Cause{p.a, p.b} {
 		codes := expectations[c.Name].codes
 		named := r.naming(codes) != nil
 		if c.Breaks {
 			named = slices.ContainsFunc(r.verdict().Causes, func(ref fleet.Ref) bool { return slices.Contains(codes, ref.Code) })
 		}
-		if !named {
-			missing = append(missing, c.Name)
+		if named {
+			continue
+		}
+		missing = append(missing, c.Name)
+		other := p.b
+		if n > 0 {
+			other = p.a
+		}
+		if why := cmp.Or(hides[[2]string{p.a.Name, p.b.Name}], whyHidden(c, other)); why != "" {
+			reasons = append(reasons, why)
 		}
 	}
 	switch {
 	case len(missing) == 0:
-	case hides[[2]string{p.a.Name, p.b.Name}] != "":
-		p.hidden = hides[[2]string{p.a.Name, p.b.Name}]
+	case len(reasons) == len(missing):
+		p.hidden = strings.Join(missing, " and ") + " not named: " + strings.Join(reasons, "; ")
 	default:
 		p.problem = fmt.Sprintf("%s not named; root causes %v, findings %s", strings.Join(missing, " and "), r.verdict().Causes, codesOf(r.judged.Findings))
 	}

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"net/netip"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -123,6 +124,20 @@ func (k Key) Option(name string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// sendAway is the command of the line that cloud-init writes for root where
+// disable_root holds, and for users that it disables. Source: cloud-init,
+// ssh_util.py, DISABLE_USER_OPTS; early versions end without the exit.
+var sendAway = regexp.MustCompile(`^echo 'Please login as the user "[^"']*" rather than the user "[^"']*"\.';echo;sleep 10(;exit 142)?$`)
+
+// SendsAway reports whether the key's line only tells whoever uses it to log in
+// as another user, as cloud-init's line for root does: it opens nothing.
+func (k Key) SendsAway() bool {
+	command, _ := k.Option("command")
+	_, noForwarding := k.Option("no-port-forwarding")
+	_, restrict := k.Option("restrict")
+	return sendAway.MatchString(command) && (noForwarding || restrict)
 }
 
 // HostAgent is the SSM Agent as the host itself shows it.

@@ -93,6 +93,15 @@ func TestAdvice(t *testing.T) {
 		}}, missing, []string{"without a working profile: at least 1 of 2 hosts"}, nil},
 		{"Default Host Management Configuration is on", []change{offline, noProfile, defaultRoleOn, agentVersion("3.2.581.0")}, missing,
 			[]string{"this host only", "meet what Default Host Management Configuration needs"}, []string{"turn on"}},
+		{"the setting was read, the agent's version was not", []change{offline, noProfile, defaultRoleOn, unprobed}, "default-role-unknown",
+			[]string{"find out the agent's version", "3.2.582.0"}, []string{"ssm:GetServiceSetting"}},
+		{"the setting was read, whether IMDSv2 is in use cannot be", []change{offline, noProfile, defaultRoleOn, func(_ *fleet.Snapshot, h *fleet.Host, _ *fleet.Region) { h.Metadata.Tokens = "optional" }}, "default-role-unknown",
+			[]string{"--http-tokens required"}, []string{"ssm:GetServiceSetting", "version"}},
+		{"the setting was not read", []change{offline, noProfile, func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
+			r.DefaultRole = lost[string]("ssm:GetServiceSetting", "AccessDenied")
+		}}, "default-role-unknown", []string{"ssm:GetServiceSetting"}, nil},
+		{"an application's role", []change{offline, role(allowing(`"s3:Get*","s3-object-lambda:Get*","logs:*"`))}, "role-serves-application",
+			[]string{"role web has inline policy own, which is about s3\n"}, nil},
 		{"metadata off, from a template", []change{offline, metadataOff, fromTemplate, more(fromTemplate, "i-2")}, "imds-disabled",
 			[]string{"launch template lt-1, from which 2 hosts came", "Auto Scaling group web with 2 hosts"}, []string{"this host only"}},
 		{"metadata off, by hand", []change{offline, metadataOff}, "imds-disabled", []string{"this host only"}, []string{"launch template lt", "Auto Scaling"}},

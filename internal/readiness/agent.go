@@ -26,11 +26,7 @@ func (j *judge) onHost(agent fleet.Fact[fleet.HostAgent]) {
 			j.ec2("the metadata service's answers travel one hop (HttpPutResponseHopLimit 1), which does not reach into a container"))
 		return
 	case !a.Installed:
-		fix := ""
-		if command := j.install(); command != "" {
-			fix = "install the agent: " + command
-		}
-		j.add("agent-missing", j.h.ID, fix, evidence(agent, "no agent was found on the host"))
+		j.add("agent-missing", j.h.ID, j.installFix(), evidence(agent, "no agent was found on the host"))
 		return
 	}
 	j.installs(agent)
@@ -44,6 +40,12 @@ func (j *judge) onHost(agent fleet.Fact[fleet.HostAgent]) {
 			j.add("agent-version-disagreement", j.h.ID, "restart the agent: "+j.restart(), evidence(n, "Systems Manager hears agent %s", listed), evidence(agent, "agent %s is installed on the host", here))
 		}
 	}
+}
+
+// agentless reports whether the host is known to have no agent.
+func (j *judge) agentless() bool {
+	a := j.h.Probe.Value.Agent
+	return j.h.Probe.Known && a.Known && !a.Value.Installed
 }
 
 // installs looks for two packages that brought the agent: each stops the other's.
@@ -147,19 +149,19 @@ func (j *judge) agentVersion() {
 			j.add("agent-version-unknown", j.h.ID, "", evidence(a, "the agent at %s would not tell its version", quoted(a.Value.Path)))
 		}
 	case v.below(minimum):
-		j.add("agent-too-old", j.h.ID, "", from, stated("Session Manager needs "+MinimumVersion))
+		j.add("agent-too-old", j.h.ID, j.updateFix(), from, stated("Session Manager needs "+MinimumVersion))
 	case v.below(j.functionalFloor):
 		facts := []fleet.Evidence{from, stated("the functional floor is " + j.functionalFloor.String())}
-		j.add("agent-below-functional-floor", j.h.ID, "", slices.Concat(facts, required, wanted)...)
+		j.add("agent-below-functional-floor", j.h.ID, j.updateFix(), slices.Concat(facts, required, wanted)...)
 	default:
 		if required != nil {
-			j.add("agent-below-preferences", j.h.ID, "", append([]fleet.Evidence{from}, required...)...)
+			j.add("agent-below-preferences", j.h.ID, j.updateFix(), append([]fleet.Evidence{from}, required...)...)
 		}
 		if wanted != nil {
-			j.add("agent-lacks-features", j.h.ID, "", append([]fleet.Evidence{from}, wanted...)...)
+			j.add("agent-lacks-features", j.h.ID, j.updateFix(), append([]fleet.Evidence{from}, wanted...)...)
 		}
 		if v.below(j.securityFloor) {
-			j.add("agent-below-security-floor", j.h.ID, "", from, stated("the security floor is "+j.securityFloor.String()+"; CVE-2026-89049 is fixed in 3.3.4851.0"))
+			j.add("agent-below-security-floor", j.h.ID, j.updateFix(), from, stated("the security floor is "+j.securityFloor.String()+"; CVE-2026-89049 is fixed in 3.3.4851.0"))
 		}
 	}
 }

@@ -19,7 +19,8 @@ import (
 //
 // A host is blocked when a finding of SeverityBlocks concerns it, else unknown
 // when one of SeverityUnknown does, else ready. Its causes are those of such
-// findings that follow from no other, in the catalogue's order; where Systems
+// findings that follow from no other, in the catalogue's order, those that
+// hurt only sessions after those that keep the agent off; where Systems
 // Manager did not answer, that comes first, as its answer would settle the
 // other doubts.
 // Findings about a shared thing (a role, a key) carry no host and come last.
@@ -110,6 +111,7 @@ func (a *assessor) host(h *fleet.Host) (fleet.HostVerdict, []fleet.Finding) {
 	slices.SortStableFunc(j.findings, func(x, y fleet.Finding) int {
 		return cmp.Or(
 			-cmp.Compare(x.Severity, y.Severity),
+			cmp.Compare(j.afterConnecting(&x), j.afterConnecting(&y)),
 			cmp.Compare(ranks[x.Code], ranks[y.Code]),
 			cmp.Compare(x.Object, y.Object),
 		)
@@ -213,7 +215,7 @@ func because(reason string) string {
 func (a *assessor) shared() []fleet.Finding {
 	out := append(a.identityFindings(), a.preferencesFindings()...)
 	out = append(out, a.network.hazards(a.snapshot)...)
-	out = append(out, a.keys.findings(a.policy)...)
+	out = append(out, a.keys.findings(a.policy, a.people)...)
 	out = append(out, a.templates()...)
 	out = append(out, a.strays()...)
 	if end := a.snapshot.Finished; !end.IsZero() && a.now.Sub(end) > a.policy.MaxAge {

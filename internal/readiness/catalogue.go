@@ -29,11 +29,14 @@ func (e Entry) breaks() partSet { return setOf(e.Breaks) }
 func (e Entry) shows() partSet  { return setOf(e.Shows) }
 
 // Catalogue lists every kind of finding, causes before symptoms: not running,
-// identity, network, agent, then what Systems Manager says, then SSH. The
-// order decides which of several findings is named as a verdict's cause.
+// no agent, identity, network, health, agent, then what Systems Manager says,
+// the preferences, then SSH. The order decides which of several findings is
+// named as a verdict's cause; what hurts a session only after the agent has
+// connected comes after all that keeps the agent off.
 func Catalogue() []Entry {
 	var all []Entry
 	all = append(all, hostEntries()...)
+	all = append(all, absentAgentEntry())
 	all = append(all, identityEntries()...)
 	all = append(all, networkEntries()...)
 	all = append(all, healthEntries()...)

@@ -4,6 +4,21 @@ import "ssm-migrate/internal/fleet"
 
 const updateAgent = "update the agent with Run Command AWS-UpdateSSMAgent, or with the package manager it came from (snap agents with snap: the two together break it)"
 
+// absentAgentEntry comes before all other causes: nothing else that is put
+// right shows while there is no agent.
+func absentAgentEntry() Entry {
+	return Entry{
+		Code: "agent-missing", Area: "agent", Severity: fleet.SeverityBlocks,
+		Title:    "No SSM Agent is installed",
+		Means:    "Without the agent there is nothing for Session Manager to talk to.",
+		Detected: "The probe found no agent in any of the places where packages put it, and Systems Manager does not hear one.",
+		Fix:      "install the agent from the Region's bucket or the distribution's package, enable it and start it; on a system that AWS does not support, as Alpine, there is no package: move what runs there, or keep SSH with a waiver",
+		Undo:     "remove the package",
+		Sources:  []string{guide + "manually-install-ssm-agent-linux", guide + "ami-preinstalled-agent", guide + "operating-systems-and-machine-types"},
+		Breaks:   []Part{PartAgent},
+	}
+}
+
 func agentEntries() []Entry {
 	return []Entry{{
 		Code: "agent-installed-twice", Area: "agent", Severity: fleet.SeverityBlocks,
@@ -31,15 +46,6 @@ func agentEntries() []Entry {
 		Fix:      "unmask, enable and start the unit, and exempt it in the job that switched it off; reboot one host of each image to see that it stays on",
 		Undo:     "systemctl disable --now the unit",
 		Sources:  []string{guide + "ssm-agent-status-and-restart", "aws/amazon-ssm-agent issue 617", "konstruktoid/hardening issue 83"},
-		Breaks:   []Part{PartAgent},
-	}, {
-		Code: "agent-missing", Area: "agent", Severity: fleet.SeverityBlocks,
-		Title:    "No SSM Agent is installed",
-		Means:    "Without the agent there is nothing for Session Manager to talk to.",
-		Detected: "The probe found no agent in any of the places where packages put it, and Systems Manager does not hear one.",
-		Fix:      "install the agent from the Region's bucket or the distribution's package, enable it and start it",
-		Undo:     "remove the package",
-		Sources:  []string{guide + "manually-install-ssm-agent-linux", guide + "ami-preinstalled-agent"},
 		Breaks:   []Part{PartAgent},
 	}, {
 		Code: "agent-stopped", Area: "agent", Severity: fleet.SeverityBlocks,
@@ -107,7 +113,7 @@ func agentEntries() []Entry {
 		Code: "agent-sleeping", Area: "agent", Severity: fleet.SeverityBlocks,
 		Title:    "The agent waits before it tries again",
 		Means:    "After a refusal the agent sleeps 25 to 30 minutes, otherwise up to an hour. Until then a repair shows nowhere. Where no other finding says what it was refused for, nothing is in its way any more: the host is waiting, not broken.",
-		Detected: "The end of the agent's log says that it sleeps or hibernates, not longer than an hour before the probe; its service is active; Systems Manager does not hear it.",
+		Detected: "The end of the agent's log says that it sleeps or hibernates, not longer than an hour before the probe, and the sleep that it names was not over then; its service is active; Systems Manager does not hear it.",
 		Fix:      "restart the agent, or wait an hour",
 		Undo:     "nothing to take back",
 		Sources:  []string{"amazon-ssm-agent, credentialrefresher and hibernation", guide + "fleet-manager-default-host-management-configuration"},
@@ -167,9 +173,9 @@ func agentEntries() []Entry {
 		Title:    "The agent has a known vulnerability",
 		Means:    "Before 3.3.4851.0 a session user can make the agent forward to link-local addresses and so take the host role's credentials (CVE-2026-89049). From that version on, forwarding to a remote host refuses localhost: use AWS-StartPortForwardingSession for local ports.",
 		Detected: "The agent's version against the policy's security floor. Systems Manager's \"latest version\" flag is not used; it says nothing about security.",
-		Fix:      updateAgent + "; the snap's stable channel lags behind",
+		Fix:      updateAgent + "; the snap's stable channel lags behind: snap refresh amazon-ssm-agent --channel=latest/candidate",
 		Undo:     "AWS-UpdateSSMAgent with the former version and allowDowngrade",
-		Sources:  []string{"CVE-2026-89049, GHSA-w9jw-h72g-6hxc, AWS bulletin 2026-107-AWS", "aws/amazon-ssm-agent issue 680"},
+		Sources:  []string{"CVE-2026-89049, GHSA-w9jw-h72g-6hxc, AWS bulletin 2026-107-AWS", "aws/amazon-ssm-agent issues 255 and 680", guide + "manually-install-ssm-agent-linux"},
 	}, {
 		Code: "agent-not-enabled", Area: "agent", Severity: fleet.SeverityRisk,
 		Title:    "The agent will not start at boot",

@@ -222,6 +222,16 @@ func (j *judge) depth(f *fleet.Finding) Part {
 	return shows.last()
 }
 
+// afterConnecting is 1 for a finding that hurts only sessions, which come after
+// the agent has connected, and 0 for others. What a role lacks is put right at
+// one go, the rights that only sessions need included.
+func (j *judge) afterConnecting(f *fleet.Finding) int {
+	if !j.connected && entries[f.Code].Area != "identity" && j.breaks(f) == setOf([]Part{PartSession}) {
+		return 1
+	}
+	return 0
+}
+
 // sameHop reports whether what stops the agent's way stops, as the same hop,
 // a way that only sessions need.
 func (j *judge) sameHop(cause, f *fleet.Finding) bool {

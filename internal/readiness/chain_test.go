@@ -47,6 +47,7 @@ var (
 	skewedClock   = onProbe(func(p *fleet.Probe) { p.HostTime = at.AddDate(-1, 0, 0) })
 	noAgent       = onAgent(func(a *fleet.HostAgent) { *a = fleet.HostAgent{} })
 	agentFailed   = onAgent(func(a *fleet.HostAgent) { a.Active = "failed" })
+	agentEnded    = onAgent(func(a *fleet.HostAgent) { a.Active = "inactive" })
 	agentMasked   = onAgent(func(a *fleet.HostAgent) { a.Active, a.Enabled = "inactive", "masked" })
 	twice         = onAgent(func(a *fleet.HostAgent) { a.Installs = []fleet.AgentInstall{{Package: "snap"}, {Package: "deb"}} })
 	noMetadata    = onProbe(func(p *fleet.Probe) { p.Metadata.Value = fleet.MetadataTest{} })
@@ -111,8 +112,17 @@ func TestCausalChains(t *testing.T) {
 	}{
 		{"a good host has none", nil, nil},
 		{"no agent", []change{offline, noAgent}, []string{"agent-missing>node-not-registered"}},
+		{"no agent, so no version for the default role", []change{offline, noAgent, noProfile, defaultRoleOn}, []string{"agent-missing>node-not-registered>default-role-unknown"}},
+		{"no agent, and the default role's setting was not read", []change{offline, noAgent, noProfile, func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
+			r.DefaultRole = lost[string]("ssm:GetServiceSetting", "AccessDenied")
+		}}, []string{"agent-missing>node-not-registered", "default-role-unknown"}},
+		{"a full disk beside no agent", []change{offline, noAgent, diskFull}, []string{"agent-missing>node-not-registered", "disk-full"}},
 		{"dead after a reboot", []change{lostHeartbeat, agentMasked}, []string{"agent-disabled>agent-stopped>node-connection-lost"}},
 		{"a full disk stops the agent", []change{lostHeartbeat, agentFailed, diskFull}, []string{"disk-full>agent-stopped>node-connection-lost"}},
+		{"a full disk beside an agent that somebody stopped", []change{offline, agentEnded, diskFull}, []string{"agent-stopped>node-not-registered", "disk-full"}},
+		{"a full disk of which a stopped agent's log speaks", []change{offline, agentEnded, diskFull, logged("disk full", 30)}, []string{"disk-full>agent-stopped>node-not-registered"}},
+		{"spent inotify instances beside an agent that somebody stopped", []change{offline, agentEnded, noInotify}, []string{"agent-stopped>node-not-registered", "inotify-exhausted"}},
+		{"spent inotify instances and a failed agent", []change{offline, agentFailed, noInotify}, []string{"inotify-exhausted>agent-stopped>node-not-registered"}},
 		{"a full disk stops sessions of a connected agent", []change{diskFull}, []string{"disk-full"}},
 		{"no inotify instance left", []change{noInotify}, []string{"inotify-exhausted"}},
 		{"snap beside deb", []change{offline, twice, agentFailed}, []string{"agent-installed-twice>agent-stopped>node-not-registered"}},
@@ -132,7 +142,7 @@ func TestCausalChains(t *testing.T) {
 		{"configured for another Region", []change{offline, otherRegion}, []string{"agent-config-elsewhere>node-not-registered"}},
 		{"doubts are roots of their own", []change{silent, role(conditional)}, []string{"role-undecided", "node-unknown"}},
 
-		{"one hop stops the agent and what sessions need", []change{offline, encrypted, dnsOff}, []string{"dns-off>session-target-no-path>node-not-registered", "preferences-undecided"}},
+		{"one hop stops the agent and what sessions need", []change{offline, encrypted, dnsOff}, []string{"dns-off>node-not-registered>session-target-no-path", "preferences-undecided"}},
 		{"two independent causes, one symptom", []change{offline, noProfile, closedGroup, tested(timedOut)},
 			[]string{"profile-missing>node-not-registered", "group-egress-closed>egress-test-failed>node-not-registered"}},
 		{"two causes of a stopped agent", []change{offline, agentFailed, diskFull, twice},
@@ -147,6 +157,37 @@ func TestCausalChains(t *testing.T) {
 			checkFindings(t, a)
 			checkChains(t, a)
 		})
+	}
+}
+
+// Nothing shows before there is an agent, and what hurts only sessions not
+// before the agent is connected.
+func TestTheFirstCauseKeepsTheAgentOff(t *testing.T) {
+	kmsClosed := func(s *fleet.Snapshot, h *fleet.Host, r *fleet.Region) {
+		encrypted(s, h, r)
+		r.Preferences.Value.Key.Value.State = "Disabled"
+	}
+	withoutRoute := func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
+		r.RouteTables.Value[0].Routes = r.RouteTables.Value[0].Routes[:1]
+	}
+	for _, c := range []struct {
+		name    string
+		changes []change
+		want    string // causes, in order
+	}{
+		{"no agent, and all else is wrong too", []change{offline, noAgent, noProfile, closedWay, skewedClock, kmsClosed}, "agent-missing profile-missing group-egress-closed clock-skew kms-key-unusable"},
+		{"no agent, and no way to the sessions' key", []change{offline, noAgent, encrypted, withoutRoute}, "agent-missing session-target-no-path preferences-undecided"},
+		{"an agent that is too old registers; no way to the key", []change{offline, onAgent(func(a *fleet.HostAgent) { a.Version = "2.2.0.0" }), encrypted, withoutRoute}, "agent-too-old node-not-registered session-target-no-path preferences-undecided"},
+		{"a stopped agent beside a full disk that did not stop it", []change{offline, agentEnded, diskFull}, "agent-stopped disk-full"},
+		{"connected: in the catalogue's order", []change{encrypted, withoutRoute, agentVersion("3.0.0.0")}, "session-target-no-path agent-below-functional-floor preferences-undecided"},
+	} {
+		var got []string
+		for _, r := range assess(c.changes...).Hosts[0].Causes {
+			got = append(got, r.Code)
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s: causes %v, want %s", c.name, got, c.want)
+		}
 	}
 }
 

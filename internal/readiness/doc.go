@@ -7,6 +7,10 @@
 // agent holds its control channel open is not called blocked because a rule
 // set looks wrong; the contradiction is a finding of its own. An unknown fact
 // is neither good nor bad, and counts only where nothing else settles the
-// question. A host is ready only on facts that are known, so that losing a
-// fact can never make a host ready.
+// question. A verdict speaks of what was seen: a host is ready where Systems
+// Manager shows its agent connected and nothing that was seen keeps sessions
+// from opening. Losing a fact never makes a host ready, but for those that
+// nobody sees without a login on the host, the machine's health: what stops
+// only sessions, as a full disk does, stays unseen there, and the findings
+// ssh-not-scanned and ssh-partly-scanned say so.
 package readiness

@@ -211,30 +211,88 @@ func (j *judge) addStop(s stopped) {
 	j.concerns(s.code, object, s.parts...)
 }
 
-// endpointPolicy judges the policy of the endpoint that the host uses. A
-// connected host is not blocked by it: the policy may be read wrongly, as it
-// is judged without the principals that it can name.
+// endpointPolicy judges the policy of the endpoint that the host uses. What is
+// proved to pass is not held against the host: the policy is then read
+// wrongly, or is not in its way, and nothing else that it says is sure. An open
+// control channel proves nothing of the data channel, for which the policy has
+// to allow actions of its own.
 func (j *judge) endpointPolicy(s serviceWay) {
-	var refused []string
+	if j.network.passed(s.static) == nil {
+		j.endpointUnseen(s)
+		return
+	}
+	var refused, unsure, contrary []string
 	for i, action := range sessionActions {
-		settled := i < heartbeatActions && j.heartbeat || i < controlActions && j.connected
-		if !settled && slices.Contains(s.static.refused, action) {
+		switch settled := i < j.settled(); {
+		case settled && slices.Contains(s.static.refused, action):
+			contrary = append(contrary, action)
+		case settled:
+		case slices.Contains(s.static.refused, action):
 			refused = append(refused, action)
+		case slices.Contains(s.static.unsure, action):
+			unsure = append(unsure, action)
 		}
 	}
-	if refused == nil {
+	e := j.network.passed(s.static)
+	says := func(what string, actions []string) fleet.Evidence {
+		return evidence(j.r.Endpoints, "the policy of endpoint %s %s %s", e.ID, what, strings.Join(actions, ", "))
+	}
+	if contrary != nil && j.connected {
+		j.add("egress-disagreement", e.ID, "", says("does not allow", contrary))
+	}
+	var doubts []fleet.Evidence
+	switch {
+	case refused == nil:
+	case j.connected && (contrary != nil || s.static.tcp != yes):
+		doubts = append(doubts, says("does not allow", refused), fleet.Evidence{Fact: "whether the host goes by endpoint " + e.ID + " is not known: it is connected, though its way there is not known to be open or the policy refuses that too", Source: "computed path"})
+	default:
+		j.add("endpoint-policy-denies", e.ID, fmt.Sprintf("allow %s in the policy of endpoint %s", strings.Join(refused, ", "), e.ID), says("does not allow", refused))
+		if s.service == "ssmmessages" {
+			j.concerns("endpoint-policy-denies", e.ID, channelParts(refused)...)
+		}
+	}
+	if unsure != nil {
+		doubts = append(doubts, says("may or may not allow, by conditions or by who calls,", unsure))
+	}
+	// Of a host that is not connected, the doubt is part of that about its way.
+	if doubts != nil && j.connected {
+		j.add("endpoint-policy-undecided", e.ID, "", doubts...)
+	}
+}
+
+// endpointUnseen records that a connected host may go by an endpoint whose
+// policy stops the data channel: the endpoints were not read, or the name may
+// lead to one whose policy is not clean. A host that is seen to go by public
+// addresses, or by a proxy, does not.
+func (j *judge) endpointUnseen(s serviceWay) {
+	if !j.connected || j.settled() == len(sessionActions) || s.service != "ssmmessages" || s.proxy != "" {
 		return
 	}
-	e := s.static.endpoint
-	fact := evidence(j.r.Endpoints, "the policy of endpoint %s does not allow %s", e.ID, strings.Join(refused, ", "))
-	if j.connected {
-		j.add("egress-disagreement", e.ID, "", fact)
+	if seen, _ := j.answered(s.service); seen == answeredPublic {
 		return
 	}
-	j.add("endpoint-policy-denies", e.ID, fmt.Sprintf("allow %s in the policy of endpoint %s", strings.Join(refused, ", "), e.ID), fact)
-	if s.service == "ssmmessages" {
-		j.concerns("endpoint-policy-denies", e.ID, PartChannel, PartSession)
+	if !j.r.Endpoints.Known {
+		j.add("endpoint-policy-undecided", j.h.ID, "", evidence(j.r.Endpoints, "whether the host goes by an endpoint for %s, and what its policy allows, is not known: the endpoints were not read%s", s.service, because(j.r.Endpoints.Reason)))
+		return
 	}
+	q := j.request(s.service)
+	e := j.network.serviceEndpoint(j.h.VPC, q.question)
+	if e == nil || s.static.public {
+		return
+	}
+	v := judgePolicy(e, j.h, q.actions[controlActions-heartbeatActions:])
+	if doubts := slices.Concat(v.refused, v.doubtful); doubts != nil {
+		j.add("endpoint-policy-undecided", e.ID, "", evidence(j.r.Endpoints, "the name of %s may lead to endpoint %s, whose policy does not allow %s without doubt", s.service, e.ID, strings.Join(doubts, ", ")))
+	}
+}
+
+// channelParts are the parts of a session's way that need some of the actions
+// on ssmmessages.
+func channelParts(actions []string) []Part {
+	if slices.ContainsFunc(sessionActions[:controlActions], func(a string) bool { return slices.Contains(actions, a) }) {
+		return []Part{PartChannel, PartSession}
+	}
+	return []Part{PartSession}
 }
 
 // ec2messages judges the endpoint that older agents get Run Command from.

@@ -40,11 +40,22 @@ func (j *judge) sessionTargets(agents []stopped) {
 			}
 			stop(s)
 		case p.open != yes && live.reached != yes:
-			j.add("session-target-unproved", j.h.ID, "", fact)
+			j.targetUnproved(t, fact)
 		}
 	}
 	for _, s := range e.stops {
 		j.addStop(s)
+	}
+}
+
+// targetUnproved records that the way to a target is not known. A shell that is
+// open came by it, where it could not do without.
+func (j *judge) targetUnproved(t target, fact fleet.Evidence) {
+	switch {
+	case !t.needed:
+		j.add("session-target-unproved", j.h.ID, "", fact)
+	case !j.shellOpen():
+		j.add("session-target-undecided", j.h.ID, "", fact)
 	}
 }
 
@@ -68,6 +79,8 @@ func (j *judge) targetFailed(t target, q request, p *path, live liveTest) stoppe
 }
 
 // targets are the services that the preferences of a Region make sessions use.
+// The agent refuses a shell when it cannot use the key, or cannot see that logs
+// are encrypted where that is demanded; otherwise only the log is lost.
 func (n *network) targets(r *fleet.Region, region string) []target {
 	if out, ok := n.targetMemo[r]; ok {
 		return out
@@ -92,19 +105,19 @@ func readTargets(r *fleet.Region, region string) []target {
 		if b := p.Value.Bucket; b.Known && b.Value.Exists {
 			at = cmp.Or(b.Value.Region, region)
 		}
-		out = append(out, target{service: "s3", region: at, what: "session logs in bucket " + quoted(in.Bucket), asks: []policyRequest{
+		out = append(out, target{service: "s3", region: at, needed: in.BucketEncrypted, what: "session logs in bucket " + quoted(in.Bucket), asks: []policyRequest{
 			{action: "s3:PutObject", resource: "arn:" + partition + ":s3:::" + in.Bucket + "/" + in.Prefix + "/session.log"},
 		}})
 	}
 	if in.LogGroup != "" {
-		t := target{service: "logs", region: region, what: "session logs in log group " + quoted(in.LogGroup)}
+		t := target{service: "logs", region: region, needed: in.LogGroupEncrypted, what: "session logs in log group " + quoted(in.LogGroup)}
 		if arn := p.Value.LogGroup.Value.ARN; p.Value.LogGroup.Known && arn != "" {
 			t.asks = []policyRequest{{action: "logs:CreateLogStream", resource: arn}, {action: "logs:PutLogEvents", resource: arn + ":log-stream:session"}}
 		}
 		out = append(out, t)
 	}
 	if in.Key != "" {
-		t := target{service: "kms", region: region, what: "the session key " + quoted(in.Key)}
+		t := target{service: "kms", region: region, needed: true, what: "the session key " + quoted(in.Key)}
 		if arn := p.Value.Key.Value.ARN; p.Value.Key.Known && arn != "" {
 			t.asks = []policyRequest{{action: "kms:Decrypt", resource: arn}}
 		}

@@ -130,6 +130,7 @@ func healthyRegion() fleet.Region {
 		PrefixLists:   known([]fleet.PrefixList{}, "ec2:DescribeManagedPrefixLists"),
 		Peerings:      known([]fleet.Peering{}, "ec2:DescribeVpcPeeringConnections"),
 		ResolverRules: known([]fleet.ResolverRule{}, "route53resolver:ListResolverRules"),
+		Preferences:   known(fleet.Preferences{Exists: true, Content: `{"schemaVersion":"1.0","sessionType":"Standard_Stream","inputs":{}}`}, "ssm:GetDocument"),
 		DHCPOptions:   known([]fleet.DHCPOptions{{ID: "dopt-1", Servers: []string{"AmazonProvidedDNS"}}}, "ec2:DescribeDhcpOptions"),
 	}
 }

@@ -2,6 +2,7 @@ package readiness
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -78,15 +79,31 @@ func (j *judge) disks(health fleet.Fact[fleet.Health]) {
 		}
 	}
 	if stopped != nil {
-		j.add("disk-read-only", j.h.ID, "", append(stopped, j.signs("disk full")...)...)
+		j.add("disk-read-only", j.h.ID, "", append(stopped, j.signs("read-only")...)...)
+		j.sparesAgent("disk-read-only", "read-only")
 	}
 	if spent != nil {
 		fix := strings.Join(room, "; ") + "; old folders under /var/lib/amazon/ssm/*/document/orchestration may go; enlarge the volume if it keeps filling, and keep a file to delete in need"
+		if !j.heartbeat {
+			fix += "; then restart the agent: " + j.restart()
+		}
 		j.add("disk-full", j.h.ID, fix, append(spent, j.signs("disk full")...)...)
+		j.sparesAgent("disk-full", "disk full")
 	}
 	if low != nil {
 		floor := stated(fmt.Sprintf("the floor is %s and %d inodes", size(j.policy.MinFree), j.policy.MinFreeInodes))
 		j.add("disk-nearly-full", j.h.ID, "", append(low, floor)...)
+	}
+}
+
+// sparesAgent notes that what is wrong with the machine did not stop the agent:
+// there is none, or its unit was stopped and did not fail, and the end of its
+// log does not speak of it. Sessions it would stop all the same.
+func (j *judge) sparesAgent(code string, kinds ...string) {
+	agent := j.h.Probe.Value.Agent
+	ended := j.agentless() || agent.Known && slices.Contains([]string{"inactive", "deactivating"}, agent.Value.Active)
+	if ended && j.recent(24*time.Hour, kinds...) == nil {
+		j.concerns(code, "", PartSession)
 	}
 }
 
@@ -143,7 +160,8 @@ func (j *judge) inotify(health fleet.Fact[fleet.Health]) {
 	fact := evidence(health, "root uses %d of %d inotify instances (fs.inotify.max_user_instances)", n.UsedInstances, n.MaxInstances)
 	switch {
 	case n.UsedInstances >= n.MaxInstances:
-		j.add("inotify-exhausted", j.h.ID, "", append([]fleet.Evidence{fact}, j.signs("inotify")...)...)
+		j.add("inotify-exhausted", j.h.ID, "", slices.Concat([]fleet.Evidence{fact}, j.signs("inotify"), j.signs("too many files"))...)
+		j.sparesAgent("inotify-exhausted", "inotify", "too many files")
 	case n.UsedInstances > n.MaxInstances*3/4:
 		j.add("inotify-nearly-exhausted", j.h.ID, "", fact)
 	}
@@ -187,11 +205,33 @@ func (j *judge) sleep(p *fleet.Probe) {
 	if j.heartbeat || !j.symptom || !agent.Known || agent.Value.Active != "active" {
 		return
 	}
-	signs := j.recent(longestSleep, "sleeping", "hibernating")
+	var signs []fleet.Evidence
+	for _, kind := range []string{"sleeping", "hibernating"} {
+		if latest := j.latestSign(longestSleep, kind); latest != nil && j.lasts(latest) {
+			signs = append(signs, j.quoteSign(latest))
+		}
+	}
 	if signs == nil {
 		return
 	}
 	j.add("agent-sleeping", j.h.ID, "restart the agent: "+j.restart()+"; without another way in, wait an hour", signs...)
+}
+
+// sleepLength finds how long the agent says that it sleeps, in Go's form of a
+// duration: "27m43s". Source: amazon-ssm-agent, credentialrefresher.
+var sleepLength = regexp.MustCompile(`(?i)sleeping for ((?:[0-9]{1,4}h)?(?:[0-9]{1,4}m)?(?:[0-9]{1,5}(?:\.[0-9]{1,9})?s)?)`)
+
+// lasts reports whether a sleep that the agent's log tells of went on when the
+// host was probed. One of which the log tells no length or no beginning may
+// have; longestSleep bounds it.
+func (j *judge) lasts(s *fleet.LogSign) bool {
+	m := sleepLength.FindStringSubmatch(s.Text)
+	end := j.readAt()
+	if m == nil || s.At.IsZero() || end.IsZero() {
+		return true
+	}
+	length, err := time.ParseDuration(m[1])
+	return err != nil || end.Before(s.At.Add(length))
 }
 
 // signs quotes the latest lines of the agent's log of one kind, of the last day.
@@ -200,36 +240,48 @@ func (j *judge) signs(kind string) []fleet.Evidence { return j.recent(24*time.Ho
 // recent quotes, for each kind, the latest line of the agent's log that was
 // not older than age when the host was probed. A line without a time counts.
 func (j *judge) recent(age time.Duration, kinds ...string) []fleet.Evidence {
+	var out []fleet.Evidence
+	for _, kind := range kinds {
+		if latest := j.latestSign(age, kind); latest != nil {
+			out = append(out, j.quoteSign(latest))
+		}
+	}
+	return out
+}
+
+// readAt is when the host was probed, by its own clock where it told the time.
+func (j *judge) readAt() time.Time {
+	if t := j.h.Probe.Value.HostTime; !t.IsZero() {
+		return t
+	}
+	return j.h.Probe.At
+}
+
+func (j *judge) latestSign(age time.Duration, kind string) *fleet.LogSign {
 	p := &j.h.Probe.Value
 	if !j.h.Probe.Known || !p.Agent.Known || !p.Agent.Value.Signs.Known {
 		return nil
 	}
-	signs := p.Agent.Value.Signs
-	end := p.HostTime
-	if end.IsZero() {
-		end = j.h.Probe.At
-	}
-	var out []fleet.Evidence
-	for _, kind := range kinds {
-		var latest *fleet.LogSign
-		for i := range signs.Value {
-			s := &signs.Value[i]
-			if s.Kind != kind || !s.At.IsZero() && !end.IsZero() && end.Sub(s.At) > age {
-				continue
-			}
-			if latest == nil || !s.At.Before(latest.At) {
-				latest = s
-			}
+	end := j.readAt()
+	var latest *fleet.LogSign
+	for i := range p.Agent.Value.Signs.Value {
+		s := &p.Agent.Value.Signs.Value[i]
+		if s.Kind != kind || !s.At.IsZero() && !end.IsZero() && end.Sub(s.At) > age {
+			continue
 		}
-		if latest != nil {
-			when := ""
-			if !latest.At.IsZero() {
-				when = latest.At.UTC().Format(" at 2006-01-02 15:04:05Z")
-			}
-			out = append(out, evidence(signs, "the agent's log says%s: %s", when, quoted(latest.Text)))
+		if latest == nil || !s.At.Before(latest.At) {
+			latest = s
 		}
 	}
-	return out
+	return latest
+}
+
+func (j *judge) quoteSign(s *fleet.LogSign) fleet.Evidence {
+	when := ""
+	if !s.At.IsZero() {
+		when = s.At.UTC().Format(" at 2006-01-02 15:04:05Z")
+	}
+	return evidence(j.h.Probe.Value.Agent.Value.Signs, "the agent's log says%s: %s", when, quoted(s.Text))
 }
 
 // clock judges the host's clock: by the Date header of an AWS endpoint, whose

@@ -98,12 +98,21 @@ func TestMachine(t *testing.T) {
 func TestWaitingAgent(t *testing.T) {
 	node := "node-not-registered"
 	waits := []string{"agent-sleeping", node}
+	sleeping := func(text string, minutes int) change {
+		return onAgent(func(a *fleet.HostAgent) {
+			a.Signs = known([]fleet.LogSign{{Kind: "sleeping", At: at.Add(-time.Duration(minutes) * time.Minute), Text: text}}, "probe: agent log")
+		})
+	}
 	runCases(t, []verdictCase{
 		{"asleep after AccessDenied (credentialrefresher)", []change{offline, logged("sleeping", 25)}, fleet.VerdictBlocked, "agent-sleeping", waits},
 		{"hibernating", []change{offline, logged("hibernating", 59)}, fleet.VerdictBlocked, "agent-sleeping", waits},
 		{"a line without a time counts", []change{offline, onAgent(func(a *fleet.HostAgent) {
 			a.Signs = known([]fleet.LogSign{{Kind: "sleeping", Text: "sleeping"}}, "probe: agent log")
 		})}, fleet.VerdictBlocked, "agent-sleeping", waits},
+		{"a sleep that is over (credentialrefresher)", []change{offline, sleeping("Sleeping for 5m0s before retrying retrieve credentials", 20)}, fleet.VerdictBlocked, node, []string{node}},
+		{"a sleep that lasts", []change{offline, sleeping("Sleeping for 27m43s before retrying retrieve credentials", 20)}, fleet.VerdictBlocked, "agent-sleeping", waits},
+		{"a sleep of which the log tells no length", []change{offline, sleeping("sleeping for a while", 59)}, fleet.VerdictBlocked, "agent-sleeping", waits},
+		{"a length that is none", []change{offline, sleeping("sleeping for 9999h9999m99999s", 59)}, fleet.VerdictBlocked, "agent-sleeping", waits},
 		{"an hour is the longest sleep", []change{offline, logged("sleeping", 61)}, fleet.VerdictBlocked, node, []string{node}},
 		{"a heard agent is awake", []change{logged("sleeping", 5)}, fleet.VerdictReady, "", []string{}},
 		{"a stopped agent does not wait", []change{offline, agentFailed, logged("sleeping", 5)}, fleet.VerdictBlocked, "agent-stopped", []string{"agent-stopped", node}},
@@ -246,6 +255,14 @@ func TestFixesNameTheCommandsOfTheSystem(t *testing.T) {
 	gone := func(id, version string) []change {
 		return []change{offline, system(id, version, ""), noAgent}
 	}
+	aged := func(id, kind string) []change {
+		return []change{system(id, "9", kind), agentVersion("3.2.2086.0"), onAgent(func(a *fleet.HostAgent) { a.Version = "3.2.2086.0" })}
+	}
+	connects := func(id string) []change {
+		return []change{system(id, "9", ""), onProbe(func(p *fleet.Probe) {
+			p.SSHD.Value.Arguments = "-o AuthorizedKeysCommand=/opt/aws/bin/eic_run_authorized_keys %u %f"
+		})}
+	}
 	stopped := func(id, kind string) []change { return []change{offline, system(id, "1", kind), agentFailed} }
 	for _, c := range []struct {
 		changes []change
@@ -258,7 +275,17 @@ func TestFixesNameTheCommandsOfTheSystem(t *testing.T) {
 		{gone("debian", "12"), "agent-missing", "latest/debian_arm64/amazon-ssm-agent.deb && dpkg -i"},
 		{gone("ubuntu", "24.04"), "agent-missing", "snap install amazon-ssm-agent --classic && systemctl enable --now snap.amazon-ssm-agent.amazon-ssm-agent.service"},
 		{gone("sles", "15.5"), "agent-missing", "zypper install -y amazon-ssm-agent"},
-		{gone("plan9", "4"), "agent-missing", "install the agent from the Region's bucket"},
+		{gone("alpine", "3.20"), "agent-missing", `AWS does not support the SSM Agent on "alpine"`},
+		{gone("", ""), "agent-missing", "install the agent from the Region's bucket"},
+		{aged("ubuntu", "snap"), "agent-below-security-floor", "snap refresh amazon-ssm-agent --channel=latest/candidate"},
+		{aged("ubuntu", "deb"), "agent-below-security-floor", "latest/debian_arm64/amazon-ssm-agent.deb && dpkg -i /tmp/amazon-ssm-agent.deb && systemctl restart amazon-ssm-agent"},
+		{aged("debian", "deb"), "agent-below-security-floor", "AWS-UpdateSSMAgent --instance-ids i-1 --region eu-west-1"},
+		{aged("rocky", "rpm"), "agent-below-security-floor", "dnf install -y https://s3.eu-west-1.amazonaws.com/amazon-ssm-eu-west-1/latest/linux_arm64/amazon-ssm-agent.rpm && systemctl restart amazon-ssm-agent"},
+		{aged("sles", "rpm"), "agent-below-security-floor", "zypper install -y amazon-ssm-agent && systemctl restart"},
+		{aged("gentoo", ""), "agent-below-security-floor", "with the package manager it came from"},
+		{append(aged("rocky", "rpm"), offline), "agent-below-security-floor", "update the agent on the host: dnf install"},
+		{connects("ubuntu"), "key-commands", "apt-get purge -y ec2-instance-connect && systemctl daemon-reload && systemctl restart ssh,"},
+		{connects("rhel"), "key-commands", "dnf remove -y ec2-instance-connect && systemctl daemon-reload && systemctl restart sshd,"},
 		{stopped("ubuntu", "snap"), "agent-stopped", "systemctl enable --now snap.amazon-ssm-agent.amazon-ssm-agent.service"},
 		{stopped("ubuntu", "deb"), "agent-stopped", "systemctl enable --now amazon-ssm-agent;"},
 		{[]change{offline, agentMasked}, "agent-disabled", "systemctl unmask amazon-ssm-agent && systemctl enable --now amazon-ssm-agent"},
@@ -290,6 +317,9 @@ func TestNodesWithoutInstance(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("evidence does not say %q:\n%s", want, text)
 		}
+	}
+	if strings.Contains(text, "nobody can tell") {
+		t.Errorf("EC2's list is whole, and the evidence doubts it:\n%s", text)
 	}
 	if strings.ContainsRune(text, 0x1b) || f.Host != "" || a.Hosts[0].Verdict != fleet.VerdictReady {
 		t.Errorf("finding %+v", f)

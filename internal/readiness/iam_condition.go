@@ -67,6 +67,7 @@ type comparison struct {
 	ifExists  bool
 	operator  string // without set operator, Not and IfExists; "" is one that is not known
 	key       string // lower case
+	written   string // the key as the policy has it
 	values    []pattern
 	rawValues []string
 }
@@ -115,7 +116,7 @@ func newCondition(raw map[string]map[string]conditionValues, version string) con
 	for name, keys := range raw {
 		c := newComparison(name)
 		for key, values := range keys {
-			c.key, c.rawValues, c.values = strings.ToLower(key), values, nil
+			c.key, c.written, c.rawValues, c.values = strings.ToLower(key), key, values, nil
 			for _, v := range values {
 				c.values = append(c.values, newPattern(v, version))
 			}

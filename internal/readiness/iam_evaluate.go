@@ -41,7 +41,8 @@ type permissions struct {
 	// from its root down: every level must allow an action. A document that
 	// was not read is passed over, as all of them are where the organization
 	// cannot be read: what they would say is left to the simulation, to a
-	// live proof, or to a note. Empty: none, or not known.
+	// live proof, to a doubt about the data channel, or to a note. Empty:
+	// none, or not known.
 	levels []controls
 
 	memo map[string]*relevant // by action as asked for; nil: nothing is remembered

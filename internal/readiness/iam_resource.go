@@ -60,6 +60,7 @@ type caller struct {
 type grant struct {
 	direct    answer // the caller itself is named, or anyone is
 	delegated answer // its account is named: the account's own policies decide
+	unbound   answer // the IAM user or the role session itself is named, whom the silence of a permissions boundary does not bind then
 }
 
 // match says whether the element means the caller. A role's sessions are
@@ -74,10 +75,13 @@ func (p *principals) match(c caller) grant {
 		switch {
 		case who == c.arn || c.session != "" && who == c.session || c.id != "" && who == c.id:
 			g.direct = yes
+			if who == c.session || strings.Contains(c.arn, ":user/") {
+				g.unbound = yes
+			}
 		case who == c.account || arnAccount(who) == c.account && strings.HasSuffix(who, ":root"):
 			g.delegated = yes
 		case c.session == "" && sessionOfRole(who, c.arn):
-			g.direct = max(g.direct, maybe)
+			g.direct, g.unbound = max(g.direct, maybe), max(g.unbound, maybe)
 		}
 	}
 	if p.others {
@@ -98,6 +102,17 @@ func sessionOfRole(session, role string) bool {
 	}
 	name, _, _ = strings.Cut(name, "/")
 	return name == role[strings.LastIndexByte(role, '/')+1:]
+}
+
+// namesSessions reports whether a document names sessions of roles, and so may
+// tell the hosts of one role apart.
+func (d document) namesSessions() bool {
+	for i := range d.statements {
+		if who := d.statements[i].who; who != nil && slices.ContainsFunc(who.aws, func(arn string) bool { return strings.Contains(arn, ":assumed-role/") }) {
+			return true
+		}
+	}
+	return false
 }
 
 // excludes says whether a NotPrincipal element means a caller that it names as
@@ -141,6 +156,7 @@ func (d document) decideFor(c caller, action, resource string, ctx requestContex
 		case s.allow:
 			v.direct = max(v.direct, min(a, g.direct))
 			v.delegated = max(v.delegated, min(a, g.delegated))
+			v.unbound = max(v.unbound, min(a, g.unbound))
 		default:
 			// A Deny for an account means everybody in it.
 			v.deny = max(v.deny, min(a, max(g.direct, g.delegated)))
@@ -151,15 +167,20 @@ func (d document) decideFor(c caller, action, resource string, ctx requestContex
 
 // decideWith is the decision on a request that a resource's policy has a say
 // in. Within one account either side may grant it; from another account both
-// must. needsPolicy is for resources that grant nothing to their own account
+// must. A permissions boundary that does not speak of the action does not limit
+// what the policy grants a user or a role session of the account by its own
+// ARN; it does limit a grant to the role. needsPolicy is for resources that grant nothing to their own account
 // unless their policy says so, as KMS keys. A policy that gap tells of was not read.
-// Source: IAM User Guide, reference_policies_evaluation-logic; AWS KMS
-// Developer Guide, key-policy-default.
+// Sources: IAM User Guide, reference_policies_evaluation-logic and
+// access_policies_boundaries; AWS KMS Developer Guide, key-policy-default.
 func (p permissions) decideWith(r resourcePolicy, c caller, action, resource string, ctx requestContext) decision {
 	w := p.weigh(action, resource, ctx)
-	v := verdictOf{grant: grant{maybe, maybe}, deny: maybe}
+	v := verdictOf{grant: grant{direct: maybe, delegated: maybe, unbound: maybe}, deny: maybe}
 	if r.gap == "" {
 		v = r.doc.decideFor(c, action, resource, ctx)
+	}
+	if r.account == c.account {
+		raise(&w.bound.allow, &w.bound.allowWhy, v.unbound, verb(r.name, "allows it past the permissions boundary", v.unbound))
 	}
 	own := w.own.allow
 	var granted answer
@@ -255,10 +276,14 @@ func trusts(policy, service string) answer {
 	allow, deny := no, no
 	for i := range doc.statements {
 		s := &doc.statements[i]
-		if s.who == nil || s.who.not || !s.names("sts:assumerole") {
+		if s.who == nil || !s.names("sts:assumerole") {
 			continue
 		}
-		a := min(s.condition.holds(nil), s.who.isService(service))
+		is := s.who.isService(service)
+		if s.who.not {
+			is = yes - is
+		}
+		a := min(s.condition.holds(nil), is)
 		if s.allow {
 			allow = max(allow, a)
 		} else {
@@ -268,12 +293,18 @@ func trusts(policy, service string) answer {
 	return min(allow, yes-deny)
 }
 
-// isService says whether the element means a service, in any partition.
+// isService says whether the element means a service, in any partition. Of a
+// name of the service that is none of the known partitions', as those of
+// isolated ones or of one Region, nobody knows.
 func (p *principals) isService(service string) answer {
+	a := truth(p.anyone)
 	for _, who := range p.services {
-		if who == service+".amazonaws.com" || who == service+".amazonaws.com.cn" {
+		switch {
+		case who == service+".amazonaws.com" || who == service+".amazonaws.com.cn":
 			return yes
+		case strings.HasPrefix(who, service+"."):
+			a = max(a, maybe)
 		}
 	}
-	return truth(p.anyone)
+	return a
 }

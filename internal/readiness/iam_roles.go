@@ -143,15 +143,18 @@ func newAuthority(s *fleet.Snapshot) *authority {
 	return a
 }
 
-// addSession notes a session that is open. Only shells prove what the
-// preferences ask for: forwarded ports need neither the key nor the logs.
-// Source: AWS Systems Manager User Guide, session-manager-logging.
+// addSession notes a session that is open. Any proves the data channel; only
+// shells of the preferences' document, which is the one where none is named,
+// prove what the preferences ask for: forwarded ports and SSH need neither the
+// key nor the logs. Sources: AWS Systems Manager User Guide,
+// session-manager-logging; AWS Systems Manager API Reference, StartSession.
 func (a *authority) addSession(x *fleet.ManagedSession) {
 	if x.Status != "Connected" {
 		return
 	}
 	a.openSession[x.Target] = true
-	if last := a.openShell[x.Target]; x.Document == fleet.PreferencesName && (last == nil || x.Start.After(last.Start)) {
+	shell := x.Document == fleet.PreferencesName || x.Document == ""
+	if last := a.openShell[x.Target]; shell && (last == nil || x.Start.After(last.Start)) {
 		a.openShell[x.Target] = x
 	}
 }

@@ -198,6 +198,8 @@ func TestResourcePolicies(t *testing.T) {
 	all := one(`{"Statement":{"Effect":"Allow","Action":"kms:*","Resource":"*"}}`)
 	bound := readPolicy("limit", `{"Statement":{"Effect":"Allow","Action":"ssm:*","Resource":"*"}}`)
 	bounded := permissions{identity: all.identity, boundary: &bound}
+	bars := readPolicy("limit", `{"Statement":{"Effect":"Deny","Action":"kms:*","Resource":"*"}}`)
+	denying := permissions{identity: all.identity, boundary: &bars}
 	for _, c := range []struct {
 		name  string
 		may   permissions
@@ -229,6 +231,13 @@ func TestResourcePolicies(t *testing.T) {
 		{"key: NotPrincipal that names a role but not its session", all, web, own, []string{allow(root), notDeny(`{"AWS":"` + web.arn + `"}`)}, maybe},
 		{"key: NotPrincipal denies whoever has a boundary", all, caller{arn: ann.arn, account: own, bounded: true}, own, []string{allow(root), notDeny(`{"AWS":"` + ann.arn + `"}`)}, no},
 		{"key: a boundary must allow it too", bounded, web, own, []string{allow(root)}, no},
+		{"key: a boundary's silence limits a grant to the role", bounded, web, own, []string{allow(`{"AWS":"` + web.arn + `"}`)}, no},
+		{"key: it does not limit a grant to the role's session (access_policies_boundaries)", bounded, web, own, []string{allow(`{"AWS":"` + web.session + `"}`)}, yes},
+		{"key: nor one to a session that may be this one", bounded, ops, own, []string{allow(`{"AWS":"arn:aws:sts::` + own + `:assumed-role/ops/ann"}`)}, maybe},
+		{"key: nor one to the user (access_policies_boundaries)", bounded, ann, own, []string{allow(`{"AWS":"` + ann.arn + `"}`)}, yes},
+		{"key: it limits one to the account", bounded, ann, own, []string{allow(root)}, no},
+		{"key: a boundary's Deny stops a grant to the user", denying, ann, own, []string{allow(`{"AWS":"` + ann.arn + `"}`)}, no},
+		{"key of another account: a boundary's silence limits a grant to the user", bounded, ann, other, []string{allow(`{"AWS":"` + ann.arn + `"}`)}, no},
 		{"key of another account: both must allow it", all, ann, other, []string{allow(root)}, yes},
 		{"key of another account: its policy alone", permissions{}, ann, other, []string{allow(root)}, no},
 		{"key of another account: the own policies alone", all, ann, other, []string{allow(`{"AWS":"arn:aws:iam::` + other + `:root"}`)}, no},

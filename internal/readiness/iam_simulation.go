@@ -54,10 +54,13 @@ func (a *authority) settle(v *roleView, action string, anywhere bool, d decision
 	if len(s.Missing) > 0 || !comparable(s) {
 		return d // IAM did not know the request well enough
 	}
+	if !anywhere && v.agrees(action, s) {
+		return d // IAM says of all resources what the policies say of them
+	}
 	allowed := s.Decision == simAllowed
 	denied := s.Decision == simExplicitDeny || s.Decision == simImplicitDeny && anywhere
 	switch {
-	case d.allowed == maybe && !d.fromControls && allowed:
+	case d.allowed == maybe && !d.fromControls && allowed && anywhere:
 		return decision{allowed: yes, why: "iam:SimulatePrincipalPolicy says that it is allowed"}
 	case d.allowed == maybe && denied:
 		return decision{why: "iam:SimulatePrincipalPolicy says " + s.Decision, ungranted: s.Decision == simImplicitDeny}
@@ -67,6 +70,13 @@ func (a *authority) settle(v *roleView, action string, anywhere bool, d decision
 		return v.differs(action, s, "the policies that were read do not allow it: "+d.why)
 	}
 	return d
+}
+
+// agrees reports whether the policies that were read say of an action on every
+// resource what IAM's simulation of just that says.
+func (v *roleView) agrees(action string, s *fleet.Simulation) bool {
+	d := v.may.decide(action, "*", requestContext{v.context})
+	return d.allowed == yes && s.Decision == simAllowed || d.allowed == no && s.Decision != simAllowed
 }
 
 // comparable reports whether a decision is one that is understood.

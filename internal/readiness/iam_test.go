@@ -175,6 +175,10 @@ func TestTrust(t *testing.T) {
 		{`{"Statement":{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:TagSession"}}`, no},
 		{`{"Statement":{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole","Condition":{"StringEquals":{"aws:SourceAccount":"1"}}}}`, maybe},
 		{`{"Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"},{"Effect":"Deny","Principal":"*","Action":"sts:*"}]}`, no},
+		{`{"Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"},{"Effect":"Deny","NotPrincipal":{"Service":"ssm.amazonaws.com"},"Action":"sts:AssumeRole"}]}`, no},
+		{`{"Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"},{"Effect":"Deny","NotPrincipal":{"Service":["ssm.amazonaws.com","ec2.amazonaws.com"]},"Action":"sts:AssumeRole"}]}`, yes},
+		{`{"Statement":{"Effect":"Allow","Principal":{"Service":"ec2.c2s.ic.gov"},"Action":"sts:AssumeRole"}}`, maybe},
+		{`{"Statement":{"Effect":"Allow","Principal":{"Service":"ec2messages.amazonaws.com"},"Action":"sts:AssumeRole"}}`, no},
 		{``, maybe},
 	} {
 		if got := trusts(c.policy, "ec2"); got != c.want {

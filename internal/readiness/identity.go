@@ -33,13 +33,15 @@ const (
 type agentIdentity struct {
 	role      *roleView // whose credentials the agent uses, or would; nil: not known
 	onDefault bool      // the agent runs under Default Host Management Configuration
+	elsewhere bool      // the heartbeat may be that of root's credentials file, of which nothing is known
 }
 
 // identity judges the credentials with which the agent calls Systems Manager.
 func (j *judge) identity() {
 	j.metadata()
 	j.registration()
-	elsewhere := j.credentialsFile()
+	file := j.credentialsFile()
+	j.elsewhere = file && j.heartbeat && j.h.Node.Value.IAMRole == ""
 	metadataOff := j.h.Metadata.Endpoint == "disabled"
 	own, fallback := j.profile(), j.defaultRole()
 	switch {
@@ -48,8 +50,8 @@ func (j *judge) identity() {
 		used := j.namedRole(j.h.Node.Value.IAMRole)
 		j.judgeRole(used, fallback)
 		j.commandsChange(own, used)
-	case elsewhere && j.heartbeat && !j.connected:
-		// The heartbeat is that of other credentials, and says nothing of the profile's.
+	case j.elsewhere:
+		// The heartbeat is that of other credentials, and the profile's role says nothing of them.
 	case metadataOff && j.heartbeat:
 		j.disagree(j.ec2("the instance metadata endpoint is disabled, so it gives no credentials"))
 	case own.kind == absent:
@@ -155,10 +157,26 @@ func (j *judge) withoutProfile(own, fallback credentials) {
 func (j *judge) onDefaultRole(own, fallback credentials) {
 	j.onDefault = true
 	if fallback.kind == unproven {
-		j.add("default-role-unknown", j.h.ID, "", append(own.facts, fallback.facts...)...)
+		j.add("default-role-unknown", j.h.ID, j.defaultRoleFix(), append(own.facts, fallback.facts...)...)
+		if _, known, _ := j.version(); known || !j.r.DefaultRole.Known || !j.agentless() {
+			j.concerns("default-role-unknown", "") // not the want of an agent makes it unknown
+		}
 		return
 	}
 	j.judgeRole(fallback, credentials{})
+}
+
+// defaultRoleFix says how to learn what of Default Host Management
+// Configuration is not known: the setting, the agent's version, or whether the
+// host takes IMDSv2 alone.
+func (j *judge) defaultRoleFix() string {
+	if !j.r.DefaultRole.Known {
+		return ""
+	}
+	if _, known, _ := j.version(); !known {
+		return "find out the agent's version (amazon-ssm-agent -version on the host, or a login for the inventory): Default Host Management Configuration needs " + defaultRoleVersion + "; or attach an instance profile with AmazonSSMManagedInstanceCore"
+	}
+	return "require IMDSv2 (aws ec2 modify-instance-metadata-options --http-tokens required), which Default Host Management Configuration needs; or attach an instance profile with AmazonSSMManagedInstanceCore"
 }
 
 func (j *judge) withProfile(own, fallback credentials) {

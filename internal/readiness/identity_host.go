@@ -88,7 +88,10 @@ func (j *judge) credentialsFile() bool {
 		return false
 	}
 	code := "credentials-file"
-	if j.heartbeat {
+	switch {
+	case j.connected && j.h.Node.Value.IAMRole == "" && j.settled() < len(sessionActions):
+		code = "credentials-file-unproved"
+	case j.heartbeat:
 		code = "credentials-file-connected"
 	}
 	files := make([]string, len(agent.Value.Credentials.Value))
@@ -157,39 +160,63 @@ func (v *roleView) beyond(other *roleView) []string {
 	return lost
 }
 
-// serves says what a role is for besides Systems Manager; empty: nothing.
+// serves says what a role is for besides Systems Manager, by the policies that
+// allow it and the services that they are about; empty: nothing.
 func (v *roleView) serves() string {
 	if v.servesMemo != nil {
 		return *v.servesMemo
 	}
-	var services []string
+	var policies, services []string
 	for i := range v.may.identity {
-		for k := range v.may.identity[i].doc.statements {
-			s := &v.may.identity[i].doc.statements[k]
+		p := &v.may.identity[i]
+		var beyond bool
+		var about []string
+		for k := range p.doc.statements {
+			s := &p.doc.statements[k]
 			if !s.allow || s.notAction {
 				continue
 			}
 			for _, a := range s.actions {
-				if service, _, _ := strings.Cut(a, ":"); !slices.Contains(agentServices, service) {
-					services = append(services, strings.Replace(service, "*", "any service", 1))
-				}
+				service, _, _ := strings.Cut(a, ":")
+				beyond = beyond || !slices.Contains(agentServices, service)
+				about = append(about, service)
 			}
+		}
+		if beyond {
+			policies, services = append(policies, p.name), append(services, mainServices(about)...)
 		}
 	}
 	slices.Sort(services)
-	services = slices.Compact(services)
 	text := ""
-	if len(services) > 0 {
-		const most = 8
-		more := ""
-		if len(services) > most {
-			more = fmt.Sprintf(" and %d more", len(services)-most)
-			services = services[:most]
-		}
-		text = "allows actions of " + strings.Join(services, ", ") + more
+	if policies != nil {
+		text = fmt.Sprintf("has %s, which is about %s", few(policies), few(slices.Compact(services)))
 	}
 	v.servesMemo = &text
 	return text
+}
+
+// mainServices are those that a policy is about besides an agent's own. AWS's
+// policies for S3 name S3 Object Lambda as well, and mean S3.
+func mainServices(about []string) []string {
+	var out []string
+	for _, service := range about {
+		if service == "s3-object-lambda" {
+			service = "s3"
+		} else if slices.Contains(agentServices, service) {
+			continue
+		}
+		out = append(out, strings.Replace(service, "*", "any service", 1))
+	}
+	return out
+}
+
+// few lists the first of many.
+func few(all []string) string {
+	const most = 8
+	if n := len(all) - most; n > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(all[:most], ", "), n)
+	}
+	return strings.Join(all, ", ")
 }
 
 // channelServices are those by which an agent is managed.

@@ -2,6 +2,8 @@ package readiness
 
 import (
 	"cmp"
+	"slices"
+	"strings"
 
 	"ssm-migrate/internal/fleet"
 )
@@ -13,8 +15,26 @@ func (a *authority) session(v *roleView, h *fleet.Host) [len(sessionActions)]dec
 	for i, action := range sessionActions {
 		// ssm:UpdateInstanceInformation is asked of IAM on every resource, while the agent names its instance.
 		out[i] = a.settle(v, action, i > 0, out[i])
+		if i >= controlActions {
+			out[i] = a.controlsDoubt(v, action, out[i])
+		}
 	}
 	return out
+}
+
+// controlsDoubt leaves an action open that a service control policy may deny
+// whose document was not read, where the rest of its level was. The agent's
+// connection proves nothing of the data channel, but IAM's simulation knows
+// these policies.
+func (a *authority) controlsDoubt(v *roleView, action string, d decision) decision {
+	i := slices.IndexFunc(v.may.levels, func(c controls) bool { return c.partial })
+	if i < 0 || d.allowed != yes {
+		return d
+	}
+	if s := a.sims[simulationKey{v.role.ARN, strings.ToLower(action)}]; s != nil && s.Decision == simAllowed && len(s.Missing) == 0 {
+		return d
+	}
+	return decision{allowed: maybe, unread: true, why: "service control policies at " + v.may.levels[i].target + " were not read"}
 }
 
 // judgeRole judges the role whose credentials the agent uses. What the agent's

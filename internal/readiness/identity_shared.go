@@ -139,25 +139,41 @@ func (a *assessor) updateBuckets(v *roleView) []fleet.Finding {
 	return []fleet.Finding{found("agent-buckets-denied", "", v.role.ARN, fix, v.blast(), facts)}
 }
 
-// unreadControls notes accounts whose service control policies nobody saw: not
-// in the organization, and not by a simulation.
+// unreadControls notes accounts of whose service control policies some were
+// seen by nobody: not in the organization, and not by a simulation.
 func (a *assessor) unreadControls() []fleet.Finding {
 	var out []fleet.Finding
 	seen := map[string]bool{}
 	for i := range a.snapshot.Accounts {
 		acct := &a.snapshot.Accounts[i]
-		_, read := a.iam.levels[acct.ID]
+		levels, read := a.iam.levels[acct.ID]
+		unread := unreadPolicies(acct, levels)
 		asked := acct.ControlLevels.Source != ""
-		if seen[acct.ID] || read || !asked || a.iam.simulates(acct) {
+		if seen[acct.ID] || read && unread == nil || !asked || a.iam.simulates(acct) {
 			continue
 		}
 		seen[acct.ID] = true
-		out = append(out, found("controls-unread", "", acct.ID, "", a.iam.controlsBlast(acct), []fleet.Evidence{
-			evidence(acct.ControlLevels, "the service control policies of account %s are not known%s", acct.ID, because(acct.ControlLevels.Reason)),
-			evidence(acct.Simulations, "no simulation tells of them%s", because(acct.Simulations.Reason)),
-		}))
+		if !read {
+			unread = []fleet.Evidence{evidence(acct.ControlLevels, "the service control policies of account %s are not known%s", acct.ID, because(acct.ControlLevels.Reason))}
+		}
+		out = append(out, found("controls-unread", "", acct.ID, "", a.iam.controlsBlast(acct), append(unread,
+			evidence(acct.Simulations, "no simulation tells of them%s", because(acct.Simulations.Reason)))))
 	}
 	return out
+}
+
+// unreadPolicies names the service control policies whose documents are not known.
+func unreadPolicies(acct *fleet.Account, levels []controls) []fleet.Evidence {
+	const most = 10
+	var facts []fleet.Evidence
+	for _, l := range levels {
+		for _, p := range l.policies {
+			if p.gap != "" && len(facts) < most {
+				facts = append(facts, evidence(acct.ControlLevels, "%s at %s is not known%s", p.name, l.target, because(p.gap)))
+			}
+		}
+	}
+	return facts
 }
 
 // simulates reports whether a simulation told of the organization's policies.

@@ -54,6 +54,11 @@ func TestServiceControlPolicies(t *testing.T) {
 	serviceLinked := func(s *fleet.Snapshot, _ *fleet.Host, _ *fleet.Region) {
 		s.Accounts[0].Roles.Value[0].ARN = "arn:aws:iam::" + accountID + ":role/aws-service-role/x.amazonaws.com/web"
 	}
+	unreadDocument := organization(fleet.ControlLevel{Target: "r-1", Policies: []fleet.Policy{
+		{Name: "FullAWSAccess", Document: known(everything, "organizations:DescribePolicy")},
+		{Name: "p", Document: lost[string]("organizations:DescribePolicy", "throttled")},
+	}})
+	letThrough := func(x *fleet.Simulation) { x.Organizations = fleet.TruthYes }
 	runCases(t, []verdictCase{
 		{"every level allows (orgs_manage_policies_scps_evaluation)", []change{offline, organization(level("r-1", everything), level(accountID, everything))},
 			fleet.VerdictBlocked, onlyNode, []string{onlyNode}},
@@ -75,7 +80,12 @@ func TestServiceControlPolicies(t *testing.T) {
 			fleet.VerdictBlocked, stops, []string{stops, lacks, onlyNode}},
 		{"one document that was not read leaves its level's silence open", []change{organization(fleet.ControlLevel{Target: "r-1", Policies: []fleet.Policy{
 			{Name: "p", Document: lost[string]("organizations:DescribePolicy", "throttled")},
-		}})}, fleet.VerdictReady, "", []string{}},
+		}})}, fleet.VerdictUnknown, "role-unreadable", []string{"role-unreadable", unread}},
+		{"a document that was not read may deny the data channel, whatever others allow", []change{unreadDocument}, fleet.VerdictUnknown, "role-unreadable", []string{"role-unreadable", unread}},
+		{"an open session proves that it does not", []change{unreadDocument, openPort}, fleet.VerdictReady, "", []string{unread}},
+		{"so does the simulation of both actions", []change{unreadDocument, simulates("ssmmessages:CreateDataChannel", "allowed", letThrough), simulates("ssmmessages:OpenDataChannel", "allowed", letThrough)}, fleet.VerdictReady, "", []string{}},
+		{"but not that of one", []change{unreadDocument, simulates("ssmmessages:OpenDataChannel", "allowed", letThrough)}, fleet.VerdictUnknown, "role-unreadable", []string{"role-unreadable"}},
+		{"a service-linked role is not bound by what was not read", []change{serviceLinked, unreadDocument}, fleet.VerdictReady, "", []string{unread}},
 	})
 	a := assess(offline, organization(level("r-1", everything, denyMessages)))
 	f := finding(t, a, stops)
@@ -105,6 +115,12 @@ func TestSimulation(t *testing.T) {
 			fleet.VerdictBlocked, onlyNode, []string{onlyNode}},
 		{"IAM is asked on every resource: it does not see a Deny on one instance", []change{offline, role(`{"Statement":[{"Effect":"Allow","Action":[` + core + `],"Resource":"*"},{"Effect":"Deny","Action":"ssm:UpdateInstanceInformation","Resource":"arn:aws:ec2:*:*:instance/i-1"}]}`),
 			simulates("ssm:UpdateInstanceInformation", "allowed")}, fleet.VerdictBlocked, lacks, []string{lacks, onlyNode}},
+		{"IAM does not see that a grant leaves one instance out", []change{offline, role(`{"Statement":[{"Effect":"Allow","Action":"ssmmessages:*","Resource":"*"},{"Effect":"Allow","Action":"ssm:UpdateInstanceInformation","NotResource":"arn:aws:ec2:*:*:instance/i-1"}]}`),
+			simulates("ssm:UpdateInstanceInformation", "allowed")}, fleet.VerdictBlocked, lacks, []string{lacks, onlyNode}},
+		{"nor whether a condition denies it on one instance", []change{offline, role(`{"Statement":[{"Effect":"Allow","Action":[` + core + `],"Resource":"*"},{"Effect":"Deny","Action":"ssm:UpdateInstanceInformation","Resource":"arn:aws:ec2:*:*:instance/i-1","Condition":{"StringEquals":{"aws:PrincipalOrgID":"o-1"}}}]}`),
+			simulates("ssm:UpdateInstanceInformation", "allowed")}, fleet.VerdictBlocked, onlyNode, []string{onlyNode, undecided}},
+		{"IAM allows on every resource what policies allow on none", []change{offline, role(allowing(`"ssmmessages:*"`)), simulates("ssm:UpdateInstanceInformation", "allowed")},
+			fleet.VerdictBlocked, onlyNode, []string{onlyNode, undecided, differ}},
 		{"IAM does not see a grant on one instance", []change{role(`{"Statement":[{"Effect":"Allow","Action":[` + channels + `,"ssmmessages:CreateDataChannel","ssmmessages:OpenDataChannel"],"Resource":"*"},{"Effect":"Allow","Action":"ssm:UpdateInstanceInformation","Resource":"arn:aws:ec2:*:*:instance/i-1"}]}`),
 			simulates("ssm:UpdateInstanceInformation", "implicitDeny")}, fleet.VerdictReady, "", []string{}},
 		{"IAM does not see an organization's policy that was read", []change{offline, organization(level("r-1", everything, `{"Statement":{"Effect":"Deny","Action":"ssmmessages:OpenDataChannel","Resource":"*"}}`)), simulates(data, "allowed")},
@@ -135,7 +151,12 @@ func TestCredentialsThatHideTheRole(t *testing.T) {
 	runCases(t, []verdictCase{
 		{"root's credentials file (ssm-agent-technical-details)", []change{offline, file}, fleet.VerdictBlocked, "credentials-file", []string{"credentials-file", onlyNode}},
 		{"without root's credentials file the role decides, which has to be fixed as well", []change{offline, file, role(allowing(`"s3:*"`))}, fleet.VerdictBlocked, "credentials-file", []string{"credentials-file", lacks, onlyNode}},
-		{"root's credentials file of a heard agent", []change{file}, fleet.VerdictReady, "", []string{"credentials-file-connected"}},
+		{"root's credentials file of a connected agent need not allow the data channel", []change{file}, fleet.VerdictUnknown, "credentials-file-unproved", []string{"credentials-file-unproved"}},
+		{"nor is what the role lacks held against it", []change{file, role(allowing(heartbeat + "," + channels))}, fleet.VerdictUnknown, "credentials-file-unproved", []string{"credentials-file-unproved"}},
+		{"an open session proves it", []change{file, openPort}, fleet.VerdictReady, "", []string{"credentials-file-connected"}},
+		{"but not that it may use the session key", []change{file, openPort, role(allowing(core + `,"kms:Decrypt"`)), prefer(`"kmsKeyId":"`+keyARN+`"`, enabledKey(ownPolicies))},
+			fleet.VerdictUnknown, "preferences-undecided", []string{"preferences-undecided", "credentials-file-connected"}},
+		{"which an open shell proves", []change{file, openSession, prefer(`"kmsKeyId":"`+keyARN+`"`, enabledKey(ownPolicies))}, fleet.VerdictReady, "", []string{"credentials-file-connected"}},
 		{"no credentials file", []change{offline, noFile}, fleet.VerdictBlocked, onlyNode, []string{onlyNode}},
 		{"a leftover registration (issue 381)", []change{offline, leftover}, fleet.VerdictBlocked, "hybrid-registration", []string{"hybrid-registration", onlyNode}},
 		{"a leftover registration of a heard agent", []change{leftover}, fleet.VerdictReady, "", []string{"hybrid-registration-connected"}},

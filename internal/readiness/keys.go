@@ -68,15 +68,18 @@ func (k *keyring) add(h *fleet.Host, p Policy) {
 }
 
 func (u *keyUse) add(h *fleet.Host, key *fleet.Key, p Policy) {
+	if key.Comment != "" && len(u.remarks) < mostListed && !slices.Contains(u.remarks, key.Comment) {
+		u.remarks = append(u.remarks, key.Comment)
+	}
+	if key.SendsAway() {
+		return // no door
+	}
 	if u.last != h.ID {
 		u.last = h.ID
 		u.hosts++
 	}
 	if !slices.Contains(u.users, key.User) && len(u.users) < mostListed {
 		u.users = append(u.users, key.User)
-	}
-	if key.Comment != "" && len(u.remarks) < mostListed && !slices.Contains(u.remarks, key.Comment) {
-		u.remarks = append(u.remarks, key.Comment)
 	}
 	if len(u.places) < mostListed {
 		u.places = append(u.places, fmt.Sprintf("%s: user %s, %s line %d", h.ID, quoted(key.User), quoted(key.File), key.Line))
@@ -146,11 +149,14 @@ func loginSeen(h *fleet.Host, key *fleet.Key, p Policy) answer {
 }
 
 // findings judges every key of the ring, in the order in which they were found.
-func (k *keyring) findings(p Policy) []fleet.Finding {
+func (k *keyring) findings(p Policy, people *registry) []fleet.Finding {
 	var out []fleet.Finding
 	for _, u := range k.order {
-		if !u.key.CA && (u.hosts >= p.SharedKeyHosts || len(u.users) > 1) {
-			out = append(out, k.finding("key-shared", u, "", fmt.Sprintf("it opens %s as %s", plural(u.hosts, "host"), quotedList(u.users))))
+		if u.places == nil {
+			continue // every line with it sends people away
+		}
+		if whose, several := people.claims(u); several && !u.key.CA && (u.hosts >= p.SharedKeyHosts || len(u.users) > 1) {
+			out = append(out, k.finding("key-shared", u, "", fmt.Sprintf("it opens %s as %s, and %s", plural(u.hosts, "host"), quotedList(u.users), whose)))
 		}
 		if why := weakness(u.key, p); why != "" {
 			out = append(out, k.finding("key-weak", u, "", why))
@@ -167,6 +173,26 @@ func (k *keyring) findings(p Policy) []fleet.Finding {
 		}
 	}
 	return out
+}
+
+// claims says whose a key is, by its fingerprint and its comments, and whether
+// that may be several people: all of those who claim it, or, where nobody does,
+// nobody knows how many.
+func (r *registry) claims(u *keyUse) (whose string, several bool) {
+	var names []string
+	for _, o := range r.owners {
+		byFingerprint := slices.ContainsFunc(o.Fingerprints, func(f string) bool { return plainFingerprint(f) == plainFingerprint(u.key.Fingerprint) })
+		if byFingerprint || slices.ContainsFunc(u.remarks, func(c string) bool { return matchesAny(o.Comments, c) }) {
+			names = append(names, o.Person)
+		}
+	}
+	switch len(names) {
+	case 0:
+		return "no owner claims it", true
+	case 1:
+		return quoted(names[0]) + " claims it", false
+	}
+	return "several owners claim it: " + quotedList(names[:min(len(names), mostListed)]), true
 }
 
 // weakness says why a key is weak; empty when it is not, or not known to be.

@@ -2,6 +2,7 @@ package readiness_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -60,6 +61,58 @@ func TestKeySharedByHostsIsOneFinding(t *testing.T) {
 	}
 	if a.Count(fleet.VerdictReady) != 40 {
 		t.Errorf("keys changed verdicts: %+v", a.Hosts)
+	}
+}
+
+// A person's own key on many hosts is no shared one.
+func TestSharedKeysAreThoseWithoutOneOwner(t *testing.T) {
+	one, both := key("ops", "SHA256:a"), []fleet.Owner{alice, {Person: "Bob", Comments: []string{"ops@*"}}}
+	for _, c := range []struct {
+		name   string
+		owners []fleet.Owner
+		says   string // empty: no finding
+	}{
+		{"nobody claims it", nil, "it opens 2 hosts as \"ops\", and no owner claims it"},
+		{"one owner, by fingerprint", []fleet.Owner{alice}, ""},
+		{"one owner, by comment", both[1:], ""},
+		{"two owners", both, `several owners claim it: "` + alice.Person + `", "Bob"`},
+		{"the owner of another key", []fleet.Owner{{Person: "Carol", Fingerprints: []string{"SHA256:c"}}}, "no owner claims it"},
+	} {
+		p := readiness.DefaultPolicy()
+		p.Owners = c.owners
+		a := readiness.Assess(keyFleet([]fleet.Key{one}, []fleet.Key{one}), p, now)
+		if c.says == "" {
+			if slices.Contains(codes(a), "key-shared") {
+				t.Errorf("%s: findings %v", c.name, codes(a))
+			}
+		} else if text := factsOf(finding(t, a, "key-shared")); !strings.Contains(text, c.says) {
+			t.Errorf("%s: evidence does not say %q:\n%s", c.name, c.says, text)
+		}
+	}
+}
+
+// Source: cloud-init, ssh_util.py, DISABLE_USER_OPTS.
+func TestLinesThatSendPeopleAwayOpenNothing(t *testing.T) {
+	const command = `command="echo 'Please login as the user \"ec2-user\" rather than the user \"root\".';echo;sleep 10;exit 142"`
+	line := func(options ...string) []fleet.Key {
+		k := key("root", "SHA256:pair")
+		k.Options = options
+		return []fleet.Key{key("ec2-user", "SHA256:pair"), k}
+	}
+	for _, c := range []struct {
+		name string
+		keys []fleet.Key
+		want []string
+	}{
+		{"cloud-init's line", line("no-port-forwarding", "no-agent-forwarding", "no-X11-forwarding", command), []string{"key-unused"}},
+		{"as early versions wrote it", line("no-port-forwarding", strings.Replace(command, ";exit 142", "", 1)), []string{"key-unused"}},
+		{"ports can be forwarded by it", line(command), []string{"key-shared", "key-with-options", "key-unused"}},
+		{"something follows", line("no-port-forwarding", strings.Replace(command, "exit 142", "sh", 1)), []string{"key-shared", "key-with-options", "key-unused"}},
+		{"no other line", line("no-port-forwarding", command)[1:], []string{}},
+	} {
+		if got := codes(judge(keyFleet(c.keys))); !slices.Equal(got, c.want) {
+			t.Errorf("%s: findings %v, want %v", c.name, got, c.want)
+		}
 	}
 }
 
@@ -217,7 +270,7 @@ func TestFixesOfKeySources(t *testing.T) {
 		not        string
 	}{
 		{"EC2 Instance Connect in the arguments", "key-commands", sshd(func(s *fleet.SSHD) { s.Arguments = connect }),
-			[]string{"EC2 Instance Connect", "ec2-instance-connect:SendSSHPublicKey", "drop-in"}, "iam-keys"},
+			[]string{"EC2 Instance Connect", "ec2-instance-connect:SendSSHPublicKey", "cloudtrail lookup-events", "systemctl restart sshd"}, "iam-keys"},
 		{"EC2 Instance Connect, from the next start on", "key-commands", sshd(func(s *fleet.SSHD) { s.UnitArguments = connect }), []string{"EC2 Instance Connect"}, "iam-keys"},
 		{"another command", "key-commands", sshd(func(s *fleet.SSHD) { s.Settings["authorizedkeyscommand"] = []string{"/usr/bin/iam-keys %u"} }),
 			[]string{`"/usr/bin/iam-keys %u"`, "AuthorizedKeysCommand", "sshd -t"}, "Instance Connect"},

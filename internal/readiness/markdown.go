@@ -23,7 +23,10 @@ the catalogue in internal/readiness.
 | note | worth knowing |
 
 A host without any finding of the first two kinds is *ready*. The cause that a verdict names is the
-first deciding finding in the order below; where Systems Manager did not answer, that comes first.
+first deciding finding in the order below, but what hurts only sessions comes after all that keeps the
+agent off; where Systems Manager did not answer, that comes first. A verdict speaks of what was seen:
+where nobody logged in to a host, a full disk or spent inotify instances are not, and
+[ssh-not-scanned](ssh-not-scanned.md) says so.
 
 | Finding | Area | Severity | Title |
 | --- | --- | --- | --- |

@@ -126,6 +126,7 @@ type path struct {
 	hops     []hop
 	differs  bool     // hosts of the same subnet fare differently
 	refused  []string // actions that the endpoint's policy does not allow
+	unsure   []string // actions that it may or may not allow
 	position int      // among the paths of the assessment
 }
 
@@ -262,6 +263,7 @@ type target struct {
 	region  string
 	what    string          // "session logs in bucket x"
 	asks    []policyRequest // what the host asks of the service
+	needed  bool            // without it no shell opens
 }
 
 // origin is what of a host decides its ways. Hosts with the same key share them.

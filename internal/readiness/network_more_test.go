@@ -143,7 +143,7 @@ func s3Policy(policy string) change {
 
 // TestSessionTargets: AWS PrivateLink Guide, gateway-endpoints (GW).
 func TestSessionTargets(t *testing.T) {
-	const noWay, unproved = "session-target-no-path", "session-target-unproved"
+	const noWay, unproved, undecided = "session-target-no-path", "session-target-unproved", "session-target-undecided"
 	logs := preferences(`"s3BucketName":"logs"`)
 	onlyList := group("sg-app", func(g *fleet.SecurityGroup) {
 		g.Egress = []fleet.Permission{https(prefix("10.0.0.0/16")), {Protocol: "tcp", From: 443, To: 443, PrefixLists: []string{"pl-s3"}}}
@@ -166,14 +166,21 @@ func TestSessionTargets(t *testing.T) {
 		}}, noWay, "vpc-1"},
 		{"GW: its policy", []change{logs, isolated, gatewayEndpoint, s3Policy(`{"Statement":{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::other/*"}}`)}, noWay, "vpce-s3"},
 		{"a key without an endpoint for KMS", []change{preferences(`"kmsKeyId":"alias/k"`), isolated}, noWay, "vpc-1"},
-		{"through a transit gateway", []change{logs, route("tgw-1", "active")}, unproved, ""},
+		{"through a transit gateway", []change{preferences(`"s3BucketName":"logs","s3EncryptionEnabled":false`), route("tgw-1", "active")}, unproved, ""},
+		{"encryption is demanded, through a transit gateway", []change{logs, route("tgw-1", "active")}, undecided, ""},
+		{"a demand for an encrypted log group, through a transit gateway", []change{preferences(`"cloudWatchLogGroupName":"g"`), route("tgw-1", "active")}, undecided, ""},
+		{"a key, through a transit gateway", []change{preferences(`"kmsKeyId":"alias/k"`), route("tgw-1", "active")}, undecided, ""},
+		{"a key, where neither endpoints nor routes were read", []change{preferences(`"kmsKeyId":"alias/k"`), func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
+			r.RouteTables, r.Endpoints = lost[[]fleet.RouteTable]("ec2:DescribeRouteTables", "denied"), lost[[]fleet.VPCEndpoint]("ec2:DescribeVpcEndpoints", "denied")
+		}}, undecided, ""},
+		{"an open shell came by the way to the key", []change{preferences(`"kmsKeyId":"alias/k"`), route("tgw-1", "active"), openSession}, "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := assess(c.changes...)
 			checkFindings(t, a)
 			checkPaths(t, a)
 			if c.code == "" {
-				if slices.Contains(codes(a), noWay) || slices.Contains(codes(a), unproved) {
+				if slices.ContainsFunc(codes(a), func(code string) bool { return code == noWay || code == unproved || code == undecided }) {
 					t.Errorf("findings %v", codes(a))
 				}
 				return

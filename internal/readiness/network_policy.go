@@ -96,11 +96,11 @@ func (n *network) joined(p *path, e *fleet.VPCEndpoint, r *fleet.Region, v polic
 		// No hop follows one that stops the connection, but once that is mended
 		// the policy is next.
 		out := *p
-		out.refused = v.refused
+		out.refused, out.unsure = v.refused, v.doubtful
 		return &out
 	}
 	out := *p
-	out.position, out.refused = -1, v.refused
+	out.position, out.refused, out.unsure = -1, v.refused, v.doubtful
 	at := hopFrom(r.Endpoints, kindPolicy, e.ID, "the policy of endpoint %s lets the agent's calls through", e.ID)
 	at.passes = yes
 	switch {

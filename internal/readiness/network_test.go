@@ -287,11 +287,32 @@ func TestEndpointPolicyFinding(t *testing.T) {
 			e.Policy = `{"Statement":{"Effect":"Allow","Principal":"*","Action":[` + actions + `],"Resource":"*"}}`
 		})
 	}
+	noneRead := func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
+		r.Endpoints = lost[[]fleet.VPCEndpoint]("ec2:DescribeVpcEndpoints", "denied")
+	}
+	const data = `"ssmmessages:CreateDataChannel","ssmmessages:OpenDataChannel"`
+	conditional := endpoints(func(e *fleet.VPCEndpoint) {
+		e.Policy = `{"Statement":[{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"},{"Effect":"Deny","Principal":"*","Action":"ssmmessages:*DataChannel","Resource":"*","Condition":{"StringNotEquals":{"aws:PrincipalOrgID":"o-1"}}}]}`
+	})
 	runCases(t, []verdictCase{
 		{"refuses the channels (setup-create-vpc)", []change{offline, policy(heartbeat)}, fleet.VerdictBlocked, "endpoint-policy-denies", []string{"endpoint-policy-denies", onlyNode}},
 		{"refuses the channels behind a group that is closed", []change{offline, unprobed, policy(heartbeat), func(s *fleet.Snapshot, h *fleet.Host, r *fleet.Region) { closedGroup(s, h, r) }}, fleet.VerdictBlocked, "group-egress-closed", []string{"group-egress-closed", "endpoint-policy-denies", onlyNode, "ssh-not-scanned"}},
 		{"lets the session actions through", []change{offline, policy(core)}, fleet.VerdictBlocked, onlyNode, []string{onlyNode}},
-		{"connected proves the control channel", []change{policy(heartbeat + "," + channels)}, fleet.VerdictReady, "", []string{"egress-disagreement"}},
+		{"connected proves the control channel, not the data channel", []change{policy(heartbeat + "," + channels)}, fleet.VerdictBlocked, "endpoint-policy-denies", []string{"endpoint-policy-denies"}},
+		{"connected proves the control channel, whatever the policy says", []change{policy(heartbeat + "," + data)}, fleet.VerdictReady, "", []string{"egress-disagreement"}},
+		{"endpoints that were not read may have a policy", []change{noneRead}, fleet.VerdictUnknown, "endpoint-policy-undecided", []string{"endpoint-policy-undecided"}},
+		{"an open session shows that it lets the data channel through", []change{noneRead, openPort}, fleet.VerdictReady, "", []string{}},
+		{"public addresses lead past endpoints", []change{noneRead, tested(func(t *fleet.EndpointTest) {
+			t.Addresses = known([]netip.Addr{netip.MustParseAddr("52.95.1.1")}, "probe")
+		})}, fleet.VerdictReady, "", []string{}},
+		{"name servers of its own may lead to the endpoint", []change{policy(heartbeat + "," + channels), unprobed, func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
+			r.DHCPOptions = known([]fleet.DHCPOptions{{ID: "dopt-1", Servers: []string{"10.8.0.2"}}}, "ec2:DescribeDhcpOptions")
+		}}, fleet.VerdictUnknown, "endpoint-policy-undecided", []string{"endpoint-policy-undecided", "ssh-not-scanned"}},
+		{"a policy that refuses what works is not believed in the rest", []change{policy(heartbeat)}, fleet.VerdictUnknown, "endpoint-policy-undecided", []string{"endpoint-policy-undecided", "egress-disagreement"}},
+		{"an open session proves the data channel", []change{policy(heartbeat + "," + channels), openPort}, fleet.VerdictReady, "", []string{"egress-disagreement"}},
+		{"the data channel under a condition that is not known", []change{conditional}, fleet.VerdictUnknown, "endpoint-policy-undecided", []string{"endpoint-policy-undecided"}},
+		{"an open session settles the condition", []change{conditional, openPort}, fleet.VerdictReady, "", []string{}},
+		{"a connected host need not go by an endpoint that it is computed not to reach", []change{policy(heartbeat + "," + channels), closedGroup}, fleet.VerdictUnknown, "endpoint-policy-undecided", []string{"endpoint-policy-undecided", "egress-disagreement"}},
 	})
 }
 

@@ -19,8 +19,10 @@ func (w *workforce) findings() []fleet.Finding {
 		if x.admin || !x.acts() && x.keyless == "" {
 			continue
 		}
-		out = append(out, w.grants(x)...)
-		out = append(out, w.shapes(x)...)
+		shapes := w.shapes(x)
+		shut := slices.ContainsFunc(shapes, func(f fleet.Finding) bool { return f.Code == "operator-tag-on-document" })
+		out = append(out, w.grants(x, shut)...)
+		out = append(out, shapes...)
 	}
 	return out
 }
@@ -53,8 +55,9 @@ func (w *workforce) finding(x *actor, code, format string, args ...any) fleet.Fi
 	return found(code, "", x.arn, "", who, []fleet.Evidence{{Fact: fmt.Sprintf(format, args...), Source: sourcePolicies}})
 }
 
-// grants judges what an actor may do.
-func (w *workforce) grants(x *actor) []fleet.Finding {
+// grants judges what an actor may do; shut says that a finding of its own tells
+// why the documents that it names are out of its reach.
+func (w *workforce) grants(x *actor, shut bool) []fleet.Finding {
 	var out []fleet.Finding
 	add := func(code, format string, args ...any) {
 		out = append(out, w.finding(x, code, format, args...))
@@ -76,8 +79,9 @@ func (w *workforce) grants(x *actor) []fleet.Finding {
 		add("operator-data-channel", "no policy lets it call ssmmessages:OpenDataChannel for its sessions in %s", listed(shut))
 	}
 	named := namedDocuments(x.may)
-	stray := x.implicit && len(named) > 0 // the shell comes by a grant that is for something else
-	if x.keyless != "" && (!stray || slices.ContainsFunc(named, func(n string) bool { return glob(n, fleet.PreferencesName) })) {
+	meant := slices.ContainsFunc(named, func(n string) bool { return glob(n, fleet.PreferencesName) })
+	stray := x.implicit && len(named) > 0 && !meant // the shell comes by a grant that is for something else
+	if x.keyless != "" && !stray {
 		add("operator-session-key", "%s", x.keyless)
 	}
 	switch {
@@ -85,7 +89,9 @@ func (w *workforce) grants(x *actor) []fleet.Finding {
 		add("operator-document-unchecked", "its policies name %s only, and do not ask for ssm:SessionDocumentAccessCheck; on some hosts only the key of their sessions keeps the shell from it: %s", listed(named), x.keyless)
 	case stray:
 		add("operator-document-unchecked", "its policies name %s only, and do not ask for ssm:SessionDocumentAccessCheck", listed(named))
-	case x.implicit:
+	case x.implicit && meant && !shut:
+		add("operator-document-implicit", "it may start sessions, but what its policies grant of document %s does not hold for all of them: %s", fleet.PreferencesName, o.Why)
+	case x.implicit && !meant:
 		add("operator-document-implicit", "it may start sessions, but no policy names document %s: %s", fleet.PreferencesName, o.Why)
 	}
 	return out
@@ -145,18 +151,20 @@ func (w *workforce) shapes(x *actor) []fleet.Finding {
 	return dropRepeats(out)
 }
 
-// tagKeys lists the conditions on a resource's tags.
+// tagKeys lists the conditions on a resource's tags, as the policy writes them.
 func tagKeys(c condition) []string {
 	var out []string
 	for _, x := range c {
 		for _, f := range tagFamilies {
-			if strings.HasPrefix(x.key, f) && !strings.Contains(x.key, "aws:ssmmessages:") && !slices.Contains(out, x.key) {
-				out = append(out, x.key)
+			if strings.HasPrefix(x.key, f) && !strings.Contains(x.key, "aws:ssmmessages:") {
+				out = append(out, x.written)
 			}
 		}
 	}
-	slices.Sort(out)
-	return out
+	slices.SortFunc(out, func(a, b string) int {
+		return cmp.Or(strings.Compare(strings.ToLower(a), strings.ToLower(b)), strings.Compare(a, b))
+	})
+	return slices.CompactFunc(out, strings.EqualFold)
 }
 
 func documentsOf(s *statement) []string {
@@ -211,7 +219,7 @@ func (w *workforce) matchesNothing(x *actor, s *statement, tags []string) string
 		}
 	}
 	for _, key := range tags {
-		if !slices.ContainsFunc(x.where.classes, func(c class) bool { _, has := c.values[key]; return has }) {
+		if !slices.ContainsFunc(x.where.classes, func(c class) bool { _, has := c.values[strings.ToLower(key)]; return has }) {
 			return fmt.Sprintf("it demands %s, and none of %s has that tag", key, plural(hosts, "host"))
 		}
 	}

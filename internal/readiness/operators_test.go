@@ -99,7 +99,9 @@ func TestOperators(t *testing.T) {
 		{"instances only: the default document is not named", policyOf(onWeb, channel), false, fleet.Reach{Unknown: 2, No: 1}, []string{"operator-document-implicit"}},
 		{"a document only, without the check (AWS SSM Quirks)", policyOf(statementOf("Allow", `"ssm:StartSession"`, `["arn:aws:ec2:*:*:instance/i-1",`+sshSesson+`]`, ""), channel), false, fleet.Reach{Unknown: 1, No: 2}, []string{"operator-document-unchecked"}},
 		{"a document only, with the check (getting-started-sessiondocumentaccesscheck)", policyOf(statementOf("Allow", `"ssm:StartSession"`, `["arn:aws:ec2:*:*:instance/i-1",`+sshSesson+`]`, `{"BoolIfExists":{"ssm:SessionDocumentAccessCheck":"true"}}`), channel), false, fleet.Reach{}, []string{}},
-		{"a tag condition on documents too (awsome-distributed-ai pull 1137)", policyOf(statementOf("Allow", `"ssm:StartSession"`, `[`+instances+`,`+preferred+`]`, `{"StringEquals":{"aws:ResourceTag/team":"web"}}`), channel), false, fleet.Reach{Unknown: 2, No: 1}, []string{"operator-document-unchecked", "operator-tag-on-document"}},
+		{"a tag condition on documents too (awsome-distributed-ai pull 1137)", policyOf(statementOf("Allow", `"ssm:StartSession"`, `[`+instances+`,`+preferred+`]`, `{"StringEquals":{"aws:ResourceTag/team":"web"}}`), channel), false, fleet.Reach{Unknown: 2, No: 1}, []string{"operator-tag-on-document"}},
+		{"a tag condition on another document too", policyOf(statementOf("Allow", `"ssm:StartSession"`, `[`+instances+`,"arn:aws:ssm:eu-west-1:*:document/Team-Shell"]`, `{"StringEquals":{"aws:ResourceTag/team":"web"}}`), channel), false, fleet.Reach{Unknown: 2, No: 1}, []string{"operator-document-unchecked", "operator-tag-on-document"}},
+		{"the default document of another Region", policyOf(onWeb, statementOf("Allow", `"ssm:StartSession"`, `"arn:aws:ssm:us-east-1:*:document/SSM-SessionManagerRunShell"`, ""), channel), false, fleet.Reach{Unknown: 2, No: 1}, []string{"operator-document-implicit"}},
 		{"a tag that no host has", policyOf(statementOf("Allow", `"ssm:StartSession"`, instances, `{"StringEquals":{"ssm:resourceTag/squad":"web"}}`), documents, channel, statementOf("Allow", `"ssm:SendCommand"`, `"*"`, "")), false, fleet.Reach{No: 3}, []string{"operator-root-command", "operator-tags-match-nothing"}},
 		{"compared with a tag of the principal (IAM User Guide, access_tags)", policyOf(statementOf("Allow", `"ssm:StartSession"`, instances, `{"StringEquals":{"ssm:resourceTag/team":"${aws:PrincipalTag/dept}"}}`), documents, channel), false, fleet.Reach{Yes: 2, No: 1}, []string{}},
 		{"compared with a tag that the user lacks", policyOf(statementOf("Allow", `"ssm:StartSession"`, instances, `{"StringEquals":{"ssm:resourceTag/team":"${aws:PrincipalTag/squad}"}}`), documents, channel, statementOf("Allow", `"ssm:UpdateDocument"`, `"*"`, "")), false, fleet.Reach{No: 3}, []string{"operator-edits-preferences", "operator-tags-match-nothing"}},
@@ -142,6 +144,27 @@ func TestOperators(t *testing.T) {
 				t.Errorf("kind %s, federated %t", o.Kind, o.Federated)
 			}
 		})
+	}
+}
+
+// Evidence names condition keys as the policy writes them.
+func TestConditionKeysAreQuotedAsWritten(t *testing.T) {
+	s := withTags(map[string]string{"team": "web"})
+	addUser(s, policyOf(
+		statementOf("Allow", `"ssm:StartSession"`, `[`+instances+`,`+preferred+`]`, `{"StringEquals":{"ssm:resourceTag/Team":"web"}}`),
+		statementOf("Allow", `"ssm:StartSession"`, instances, `{"StringEquals":{"aws:ResourceTag/Squad":"web"}}`), channel,
+		statementOf("Allow", `"ssm:UpdateDocument"`, `"*"`, "")))
+	a := judge(s)
+	for code, want := range map[string]string{
+		"operator-tag-on-document":    "demands ssm:resourceTag/Team of SSM-SessionManagerRunShell",
+		"operator-tags-match-nothing": "it demands aws:ResourceTag/Squad, and none of 1 host has that tag",
+	} {
+		if f := finding(t, a, code); !strings.Contains(factsOf(f), want) {
+			t.Errorf("%s does not say %q:\n%s", code, want, factsOf(f))
+		}
+	}
+	if f := finding(t, a, "operator-edits-preferences"); !strings.Contains(f.Fix, "ssm:CreateDocument, ssm:UpdateDocument, ssm:UpdateDocumentDefaultVersion and ssm:DeleteDocument") {
+		t.Errorf("the fix does not name the actions: %s", f.Fix)
 	}
 }
 

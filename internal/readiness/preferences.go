@@ -38,15 +38,18 @@ func (j *judge) settingsUnread(s *sessionSettings) {
 	}
 }
 
+// shellOpen reports whether a shell of the preferences' document is open.
+func (j *judge) shellOpen() bool { return j.connected && j.iam.openShell[j.h.ID] != nil }
+
 // weighOpenShell holds the findings from a position on against a shell that is
 // open. It settles doubts. What is known to refuse sessions it does not clear:
 // all is checked when a session starts, and an open one goes on when a role, a
 // key or the preferences change after that.
 func (j *judge) weighOpenShell(from int) {
-	shell := j.iam.openShell[j.h.ID]
-	if shell == nil || !j.connected {
+	if !j.shellOpen() {
 		return
 	}
+	shell := j.iam.openShell[j.h.ID]
 	found := slices.DeleteFunc(j.findings[from:], func(f fleet.Finding) bool { return f.Severity == fleet.SeverityUnknown })
 	for i := range found {
 		if f := &found[i]; f.Severity == fleet.SeverityBlocks {
@@ -107,7 +110,8 @@ func (j *judge) sessionKey(s *sessionSettings) {
 		return
 	}
 	if j.role == nil {
-		return // what it lacks is said elsewhere
+		j.otherCredentials(s.inputs.Key, named)
+		return
 	}
 	arn := s.keyARN(partitionOf(j.role.role.ARN))
 	if arn == "" {
@@ -121,9 +125,20 @@ func (j *judge) sessionKey(s *sessionSettings) {
 		if s.key.gap == "" {
 			facts = append(facts, evidence(key, "the key's policy was weighed as well"))
 		}
+		if d.denials == nil && d.controlled == nil {
+			facts = append(facts, fleet.Evidence{Fact: "grants of the key are not seen: one for the role would let it decrypt (aws kms list-grants)", Source: uncollected})
+		}
 		j.refuse("kms-decrypt-denied", j.role.role.ARN, "kms:Decrypt", arn, d, facts...)
 	case maybe:
 		j.undecided(s.inputs.Key, named, j.decided(j.role, "kms:Decrypt", d))
+	}
+}
+
+// otherCredentials records the doubt about an agent that need not use its
+// role. That a role is not known is said by the judgement of the identity.
+func (j *judge) otherCredentials(object string, named fleet.Evidence) {
+	if j.elsewhere {
+		j.undecided(object, named, evidence(j.h.Probe.Value.Agent, "the agent may use the keys in root's credentials file; what those allow is not known"))
 	}
 }
 
@@ -192,6 +207,9 @@ func (j *judge) sessionLogGroup(s *sessionSettings) {
 		j.undecided(name, named, evidence(group, "whether the log group is encrypted is not known%s", because(group.Reason)))
 	}
 	if j.role == nil {
+		if s.inputs.LogGroupEncrypted {
+			j.otherCredentials(name, named)
+		}
 		return
 	}
 	logs := "arn:" + partitionOf(j.role.role.ARN) + ":logs:" + j.h.Region + ":" + j.h.Account + ":log-group:"
@@ -247,8 +265,11 @@ func (j *judge) sessionBucket(s *sessionSettings) {
 	if bucket.Known && b.Region != "" && b.Region != j.h.Region {
 		s.once("bucket-elsewhere", name, j.regionBlast(), named, evidence(bucket, "the bucket is in Region %s", quoted(b.Region)))
 	}
-	if j.role != nil {
+	switch {
+	case j.role != nil:
 		j.bucketRights(s, named)
+	case s.inputs.BucketEncrypted:
+		j.otherCredentials(name, named)
 	}
 }
 
@@ -260,7 +281,7 @@ func (j *judge) bucketRights(s *sessionSettings, named fleet.Evidence) {
 		case d.allowed == no:
 			j.refuse("bucket-check-denied", j.role.role.ARN, "s3:GetEncryptionConfiguration", arn, d, named)
 			return
-		case d.allowed == maybe && s.bucket.gap == "":
+		case d.allowed == maybe && s.fact.Value.Bucket.Known: // one that was not read is in doubt already
 			j.undecided(name, named, j.decided(j.role, "s3:GetEncryptionConfiguration", d))
 		}
 	}

@@ -25,6 +25,7 @@ func (j *judge) runAs(s *sessionSettings) {
 	case user == "" && len(tagged.names) == 0 && tagged.whole:
 		j.addToSession("runas-user-unset", "", on, tagged.evidence("no IAM user or role has the tag "+runAsTag))
 	case user == "":
+		j.findTaggedUser(tagged, on)
 		s.once("runas-user-unset-untagged", j.h.Account+"/"+j.h.Region, j.regionBlast(), on, tagged.evidence("whoever lacks the tag "+runAsTag+" cannot start a session"))
 	case user == "root":
 		j.addToSession("runas-user-root", user, on)
@@ -39,6 +40,37 @@ func userOrNone(user string) string {
 		return "no default user"
 	}
 	return "the default user " + quoted(user)
+}
+
+// findTaggedUser looks for an account of those that users and roles are
+// tagged with, where there is no default user: without any, nobody can open a
+// session on the host. It reports when it finds none.
+func (j *judge) findTaggedUser(tagged *runAsTags, on fleet.Evidence) {
+	const most = 5
+	best := no
+	facts := []fleet.Evidence{on}
+	for _, name := range tagged.names {
+		if name == "root" {
+			continue // refused wherever it exists
+		}
+		there, from := j.hasUser(name)
+		if there == yes {
+			return
+		}
+		if best = max(best, there); len(facts) <= most {
+			facts = append(facts, from)
+		}
+	}
+	switch {
+	case !tagged.whole:
+		j.undecided("", append(facts, tagged.evidence("which users and roles have the tag "+runAsTag+" is not fully known"))...)
+	case best == maybe:
+		j.undecided("", facts...)
+	default:
+		fix := "create an account that the tags name on the host (useradd -m NAME), by whatever sets the hosts up, or name a default user that exists on all of them"
+		facts = append(facts, tagged.evidence("the tag "+runAsTag+" names nobody else, or root, as whom sessions are refused"))
+		j.findings = append(j.findings, found("runas-user-missing", j.h.ID, "", fix, hostOnly, facts))
+	}
 }
 
 // runAsExists looks for the default user on the host. A domain's users need

@@ -27,9 +27,8 @@ type sessionSettings struct {
 type settingsState int
 
 const (
-	settingsUnasked settingsState = iota // an inventory of an earlier version did not ask
-	settingsUnknown
-	settingsDefault // there is no document: the service's defaults hold
+	settingsUnknown settingsState = iota
+	settingsDefault               // there is no document: the service's defaults hold
 	settingsKnown
 )
 
@@ -47,10 +46,8 @@ func readSettings(r *fleet.Region) *sessionSettings {
 	s := &sessionSettings{region: r, fact: r.Preferences, memo: map[string]decision{}, lacks: map[fleet.Ref]bool{}}
 	p := r.Preferences.Value
 	switch {
-	case r.Preferences.Source == "":
-		return s
 	case !r.Preferences.Known:
-		s.state, s.why = settingsUnknown, r.Preferences.Reason
+		s.why = cmp.Or(r.Preferences.Reason, "they were not asked for")
 		return s
 	case !p.Exists:
 		s.state = settingsDefault
@@ -58,7 +55,7 @@ func readSettings(r *fleet.Region) *sessionSettings {
 	}
 	var err error
 	if s.inputs, err = fleet.ParseSessionDocument(p.Content); err != nil {
-		s.state, s.why = settingsUnknown, err.Error()
+		s.why = err.Error()
 		return s
 	}
 	s.state = settingsKnown
@@ -171,6 +168,9 @@ func (v *userView) caller() caller {
 // withPolicy answers one action of a host's role on a resource whose policy has a say.
 func (s *sessionSettings) withPolicy(v *roleView, h *fleet.Host, p resourcePolicy, action, resource string, more contextValues) decision {
 	sc := max(v.scopeOf(action, false), v.scopeOfKeys(p.doc.keys(action), more))
+	if p.doc.namesSessions() {
+		sc = perHost
+	}
 	key := v.role.ARN + " " + sc.memoKey(h) + " " + action + " " + resource
 	if d, ok := s.memo[key]; ok {
 		return d

@@ -46,10 +46,14 @@ func openSession(s *fleet.Snapshot, h *fleet.Host, r *fleet.Region) {
 	r.Sessions = known([]fleet.ManagedSession{{ID: "ann-1", Target: h.ID, Status: "Connected", Document: fleet.PreferencesName}}, "ssm:DescribeSessions")
 }
 
-func openPort(s *fleet.Snapshot, h *fleet.Host, r *fleet.Region) {
-	openSession(s, h, r)
-	r.Sessions.Value[0].Document = "AWS-StartPortForwardingSession"
+func openWith(document string) change {
+	return func(s *fleet.Snapshot, h *fleet.Host, r *fleet.Region) {
+		openSession(s, h, r)
+		r.Sessions.Value[0].Document = document
+	}
 }
+
+var openPort = openWith("AWS-StartPortForwardingSession")
 
 func users(names ...string) change {
 	return func(_ *fleet.Snapshot, h *fleet.Host, _ *fleet.Region) {
@@ -86,6 +90,10 @@ func TestSessionKey(t *testing.T) {
 			fleet.VerdictUnknown, undecided, []string{undecided}},
 		{"a session that is open settles it", []change{decrypt, openSession, prefer(encrypt, sessionKey(fleet.KMSKey{ID: keyARN, ARN: keyARN, Exists: true, Policy: lost[string]("kms:GetKeyPolicy", "AccessDenied")}))},
 			fleet.VerdictReady, "", []string{}},
+		{"a session of no named document is one of the preferences' (StartSession)", []change{decrypt, openWith(""), prefer(encrypt, sessionKey(fleet.KMSKey{ID: keyARN, ARN: keyARN, Exists: true, Policy: lost[string]("kms:GetKeyPolicy", "AccessDenied")}))},
+			fleet.VerdictReady, "", []string{}},
+		{"SSH through Session Manager that is open does not", []change{decrypt, openWith("AWS-StartSSHSession"), prefer(encrypt, sessionKey(fleet.KMSKey{ID: keyARN, ARN: keyARN, Exists: true, Policy: lost[string]("kms:GetKeyPolicy", "AccessDenied")}))},
+			fleet.VerdictUnknown, undecided, []string{undecided}},
 		{"a forwarded port that is open does not", []change{decrypt, openPort, prefer(encrypt, sessionKey(fleet.KMSKey{ID: keyARN, ARN: keyARN, Exists: true, Policy: lost[string]("kms:GetKeyPolicy", "AccessDenied")}))},
 			fleet.VerdictUnknown, undecided, []string{undecided}},
 		{"a session that is open was let in before the role lost kms:Decrypt", []change{openSession, prefer(encrypt, enabledKey(ownPolicies))},
@@ -103,10 +111,38 @@ func TestSessionKey(t *testing.T) {
 	})
 }
 
+// A key's policy may tell the hosts of one role apart by their sessions,
+// whichever of them is judged first.
+func TestKeyPolicyOfOneSession(t *testing.T) {
+	session := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:sts::` + accountID + `:assumed-role/web/i-1"},"Action":"kms:Decrypt","Resource":"*"}]}`
+	for _, ids := range [][]string{{"i-1", "i-2"}, {"i-2", "i-1"}} {
+		a := assess(prefer(`"kmsKeyId":"`+keyARN+`"`, enabledKey(session)), func(s *fleet.Snapshot, _ *fleet.Host, _ *fleet.Region) {
+			s.Hosts = []fleet.Host{healthyHost(ids[0]), healthyHost(ids[1])}
+		})
+		for _, v := range a.Hosts {
+			if want := map[string]fleet.Verdict{"i-1": fleet.VerdictReady, "i-2": fleet.VerdictBlocked}[v.Host]; v.Verdict != want {
+				t.Errorf("%v: %s is %s, want %s", ids, v.Host, v.Verdict, want)
+			}
+		}
+	}
+}
+
 func TestOpenShellIsEvidence(t *testing.T) {
 	f := finding(t, assess(openSession, prefer(`"kmsKeyId":"`+keyARN+`"`, enabledKey(ownPolicies))), "kms-decrypt-denied")
 	if last := f.Evidence[len(f.Evidence)-1]; !strings.Contains(last.Fact, "ann-1") || last.Source != "ssm:DescribeSessions" {
 		t.Errorf("the open session is not told of: %+v", f.Evidence)
+	}
+}
+
+func TestGrantsOfTheKeyAreNotSeen(t *testing.T) {
+	f := finding(t, assess(prefer(`"kmsKeyId":"`+keyARN+`"`, enabledKey(ownPolicies))), "kms-decrypt-denied")
+	if !strings.Contains(factsOf(f), "grants of the key are not seen") {
+		t.Errorf("evidence does not tell of grants: %s", factsOf(f))
+	}
+	denied := role(`{"Statement":[{"Effect":"Allow","Action":[` + core + `],"Resource":"*"},{"Effect":"Deny","Action":"kms:*","Resource":"*"}]}`)
+	f = finding(t, assess(denied, prefer(`"kmsKeyId":"`+keyARN+`"`, enabledKey(ownPolicies))), "kms-decrypt-denied")
+	if strings.Contains(factsOf(f), "grants") {
+		t.Errorf("no grant helps against a Deny: %s", factsOf(f))
 	}
 }
 
@@ -166,6 +202,13 @@ func TestSessionBucket(t *testing.T) {
 		{"the bucket's policy denies it", []change{writing, prefer(plain, there(func(b *fleet.Bucket) {
 			b.Policy = `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::logs/*","Condition":{"StringNotEquals":{"aws:PrincipalAccount":"999999999999"}}}]}`
 		}))}, fleet.VerdictReady, "", []string{rights}},
+		{"a bucket policy with an element that is not known", []change{writing, prefer(demand, there(func(b *fleet.Bucket) {
+			b.Policy = `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"*","Comment":"x"}]}`
+		}))}, fleet.VerdictUnknown, "preferences-undecided", []string{"preferences-undecided"}},
+		{"a bucket policy that was not read is one doubt", []change{writing, prefer(demand, func(p *fleet.Preferences) {
+			p.Bucket = lost[fleet.Bucket]("s3:GetBucketPolicy", "AccessDenied")
+			p.Bucket.Value = fleet.Bucket{Name: "logs", Exists: true, Region: regionName, Encryption: "AES256"}
+		})}, fleet.VerdictUnknown, "preferences-undecided", []string{"preferences-undecided"}},
 		{"the bucket's key is not the role's (session-manager-logging-s3)", []change{writing, prefer(demand, there(func(b *fleet.Bucket) { b.Encryption, b.Key = "aws:kms", keyARN }))},
 			fleet.VerdictReady, "", []string{"log-key-denied"}},
 		{"another Region", []change{writing, prefer(demand, there(func(b *fleet.Bucket) { b.Region = "us-east-1" }))}, fleet.VerdictReady, "", []string{"bucket-elsewhere"}},
@@ -175,7 +218,7 @@ func TestSessionBucket(t *testing.T) {
 }
 
 func TestRunAs(t *testing.T) {
-	const missing, undecided = "runas-user-missing", "preferences-undecided"
+	const missing, undecided, tagMissing, untagged = "runas-user-missing", "preferences-undecided", "runas-tag-user-missing", "runas-user-unset-untagged"
 	as := func(user string) change { return prefer(`"runAsEnabled":true,"runAsDefaultUser":"` + user + `"`) }
 	windows := func(_ *fleet.Snapshot, h *fleet.Host, _ *fleet.Region) { h.Platform = "Windows" }
 	readAll := func(s *fleet.Snapshot, _ *fleet.Host, _ *fleet.Region) {
@@ -191,6 +234,10 @@ func TestRunAs(t *testing.T) {
 		{"users that were not read", []change{unprobed, as("ops")}, fleet.VerdictUnknown, undecided, []string{undecided, "ssh-not-scanned"}},
 		{"a domain's user", []change{users("ec2-user"), as(`ops@corp.example`)}, fleet.VerdictUnknown, undecided, []string{undecided}},
 		{"nobody is named", []change{readAll, as("")}, fleet.VerdictBlocked, "runas-user-unset", []string{"runas-user-unset"}},
+		{"nobody is named who is on the host", []change{readAll, users("ec2-user"), tagged("ann"), as("")}, fleet.VerdictBlocked, missing, []string{missing, tagMissing, untagged}},
+		{"nobody is named but root", []change{readAll, users("root"), tagged("root"), as("")}, fleet.VerdictBlocked, missing, []string{missing, untagged, "runas-tag-root"}},
+		{"who is tagged is not fully known", []change{users("ec2-user"), as("")}, fleet.VerdictUnknown, undecided, []string{undecided, untagged}},
+		{"a tagged user may be on the host", []change{unprobed, tagged("ann"), as("")}, fleet.VerdictUnknown, undecided, []string{undecided, "ssh-not-scanned", untagged}},
 		{"nobody but the tagged", []change{users("ann"), tagged("ann"), as("")}, fleet.VerdictReady, "", []string{"runas-user-unset-untagged"}},
 		{"a tag names a user who is not there", []change{users("ops"), tagged("ann"), as("ops")}, fleet.VerdictReady, "", []string{"runas-tag-user-missing"}},
 		{"a tag names root", []change{users("ops", "root"), tagged("root"), as("ops")}, fleet.VerdictReady, "", []string{"runas-tag-root"}},
@@ -221,6 +268,9 @@ func TestPreferencesDocument(t *testing.T) {
 	unread := func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
 		r.Preferences = lost[fleet.Preferences]("ssm:GetDocument", "AccessDeniedException")
 	}
+	unasked := func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
+		r.Preferences = fleet.Fact[fleet.Preferences]{}
+	}
 	none := func(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
 		r.Preferences = known(fleet.Preferences{}, "ssm:GetDocument")
 	}
@@ -230,6 +280,8 @@ func TestPreferencesDocument(t *testing.T) {
 	runCases(t, []verdictCase{
 		{"none: the service's defaults hold", []change{none}, fleet.VerdictReady, "", []string{"preferences-default"}},
 		{"saved with nothing set", []change{prefer("")}, fleet.VerdictReady, "", []string{}},
+		{"never asked for", []change{unasked}, fleet.VerdictUnknown, "preferences-unknown", []string{"preferences-unknown"}},
+		{"of a Region without a record", []change{func(s *fleet.Snapshot, _ *fleet.Host, _ *fleet.Region) { s.Regions = nil }}, fleet.VerdictUnknown, "endpoint-policy-undecided", []string{"endpoint-policy-undecided", "preferences-unknown"}},
 		{"not read", []change{unread}, fleet.VerdictUnknown, "preferences-unknown", []string{"preferences-unknown"}},
 		{"not read, but a session is open", []change{unread, openSession}, fleet.VerdictReady, "", []string{}},
 		{"not understood", []change{broken}, fleet.VerdictUnknown, "preferences-unknown", []string{"preferences-unknown"}},

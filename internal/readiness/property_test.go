@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -63,58 +66,143 @@ func drawWorld(t *rapid.T) *fleet.Snapshot {
 // forget makes one fact of a snapshot unknown. The facts are found in its JSON
 // form, so that a fact added later is covered as well.
 func forget(t *rapid.T, s *fleet.Snapshot) *fleet.Snapshot {
-	var tree any
-	text, err := json.Marshal(s)
+	facts := factsIn(t, s)
+	return without(t, s, facts[rapid.IntRange(0, len(facts)-1).Draw(t, "fact")], rapid.Bool().Draw(t, "value too"))
+}
+
+// factsIn lists the paths of the facts that a snapshot knows, such as
+// "hosts 0 probe value health".
+func factsIn(t fatal, s *fleet.Snapshot) []string {
+	t.Helper()
+	facts := map[string]map[string]any{}
+	collectFacts(treeOf(t, s), "", facts)
+	return slices.Sorted(maps.Keys(facts))
+}
+
+// without is a copy of a snapshot that does not know the fact at a path.
+func without(t fatal, s *fleet.Snapshot, path string, valueToo bool) *fleet.Snapshot {
+	t.Helper()
+	tree := treeOf(t, s)
+	facts := map[string]map[string]any{}
+	collectFacts(tree, "", facts)
+	facts[path]["known"], facts[path]["reason"] = false, "forgotten"
+	if valueToo {
+		facts[path]["value"] = nil
+	}
+	text, err := json.Marshal(tree)
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(text, &tree); err != nil {
-		t.Fatal(err)
-	}
-	var facts []map[string]any
-	collectFacts(tree, &facts)
-	f := facts[rapid.IntRange(0, len(facts)-1).Draw(t, "fact")]
-	f["known"], f["reason"] = false, "forgotten"
-	if rapid.Bool().Draw(t, "value too") {
-		f["value"] = nil
-	}
-	if text, err = json.Marshal(tree); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	out := &fleet.Snapshot{}
 	if err := json.Unmarshal(text, out); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	return out
 }
 
-func collectFacts(node any, into *[]map[string]any) {
+func treeOf(t fatal, s *fleet.Snapshot) any {
+	t.Helper()
+	var tree any
+	text, err := json.Marshal(s)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	if err := json.Unmarshal(text, &tree); err != nil {
+		t.Fatalf("%v", err)
+	}
+	return tree
+}
+
+func collectFacts(node any, path string, into map[string]map[string]any) {
 	switch n := node.(type) {
 	case map[string]any:
 		if known, ok := n["known"].(bool); ok && known {
-			*into = append(*into, n)
+			into[path] = n
 		}
-		for _, k := range slices.Sorted(mapKeys(n)) {
-			collectFacts(n[k], into)
+		for k, e := range n {
+			collectFacts(e, strings.TrimSpace(path+" "+k), into)
 		}
 	case []any:
-		for _, e := range n {
-			collectFacts(e, into)
+		for i, e := range n {
+			collectFacts(e, strings.TrimSpace(fmt.Sprint(path, " ", i)), into)
 		}
 	}
 }
 
-func mapKeys(m map[string]any) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
+// unseenWithoutLogin are the causes that rest on a fact which nobody sees
+// without a login on the host, and that stop sessions while the agent is
+// connected: the one exception to the rule that losing a fact makes no host
+// ready. A finding says that the fact is missing.
+var unseenWithoutLogin = map[string][]string{
+	"hosts 0 probe":              {"disk-full", "disk-read-only", "inotify-exhausted"},
+	"hosts 0 probe value health": {"disk-full", "disk-read-only", "inotify-exhausted"},
+}
+
+// excused reports whether the exception explains that a host became ready.
+func excused(before fleet.HostVerdict, after *fleet.Assessment, forgotten []string) bool {
+	var unseen []string
+	for _, path := range forgotten {
+		unseen = append(unseen, unseenWithoutLogin[path]...)
+	}
+	for _, r := range before.Causes {
+		if !slices.Contains(unseen, r.Code) {
+			return false
+		}
+	}
+	return slices.Contains(codes(after), "ssh-not-scanned") || slices.Contains(codes(after), "ssh-partly-scanned")
+}
+
+func TestForgettingAnyFactMakesNoHostReady(t *testing.T) {
+	excuses := map[string]bool{}
+	for i, fault := range slices.Concat(faults(), hostFaults(), []change{encrypted}) {
+		s := healthy()
+		fault(s, &s.Hosts[0], &s.Regions[0])
+		before := judge(s).Hosts[0]
+		if before.Verdict == fleet.VerdictReady {
+			continue
+		}
+		for _, path := range factsIn(t, s) {
+			after := judge(without(t, s, path, true))
+			switch {
+			case after.Hosts[0].Verdict != fleet.VerdictReady:
+			case !excused(before, after, []string{path}):
+				t.Errorf("fault %d: was %s because of %s, is ready without %s; findings %v", i, before.Verdict, before.Cause, path, codes(after))
+			default:
+				excuses[path] = true
 			}
 		}
 	}
+	for path := range unseenWithoutLogin {
+		if !excuses[path] {
+			t.Errorf("nothing needs the exception for %s", path)
+		}
+	}
 }
 
-func TestForgettingAFactNeverMakesAHostReady(t *testing.T) {
+// What a verdict does not speak of is said; an open shell settles it.
+func TestReadyWithoutALoginNamesWhatWasNotSeen(t *testing.T) {
+	shell := func(_ *fleet.Snapshot, h *fleet.Host, r *fleet.Region) {
+		r.Sessions = known([]fleet.ManagedSession{{ID: "s-1", Target: h.ID, Owner: userARN, Status: "Connected", Document: "SSM-SessionManagerRunShell", Start: at.Add(-time.Hour)}}, "ssm:DescribeSessions")
+	}
+	healthUnknown := onProbe(func(p *fleet.Probe) { p.Health = lost[fleet.Health]("probe: health", "timeout") })
+	for _, c := range []struct {
+		name    string
+		changes []change
+		code    string
+		says    string
+	}{
+		{"not probed", []change{unprobed}, "ssh-not-scanned", "the machine's health was not seen: a full disk"},
+		{"not probed, a shell is open", []change{unprobed, shell}, "ssh-not-scanned", `let session "s-1" open`},
+		{"probed in part", []change{diskFull, healthUnknown}, "ssh-partly-scanned", "the machine's health: not known"},
+	} {
+		a := assess(c.changes...)
+		if f := finding(t, a, c.code); !strings.Contains(factsOf(f), c.says) || a.Hosts[0].Verdict != fleet.VerdictReady {
+			t.Errorf("%s: %s, evidence does not say %q:\n%s", c.name, a.Hosts[0].Verdict, c.says, factsOf(f))
+		}
+	}
+}
+
+func TestForgettingSeveralFactsNeverMakesAHostReady(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawWorld(t)
 		before := judge(s).Hosts[0]

@@ -45,7 +45,8 @@ func observe(w *simfleet.World) *fleet.Snapshot {
 		})
 		for _, r := range a.Regions {
 			s.Regions = append(s.Regions, fleet.Region{
-				Account: a.ID, Name: r.Name, Label: a.ID,
+				Preferences: known(fleet.Preferences{}, "ssm:GetDocument"), // for tests of what they ask for, see observePeople
+				Account:     a.ID, Name: r.Name, Label: a.ID,
 				Instances: known(len(r.Instances), "ec2"), Nodes: known(0, "ssm"), DefaultRole: known(r.DefaultRole, "ssm"),
 				VPCs: known(values(r.VPCs), "ec2"), Subnets: known(values(r.Subnets), "ec2"), RouteTables: known(values(r.RouteTables), "ec2"),
 				Groups: known(values(r.Groups), "ec2"), NetworkACLs: known(values(r.NetworkACLs), "ec2"), Endpoints: known(values(r.Endpoints), "ec2"),

@@ -16,7 +16,7 @@ func (j *judge) ssh() {
 	}
 	probe := j.h.Probe
 	if !probe.Known {
-		j.add("ssh-not-scanned", j.h.ID, "", evidence(probe, "the host was not probed%s", because(probe.Reason)))
+		j.add("ssh-not-scanned", j.h.ID, "", evidence(probe, "the host was not probed%s", because(probe.Reason)), j.unseenHealth())
 		return
 	}
 	j.keys.add(j.h, j.policy)
@@ -50,6 +50,15 @@ func (j *judge) ssh() {
 	}
 	j.strangers(p)
 	j.cloudInit(p.CloudInit)
+}
+
+// unseenHealth says what it means that nobody saw the machine's health: only
+// an open shell shows that it lets sessions open.
+func (j *judge) unseenHealth() fleet.Evidence {
+	if shell := j.iam.openShell[j.h.ID]; shell != nil && j.connected {
+		return evidence(j.r.Sessions, "the machine's health was not seen either, but let session %s open at %s", quoted(shell.ID), shell.Start.UTC().Format("2006-01-02 15:04Z"))
+	}
+	return evidence(j.h.Probe, "the machine's health was not seen: a full disk or spent inotify instances would stop the sessions of a connected agent")
 }
 
 // noLog is the collector's reason for unknown logins on a host that keeps no log of SSH.
@@ -144,7 +153,7 @@ func (j *judge) keySources(f fleet.Fact[fleet.SSHD]) {
 		return out
 	}
 	if commands := facts("authorizedkeyscommand"); commands != nil {
-		j.add("key-commands", j.h.ID, commandsFix(s), commands...)
+		j.add("key-commands", j.h.ID, j.commandsFix(s), commands...)
 	}
 	if authorities := facts("trustedusercakeys", "authorizedprincipalscommand"); authorities != nil {
 		j.add("key-authorities", j.h.ID, authoritiesFix(s), authorities...)
@@ -152,11 +161,11 @@ func (j *judge) keySources(f fleet.Fact[fleet.SSHD]) {
 }
 
 // commandsFix says how to close the commands that a host's sshd asks for keys.
-func commandsFix(s fleet.SSHD) string {
+func (j *judge) commandsFix(s fleet.SSHD) string {
 	var steps []string
 	if strings.Contains(s.Arguments+s.UnitArguments+strings.Join(everySetting(s, "authorizedkeyscommand"), " "), instanceConnect) {
-		steps = append(steps, "EC2 Instance Connect: let CloudTrail tell who calls SendSSHPublicKey, and give them a way by Session Manager; then deny ec2-instance-connect:SendSSHPublicKey in IAM, "+
-			"or on the host remove the package ec2-instance-connect, which takes its drop-in for sshd's unit along, and restart sshd")
+		steps = append(steps, "EC2 Instance Connect: see who uses it (aws cloudtrail lookup-events --lookup-attributes AttributeKey=EventName,AttributeValue=SendSSHPublicKey) and give them a way by Session Manager; "+
+			"then deny ec2-instance-connect:SendSSHPublicKey in IAM, or on the host "+j.removeInstanceConnect())
 	}
 	for _, v := range everySetting(s, "authorizedkeyscommand") {
 		if !strings.Contains(v, instanceConnect) {
@@ -164,6 +173,20 @@ func commandsFix(s fleet.SSHD) string {
 		}
 	}
 	return strings.Join(steps, "; ")
+}
+
+// removeInstanceConnect takes away the package that brought the drop-in for
+// sshd's unit, whose name is another on Debian and Ubuntu.
+// Source: aws/aws-ec2-instance-connect-config.
+func (j *judge) removeInstanceConnect() string {
+	remove, unit := "remove the package ec2-instance-connect with its drop-in for sshd's unit", "sshd"
+	switch j.family() {
+	case familyDebian, familyUbuntu:
+		remove, unit = "apt-get purge -y ec2-instance-connect", "ssh"
+	case familyRPM:
+		remove = j.installer() + " remove -y ec2-instance-connect"
+	}
+	return remove + " && systemctl daemon-reload && systemctl restart " + unit + ", with another session open"
 }
 
 // authoritiesFix names the files of authorities that a host's sshd trusts.

@@ -27,7 +27,8 @@ var csvColumns = []struct {
 	{"cause", func(h hostRow) string { return h.Cause }},
 	{"root_causes", func(h hostRow) string { return strings.Join(h.Roots, "; ") }},
 	{"cause_title", func(h hostRow) string { return h.CauseTitle }},
-	{"fix", causeFix},
+	{"fix", func(h hostRow) string { return h.causeIssue().Fix }},
+	{"undo", func(h hostRow) string { return h.causeIssue().TakeBack }},
 	{"blocks", codes(fleet.SeverityBlocks)},
 	{"unknown", codes(fleet.SeverityUnknown)},
 	{"risks", codes(fleet.SeverityRisk)},
@@ -42,13 +43,14 @@ func codes(s fleet.Severity) func(hostRow) string {
 	return func(h hostRow) string { return strings.Join(h.Codes(s), "; ") }
 }
 
-func causeFix(h hostRow) string {
+// causeIssue is what decides the host's verdict; empty for none.
+func (h hostRow) causeIssue() *issue {
 	for _, f := range h.Findings {
-		if f.Issue.Code == h.Cause {
-			return f.Issue.Fix
+		if f.Issue.Code == h.Cause && !f.Issue.Follows {
+			return f.Issue
 		}
 	}
-	return ""
+	return &issue{}
 }
 
 // CSV writes one row for each host, ready ones included, below a row of column

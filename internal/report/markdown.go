@@ -69,7 +69,11 @@ func (m *markdown) causes(v *view) {
 	}
 	for _, c := range v.Causes {
 		m.line("### %s: %s (%s)\n", count(c.Decides, "host"), md(c.Title), code(c.Code))
-		m.line("%s. Nothing else that is known stands in the way on %d of them. A root cause on %d in all.\n", c.Verdict, c.Alone, c.Found)
+		several := ""
+		if c.Several() {
+			several = " Some hosts have several of these:"
+		}
+		m.line("%s. Nothing else that is known stands in the way on %d of them. A root cause on %d in all.%s\n", c.Verdict, c.Alone, c.Found, several)
 		fix := c.Fix()
 		if c.Means != "" {
 			m.line("%s\n", md(c.Means))
@@ -83,12 +87,12 @@ func (m *markdown) causes(v *view) {
 				parts = append(parts, code(i.Object))
 			}
 			if fix == "" && i.Fix != "" {
-				parts = append(parts, md(i.Fix))
+				parts = append(parts, "**Fix:** "+md(strings.TrimSuffix(i.Fix, ".")))
 			}
 			if i.Blast != "" {
-				parts = append(parts, "Blast radius: "+md(i.Blast))
+				parts = append(parts, "**Blast radius:** "+md(strings.TrimSuffix(i.Blast, ".")))
 			}
-			m.line("%s", strings.TrimSpace(fmt.Sprintf("- %s, %s. %s", i.Ref(), count(i.Hosts, "host"), strings.Join(parts, " "))))
+			m.line("- %s", strings.Join(append([]string{"**" + i.Ref() + "**, " + count(i.Roots, "host")}, parts...), ". ")+".")
 		}
 		if c.More() > 0 {
 			m.line("- and %d more under Findings", c.More())
@@ -146,6 +150,9 @@ func (m *markdown) findings(v *view) {
 			if i.Fix != "" {
 				m.line("  - Fix: %s", md(i.Fix))
 			}
+			if len(i.From) > 0 {
+				m.line("  - Follows from %s: the fix is there", i.origins())
+			}
 			if i.Undo != "" {
 				m.line("  - To take it back: %s", md(i.Undo))
 			}
@@ -165,6 +172,19 @@ func paragraph(s string) string {
 		return ""
 	}
 	return " " + md(s)
+}
+
+// origins names the first issues from which this one follows.
+func (i *issue) origins() string {
+	var out []string
+	for _, from := range i.First() {
+		out = append(out, from.Ref())
+	}
+	text := strings.Join(out, ", ")
+	if len(i.From) > maxIssues {
+		text += " …"
+	}
+	return text
 }
 
 // reach says how many hosts or keys an issue is about.

@@ -157,6 +157,7 @@ type builder struct {
 	hosts map[string]*fleet.Host
 	issue map[int]*issue   // by index in Assessment.Findings
 	by    map[string][]int // indexes of findings by host
+	root  map[rootKey]bool // root causes of hosts
 	entry map[string]readiness.Entry
 	path  map[int]*pathRow // by position in Assessment.Paths
 
@@ -165,12 +166,17 @@ type builder struct {
 
 func build(in Input) *view {
 	s := in.Snapshot
-	b := &builder{in: in, hosts: make(map[string]*fleet.Host, len(s.Hosts)), by: map[string][]int{}, entry: map[string]readiness.Entry{}}
+	b := &builder{in: in, hosts: make(map[string]*fleet.Host, len(s.Hosts)), by: map[string][]int{}, root: map[rootKey]bool{}, entry: map[string]readiness.Entry{}}
 	for i := range s.Hosts {
 		b.hosts[s.Hosts[i].ID] = &s.Hosts[i]
 	}
 	for i, f := range in.Assessment.Findings {
 		b.by[f.Host] = append(b.by[f.Host], i)
+	}
+	for _, h := range in.Assessment.Hosts {
+		for _, ref := range h.Causes {
+			b.root[rootKey{h.Host, ref}] = true
+		}
 	}
 	for _, e := range readiness.Catalogue() {
 		b.entry[e.Code] = e
@@ -276,7 +282,7 @@ func (b *builder) hostRow(v fleet.HostVerdict) hostRow {
 func (b *builder) finding(n int) hostFinding {
 	f, i := b.in.Assessment.Findings[n], b.issue[n]
 	out := hostFinding{Issue: i, Title: clean(f.Title), Evidence: i.own(f.Evidence, b.second)}
-	if blast := clean(f.Blast); blast != i.Blast {
+	if blast := clean(f.Blast); blast != i.Blast && !i.Follows {
 		out.Blast = blast
 	}
 	return out

@@ -21,6 +21,9 @@ type issue struct {
 	Fix      string
 	Blast    string
 	Undo     string     // where it is not the kind's
+	TakeBack string     // the same, whether or not it is the kind's
+	Follows  bool       // from other findings, whose fixes make it go: it has no fix of its own
+	From     []*issue   // from which it follows, each once, in the order shown
 	Evidence []evidence // that all its findings rest on
 	Several  []*several // that some of its findings on hosts rest on
 	Hosts    int
@@ -48,6 +51,9 @@ const maxNames = 5
 
 // Ref is how the report names the issue: "F3".
 func (i *issue) Ref() string { return fmt.Sprintf("F%d", i.Number) }
+
+// First are the first issues from which this one follows.
+func (i *issue) First() []*issue { return i.From[:min(len(i.From), maxIssues)] }
 
 // statement is evidence without its time, at which the same is often found on
 // one host after the other.
@@ -84,13 +90,18 @@ func cleanEvidence(e fleet.Evidence) evidence {
 type issueKey struct {
 	code, object, fix, blast string
 	severity                 fleet.Severity
+	follows                  bool
 }
 
 // keyOf says which findings are one issue. A finding on a host itself joins
 // those on other hosts; all keys with one fault are one issue, since the list
-// of keys tells them apart.
-func keyOf(f fleet.Finding) issueKey {
-	k := issueKey{f.Code, f.Object, f.Fix, f.Blast, f.Severity}
+// of keys tells them apart; and whatever their fixes would be, those that
+// follow from other findings are one issue for each object.
+func (b *builder) keyOf(f fleet.Finding) issueKey {
+	k := issueKey{f.Code, f.Object, f.Fix, f.Blast, f.Severity, b.follows(f)}
+	if k.follows {
+		k.fix, k.blast = "", ""
+	}
 	switch {
 	case f.Host != "" && f.Object == f.Host:
 		k.object = ""
@@ -103,6 +114,17 @@ func keyOf(f fleet.Finding) issueKey {
 // aboutKey reports whether a finding's object is a public key.
 func aboutKey(f fleet.Finding) bool { return strings.HasPrefix(f.Object, "SHA256:") }
 
+// follows reports whether a finding is the consequence of others on its host.
+func (b *builder) follows(f fleet.Finding) bool {
+	return len(f.Because) > 0 && !b.root[rootKey{f.Host, f.Ref()}]
+}
+
+// rootKey names a root cause of a host.
+type rootKey struct {
+	host string
+	ref  fleet.Ref
+}
+
 // issues groups the findings by what there is to fix. Evidence that is the
 // same on all hosts moves to the issue.
 func (b *builder) issues() []*issue {
@@ -110,7 +132,7 @@ func (b *builder) issues() []*issue {
 	members := map[issueKey][]int{}
 	var keys []issueKey
 	for n, f := range b.in.Assessment.Findings {
-		k := keyOf(f)
+		k := b.keyOf(f)
 		if members[k] == nil {
 			keys = append(keys, k)
 		}
@@ -124,7 +146,23 @@ func (b *builder) issues() []*issue {
 		}
 		out = append(out, i)
 	}
+	for n, f := range b.in.Assessment.Findings {
+		if i := b.issue[n]; i.Follows {
+			b.addOrigins(i, f)
+		}
+	}
 	return out
+}
+
+// addOrigins adds the issues that a finding of the issue follows from.
+func (b *builder) addOrigins(i *issue, f fleet.Finding) {
+	for _, ref := range f.Because {
+		for _, n := range b.by[f.Host] {
+			if from := b.issue[n]; b.in.Assessment.Findings[n].Ref() == ref && from != i && !slices.Contains(i.From, from) {
+				i.From = append(i.From, from)
+			}
+		}
+	}
 }
 
 // kinds puts the issues in order, worst first, and numbers them.
@@ -153,7 +191,7 @@ func (b *builder) kinds(issues []*issue) []kind {
 		}
 		k.Hosts = len(hosts)
 		slices.SortStableFunc(k.Issues, func(a, b *issue) int {
-			return cmp.Or(cmp.Compare(b.Hosts, a.Hosts), strings.Compare(a.Object, b.Object))
+			return cmp.Or(cmp.Compare(truth(a.Follows), truth(b.Follows)), cmp.Compare(b.Hosts, a.Hosts), strings.Compare(a.Object, b.Object))
 		})
 		out = append(out, *k)
 	}
@@ -171,6 +209,11 @@ func (b *builder) kinds(issues []*issue) []kind {
 			}
 		}
 	}
+	for _, k := range out {
+		for _, i := range k.Issues {
+			slices.SortFunc(i.From, func(x, y *issue) int { return cmp.Compare(x.Number, y.Number) })
+		}
+	}
 	return out
 }
 
@@ -178,7 +221,11 @@ func (b *builder) newIssue(k issueKey, members []int) *issue {
 	first := b.in.Assessment.Findings[members[0]]
 	i := &issue{
 		Code: clean(k.code), Title: clean(first.Title), Object: clean(k.object), Severity: k.severity,
-		Fix: clean(k.fix), Blast: clean(k.blast), Undo: clean(first.Undo), shared: b.commonEvidence(members),
+		Fix: clean(k.fix), Blast: clean(k.blast), Follows: k.follows, shared: b.commonEvidence(members),
+	}
+	if !i.Follows {
+		i.Undo = clean(first.Undo)
+		i.TakeBack = i.Undo
 	}
 	for _, e := range first.Evidence {
 		if i.shared[e] {
@@ -262,81 +309,4 @@ func (b *builder) someEvidence(i *issue, members []int) {
 	slices.SortFunc(i.Several, func(x, y *several) int {
 		return cmp.Or(cmp.Compare(y.Hosts, x.Hosts), strings.Compare(x.Fact, y.Fact), strings.Compare(x.Source, y.Source))
 	})
-}
-
-// cause is a code that decides the verdict of hosts.
-type cause struct {
-	Code    string
-	Title   string
-	Verdict fleet.Verdict
-	Decides int // hosts whose verdict it decides
-	Found   int // hosts that have it as a root cause, whatever decides them
-	Alone   int // hosts of which it is the only root cause
-	Means   string
-	Issues  []*issue // that make it up, those with most hosts first
-}
-
-// maxIssues is how many of its issues a cause shows; the list of findings has all.
-const maxIssues = 5
-
-// First are the issues to show with the cause.
-func (c cause) First() []*issue { return c.Issues[:min(len(c.Issues), maxIssues)] }
-
-// More is how many issues First leaves out.
-func (c cause) More() int { return len(c.Issues) - len(c.First()) }
-
-// Fix is what fixes all of the cause's issues; empty when each has its own.
-func (c cause) Fix() string {
-	fix := ""
-	for _, i := range c.Issues {
-		if fix != "" && i.Fix != fix {
-			return ""
-		}
-		fix = i.Fix
-	}
-	return fix
-}
-
-func (b *builder) causes(hosts []hostRow, kinds []kind) []cause {
-	by := map[string]*cause{}
-	get := func(code string) *cause {
-		if by[code] == nil {
-			by[code] = &cause{Code: code}
-		}
-		return by[code]
-	}
-	for _, h := range hosts {
-		if h.Verdict == fleet.VerdictReady || h.Cause == "" {
-			continue
-		}
-		c := get(h.Cause)
-		c.Decides++
-		c.Verdict = max(c.Verdict, h.Verdict)
-		c.Title = cmp.Or(c.Title, h.CauseTitle)
-		if len(h.Roots) == 1 {
-			c.Alone++
-		}
-	}
-	for _, h := range hosts {
-		for _, code := range h.Roots {
-			if c := by[code]; c != nil {
-				c.Found++
-			}
-		}
-	}
-	var out []cause
-	for _, c := range by {
-		for _, k := range kinds {
-			if k.Code == c.Code {
-				c.Issues, c.Means = append(c.Issues, k.Issues...), k.Means
-			}
-		}
-		c.Title = cmp.Or(c.Title, c.Code)
-		c.Found = max(c.Found, c.Decides)
-		out = append(out, *c)
-	}
-	slices.SortFunc(out, func(a, b cause) int {
-		return cmp.Or(cmp.Compare(b.Verdict, a.Verdict), cmp.Compare(b.Decides, a.Decides), strings.Compare(a.Code, b.Code))
-	})
-	return out
 }

@@ -37,7 +37,9 @@ type consumerRow struct {
 	Hosts          int
 	Names          []string
 	Count, Open    int
-	First, Last    string
+	Last           string
+	LastSeen       string // the same without the zone
+	Since          string // day of the first login
 	Status         fleet.ConsumerStatus
 	Why            string
 }
@@ -55,11 +57,14 @@ func (b *builder) ledger() ledgerList {
 	return out
 }
 
+// First are the names for which a narrow column has room.
+func (r consumerRow) First() []string { return r.Names[:min(len(r.Names), 3)] }
+
 func (b *builder) consumer(c fleet.ConsumerGroup) consumerRow {
 	row := consumerRow{
 		Owner: clean(c.Owner), OwnerBy: clean(c.OwnerBy), Identity: clean(identity(c.Consumer)), Comment: clean(c.Comment), User: clean(c.User),
 		Use: cmp.Or(clean(string(c.Use)), "not known"), Hosts: len(c.Hosts), Count: c.Count, Open: c.Open,
-		First: minute(c.First), Last: minute(c.Last), Status: c.Status, Why: clean(c.Why), From: clean(c.Where()),
+		Last: minute(c.Last), LastSeen: stamp(c.Last, "2006-01-02 15:04"), Since: stamp(c.First, "2006-01-02"), Status: c.Status, Why: clean(c.Why), From: clean(c.Where()),
 	}
 	for _, h := range c.Hosts {
 		b.addName(&row.Names, h)

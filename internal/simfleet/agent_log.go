@@ -114,12 +114,14 @@ func (l *agentLogger) credentials() {
 	sleeps := m.Agent.SleepsUntil.After(w.Now())
 	switch {
 	case !network.TLS:
+		l.lastTry(shortSleep)
 		l.retry("unexpected error getting instance profile role credentials or calling UpdateInstanceInformation. Skipping default host management fallback: "+
-			"retrieved credentials failed to report to ssm. Error: RequestError: send request failed\ncaused by: Post \"https://"+network.Host+"/\": "+dialError(network), "5m0s")
+			"retrieved credentials failed to report to ssm. Error: RequestError: send request failed\ncaused by: Post \"https://"+network.Host+"/\": "+dialError(network), shortSleep)
 	case m.Skew.Abs() > maxSkew:
+		l.lastTry(shortSleep)
 		l.retry("unexpected error getting instance profile role credentials or calling UpdateInstanceInformation. Skipping default host management fallback: "+
 			"retrieved credentials failed to report to ssm. Error: InvalidSignatureException: Signature expired: "+m.clock().Format("20060102T150405Z")+" is now earlier than "+
-			w.Now().UTC().Add(-maxSkew).Format("20060102T150405Z")+" ("+w.Now().UTC().Format("20060102T150405Z")+" - 5 min.)", "5m0s")
+			w.Now().UTC().Add(-maxSkew).Format("20060102T150405Z")+" ("+w.Now().UTC().Format("20060102T150405Z")+" - 5 min.)", shortSleep)
 	case refused != "" || sleeps:
 		l.refusal()
 		sleep := 27*time.Minute + 43*time.Second
@@ -127,12 +129,20 @@ func (l *agentLogger) credentials() {
 			l.at = m.Agent.SleepsUntil.UTC().Add(m.Skew).Add(-sleep)
 		}
 		l.retry("no valid credentials could be retrieved for ec2 identity. Default Host Management Err: error calling RequestManagedInstanceRoleToken: "+
-			"AccessDeniedException: Systems Manager's instance management role is not configured for account: "+m.Region.Account.ID+"\n\tstatus code: 400, request id: 3f9b2c1e-7a44-4b0a-9f51-0d2c6b8e1a77", sleep.String())
+			"AccessDeniedException: Systems Manager's instance management role is not configured for account: "+m.Region.Account.ID+"\n\tstatus code: 400, request id: 3f9b2c1e-7a44-4b0a-9f51-0d2c6b8e1a77", sleep)
 	default:
 		l.add("INFO", "", "[CredentialRefresher] credentialRefresher has started")
 		l.add("INFO", "", "[CredentialRefresher] Starting credentials refresher loop")
 		l.add("INFO", "", "EC2RoleProvider Successfully connected with instance profile role credentials")
 		l.add("INFO", "", "[CredentialRefresher] Credentials ready")
+	}
+}
+
+// lastTry moves on to the last of the tries that lie a sleep apart: the sleep
+// after it is not over.
+func (l *agentLogger) lastTry(sleep time.Duration) {
+	if past := l.m.clock().Sub(l.at); past > sleep {
+		l.at = l.m.clock().Add(-past % sleep)
 	}
 }
 
@@ -152,7 +162,10 @@ func (l *agentLogger) refusal() {
 	l.add("WARN", "", "EC2RoleProvider Failed to connect to Systems Manager with instance profile role credentials. Err: retrieved credentials failed to report to ssm. Error: %s", why)
 }
 
-func (l *agentLogger) retry(err, sleep string) {
+// shortSleep is between two tries of an agent that was not refused.
+const shortSleep = 5 * time.Minute
+
+func (l *agentLogger) retry(err string, sleep time.Duration) {
 	l.add("ERROR", "retrieveCredsWithRetry @ credentialrefresher.go.221", "[CredentialRefresher] Retrieve credentials produced error: %s", err)
 	l.add("INFO", "", "[CredentialRefresher] Sleeping for %s before retrying retrieve credentials", sleep)
 }

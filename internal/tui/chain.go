@@ -3,7 +3,6 @@ package tui
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"charm.land/lipgloss/v2"
 
@@ -68,11 +67,7 @@ func (s *sheet) paths(d *data, r *row) {
 		p := d.judged.Paths[n]
 		style, symbol := s.styles.truth(p.Open)
 		if p.Open == fleet.TruthYes {
-			var hops []string
-			for _, h := range p.Hops {
-				hops = append(hops, join(" ", h.Kind, h.Object))
-			}
-			s.path(style, symbol, p, strings.Join(hops, " → "))
+			s.path(style, symbol, p, inOneLine(p.Hops))
 			continue
 		}
 		s.path(style, symbol, p, clean(p.Name))
@@ -86,6 +81,26 @@ func (s *sheet) paths(d *data, r *row) {
 			}
 		}
 	}
+}
+
+// inOneLine names the hops from the host on; equal ones that follow each other
+// once, with their number.
+func inOneLine(hops []fleet.Hop) string {
+	line, last, times := "host", "", 0
+	end := func() {
+		if times > 1 {
+			line += fmt.Sprintf(" ×%d", times)
+		}
+	}
+	for _, h := range hops {
+		if at := join(" ", h.Kind, h.Object); at != last {
+			end()
+			line, last, times = line+" → "+at, at, 0
+		}
+		times++
+	}
+	end()
+	return line
 }
 
 func (s *sheet) path(style lipgloss.Style, symbol string, p fleet.Path, text string) {

@@ -30,6 +30,8 @@ type data struct {
 	byID          map[string]int   // rows by host ID
 	active        int              // consumers of SSH
 	losing        int              // people who lose hosts
+	groups        []fleet.ConsumerGroup
+	comers        map[string][]int // consumers by host ID: positions in groups
 	ledger        []table
 	access        []table
 }
@@ -45,6 +47,7 @@ type row struct {
 	keys     int             // authorized keys; -1 when unknown
 	findings []fleet.Finding // worst first
 	paths    []int           // positions in the assessment's paths
+	at       int             // position in the assessment's hosts; -1: it leaves the host out
 	text     string          // lower case, what the words of a filter are looked for in
 }
 
@@ -81,14 +84,19 @@ func newData(snap *fleet.Snapshot, judged *fleet.Assessment) *data {
 	}
 	d := &data{snap: snap, judged: judged, rows: make([]row, len(snap.Hosts)), silent: silentSources(snap), byID: make(map[string]int, len(snap.Hosts))}
 	d.silentSources = len(d.silent)
-	verdicts := make(map[string]fleet.HostVerdict, len(judged.Hosts))
-	for _, v := range judged.Hosts {
-		verdicts[v.Host] = v
+	verdicts := make(map[string]int, len(judged.Hosts))
+	for i, v := range judged.Hosts {
+		verdicts[v.Host] = i
 	}
 	findings := findingsByHost(judged.Findings)
 	for i := range snap.Hosts {
 		h := &snap.Hosts[i]
-		d.rows[i] = newRow(h, verdicts[h.ID], findings[h.ID])
+		v, at := fleet.HostVerdict{}, -1
+		if n, ok := verdicts[h.ID]; ok {
+			v, at = judged.Hosts[n], n
+		}
+		d.rows[i] = newRow(h, v, findings[h.ID])
+		d.rows[i].at = at
 		d.byID[h.ID] = i
 		d.count(&d.rows[i])
 		d.measure(&d.rows[i])
@@ -99,6 +107,12 @@ func newData(snap *fleet.Snapshot, judged *fleet.Assessment) *data {
 	}
 	d.general = alike(findings[""])
 	d.group()
+	d.groups, d.comers = judged.Ledger.Groups(), map[string][]int{}
+	for i, g := range d.groups {
+		for _, id := range g.Hosts {
+			d.comers[id] = append(d.comers[id], i)
+		}
+	}
 	d.ledger, d.access = ledgerTable(d), accessTables(d)
 	return d
 }

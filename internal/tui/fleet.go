@@ -143,6 +143,9 @@ func (s *fleetScreen) handle(in intent) (intent, tea.Cmd) {
 	case editFilter:
 		s.typingNow = true
 		s.input.set(s.filterText)
+		if s.filterText != "" {
+			s.input.insert(" ") // what is typed is a term of its own
+		}
 	case setFilter:
 		s.setText(in.text)
 		s.move(toEdge{})
@@ -180,7 +183,7 @@ func (s *fleetScreen) handleTyping(in intent) {
 	default:
 		s.move(in)
 	}
-	s.setText(string(s.input.text))
+	s.setText(strings.TrimRight(string(s.input.text), " "))
 }
 
 func (s *fleetScreen) handleHost(in intent) {
@@ -219,18 +222,18 @@ func (s *fleetScreen) next() (what, why string) {
 	case len(s.shown) == 0 && len(s.data.rows) > 0:
 		return "press esc to drop the filter", "no host passes it"
 	case s.drilled:
-		return "press enter on a host", "it shows the evidence, the fix and who else the fix touches; esc goes back to Readiness"
+		return "press enter on a host", "it shows the evidence, the fix and its blast radius; esc goes back to Readiness"
 	case s.filterText != "":
-		return "press enter on a host", "it shows the evidence, the fix and who else the fix touches; esc shows all hosts again"
+		return "press enter on a host", "it shows the evidence, the fix and its blast radius; esc shows all hosts again"
 	}
-	return "press enter on a host, or / to narrow the table", "a host's page has the evidence, the fix and who else the fix touches"
+	return "press enter on a host, or / to narrow the table", "a host's page has the evidence, the fix and its blast radius"
 }
 
 func (s *fleetScreen) nextForHost() (what, why string) {
 	r := s.host.row
 	switch {
 	case r.verdict == fleet.VerdictBlocked && r.cause != "":
-		return "fix " + r.cause + " first", "it blocks this host; the fix stands with the finding, and below it what else it touches"
+		return "fix " + r.cause + " first", "it blocks this host; the finding has the fix, how to undo it and its blast radius"
 	case r.cause != "":
 		return "find out about " + r.cause + " first", "without that the host cannot be judged, and unknown never counts as good"
 	case len(r.findings) > 0:

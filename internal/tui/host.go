@@ -120,7 +120,7 @@ func (e *env) findingLines(f fleet.Finding, w int) []string {
 	}
 	s.pair("fix", clean(f.Fix))
 	s.pair("undo", clean(f.Undo))
-	s.pair("touches", cmp.Or(clean(f.Blast), "nothing else"))
+	s.pair("blast", cmp.Or(clean(f.Blast), "nothing else"))
 	return s.lines
 }
 
@@ -150,6 +150,7 @@ func (e *env) hostLines(d *data, r *row, w int) []string {
 	s.findings(r)
 	s.instance(r.host)
 	s.systemsManager(r.host)
+	s.people(d, r)
 	s.paths(d, r)
 	s.probe(r.host)
 	s.keys(r.host)

@@ -13,6 +13,7 @@ import (
 type table struct {
 	name    string // of the pane
 	summary string
+	short   string // summary for where that has no room
 	empty   string // what is said without rows
 	columns []tableColumn
 	rows    []tableRow
@@ -32,6 +33,7 @@ type tableRow struct {
 	symbol string
 	detail func(s *sheet)
 	strip  [2]string // what the row's detail says in short: a label and a text
+	next   [2]string // what to do about the row, and why
 }
 
 // tone says what a row means for the move.
@@ -67,6 +69,7 @@ type peopleScreen struct {
 	at     int
 	list   list
 	text   *textView
+	opened *tableRow // what text shows
 }
 
 func (s *peopleScreen) context() keyContext {
@@ -122,6 +125,7 @@ func (s *peopleScreen) open() {
 		return
 	}
 	r := rows[s.list.cursor]
+	s.opened = &r
 	s.text = &textView{title: cmp.Or(r.cells[0], s.table().name), lines: func(w int) []string {
 		sh := &sheet{env: s.env, w: w}
 		r.detail(sh)
@@ -131,6 +135,8 @@ func (s *peopleScreen) open() {
 
 func (s *peopleScreen) next() (what, why string) {
 	switch {
+	case s.text != nil && s.opened != nil && s.opened.next[0] != "":
+		return s.opened.next[0], s.opened.next[1]
 	case s.text != nil:
 		return "press esc to go back", "the table is there"
 	case s.data == nil && s.loading:
@@ -151,10 +157,14 @@ func (s *peopleScreen) view(w, h int) []string {
 		return s.text.view(s.env, w, h)
 	}
 	t := s.table()
+	summary := t.summary
+	if width(summary) > w {
+		summary = t.short
+	}
 	const foot = 3
 	s.list.resize(len(t.rows), h-4-foot)
 	from, to := s.list.window()
-	out := []string{s.title(s.heading(), more(from, to, len(t.rows)), w), s.styles.dim.Render(cut(t.summary, w))}
+	out := []string{s.title(s.heading(), more(from, to, len(t.rows)), w), s.styles.dim.Render(cut(summary, w))}
 	if len(t.rows) == 0 {
 		return append(append(out, ""), s.paintWrapped(s.styles.dim, t.empty, w)...)
 	}

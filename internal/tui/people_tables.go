@@ -3,6 +3,7 @@ package tui
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -10,17 +11,26 @@ import (
 	"ssm-migrate/internal/fleet"
 )
 
-// names lists hosts by name, as many as one can take in.
+// names lists hosts by name, each name once, as many as one can take in.
 func (d *data) names(ids []string) string {
 	const most = 60
-	var out []string
-	for _, id := range ids[:min(len(ids), most)] {
-		out = append(out, d.nameOf(id))
+	times := map[string]int{}
+	for _, id := range ids {
+		times[d.nameOf(id)]++
 	}
-	slices.Sort(out)
+	names := slices.SortedFunc(maps.Keys(times), func(a, b string) int { return cmp.Or(compareNatural(a, b), strings.Compare(a, b)) })
+	shown, left := names[:min(len(names), most)], len(ids)
+	out := make([]string, len(shown))
+	for i, name := range shown {
+		out[i] = name
+		if n := times[name]; n > 1 {
+			out[i] += " ×" + thousands(n)
+		}
+		left -= times[name]
+	}
 	text := strings.Join(out, ", ")
-	if n := len(ids) - most; n > 0 {
-		text += fmt.Sprintf(" and %s more", thousands(n))
+	if left > 0 {
+		text += fmt.Sprintf(" and %s more", thousands(left))
 	}
 	return text
 }
@@ -47,23 +57,47 @@ func ledgerTable(d *data) []table {
 	in := d.judged.Ledger
 	t := table{
 		name: "consumers", empty: "No login over SSH is known. That proves nothing for hosts whose logs were not read.",
-		columns: []tableColumn{{title: "WHO"}, {title: "STATUS", width: 8}, {title: "USE", width: 8, need: 2}, {title: "TO USER", width: 10, need: 4}, {title: "FROM", width: 15, need: 5}, {title: "HOSTS", width: 5, number: true, need: 1}, {title: "LOGINS", width: 6, number: true, need: 6}, {title: "LAST SEEN", width: 10, need: 3}},
+		columns: []tableColumn{{title: "WHO"}, {title: "STATUS", width: 8}, {title: "USE", width: 8, need: 2}, {title: "TO USER", width: 10, need: 1}, {title: "FROM", width: 15, need: 5}, {title: "HOSTS", width: 5, number: true, need: 3}, {title: "LOGINS", width: 6, number: true, need: 6}, {title: "LAST SEEN", width: 10, need: 4}},
 	}
 	tally := map[fleet.ConsumerStatus]int{}
-	for _, c := range in.Groups() {
+	for _, c := range d.groups {
 		tally[c.Status]++
 		look := consumerTones[c.Status]
+		name := consumerName(c.Consumer)
+		if c.Owner == "" {
+			name = "? " + name // nobody claims it
+		}
 		t.rows = append(t.rows, tableRow{
 			tone: look.tone, symbol: look.symbol,
-			cells:  []string{consumerName(c.Consumer), c.Status.String(), cmp.Or(clean(string(c.Use)), "?"), clean(c.User), cmp.Or(c.Where(), "?"), thousands(len(c.Hosts)), thousands(c.Count), day(c.Last)},
+			cells:  []string{name, c.Status.String(), cmp.Or(clean(string(c.Use)), "?"), clean(c.User), cmp.Or(c.Where(), "?"), thousands(len(c.Hosts)), thousands(c.Count), day(c.Last)},
 			strip:  [2]string{"Why", cmp.Or(clean(c.Why), "no reason was given")},
 			detail: func(s *sheet) { s.consumer(c, d) },
+			next:   consumerNext(c),
 		})
 	}
 	d.active = tally[fleet.ConsumerActive]
 	t.summary = fmt.Sprintf("%d active, %d waived, %d silent, %d migrated; logins of %s of %s hosts known",
 		tally[fleet.ConsumerActive], tally[fleet.ConsumerWaived], tally[fleet.ConsumerSilent], tally[fleet.ConsumerMigrated], thousands(in.Hosts-len(in.Unread)), thousands(in.Hosts))
+	t.short = fmt.Sprintf("%d active, %d waived, %d silent, %d migrated; %s/%s hosts read",
+		tally[fleet.ConsumerActive], tally[fleet.ConsumerWaived], tally[fleet.ConsumerSilent], tally[fleet.ConsumerMigrated], thousands(in.Hosts-len(in.Unread)), thousands(in.Hosts))
 	return []table{t}
+}
+
+// consumerNext says what to do about a consumer.
+func consumerNext(c fleet.ConsumerGroup) [2]string {
+	switch {
+	case c.OwnerBy == "probe":
+		return [2]string{"press esc to go back", "these are the inventory's own logins"}
+	case c.Status == fleet.ConsumerWaived && c.Waiver != nil:
+		return [2]string{"move it before " + day(c.Waiver.Until), "the waiver ends on that day, and port 22 can close no earlier"}
+	case c.Status != fleet.ConsumerActive:
+		return [2]string{"press esc to go back", "it no longer keeps port 22 open"}
+	case c.Owner == "":
+		return [2]string{"claim it in the owners file", "nobody knows whose work closing port 22 would stop; a waiver there lets it stay for a while"}
+	case len(c.Principals) == 0:
+		return [2]string{"give its owner a principal in the owners file", "without one nothing can show that the move is done"}
+	}
+	return [2]string{"move it to Session Manager, or waive it in the owners file", "closing port 22 would stop its work"}
 }
 
 // consumerName is the owner, or what nobody claims.
@@ -135,6 +169,7 @@ func parityTable(d *data) table {
 			cells:  []string{clean(p.Person), thousands(p.Keeps), thousands(p.Loses), thousands(p.Gains), thousands(p.Unknown), thousands(len(p.Keys))},
 			strip:  [2]string{"By", cmp.Or(join(", ", p.Principals...), "no IAM principal: the owners file names none")},
 			detail: func(s *sheet) { s.person(p, d) },
+			next:   personNext(p),
 		}
 		switch {
 		case p.Loses > 0:
@@ -147,8 +182,24 @@ func parityTable(d *data) table {
 		t.rows = append(t.rows, row)
 	}
 	d.losing = loses
+	t.short = fmt.Sprintf("%d of %d people lose hosts; of %d something is not known", loses, len(people), unknown)
 	t.summary = fmt.Sprintf("%d of %d people lose hosts, of %d something is not known: SSH today against Session Manager tomorrow", loses, len(people), unknown)
 	return t
+}
+
+// personNext says what to do about a person's access.
+func personNext(p fleet.PersonParity) [2]string {
+	switch {
+	case p.Loses == 0 && p.Unknown == 0:
+		return [2]string{"press esc to go back", "nothing is lost"}
+	case !p.Claimed:
+		return [2]string{"name the owner in the owners file", "only then is it known who loses access, and what the person may do in IAM"}
+	case len(p.Principals) == 0:
+		return [2]string{"give " + clean(p.Person) + " a principal in the owners file", "without one no session can be started when port 22 is closed"}
+	case p.Loses > 0:
+		return [2]string{"allow ssm:StartSession on the lost hosts", "the principals above may not start sessions there, and SSH goes"}
+	}
+	return [2]string{"find out what is not known", "the hosts' keys or the principals' policies could not be read; Inventory lists what gave no answer"}
 }
 
 func (s *sheet) person(p fleet.PersonParity, d *data) {
@@ -188,8 +239,9 @@ func operatorTable(d *data) table {
 		row := tableRow{
 			symbol: "·",
 			cells:  []string{shortARN(o.ARN), reach(o.Start), reach(o.Resume), reach(o.Terminate), reach(o.Command), o.EditPreferences.String()},
-			strip:  [2]string{"Why", cmp.Or(clean(o.Why), "no policy grants it a session")},
+			strip:  [2]string{"Start by", cmp.Or(clean(o.Why), "no policy grants it a session")},
 			detail: func(s *sheet) { s.operator(o) },
+			next:   operatorNext(o),
 		}
 		if o.Unrestricted || o.EditPreferences == fleet.TruthYes {
 			row.tone, row.symbol = toneDoubt, "!"
@@ -197,7 +249,23 @@ func operatorTable(d *data) table {
 		t.rows = append(t.rows, row)
 	}
 	t.summary = "on how many hosts each may start a shell, resume or end others', run commands as root"
+	t.short = "hosts where each may start, resume, end, run as root"
 	return t
+}
+
+// operatorNext says what to do about a principal.
+func operatorNext(o fleet.Operator) [2]string {
+	switch {
+	case o.Unrestricted:
+		return [2]string{"limit it to tags or instances", "a grant without a condition opens every instance, also those to come"}
+	case o.EditPreferences == fleet.TruthYes:
+		return [2]string{"see whether it has to edit the preferences", "they decide what every session logs and as whom it runs"}
+	case o.Start.Unknown > 0:
+		return [2]string{"find out what is not known", "a policy or a tag that decides could not be read; Inventory lists what gave no answer"}
+	case len(o.People) == 0:
+		return [2]string{"say in the owners file whose it is", "nobody is known to have this principal"}
+	}
+	return [2]string{"press esc to go back", "the table is there"}
 }
 
 // reach is "12", or "12+3?" where something is not known.
@@ -234,12 +302,56 @@ func (s *sheet) operator(o fleet.Operator) {
 	}
 	s.pair("preferences", "may edit them: "+o.EditPreferences.String())
 	s.pair("documents", join(", ", o.Documents...))
-	s.pair("why", clean(o.Why))
+	s.pair("start by", clean(o.Why))
+	s.pair("", "Only for start is kept which policy decides.")
+}
+
+// people tells who comes to a host over SSH, and who keeps or loses it.
+func (s *sheet) people(d *data, r *row) {
+	s.heading("Who uses this host")
+	var lines []string
+	for _, n := range d.comers[r.host.ID] {
+		c := d.groups[n]
+		line := join(" as ", consumerName(c.Consumer), c.User)
+		if c.Use != "" {
+			line += " for " + clean(string(c.Use))
+		}
+		lines = append(lines, line+", "+c.Status.String())
+	}
+	s.few("over SSH", lines, "; ")
+	if len(lines) == 0 {
+		s.pair("over SSH", "no login is known")
+		if slices.Contains(d.judged.Ledger.Unread, r.host.ID) {
+			s.pair("", "its logins could not be read")
+		}
+	}
+	for _, cell := range []struct {
+		label  string
+		letter byte
+	}{{"loses it", fleet.ParityLoses}, {"not known", fleet.ParityUnknown}, {"keeps it", fleet.ParityKeeps}, {"gains it", fleet.ParityGains}} {
+		var who []string
+		for _, p := range d.judged.Parity.People {
+			if r.at >= 0 && r.at < len(p.Cells) && p.Cells[r.at] == cell.letter {
+				who = append(who, clean(p.Person))
+			}
+		}
+		s.few(cell.label, who, ", ")
+	}
+}
+
+// few lists the first of many.
+func (s *sheet) few(label string, all []string, sep string) {
+	const most = 12
+	text := strings.Join(all[:min(len(all), most)], sep)
+	if n := len(all) - most; n > 0 {
+		text += fmt.Sprintf(" and %s more", thousands(n))
+	}
+	s.pair(label, text)
 }
 
 func ledgerAdvice(s *peopleScreen) (what, why string) {
 	if s.data.active > 0 {
-		return "move or waive the active ones", "as long as one of them needs SSH, closing port 22 stops its work; the owners file says who is who and what is waived"
+		return "move or waive the active ones", "closing port 22 would stop their work; the owners file says who is who"
 	}
 	if len(s.data.judged.Ledger.Unread) > 0 {
 		return "let the probe read more logs", "hosts whose logins are not known may have consumers that nobody sees"

@@ -276,7 +276,7 @@ func (s *readinessScreen) viewStrip(w, n int) []string {
 	}
 	finding := func(f fleet.Finding) {
 		say("Fix", cmp.Or(clean(f.Fix), "none is known"), n-2)
-		say("Touches", cmp.Or(clean(f.Blast), "nothing else"), 2)
+		say("Blast", cmp.Or(clean(f.Blast), "nothing else"), 2)
 	}
 	switch it := s.items[s.list.cursor]; {
 	case it.cause != nil:
@@ -287,7 +287,7 @@ func (s *readinessScreen) viewStrip(w, n int) []string {
 		finding(it.general[0])
 	case it.general != nil:
 		say("Fix", cmp.Or(clean(it.general[0].Fix), "none is known"), n-2)
-		say("Touches", "enter shows each of the "+thousands(len(it.general)), 2)
+		say("Blast", "enter shows each of the "+thousands(len(it.general)), 2)
 	case it.silent != nil:
 		say("Reason", it.silent.reason, n-1)
 	}

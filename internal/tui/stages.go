@@ -116,7 +116,7 @@ type laterStage struct{ name, gives, safe string }
 var laterStages = map[screenID]laterStage{
 	screenPrepare: {
 		"Prepare",
-		"The fixes that Readiness names: applied from here or handed over as Terraform, each previewed with everything else that it touches, and each reversible.",
+		"The fixes that Readiness names: applied from here or handed over as Terraform, each previewed with its blast radius, and each reversible.",
 		"Until then, the fix and its blast radius stand with every finding: open a host in the fleet, or press r for the report.",
 	},
 	screenRecovery: {

@@ -28,7 +28,7 @@ func TestFromNothingToTheFleet(t *testing.T) {
 	d.press("down", "enter")
 	d.mustShow("11 of 60 hosts", "cause=agent-missing status=blocked", "cache-1")
 	d.press("enter")
-	d.mustShow("SSM Agent is not installed", "no amazon-ssm-agent program", "2026-09-01 11:57:00Z", "dnf install", "touches")
+	d.mustShow("SSM Agent is not installed", "no amazon-ssm-agent program", "2026-09-01 11:57:00Z", "dnf install", "blast")
 	d.press("esc", "esc")
 	d.mustShow("What stands in the way")
 	d.press("f")
