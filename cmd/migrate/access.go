@@ -68,6 +68,7 @@ func (a *app) access(ctx context.Context, q accessQuery) error {
 	if err != nil {
 		return err
 	}
+	a.warnOwners(s, judged)
 	view, err := narrowed(s.snap, judged, q)
 	if err != nil {
 		return err
@@ -85,9 +86,9 @@ func (a *app) access(ctx context.Context, q accessQuery) error {
 	case q.by != "":
 		err = printGroups(a.out, result.Groups, q.by)
 	case q.person != "" || q.host != "":
-		err = printCells(a.out, s.snap, view)
+		err = printCells(a.out, a.width(), s.snap, view, readiness.AccessReasons(s.snap, s.cfg.policy(), judged.At))
 	default:
-		err = printPeople(a.out, view)
+		err = printPeople(a.out, a.width(), view)
 	}
 	if err != nil {
 		return err
@@ -165,12 +166,12 @@ func labelOf(by string) func(*fleet.Host) string {
 	return func(h *fleet.Host) string { return h.Tags[by] }
 }
 
-func printPeople(w io.Writer, view *fleet.Assessment) error {
+func printPeople(w io.Writer, width int, view *fleet.Assessment) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "PERSON\tCLAIMED\tKEYS\tPRINCIPALS\tKEEPS\tLOSES\tGAINS\tUNKNOWN")
 	claimed, losers := 0, 0
 	for _, p := range view.Parity.People {
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\n", clip(oneLine(p.Person), 64), yesNo(p.Claimed), len(p.Keys), len(p.Principals), p.Keeps, p.Loses, p.Gains, p.Unknown)
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\n", personColumn(p.Person, width), yesNo(p.Claimed), len(p.Keys), len(p.Principals), p.Keeps, p.Loses, p.Gains, p.Unknown)
 		if p.Claimed {
 			claimed++
 			if p.Loses > 0 {
@@ -181,7 +182,11 @@ func printPeople(w io.Writer, view *fleet.Assessment) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\n%d of %d people in the owners file would lose access to a host.\n", losers, claimed)
+	if claimed == 0 {
+		_, err := fmt.Fprintln(w, "\nKeys cannot be matched to principals until owners are named: migrate ledger --init")
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\n%d of %d owners would lose access to a host.\n", losers, claimed)
 	return err
 }
 
@@ -212,19 +217,30 @@ var letterWords = map[rune]string{
 }
 
 // printCells shows every person on every host, those without a way in left out.
-func printCells(w io.Writer, snap *fleet.Snapshot, view *fleet.Assessment) error {
-	names := map[string]string{}
+func printCells(w io.Writer, width int, snap *fleet.Snapshot, view *fleet.Assessment, why func(person string, host int) string) error {
+	at := map[string]int{}
 	for i := range snap.Hosts {
-		names[snap.Hosts[i].ID] = snap.Hosts[i].Name()
+		at[snap.Hosts[i].ID] = i
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "HOST\tNAME\tPERSON\tACCESS")
+	rows := [][]string{{"HOST", "NAME", "PERSON", "ACCESS", "WHY"}}
 	for _, p := range view.Parity.People {
 		for i, c := range p.Cells {
-			if c != fleet.ParityNone {
-				fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", view.Hosts[i].Host, cell(names[view.Hosts[i].Host]), clip(oneLine(p.Person), 64), letterWords[c])
+			if c == fleet.ParityNone {
+				continue
 			}
+			host := at[view.Hosts[i].Host]
+			rows = append(rows, []string{
+				view.Hosts[i].Host, cell(snap.Hosts[host].Name()), personColumn(p.Person, width), letterWords[c], oneLine(why(p.Person, host)),
+			})
 		}
 	}
-	return t.Flush()
+	return printFitted(w, width, rows)
+}
+
+// personColumn is a person's name, on a terminal cut where it would spoil the table.
+func personColumn(person string, width int) string {
+	if width == 0 {
+		return oneLine(person)
+	}
+	return clip(oneLine(person), 64)
 }

@@ -62,6 +62,7 @@ type readinessConfig struct {
 	FunctionalFloor string `yaml:"functional_floor"`
 	SecurityFloor   string `yaml:"security_floor"`
 	UnusedDays      int    `yaml:"unused_days"`
+	SilentDays      *int   `yaml:"silent_days"`
 }
 
 const defaultConfigFile = "migrate.yaml"
@@ -211,6 +212,9 @@ func (c config) policy() readiness.Policy {
 	}
 	if v := c.Readiness.UnusedDays; v != 0 {
 		p.UnusedDays = v
+	}
+	if v := c.Readiness.SilentDays; v != nil {
+		p.SilentDays = *v
 	}
 	p.Owners, p.Waivers = c.people, c.waivers
 	return p

@@ -238,10 +238,15 @@ accounts:
 }
 
 // owners is the owners file of those whom anybody in the simulated company
-// would name.
+// would name. The inventory's own key is nobody's: it is left out, so that its
+// logins are known as the inventory's. In the healthy fleet, which causes are
+// injected into, it is somebody's.
 func (d *demoFleet) owners() (string, error) {
 	var f ownersFile
 	for _, o := range d.world.Owners() {
+		if o.Person == simfleet.OperatorUser && !d.options.healthy {
+			continue
+		}
 		f.Owners = append(f.Owners, ownerEntry(o))
 	}
 	text, err := yaml.Dump(f)

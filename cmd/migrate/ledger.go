@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -32,8 +35,8 @@ several addresses is one line, as active as its most active part; --all shows ea
 
   active     nothing says that they do not
   waived     somebody decided that they may stay for now
-  silent     not seen for 30 days in logs that reach back so far
-  migrated   their owner has since used Session Manager on each of the hosts
+  silent     not seen for readiness.silent_days (30) in logs that reach back so far
+  migrated   their owner has since used Session Manager, for what they do, on each of the hosts
 
 The owners file (docs/owners.md) says whose keys are whose and holds the waivers; the snapshot is
 judged anew with it. --init writes a first one with everything that nobody claims yet.
@@ -82,6 +85,7 @@ func (a *app) ledger(ctx context.Context, q ledgerQuery) error {
 		return err
 	}
 	l := judged.Ledger
+	a.warnOwners(s, judged)
 	if q.init != "" {
 		return a.initOwners(q.init, s, judged)
 	}
@@ -95,34 +99,18 @@ func (a *app) ledger(ctx context.Context, q ledgerQuery) error {
 			lines = eachConsumer(l)
 		}
 		summary := ledgerSummary(lines, l)
-		err = printLedger(a.out, slices.DeleteFunc(lines, func(g fleet.ConsumerGroup) bool { return other(g.Status) }), summary)
+		err = printLedger(a.out, a.width(), slices.DeleteFunc(lines, func(g fleet.ConsumerGroup) bool { return other(g.Status) }), summary)
 	}
 	if err != nil {
 		return err
 	}
-	switch active, _ := stillActive(l.Groups()); {
-	case active > 0:
+	switch {
+	case fleet.TallyOf(l.Groups()).Active > 0:
 		return verdict(exitNotReady)
 	case len(l.Unread) > 0:
 		return verdict(exitIncomplete)
 	}
 	return nil
-}
-
-// stillActive counts the active consumers, and those among them that nobody
-// claims. The inventory's own logins end with the last inventory over SSH and
-// do not count.
-func stillActive(lines []fleet.ConsumerGroup) (active, unclaimed int) {
-	for _, c := range lines {
-		if c.Status != fleet.ConsumerActive || c.OwnerBy == "probe" {
-			continue
-		}
-		active++
-		if c.Owner == "" {
-			unclaimed++
-		}
-	}
-	return active, unclaimed
 }
 
 // eachConsumer is the ledger without bringing anything together.
@@ -134,17 +122,42 @@ func eachConsumer(l fleet.Ledger) []fleet.ConsumerGroup {
 	return out
 }
 
-func printLedger(w io.Writer, shown []fleet.ConsumerGroup, summary string) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "OWNER\tFROM\tUSER\tUSE\tHOSTS\tLAST\tCOUNT\tSTATUS\tWHY")
+func printLedger(w io.Writer, width int, shown []fleet.ConsumerGroup, summary string) error {
+	rows := [][]string{{"OWNER", "FROM", "USER", "USE", "HOSTS", "LAST", "COUNT", "STATUS", "WHY"}}
 	for _, c := range shown {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\t%d\t%s\t%s\n", cell(ownerColumn(c.Consumer)), cmp.Or(c.Where(), "?"), cell(c.User), cmp.Or(string(c.Use), "?"), len(c.Hosts), lastColumn(c.Last), c.Count, c.Status, clip(oneLine(c.Why), 100))
+		rows = append(rows, []string{
+			cell(ownerColumn(c.Consumer)), cmp.Or(c.Where(), "?"), cell(c.User), cmp.Or(string(c.Use), "?"),
+			strconv.Itoa(len(c.Hosts)), lastColumn(c.Last), strconv.Itoa(c.Count), c.Status.String(), oneLine(c.Why),
+		})
 	}
-	if err := t.Flush(); err != nil {
+	if err := printFitted(w, width, rows); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintln(w, "\n"+summary)
 	return err
+}
+
+// printFitted prints a table, the last column cut to fit the width; 0 is no limit.
+func printFitted(w io.Writer, width int, rows [][]string) error {
+	const gap, least = 2, 24
+	last := len(rows[0]) - 1
+	used := 0
+	for i := range last {
+		most := 0
+		for _, r := range rows {
+			most = max(most, utf8.RuneCountInString(r[i]))
+		}
+		used += most + gap
+	}
+	t := tabwriter.NewWriter(w, 0, 0, gap, ' ', 0)
+	for _, r := range rows {
+		text := r[last]
+		if width > 0 {
+			text = clip(text, max(least, width-used))
+		}
+		fmt.Fprintln(t, strings.Join(r[:last], "\t")+"\t"+text)
+	}
+	return t.Flush()
 }
 
 // ownerColumn names the owner, or what an unclaimed consumer came with.
@@ -178,19 +191,10 @@ func clip(s string, most int) string {
 }
 
 func ledgerSummary(lines []fleet.ConsumerGroup, l fleet.Ledger) string {
-	counts := map[fleet.ConsumerStatus]int{}
-	own := 0
-	for _, c := range lines {
-		counts[c.Status]++
-		if c.OwnerBy == "probe" && c.Status == fleet.ConsumerActive {
-			own++
-		}
-	}
-	active, unclaimed := stillActive(lines)
-	text := fmt.Sprintf("%d consumers: %d active (%d that nobody claims), %d waived, %d silent, %d migrated.",
-		len(lines), active, unclaimed, counts[fleet.ConsumerWaived], counts[fleet.ConsumerSilent], counts[fleet.ConsumerMigrated])
-	if own > 0 {
-		text += fmt.Sprintf(" %d are the inventory's own.", own)
+	t := fleet.TallyOf(lines)
+	text := fmt.Sprintf("%d consumers: %d active (%d that nobody claims), %d waived, %d silent, %d migrated.", t.Total(), t.Active, t.Unclaimed, t.Waived, t.Silent, t.Migrated)
+	if t.Own > 0 {
+		text += fmt.Sprintf(" Not counted: %d of the inventory's own.", t.Own)
 	}
 	if len(l.Unread) > 0 {
 		text += fmt.Sprintf(" The logins of %d of %d hosts are not known.", len(l.Unread), l.Hosts)

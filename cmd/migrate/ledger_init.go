@@ -48,15 +48,16 @@ owners:
 		names[snap.Hosts[i].ID] = oneLine(snap.Hosts[i].Name())
 	}
 	done := map[string]bool{}
+	shared := usersOfKeys(snap, judged.Ledger)
 	for _, c := range judged.Ledger.Groups() {
 		if c.Owner == "" {
-			writeOwner(w, names, c, done)
+			writeOwner(w, names, c, done, shared)
 		}
 	}
 	for _, k := range keys {
-		if !done[k.Fingerprint] && !claimed(judged, k.Fingerprint) {
-			done[k.Fingerprint] = true
-			entry(w, fmt.Sprintf("%s key, comment %s, on %s; no login seen", oneLine(k.Type), oneLine(k.Comment), oneLine(k.User)), "fingerprints", k.Fingerprint)
+		if !done["fingerprints"+k.Fingerprint] && !claimed(judged, k.Fingerprint) {
+			done["fingerprints"+k.Fingerprint] = true
+			entry(w, fmt.Sprintf("%s key of account %s; no login seen%s", oneLine(k.Type), oneLine(k.User), commentOf(k.Comment)), "fingerprints", k.Fingerprint)
 		}
 	}
 	for _, o := range judged.Operators {
@@ -76,21 +77,52 @@ waivers:
 	return w.Flush()
 }
 
+// usersOfKeys lists the accounts that keys or certificates open: whoever came
+// to one without either is not its only user.
+func usersOfKeys(snap *fleet.Snapshot, l fleet.Ledger) map[string]bool {
+	out := map[string]bool{}
+	for i := range snap.Hosts {
+		for _, k := range snap.Hosts[i].Probe.Value.Keys.Value {
+			out[k.User] = true
+		}
+	}
+	for _, c := range l.Consumers {
+		if c.Fingerprint != "" || c.CertID != "" {
+			out[c.User] = true
+		}
+	}
+	return out
+}
+
 // writeOwner writes the entry of a consumer that nobody claims, once for each
-// key, certificate or account.
-func writeOwner(w io.Writer, names map[string]string, c fleet.ConsumerGroup, done map[string]bool) {
+// key, certificate or account. An account that keys open too is nobody's alone.
+func writeOwner(w io.Writer, names map[string]string, c fleet.ConsumerGroup, done, shared map[string]bool) {
 	field, value := "users", c.User
 	switch {
 	case c.CertID != "":
 		field, value = "certificates", c.CertID
 	case c.Fingerprint != "":
 		field, value = "fingerprints", c.Fingerprint
-	}
-	if done[value] {
+	case shared[c.User]:
 		return
 	}
-	done[value] = true
-	entry(w, fmt.Sprintf("%s as %s from %s, last on %s, on %s; key comment %s", string(c.Use), oneLine(c.User), cmp.Or(c.Where(), "an unknown address"), lastColumn(c.Last), hostNames(names, c.Hosts), oneLine(c.Comment)), field, value)
+	if done[field+value] {
+		return
+	}
+	done[field+value] = true
+	about := fmt.Sprintf("%s as %s from %s, on %s", cmp.Or(string(c.Use), "ssh"), oneLine(c.User), cmp.Or(c.Where(), "an unknown address"), hostNames(names, c.Hosts))
+	if !c.Last.IsZero() {
+		about += ", last on " + lastColumn(c.Last)
+	}
+	entry(w, about+commentOf(c.Comment), field, value)
+}
+
+// commentOf tells a key's comment, if it has one.
+func commentOf(comment string) string {
+	if comment == "" {
+		return ""
+	}
+	return "; key comment " + oneLine(comment)
 }
 
 // hostNames names the first few hosts of a consumer.

@@ -129,6 +129,19 @@ func (a *app) terminal() bool {
 	return okIn && okOut && term.IsTerminal(int(in.Fd())) && term.IsTerminal(int(out.Fd())) && os.Getenv("TERM") != "dumb"
 }
 
+// width is how many columns standard output has; 0: no terminal, no limit.
+func (a *app) width() int {
+	out, ok := a.out.(*os.File)
+	if !ok || !term.IsTerminal(int(out.Fd())) {
+		return 0
+	}
+	width, _, err := term.GetSize(int(out.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
 // oneLine makes text from a host or an API harmless in one line.
 func oneLine(s string) string { return fleet.OneLine(s, 1000) }
 

@@ -83,6 +83,40 @@ func (g *ConsumerGroup) add(c Consumer) {
 	}
 }
 
+// LedgerTally counts groups of consumers by their status. The inventory's own
+// logins, which end with the last inventory over SSH, are counted apart.
+type LedgerTally struct {
+	Active, Waived, Silent, Migrated int
+	Unclaimed                        int // active ones that nobody claims
+	Own                              int // the inventory's own, whatever their status
+}
+
+// Total is how many groups there are, the inventory's own left out.
+func (t LedgerTally) Total() int { return t.Active + t.Waived + t.Silent + t.Migrated }
+
+// TallyOf counts groups.
+func TallyOf(groups []ConsumerGroup) LedgerTally {
+	var t LedgerTally
+	for _, g := range groups {
+		switch {
+		case g.OwnerBy == "probe":
+			t.Own++
+		case g.Status == ConsumerWaived:
+			t.Waived++
+		case g.Status == ConsumerSilent:
+			t.Silent++
+		case g.Status == ConsumerMigrated:
+			t.Migrated++
+		default:
+			t.Active++
+			if g.Owner == "" {
+				t.Unclaimed++
+			}
+		}
+	}
+	return t
+}
+
 // Where tells in short where the group comes from: its only address, or how
 // many there are; empty when none is known.
 func (g ConsumerGroup) Where() string {

@@ -25,6 +25,23 @@ import (
 // other doubts.
 // Findings about a shared thing (a role, a key) carry no host and come last.
 func Assess(s *fleet.Snapshot, p Policy, now time.Time) *fleet.Assessment {
+	a := newAssessor(s, p, now)
+	out := &fleet.Assessment{Snapshot: s.ID, At: now, Hosts: make([]fleet.HostVerdict, 0, len(s.Hosts))}
+	for i := range s.Hosts {
+		verdict, findings := a.host(&s.Hosts[i])
+		out.Hosts = append(out.Hosts, verdict)
+		out.Findings = append(out.Findings, findings...)
+	}
+	out.Findings = append(out.Findings, a.shared()...)
+	out.Paths = a.network.paths()
+	out.Operators = a.operators()
+	out.Ledger = a.ledger()
+	out.Parity = a.parity()
+	out.Findings = append(out.Findings, a.peopleFindings(out)...)
+	return out
+}
+
+func newAssessor(s *fleet.Snapshot, p Policy, now time.Time) *assessor {
 	index := newIndex(s)
 	a := &assessor{
 		snapshot:        s,
@@ -41,19 +58,7 @@ func Assess(s *fleet.Snapshot, p Policy, now time.Time) *fleet.Assessment {
 		preferred:       map[*fleet.Region]*sessionSettings{},
 	}
 	a.iam.countUsers(s)
-	out := &fleet.Assessment{Snapshot: s.ID, At: now, Hosts: make([]fleet.HostVerdict, 0, len(s.Hosts))}
-	for i := range s.Hosts {
-		verdict, findings := a.host(&s.Hosts[i])
-		out.Hosts = append(out.Hosts, verdict)
-		out.Findings = append(out.Findings, findings...)
-	}
-	out.Findings = append(out.Findings, a.shared()...)
-	out.Paths = a.network.paths()
-	out.Operators = a.operators()
-	out.Ledger = a.ledger()
-	out.Parity = a.parity()
-	out.Findings = append(out.Findings, a.peopleFindings(out)...)
-	return out
+	return a
 }
 
 // assessor holds what the judgement of one snapshot shares between hosts.

@@ -11,10 +11,11 @@ import (
 )
 
 // ledger lists who and what comes in over SSH, from the hosts' logs and open
-// sessions. Logins from the loopback address came through Session Manager
-// (AWS-StartSSHSession): nobody needs port 22 for them.
+// sessions. Logins from the loopback address that can have come through Session
+// Manager (AWS-StartSSHSession) are left out: nobody needs port 22 for them.
 func (a *assessor) ledger() fleet.Ledger {
 	b := &book{assessor: a, byKey: map[consumerKey]*consumer{}, sessions: sessionsByHost(a.snapshot)}
+	b.knowOwn()
 	var out fleet.Ledger
 	for i := range a.snapshot.Hosts {
 		h := &a.snapshot.Hosts[i]
@@ -72,10 +73,11 @@ type consumer struct {
 
 // visit is what a consumer did on one host.
 type visit struct {
-	host *fleet.Host
-	last time.Time
-	open int
-	ours bool // its last login there was the inventory's own
+	host        *fleet.Host
+	first, last time.Time // by the host's clock
+	count, open int
+	regular     bool
+	ours        bool // its last login there was the inventory's own
 }
 
 // identity tells who a login was, as far as the log does. A certificate
@@ -92,16 +94,15 @@ func identity(l fleet.Login) string {
 
 func (b *book) host(h *fleet.Host) {
 	logins := h.Probe.Value.Logins.Value.Logins
-	own := ownLogin(&h.Probe.Value, logins)
+	own := b.ownLogin(&h.Probe.Value, logins)
 	logins = usesOfOpen(logins, h.Probe.Value.Sessions.Value)
 	for i, l := range logins {
 		l.From = l.From.Unmap()
-		if l.From.IsLoopback() {
+		if l.From.IsLoopback() && b.tunnels(h, l.Last) {
 			b.loopback = append(b.loopback, tunnelled{h, l})
 			continue
 		}
 		if i == own {
-			b.noteOwn(identity(l))
 			if l.Count--; l.Count <= 0 {
 				continue
 			}
@@ -114,16 +115,21 @@ func (b *book) host(h *fleet.Host) {
 		if l.Last.After(c.Last) {
 			c.Last = l.Last
 		}
-		c.regular = c.regular || l.Count >= regularLogins && l.Last.Sub(l.First) >= regularSpan
 		v := c.visit(h)
+		v.count += l.Count
+		if !l.First.IsZero() && (v.first.IsZero() || l.First.Before(v.first)) {
+			v.first = l.First
+		}
 		v.ours = v.ours || i == own
 		if l.Last.IsZero() || l.Last.After(v.last) {
 			v.last = l.Last
 		}
+		v.regular = v.count >= regularLogins && v.last.Sub(v.first) >= regularSpan
+		c.regular = c.regular || v.regular
 	}
 	for _, s := range h.Probe.Value.Sessions.Value {
 		from := peerAddr(s.From)
-		if from.IsLoopback() {
+		if from.IsLoopback() && b.tunnels(h, readAt(h)) {
 			continue
 		}
 		c := b.ofSession(logins, s, from)
@@ -225,33 +231,58 @@ func peerAddr(s string) netip.Addr {
 // come, and how far around the inventory its passages through bastions lie.
 const ownWindow = 2 * time.Minute
 
-// ownLogin finds the login with which the probe came: the last one of the
-// login user, without a terminal, right before the script told the host's
-// time. It gives -1 when the log does not show it.
-func ownLogin(p *fleet.Probe, logins []fleet.Login) int {
-	found := -1
-	if p.HostTime.IsZero() {
-		return found
-	}
+// mayBeOwn lists the logins with which the probe may have come: those of the
+// login user, without a terminal, right before the script told the host's time.
+func mayBeOwn(p *fleet.Probe, logins []fleet.Login) []int {
+	var out []int
 	for i, l := range logins {
 		early := p.HostTime.Sub(l.Last)
-		if l.User != p.LoginUser || l.Use != "" && l.Use != fleet.UseCommand || early < -time.Second || early > ownWindow {
-			continue
-		}
-		if found < 0 || l.Last.After(logins[found].Last) {
-			found = i
+		if !p.HostTime.IsZero() && l.User == p.LoginUser && (l.Use == "" || l.Use == fleet.UseCommand) && early >= -time.Second && early <= ownWindow {
+			out = append(out, i)
 		}
 	}
-	return found
+	return out
 }
 
-func (b *book) noteOwn(identity string) {
-	if b.own == nil {
-		b.own = map[string]bool{}
+// knowOwn notes the identities with which the inventory came where only one
+// login can have been its own.
+func (b *book) knowOwn() {
+	b.own = map[string]bool{}
+	for i := range b.snapshot.Hosts {
+		p := &b.snapshot.Hosts[i].Probe
+		if logins := p.Value.Logins.Value.Logins; p.Known {
+			if found := mayBeOwn(&p.Value, logins); len(found) == 1 && identity(logins[found[0]]) != "" {
+				b.own[identity(logins[found[0]])] = true
+			}
+		}
 	}
-	if identity != "" {
-		b.own[identity] = true
+}
+
+// ownLogin finds the login with which the probe came. It gives -1 when the log
+// does not show it, or shows several of which the other hosts' do not tell
+// which one it was: taking the wrong one would hide somebody.
+func (b *book) ownLogin(p *fleet.Probe, logins []fleet.Login) int {
+	found := mayBeOwn(p, logins)
+	if len(found) > 1 {
+		found = slices.DeleteFunc(found, func(i int) bool { return !b.own[identity(logins[i])] })
 	}
+	if len(found) != 1 {
+		return -1
+	}
+	return found[0]
+}
+
+// tunnels reports whether an SSH connection from a host's loopback address may
+// have come through Session Manager: its agent is connected, or somebody had an
+// SSH session to it open then.
+func (b *book) tunnels(h *fleet.Host, at time.Time) bool {
+	if h.Connection.Known && h.Connection.Value == "connected" || h.Node.Known && h.Node.Value.Registered && h.Node.Value.PingStatus == "Online" {
+		return true
+	}
+	at = at.Add(-clockOffset(h))
+	return slices.ContainsFunc(b.sessions[h.ID], func(s *fleet.ManagedSession) bool {
+		return s.Document == sshDocument && at.After(s.Start.Add(-ownWindow)) && (s.End.IsZero() || at.Before(s.End.Add(ownWindow)))
+	})
 }
 
 // passages marks what the inventory did on bastions on its way to other hosts:

@@ -61,7 +61,9 @@ func (r *registry) ofKey(fingerprint string, comments []string) (owner int, by s
 	return i, "comment"
 }
 
-// ofCertificate finds the owner of a certificate by its key ID.
+// ofCertificate finds the owner of a certificate by its key ID. Which authority
+// signed it is not asked: the owners file names none, so that the IDs of several
+// authorities must not mean different people.
 func (r *registry) ofCertificate(id string) (owner int, by string) {
 	if id == "" {
 		return nobody, ""

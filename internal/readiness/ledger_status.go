@@ -31,6 +31,9 @@ func (b *book) settleStatus(c *consumer) {
 			}
 		}
 	}
+	if c.From.IsLoopback() {
+		c.Why += "; it comes from the host itself, which Session Manager does not reach"
+	}
 	if hint := b.hint(c); hint != "" {
 		c.Why += "; " + hint
 	}
@@ -42,9 +45,13 @@ func (b *book) settleStatus(c *consumer) {
 // waive applies the first waiver that matches, one that holds before one that
 // has ended. It tells of one that has.
 func (b *book) waive(c *consumer) (ended string) {
+	names := make([]string, len(c.visits))
+	for i, v := range c.visits {
+		names[i] = v.host.Name()
+	}
 	for i := range b.policy.Waivers {
 		w := b.policy.Waivers[i]
-		if !b.waives(w, c) {
+		if !waives(w, &c.Consumer, names) {
 			continue
 		}
 		if b.now.Before(w.Until) {
@@ -61,8 +68,9 @@ func (b *book) waive(c *consumer) (ended string) {
 }
 
 // waives reports whether a waiver speaks of the consumer: of all its hosts,
-// where it names hosts. One without a selector speaks of nobody.
-func (b *book) waives(w fleet.Waiver, c *consumer) bool {
+// where it names hosts, whose names come in the order of Hosts. One without a
+// selector speaks of nobody.
+func waives(w fleet.Waiver, c *fleet.Consumer, names []string) bool {
 	if w.Person == "" && w.Fingerprint == "" && w.From == "" && w.User == "" && w.Use == "" && len(w.Hosts) == 0 {
 		return false
 	}
@@ -74,9 +82,39 @@ func (b *book) waives(w fleet.Waiver, c *consumer) bool {
 		w.From != "" && !within(w.From, c.From):
 		return false
 	}
-	return len(w.Hosts) == 0 || !slices.ContainsFunc(c.visits, func(v visit) bool {
-		return !matchesAny(w.Hosts, v.host.ID) && !matchesAny(w.Hosts, v.host.Name())
-	})
+	for i, id := range c.Hosts {
+		if len(w.Hosts) > 0 && !matchesAny(w.Hosts, id) && !matchesAny(w.Hosts, names[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// IdleWaivers lists the positions of waivers that speak of none of a
+// snapshot's consumers, such as misspelled ones.
+func IdleWaivers(s *fleet.Snapshot, l fleet.Ledger, waivers []fleet.Waiver) []int {
+	named := make(map[string]string, len(s.Hosts))
+	for i := range s.Hosts {
+		named[s.Hosts[i].ID] = s.Hosts[i].Name()
+	}
+	used := make([]bool, len(waivers))
+	for i := range l.Consumers {
+		c := &l.Consumers[i]
+		names := make([]string, len(c.Hosts))
+		for k, id := range c.Hosts {
+			names[k] = named[id]
+		}
+		for k, w := range waivers {
+			used[k] = used[k] || waives(w, c, names)
+		}
+	}
+	var out []int
+	for k := range waivers {
+		if !used[k] {
+			out = append(out, k)
+		}
+	}
+	return out
 }
 
 // within reports whether an address is the one, or lies in the CIDR, that text says.
@@ -88,30 +126,6 @@ func within(text string, addr netip.Addr) bool {
 	return err == nil && a.Unmap() == addr
 }
 
-// migrated says whether the owner has used Session Manager on every one of the
-// consumer's hosts since its last login there; else on how many not.
-func (b *book) migrated(c *consumer) (why string, done bool) {
-	i := slices.IndexFunc(b.people.owners, func(o fleet.Owner) bool { return o.Person == c.Owner })
-	if i < 0 {
-		return "", false
-	}
-	missing := 0
-	for _, v := range c.visits {
-		if v.last.IsZero() || !slices.ContainsFunc(b.sessions[v.host.ID], func(s *fleet.ManagedSession) bool {
-			return s.Start.After(v.last) && b.people.started(b.people.owners[i], s.Owner)
-		}) {
-			missing++
-		}
-	}
-	if missing == len(c.visits) {
-		return fmt.Sprintf("%s has not used Session Manager since on %s", c.Owner, anyHost(missing)), false
-	}
-	if missing > 0 {
-		return fmt.Sprintf("%s has not used Session Manager since on %d of %s", c.Owner, missing, plural(len(c.visits), "host")), false
-	}
-	return fmt.Sprintf("%s has used Session Manager since on %s", c.Owner, everyHost(len(c.visits))), true
-}
-
 // silent says whether the logs of all the consumer's hosts prove that it did
 // not come for the policy's days; else when it came last, or what is not known.
 func (b *book) silent(c *consumer) (why string, is bool) {
@@ -119,26 +133,36 @@ func (b *book) silent(c *consumer) (why string, is bool) {
 		return "when it came last is not known", false
 	}
 	last := "came last on " + c.Last.UTC().Format(time.DateOnly)
-	short := 0
-	for _, v := range c.visits {
-		log := v.host.Probe.Value.Logins
-		end := log.At
-		if end.IsZero() {
-			end = v.host.Probe.At
-		}
-		start := end.AddDate(0, 0, -b.policy.SilentDays)
-		if !v.last.Before(start) {
+	if b.policy.SilentDays < 1 {
+		return last, false
+	}
+	short, mute := 0, 0
+	for i := range c.visits {
+		v := &c.visits[i]
+		start := readAt(v.host).AddDate(0, 0, -b.policy.SilentDays)
+		if !v.latest().Before(start) {
 			return last, false
 		}
-		// A log that ended a day or more before it was read is no longer written to.
-		if !log.Known || end.IsZero() || log.Value.From.IsZero() || log.Value.From.After(start) || end.Sub(log.Value.To) >= 24*time.Hour {
+		if !covers(v.host, start) {
 			short++
+		} else if !recordsLogins(v.host, c.User) {
+			mute++
 		}
 	}
 	if short > 0 {
 		return fmt.Sprintf("%s, but the logs of %s do not cover the %d days before they were read", last, plural(short, "host"), b.policy.SilentDays), false
 	}
+	if mute > 0 {
+		return fmt.Sprintf("%s, but it is not known that %s every login", last, logOf(mute)), false
+	}
 	return fmt.Sprintf("%s; the logs of %s cover the last %d days", last, everyHost(len(c.visits)), b.policy.SilentDays), true
+}
+
+func logOf(n int) string {
+	if n == 1 {
+		return "the log of 1 host records"
+	}
+	return fmt.Sprintf("the logs of %d hosts record", n)
 }
 
 func everyHost(n int) string {

@@ -172,7 +172,7 @@ func TestConsumerStatus(t *testing.T) {
 	alice := fleet.Owner{Person: "Alice", Fingerprints: []string{"SHA256:a"}, Principals: []string{userARN}}
 	session := func(target, owner string, days int) func(*fleet.Snapshot) {
 		return func(s *fleet.Snapshot) {
-			s.Regions[0].Sessions.Value = append(s.Regions[0].Sessions.Value, fleet.ManagedSession{Target: target, Owner: owner, Start: at.AddDate(0, 0, -days)})
+			s.Regions[0].Sessions.Value = append(s.Regions[0].Sessions.Value, fleet.ManagedSession{Target: target, Owner: owner, Status: "Connected", Start: at.AddDate(0, 0, -days)})
 		}
 	}
 	open := func(s *fleet.Snapshot) {
@@ -243,7 +243,7 @@ func TestSessionsBelongToOwners(t *testing.T) {
 		{"the role itself starts nothing", fleet.Owner{Principals: []string{role}}, nil, role, false},
 	} {
 		s := logging([]fleet.Login{login("web", "SHA256:a", "10.0.0.1", fleet.UseShell, 5)})
-		s.Regions[0].Sessions.Value = []fleet.ManagedSession{{Target: "i-1", Owner: c.arn, Start: at}}
+		s.Regions[0].Sessions.Value = []fleet.ManagedSession{{Target: "i-1", Owner: c.arn, Status: "Connected", Start: at}}
 		c.alice.Person, c.alice.Fingerprints = "Alice", []string{"SHA256:a"}
 		got := judgeWith(s, ownedBy(append(c.with, c.alice)...)).Ledger.Consumers[0]
 		if is := got.Status == fleet.ConsumerMigrated; is != c.want {

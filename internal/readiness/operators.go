@@ -2,6 +2,7 @@ package readiness
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
@@ -45,8 +46,8 @@ type actor struct {
 
 	where     *partition
 	reach     []reach           // by class of where
-	channel   answer            // ssmmessages:OpenDataChannel, somewhere
-	channels  map[string]answer // the same by Region
+	trust     document          // of a role: who may assume it
+	channels  map[string]answer // ssmmessages:OpenDataChannel, by Region
 	documents []string
 	anywhere  answer // ssm:StartSession on an instance that nothing is known of
 	edit      answer
@@ -87,7 +88,8 @@ func newWorkforce(a *assessor) *workforce {
 		if !assumable {
 			continue
 		}
-		x := &actor{arn: r.role.ARN, kind: "role", who: r.caller(nil), federated: federated || strings.Contains(r.role.ARN, ":role/aws-reserved/sso.amazonaws.com/"), may: r.may, context: r.context}
+		x := &actor{arn: r.role.ARN, kind: "role", who: r.caller(nil), federated: federated || strings.Contains(r.role.ARN, ":role/aws-reserved/sso.amazonaws.com/"), may: r.may}
+		x.trust, x.context = sessionsOf(r)
 		x.self = contextValues{"aws:userid": {cmp.Or(r.role.ID, "AROA") + ":" + standIn}}
 		w.add(x)
 	}
@@ -129,6 +131,64 @@ func peopleAssume(trust string) (is, federated bool) {
 		}
 	}
 	return is, federated
+}
+
+// sessionsOf reads a role's trust policy, and tells what is known of every
+// request of its sessions. Where the trust policy allows sts:TagSession, a
+// session may bring tags of its own, which go before the role's.
+// Source: IAM User Guide, id_session-tags, "Things to know about session tags".
+func sessionsOf(r *roleView) (document, contextValues) {
+	trust, err := parseStatements(r.role.Trust)
+	if err == nil && !slices.ContainsFunc(trust.statements, func(s statement) bool { return s.allow && s.names("sts:tagsession") }) {
+		return trust, r.context
+	}
+	c := maps.Clone(r.context)
+	maps.DeleteFunc(c, func(key string, _ []string) bool { return strings.HasPrefix(key, "aws:principaltag/") })
+	return trust, c
+}
+
+// assumedBy lists the roles that an actor may assume, perhaps: those that
+// trust it by name, and those that leave it to its account, which its own
+// policies then have to allow. A role of its own account that trusts the
+// account as a whole is left to the owners file, which would have to name it.
+// Source: IAM User Guide, reference_policies_evaluation-logic-cross-account.
+func (w *workforce) assumedBy(x *actor) []*actor {
+	var out []*actor
+	for _, r := range w.actors {
+		if r == x || r.kind != "role" {
+			continue
+		}
+		if r.trust.statements != nil { // one that is not understood may let anybody
+			v := r.trusts(x)
+			foreign := r.account != x.account
+			if v.deny == yes || v.direct == no && (v.delegated == no || !foreign) || foreign && x.ask("sts:AssumeRole", r.arn).allowed == no {
+				continue
+			}
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// trusts weighs a role's trust policy for another actor. Its statements name no resource.
+func (x *actor) trusts(other *actor) verdictOf {
+	var v verdictOf
+	for i := range x.trust.statements {
+		s := &x.trust.statements[i]
+		if s.who == nil || !s.names("sts:assumerole") {
+			continue
+		}
+		a, g := s.condition.holds(requestContext{other.context}), s.who.match(other.who)
+		switch {
+		case s.who.not:
+			v.deny = max(v.deny, min(a, s.who.excludes(g, other.who)))
+		case s.allow:
+			v.direct, v.delegated = max(v.direct, min(a, g.direct)), max(v.delegated, min(a, g.delegated))
+		default:
+			v.deny = max(v.deny, min(a, max(g.direct, g.delegated)))
+		}
+	}
+	return v
 }
 
 // administers reports whether a policy allows every action on everything.

@@ -75,8 +75,8 @@ func (w *workforce) grants(x *actor, shut bool) []fleet.Finding {
 	if o.Resume.Yes > 0 || o.Terminate.Yes > 0 {
 		add("operator-others-sessions", "it may resume other people's sessions %s, and end them %s", onHosts(o.Resume), onHosts(o.Terminate))
 	}
-	if x.channel == no && slices.ContainsFunc(x.reach, func(r reach) bool { return r.start > no }) {
-		add("operator-data-channel", "no policy lets it call ssmmessages:OpenDataChannel for its sessions")
+	if shut := x.withoutChannel(); len(shut) > 0 {
+		add("operator-data-channel", "no policy lets it call ssmmessages:OpenDataChannel for its sessions in %s", listed(shut))
 	}
 	named := namedDocuments(x.may)
 	meant := slices.ContainsFunc(named, func(n string) bool { return glob(n, fleet.PreferencesName) })
@@ -93,6 +93,18 @@ func (w *workforce) grants(x *actor, shut bool) []fleet.Finding {
 		add("operator-document-implicit", "it may start sessions, but what its policies grant of document %s does not hold for all of them: %s", fleet.PreferencesName, o.Why)
 	case x.implicit && !meant:
 		add("operator-document-implicit", "it may start sessions, but no policy names document %s: %s", fleet.PreferencesName, o.Why)
+	}
+	return out
+}
+
+// withoutChannel lists the Regions where an actor may start sessions and not
+// open their data channel.
+func (x *actor) withoutChannel() []string {
+	var out []string
+	for c, r := range x.reach {
+		if region := x.where.classes[c].example.Region; r.start > no && x.channels[region] == no && !slices.Contains(out, region) {
+			out = append(out, region)
+		}
 	}
 	return out
 }

@@ -13,6 +13,7 @@ const (
 	instanceConnectAction = "ec2-instance-connect:SendSSHPublicKey"
 
 	shellScript   = "AWS-RunShellScript"
+	sshDocument   = "AWS-StartSSHSession"
 	documentCheck = "ssm:sessiondocumentaccesscheck"
 
 	// standIn is the session name of whoever assumes a role.
@@ -23,7 +24,7 @@ const (
 // sessionDocuments are AWS's own documents for other sessions than the default shell.
 // Source: AWS Systems Manager User Guide, session-manager-working-with-sessions-start.
 var sessionDocuments = []string{
-	"AWS-StartSSHSession", "AWS-StartPortForwardingSession", "AWS-StartPortForwardingSessionToRemoteHost",
+	sshDocument, "AWS-StartPortForwardingSession", "AWS-StartPortForwardingSessionToRemoteHost",
 	"AWS-StartInteractiveCommand", "AWS-StartNonInteractiveCommand",
 }
 
@@ -43,7 +44,6 @@ func (w *workforce) judge(x *actor) {
 	x.channels = map[string]answer{}
 	for _, region := range w.regions[x.account] {
 		x.channels[region] = x.opens(region)
-		x.channel = max(x.channel, x.channels[region])
 		for _, action := range preferencesActions {
 			x.edit = max(x.edit, x.ask(action, x.document(region, x.account, fleet.PreferencesName), regionValues(region), untagged).allowed)
 		}
@@ -135,8 +135,13 @@ func (x *actor) shell(instance string, c class) (answer, string) {
 			a, why = maybe, bare.why+", but no policy names document "+fleet.PreferencesName
 		}
 	}
-	if a == yes && x.channels[c.example.Region] == no {
-		a, why = maybe, "ssmmessages:OpenDataChannel is not allowed, which newer plugins need"
+	if a == yes {
+		switch x.channels[c.example.Region] {
+		case no:
+			a, why = maybe, "ssmmessages:OpenDataChannel is not allowed, which newer plugins need"
+		case maybe:
+			a, why = maybe, "whether ssmmessages:OpenDataChannel is allowed is not known, and newer plugins need it"
+		}
 	}
 	return a, why
 }

@@ -77,7 +77,8 @@ type entrant struct {
 	principals []string
 	keys       []string
 	actors     []*actor
-	lost       bool // a principal of it could not be looked up: what it may do is not known
+	assumes    []*actor // roles that trust one of the actors
+	lost       bool     // a principal of it could not be looked up: what it may do is not known
 	ssh        []answer
 	cells      []byte
 }
@@ -118,6 +119,7 @@ func (g *gate) owners() {
 		for _, arn := range o.Principals {
 			if x := g.people.workforce.byARN[arn]; x != nil {
 				e.actors = append(e.actors, x)
+				e.assumes = append(e.assumes, g.people.workforce.assumedBy(x)...)
 			} else {
 				e.lost = e.lost || !g.listedIn(arnAccount(arn), arn)
 			}
@@ -198,30 +200,35 @@ func (g *gate) host(i int, h *fleet.Host) {
 	instanceConnect, command := d.keyCommand()
 	g.connect[i] = instanceConnect
 	g.doubt[i] = !keys.Known || !d.sshd.Known || command
+	lately := g.logins(i, h)
 	for j := range keys.Value {
 		k := &keys.Value[j]
 		if k.CA || k.Fingerprint == "" {
 			continue
 		}
-		if a := d.key(k); a > no {
-			e := g.ofKey(k)
-			e.ssh[i] = max(e.ssh[i], a)
-			if !e.claimed {
-				g.nobodys[i] = max(g.nobodys[i], a)
-			}
+		a := d.key(k)
+		if a == maybe && lately[opened{k.User, k.Fingerprint}] {
+			a = yes // sshd has shown that it takes the key
+		}
+		if a > no {
+			g.opens(i, g.ofKey(k), a)
 		}
 	}
 	for e, seen := range g.certs {
-		a := d.certificate(seen)
-		e.ssh[i] = max(e.ssh[i], a)
-		if !e.claimed {
-			g.nobodys[i] = max(g.nobodys[i], a)
-		}
+		g.opens(i, e, d.certificate(seen))
 	}
 	if len(d.authorities()) > 0 {
 		g.nobodys[i] = max(g.nobodys[i], maybe) // certificates that no log has shown
 	}
 	g.passwords(i, d)
+}
+
+// opens notes that somebody gets in on a host over SSH.
+func (g *gate) opens(host int, e *entrant, a answer) {
+	e.ssh[host] = max(e.ssh[host], a)
+	if !e.claimed {
+		g.nobodys[host] = max(g.nobodys[host], a)
+	}
 }
 
 // ofKey finds the row of a key on a host.
@@ -262,10 +269,7 @@ func (g *gate) passwords(i int, d sshdoor) {
 			continue
 		}
 		if owner, _ := g.people.ofUser(l.User); owner == nobody {
-			a := d.password(l.User)
-			e := g.of(nobody, "password of "+l.User)
-			e.ssh[i] = max(e.ssh[i], a)
-			g.nobodys[i] = max(g.nobodys[i], a)
+			g.opens(i, g.of(nobody, "password of "+l.User), d.password(l.User))
 		}
 	}
 }
@@ -313,6 +317,9 @@ func (g *gate) settle(e *entrant) {
 			if g.connect[i] {
 				ssh = max(ssh, x.connect(i))
 			}
+		}
+		for _, x := range e.assumes {
+			session = max(session, min(maybe, x.start(i)))
 		}
 		if e.lost {
 			session = max(session, maybe)

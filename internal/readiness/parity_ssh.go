@@ -25,7 +25,8 @@ func newDoor(h *fleet.Host, now time.Time) sshdoor {
 // options allow one command or some addresses only is a way in as well.
 // Source: OpenSSH, sshd(8), AUTHORIZED_KEYS FILE FORMAT.
 func (d sshdoor) key(k *fleet.Key) answer {
-	if k.Problem != "" || d.expired(k) {
+	valid := d.valid(k)
+	if k.Problem != "" || valid == no {
 		return no
 	}
 	if !d.sshd.Known {
@@ -34,39 +35,57 @@ func (d sshdoor) key(k *fleet.Key) answer {
 	if d.off(k.User, "pubkeyauthentication") || !d.algorithm(k) {
 		return no
 	}
-	a := min(d.account(k.User), d.listed(k.User), d.root(k))
+	a := min(valid, d.account(k.User), d.listed(k.User), d.root(k))
 	if !d.alone(k.User, "publickey") {
 		a = min(a, maybe)
 	}
 	return a
 }
 
-// expired reports whether a key's expiry-time has passed. A time without Z is
-// the host's own zone, which is not known: it counts as UTC.
-func (d sshdoor) expired(k *fleet.Key) bool {
+// farthestZone is how far the zones of hosts are from UTC at most.
+const farthestZone = 14 * time.Hour
+
+// valid says whether a key's expiry-time has not passed. A time without Z is
+// in the host's own zone, which is not known.
+func (d sshdoor) valid(k *fleet.Key) answer {
 	text, ok := k.Option("expiry-time")
 	if !ok {
-		return false
+		return yes
 	}
-	text = strings.TrimSuffix(text, "Z")
+	text, utc := strings.CutSuffix(text, "Z")
 	for _, layout := range []string{"20060102", "200601021504", "20060102150405"} {
-		if t, err := time.Parse(layout, text); err == nil && len(layout) == len(text) {
-			return t.Before(d.now)
+		t, err := time.Parse(layout, text)
+		if err != nil || len(layout) != len(text) {
+			continue
 		}
+		zone := farthestZone
+		if utc {
+			zone = 0
+		}
+		switch {
+		case t.Add(zone).Before(d.now):
+			return no
+		case t.Add(-zone).Before(d.now):
+			return maybe
+		}
+		return yes
 	}
-	return true // sshd refuses a key whose expiry-time it cannot read
+	return no // sshd refuses a key whose expiry-time it cannot read
 }
 
-// account says whether the host has an account with a shell.
+// account says whether the host has an account that may log in. Without a
+// shell it can still forward ports, and copy where sshd's own SFTP server
+// serves it. A directory may know accounts that getent does not list.
+// Source: OpenSSH, sshd_config(5), AllowTcpForwarding and ForceCommand internal-sftp.
 func (d sshdoor) account(user string) answer {
 	users := d.h.Probe.Value.Users
 	i := slices.IndexFunc(users.Value, func(u fleet.User) bool { return u.Name == user })
 	switch {
 	case i >= 0 && noShell(users.Value[i].Shell):
-		return no
+		return maybe
 	case i >= 0:
 		return yes
-	case users.Known:
+	case users.Known && !slices.ContainsFunc(d.h.Probe.Value.Gaps, func(g fleet.Gap) bool { return g.What == "users" || g.What == "more" }):
 		return no
 	}
 	return maybe

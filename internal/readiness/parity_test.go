@@ -96,12 +96,18 @@ func TestWhatSSHDAccepts(t *testing.T) {
 		{"DenyGroups likewise", changes{set("denygroups", "guests")}, "u"},
 		{"no such account", changes{func(p *fleet.Probe, k *fleet.Key) { k.User = "gone" }}, "g"},
 		{"accounts are not known", changes{func(p *fleet.Probe, _ *fleet.Key) { p.Users = lost[[]fleet.User]("probe", "x") }}, "u"},
-		{"no shell", changes{func(p *fleet.Probe, _ *fleet.Key) { p.Users.Value[0].Shell = "/usr/sbin/nologin" }}, "g"},
+		{"no shell: ports and copies may be served", changes{func(p *fleet.Probe, _ *fleet.Key) { p.Users.Value[0].Shell = "/usr/sbin/nologin" }}, "u"},
+		{"a directory's account that getent does not list", changes{func(p *fleet.Probe, k *fleet.Key) {
+			k.User, p.Gaps = "ldapalice", []fleet.Gap{{What: "users", Reason: "users of the directory (sss) are seen only as far as getent lists them"}}
+		}}, "u"},
 		{"settings are not known", changes{func(p *fleet.Probe, _ *fleet.Key) { p.SSHD = lost[fleet.SSHD]("probe", "needs root") }}, "u"},
 		{"from= is a way in from somewhere", changes{with(`from="10.0.0.0/8"`)}, "k"},
 		{"command= is a way in", changes{with("restrict", `command="/bin/backup"`)}, "k"},
 		{"expiry-time in the future", changes{with(`expiry-time="20301231"`)}, "k"},
 		{"expiry-time in the past", changes{with(`expiry-time="202601011200Z"`)}, "g"},
+		{"expiry-time of today without a zone, which may have passed", changes{with(`expiry-time="202611010930"`)}, "u"},
+		{"expiry-time of today in UTC", changes{with(`expiry-time="202611012359Z"`)}, "k"},
+		{"expiry-time of two days ago without a zone", changes{with(`expiry-time="20261030"`)}, "g"},
 		{"expiry-time that is none", changes{with(`expiry-time="soon"`)}, "g"},
 		{"root", changes{root, set("permitrootlogin", "without-password")}, "k"},
 		{"root, PermitRootLogin no", changes{root, set("permitrootlogin", "no")}, "g"},
@@ -130,6 +136,127 @@ func TestWhatSSHDAccepts(t *testing.T) {
 				t.Errorf("%s, want %s", got, c.want)
 			}
 		})
+	}
+}
+
+// What a log shows is a way in, whatever files and settings say.
+func TestWhoCameInLatelyHasAWayIn(t *testing.T) {
+	by := func(user, method, fingerprint string, days int) fleet.Login {
+		l := login(user, fingerprint, "10.9.9.9", fleet.UseShell, days)
+		l.Method = method
+		return l
+	}
+	cert := by("ec2-user", "publickey", "SHA256:k", 1)
+	cert.CertID, cert.CA = "alice", "SHA256:ca"
+	owner := alice
+	owner.Users, owner.Certificates = []string{"alice"}, []string{"alice"}
+	tunnel := func(p *fleet.Probe) {
+		p.Users.Value = append(p.Users.Value, fleet.User{Name: "tunnel", Shell: "/usr/sbin/nologin"})
+		p.Keys.Value = []fleet.Key{key("tunnel", "SHA256:a")}
+	}
+	for _, c := range []struct {
+		name   string
+		login  fleet.Login
+		change func(*fleet.Probe)
+		want   string
+	}{
+		{"a key that no file shows", by("ec2-user", "publickey", "SHA256:a", 1), nil, "u"},
+		{"such a key long ago", by("ec2-user", "publickey", "SHA256:a", 60), nil, "-"},
+		{"a certificate whose authority no file shows", cert, nil, "u"},
+		{"Kerberos", by("alice", "gssapi-with-mic", "", 1), nil, "u"},
+		{"a trusted host", by("alice", "hostbased", "", 1), nil, "u"},
+		{"somebody else's Kerberos", by("bob", "gssapi-with-mic", "", 1), nil, "-"},
+		{"an account without a shell, by a key that is still there", by("tunnel", "publickey", "SHA256:a", 1), tunnel, "l"},
+		{"another key for that account", by("tunnel", "publickey", "SHA256:b", 1), tunnel, "u"},
+		{"AllowGroups, and the key has opened it", by("ec2-user", "publickey", "SHA256:a", 1), func(p *fleet.Probe) {
+			p.SSHD.Value.Settings["allowgroups"] = []string{"wheel"}
+			p.Keys.Value = []fleet.Key{key("ec2-user", "SHA256:a")}
+		}, "l"},
+	} {
+		s := withTags(nil)
+		p := &s.Hosts[0].Probe.Value
+		p.Logins.Value.Logins = []fleet.Login{c.login}
+		if c.change != nil {
+			c.change(p)
+		}
+		if got := rowOf(t, judgeWith(s, ownedBy(owner)), "Alice").Cells; got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+	s := withTags(nil)
+	s.Hosts[0].Probe.Value.Logins.Value.Logins = []fleet.Login{by("bob", "gssapi-with-mic", "", 1)}
+	if got := rowOf(t, judge(s), "gssapi-with-mic of bob"); got.Cells != "u" || got.Claimed {
+		t.Errorf("a login that nobody claims: %+v", got)
+	}
+}
+
+// IAM User Guide, reference_policies_evaluation-logic-cross-account: both sides must allow it.
+func TestOwnersMayAssumeRolesOfOtherAccounts(t *testing.T) {
+	const identity = "999999999999"
+	const arn = "arn:aws:iam::" + identity + ":user/alice"
+	trust := func(principal string) string {
+		return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + principal + `"},"Action":"sts:AssumeRole"}]}`
+	}
+	for _, c := range []struct{ name, trust, policy, want string }{
+		{"named", trust(arn), statementOf("Allow", `"sts:AssumeRole"`, `"*"`, ""), "u"},
+		{"her account, and her policy allows it", trust("arn:aws:iam::" + identity + ":root"), statementOf("Allow", `"sts:AssumeRole"`, `"`+opsARN+`"`, ""), "u"},
+		{"a trust policy that is not understood", `{`, statementOf("Allow", `"sts:AssumeRole"`, `"*"`, ""), "u"},
+		{"her account, and her policy does not", trust("arn:aws:iam::" + identity + ":root"), statementOf("Allow", `"sts:AssumeRole"`, `"`+opsARN+`2"`, ""), "l"},
+		{"somebody else", trust(arn + "2"), statementOf("Allow", `"sts:AssumeRole"`, `"*"`, ""), "l"},
+	} {
+		s := withTags(nil)
+		s.Hosts[0].Probe.Value.Keys.Value = []fleet.Key{key("ec2-user", "SHA256:a")}
+		addRole(s, c.trust, policyOf(statementOf("Allow", `["ssm:*","ssmmessages:*"]`, `"*"`, "")))
+		s.Accounts = append(s.Accounts, fleet.Account{
+			ID: identity, Roles: known([]fleet.Role{}, "iam"),
+			Users: known([]fleet.IAMUser{{Name: "alice", ARN: arn, Inline: map[string]string{"p": policyOf(c.policy)}}}, "iam"),
+		})
+		owner := alice
+		owner.Principals = []string{arn}
+		if got := rowOf(t, judgeWith(s, ownedBy(owner)), "Alice").Cells; got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+// Newer plugins need ssmmessages:OpenDataChannel in the session's own Region.
+func TestTheDataChannelIsAskedInEveryRegion(t *testing.T) {
+	for _, c := range []struct{ name, statement, want string }{
+		{"everywhere", channel, "kg"},
+		{"in one Region", statementOf("Allow", `"ssmmessages:OpenDataChannel"`, `"*"`, `{"StringEquals":{"aws:RequestedRegion":"us-east-1"}}`), "ug"},
+		{"perhaps", statementOf("Allow", `"ssmmessages:OpenDataChannel"`, `"*"`, `{"Bool":{"aws:MultiFactorAuthPresent":"true"}}`), "uu"},
+		{"nowhere", statementOf("Allow", `"ec2:DescribeInstances"`, `"*"`, ""), "uu"},
+	} {
+		s := withTags(map[string]string{"team": "web"}, map[string]string{"team": "web"})
+		s.Hosts[0].Probe.Value.Keys.Value = []fleet.Key{key("ec2-user", "SHA256:a")}
+		s.Hosts[1].Region = "us-east-1"
+		addUser(s, policyOf(onWeb, documents, c.statement))
+		a := judgeWith(s, ownedBy(alice))
+		if got := rowOf(t, a, "Alice").Cells; got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+		if got := slices.Contains(codes(a), "operator-data-channel"); got != (c.name == "nowhere" || c.name == "in one Region") {
+			t.Errorf("%s: findings %v", c.name, codes(a))
+		}
+	}
+}
+
+// Session tags go before the role's (IAM User Guide, id_session-tags).
+func TestSessionTagsGoBeforeTheRoles(t *testing.T) {
+	for _, c := range []struct {
+		name, action string
+		want         fleet.Reach
+	}{
+		{"the provider passes no tags", `"sts:AssumeRoleWithSAML"`, fleet.Reach{Yes: 1}},
+		{"the provider may pass tags", `["sts:AssumeRoleWithSAML","sts:TagSession"]`, fleet.Reach{Unknown: 1}},
+	} {
+		s := withTags(nil)
+		r := addRole(s, strings.Replace(trustPeople, `"sts:AssumeRoleWithSAML"`, c.action, 1), policyOf(
+			statementOf("Allow", `"ssm:StartSession"`, `"*"`, `{"StringEquals":{"aws:PrincipalTag/team":"ops"}}`), channel))
+		r.Tags = map[string]string{"team": "ops"}
+		if got := judge(s).Operators; len(got) != 1 || got[0].Start != c.want {
+			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
+		}
 	}
 }
 

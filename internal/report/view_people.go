@@ -48,18 +48,8 @@ func (b *builder) ledger() ledgerList {
 	in := b.in.Assessment.Ledger
 	out := ledgerList{Hosts: in.Hosts, Unread: len(in.Unread)}
 	groups := in.Groups()
-	for _, c := range groups {
-		switch c.Status {
-		case fleet.ConsumerWaived:
-			out.Waived++
-		case fleet.ConsumerSilent:
-			out.Silent++
-		case fleet.ConsumerMigrated:
-			out.Migrated++
-		default:
-			out.Active++
-		}
-	}
+	t := fleet.TallyOf(groups)
+	out.Active, out.Waived, out.Silent, out.Migrated = t.Active, t.Waived, t.Silent, t.Migrated
 	out.More = max(0, len(groups)-maxConsumers)
 	for _, c := range groups[:len(groups)-out.More] {
 		out.Rows = append(out.Rows, b.consumer(c))
