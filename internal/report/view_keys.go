@@ -55,7 +55,7 @@ func (b *builder) keys() keyList {
 			list.Probed++
 		}
 		for _, k := range h.Probe.Value.Keys.Value {
-			if k.Problem != "" || k.Fingerprint == "" {
+			if k.Problem != "" || k.Fingerprint == "" || k.SendsAway() {
 				continue
 			}
 			r := rows[k.Fingerprint]

@@ -310,8 +310,11 @@ func (s *sheet) keys(h *fleet.Host) {
 	for _, k := range p.Keys.Value {
 		who := clean(cmp.Or(k.Comment, "no comment"))
 		opens := "opens " + cmp.Or(clean(k.User), "any user")
-		if k.CA {
+		switch {
+		case k.CA:
 			opens += ", as a certificate authority"
+		case k.SendsAway():
+			opens = "opens nothing: it only tells to log in as another user,"
 		}
 		s.lines = append(s.lines, s.styles.strong.Render("  "+cut(who, s.w-2)))
 		s.pair("", join(" ", opens, "with", k.Type)+bits(k.Bits)+", "+clean(k.Fingerprint))

@@ -59,9 +59,7 @@ func ledgerTable(d *data) []table {
 		name: "consumers", empty: "No login over SSH is known. That proves nothing for hosts whose logs were not read.",
 		columns: []tableColumn{{title: "WHO"}, {title: "STATUS", width: 8}, {title: "USE", width: 8, need: 2}, {title: "TO USER", width: 10, need: 1}, {title: "FROM", width: 15, need: 5}, {title: "HOSTS", width: 5, number: true, need: 3}, {title: "LOGINS", width: 6, number: true, need: 6}, {title: "LAST SEEN", width: 10, need: 4}},
 	}
-	tally := map[fleet.ConsumerStatus]int{}
 	for _, c := range d.groups {
-		tally[c.Status]++
 		look := consumerTones[c.Status]
 		name := consumerName(c.Consumer)
 		if c.Owner == "" {
@@ -75,11 +73,12 @@ func ledgerTable(d *data) []table {
 			next:   consumerNext(c),
 		})
 	}
-	d.active = tally[fleet.ConsumerActive]
-	t.summary = fmt.Sprintf("%d active, %d waived, %d silent, %d migrated; logins of %s of %s hosts known",
-		tally[fleet.ConsumerActive], tally[fleet.ConsumerWaived], tally[fleet.ConsumerSilent], tally[fleet.ConsumerMigrated], thousands(in.Hosts-len(in.Unread)), thousands(in.Hosts))
-	t.short = fmt.Sprintf("%d active, %d waived, %d silent, %d migrated; %s/%s hosts read",
-		tally[fleet.ConsumerActive], tally[fleet.ConsumerWaived], tally[fleet.ConsumerSilent], tally[fleet.ConsumerMigrated], thousands(in.Hosts-len(in.Unread)), thousands(in.Hosts))
+	tally := fleet.TallyOf(d.groups)
+	d.active = tally.Active
+	counts := fmt.Sprintf("%d active, %d waived, %d silent, %d migrated; ", tally.Active, tally.Waived, tally.Silent, tally.Migrated)
+	read, all := thousands(in.Hosts-len(in.Unread)), thousands(in.Hosts)
+	t.summary = counts + "logins of " + read + " of " + all + " hosts known"
+	t.short = counts + read + "/" + all + " hosts read"
 	return []table{t}
 }
 
