@@ -92,7 +92,11 @@ func (s *summary) causes(v *view) {
 		if fix := c.Fix(); fix != "" {
 			s.text("         ", "Fix: "+fix)
 		} else if first := c.First(); len(first) > 0 && first[0].Fix != "" {
-			s.text("         ", fmt.Sprintf("Fix on %s: %s (and %d more fixes)", count(first[0].Hosts, "host"), first[0].Fix, len(c.Issues)-1))
+			more := "and 1 more fix"
+			if n := len(c.Issues) - 1; n > 1 {
+				more = fmt.Sprintf("and %d more fixes", n)
+			}
+			s.text("         ", fmt.Sprintf("Fix on %s: %s (%s)", count(first[0].Hosts, "host"), first[0].Fix, more))
 		}
 	}
 	if more := len(v.Causes) - summaryCauses; more > 0 {
