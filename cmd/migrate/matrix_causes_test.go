@@ -127,10 +127,12 @@ func whyHidden(missing, other simfleet.Cause) string {
 		return "the host has no IPv4 address, so that nothing on the way of IPv4 decides"
 	case o == "metadata-hop-limit":
 		return "the agent runs in a container, and nothing on the host shows how"
-	case m == "metadata-hop-limit" && o == "no-profile":
+	case m == "metadata-hop-limit" && (o == "no-profile" || o == "leftover-registration"):
 		return "an agent in a container that never registered leaves no trace outside of it"
 	case o == "proxy-answers-metadata" && slices.Contains(onTheWay, m):
 		return "the agent goes through its proxy, so that the VPC's own way does not decide"
+	case m == "disk-full" && o == "noexec-var":
+		return "that one makes /var a file system of its own, so that the agent's folders are no longer on the full one"
 	case m == "trust-store-without-amazon" && o == "tls-inspection":
 		return "the firewall's certificate is all that the host is shown"
 	case slices.Contains(onTheWay, m) && slices.Contains(onTheWay, o):

@@ -22,7 +22,7 @@ import (
 
 var (
 	matrixFile  = flag.String("matrix", "", "inject all pairs of causes too, and write the detection matrix to this file")
-	matrixCause = flag.String("cause", "", "inject only causes with this in their name")
+	matrixCause = flag.String("cause", "", "inject only causes with one of these in their name, parted by commas")
 )
 
 // TestDetectionMatrix injects every cause of failure alone into an otherwise
@@ -30,7 +30,9 @@ var (
 // against what they should. With -matrix it does the same with every pair, and
 // writes the result down.
 func TestDetectionMatrix(t *testing.T) {
-	causes := slices.DeleteFunc(simfleet.Causes(), func(c simfleet.Cause) bool { return !strings.Contains(c.Name, *matrixCause) })
+	causes := slices.DeleteFunc(simfleet.Causes(), func(c simfleet.Cause) bool {
+		return !slices.ContainsFunc(strings.Split(*matrixCause, ","), func(part string) bool { return strings.Contains(c.Name, part) })
+	})
 	if raceDetector {
 		causes = slices.DeleteFunc(causes, func(c simfleet.Cause) bool { return c.Number%10 != 0 }) // it is many times slower
 	}
