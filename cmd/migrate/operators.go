@@ -38,7 +38,7 @@ func (a *app) operators(ctx context.Context, snapshot int64, names []string) err
 		return err
 	}
 	found := slices.DeleteFunc(append([]fleet.Operator{}, judged.Operators...), func(o fleet.Operator) bool {
-		return len(names) > 0 && !slices.Contains(names, o.ARN) && !slices.Contains(names, shortARN(o.ARN))
+		return len(names) > 0 && !slices.Contains(names, o.ARN) && !slices.Contains(names, o.Name())
 	})
 	switch {
 	case len(names) > 0 && len(found) == 0:
@@ -54,12 +54,6 @@ func (a *app) operators(ctx context.Context, snapshot int64, names []string) err
 	return printOperators(a.out, found)
 }
 
-// shortARN leaves out what is the same for all principals of an account: "role/ops".
-func shortARN(arn string) string {
-	parts := strings.SplitN(arn, ":", 6)
-	return parts[len(parts)-1]
-}
-
 func printOperators(w io.Writer, all []fleet.Operator) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "PRINCIPAL\tPEOPLE\tSTART\tRESUME\tEND\tRUN AS ROOT\tEDIT PREFERENCES")
@@ -68,7 +62,7 @@ func printOperators(w io.Writer, all []fleet.Operator) error {
 		if o.Unrestricted {
 			start += " (unrestricted)"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", cell(shortARN(o.ARN)), cell(strings.Join(o.People, ", ")), start, reachColumn(o.Resume), reachColumn(o.Terminate), reachColumn(o.Command), o.EditPreferences)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", cell(o.Name()), cell(strings.Join(o.People, ", ")), start, reachColumn(o.Resume), reachColumn(o.Terminate), reachColumn(o.Command), o.EditPreferences)
 	}
 	return t.Flush()
 }

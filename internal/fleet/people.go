@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -105,6 +106,12 @@ type Operator struct {
 	Unrestricted    bool     `json:"unrestricted,omitempty"` // may start sessions on every instance, by a grant without a condition
 	EditPreferences Truth    `json:"editPreferences"`
 	Why             string   `json:"why,omitempty"` // the policy that grants StartSession, or why it is not known
+}
+
+// Name is the ARN without what is the same for all principals of an account: "role/ops".
+func (o Operator) Name() string {
+	parts := strings.SplitN(o.ARN, ":", 6)
+	return parts[len(parts)-1]
 }
 
 // Reach counts on how many hosts an action is allowed. For Resume and

@@ -290,18 +290,13 @@ func (j *judge) clock() {
 	if !j.h.Probe.Known {
 		return
 	}
-	p := &j.h.Probe.Value
-	skew, fact := time.Duration(0), fleet.Evidence{}
-	switch c := p.Health.Value.Clock; {
-	case p.Health.Known && !c.Server.IsZero() && !c.Host.IsZero():
-		skew = c.Host.Sub(c.Server)
-		fact = evidence(p.Health, "the host's clock is %s off the Date header of %s (allowed: %s)", skew.Round(time.Second), quoted(c.Source), j.policy.MaxSkew)
-	case !p.HostTime.IsZero() && !j.h.Probe.At.IsZero():
-		skew = p.HostTime.Sub(j.h.Probe.At)
-		fact = evidence(j.h.Probe, "the host's clock is %s off the collector's (allowed: %s)", skew.Round(time.Second), j.policy.MaxSkew)
-	}
+	skew := clockOffset(j.h)
 	if skew.Abs() <= j.policy.MaxSkew {
 		return
+	}
+	fact := evidence(j.h.Probe, "the host's clock is %s off the collector's (allowed: %s)", skew.Round(time.Second), j.policy.MaxSkew)
+	if c, ok := serverClock(j.h); ok {
+		fact = evidence(j.h.Probe.Value.Health, "the host's clock is %s off the Date header of %s (allowed: %s)", skew.Round(time.Second), quoted(c.Source), j.policy.MaxSkew)
 	}
 	code := "clock-skew"
 	if j.heartbeat {

@@ -2,7 +2,8 @@ package readiness
 
 import "strings"
 
-// glob matches IAM's wildcards: * for any run of characters, ? for one.
+// glob matches the wildcards of IAM's policies and OpenSSH's patterns: * for any
+// run of characters, ? for one.
 func glob(pattern, s string) bool { return globMasked(pattern, nil, s) }
 
 // globMasked is glob for a pattern some of whose bytes stand for themselves

@@ -134,28 +134,14 @@ func assumedRole(arn string) (account, role, session string, ok bool) {
 	return parts[4], role, session, ok
 }
 
-// matchesAny reports whether one of the patterns matches; * stands for any text.
+// matchesAny reports whether one of the patterns matches; * stands for any
+// text, and nothing else for anything but itself.
 func matchesAny(patterns []string, s string) bool {
-	return slices.ContainsFunc(patterns, func(p string) bool { return wildcard(p, s, false) })
-}
-
-// wildcard matches * as any text and, where asked for, ? as any one byte.
-func wildcard(pattern, s string, single bool) bool {
-	p, i, star, mark := 0, 0, -1, 0
-	for i < len(s) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, i
-			p++
-		case p < len(pattern) && (pattern[p] == s[i] || single && pattern[p] == '?'):
-			p++
-			i++
-		case star >= 0:
-			mark++
-			p, i = star+1, mark
-		default:
-			return false
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		literal := make([]bool, len(p))
+		for i := range p {
+			literal[i] = p[i] != '*'
 		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
+		return globMasked(p, literal, s)
+	})
 }

@@ -108,14 +108,21 @@ func later(a, b time.Time) time.Time {
 // clockOffset is how far a host's clock was ahead when it was probed, by an
 // AWS endpoint's clock, else by the collector's; 0 when that is not known.
 func clockOffset(h *fleet.Host) time.Duration {
-	p := &h.Probe.Value
-	if c := p.Health.Value.Clock; p.Health.Known && !c.Server.IsZero() && !c.Host.IsZero() {
+	if c, ok := serverClock(h); ok {
 		return c.Host.Sub(c.Server)
 	}
+	p := &h.Probe.Value
 	if p.HostTime.IsZero() || h.Probe.At.IsZero() {
 		return 0
 	}
 	return p.HostTime.Sub(h.Probe.At)
+}
+
+// serverClock is the host's clock beside an AWS endpoint's, where it read that.
+func serverClock(h *fleet.Host) (c fleet.Clock, ok bool) {
+	health := h.Probe.Value.Health
+	c = health.Value.Clock
+	return c, health.Known && !c.Server.IsZero() && !c.Host.IsZero()
 }
 
 // readAt is when a host's log of logins was read, by the collector's clock.

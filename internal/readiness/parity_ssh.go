@@ -115,7 +115,7 @@ func (d sshdoor) algorithm(k *fleet.Key) bool {
 	}
 	for _, list := range accepted {
 		for _, a := range strings.Split(list, ",") {
-			if slices.ContainsFunc(names, func(n string) bool { return wildcard(strings.TrimSpace(a), n, true) }) {
+			if slices.ContainsFunc(names, func(n string) bool { return glob(strings.TrimSpace(a), n) }) {
 				return true
 			}
 		}
@@ -149,7 +149,7 @@ func (d sshdoor) names(keyword, user string) answer {
 		name, host, bound := strings.Cut(p, "@")
 		rest, negated := strings.CutPrefix(name, "!")
 		switch {
-		case !wildcard(rest, user, true):
+		case !glob(rest, user):
 		case bound && host != "*" || negated:
 			a = max(a, maybe)
 		default:

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/readiness"
 )
 
 // maxConsumers, maxPeople and maxOperators are how many rows the tables of
@@ -155,24 +156,13 @@ func (b *builder) parity() parityList {
 
 // parityBy sums the pairs by the value of a tag, hosts without it last.
 func (b *builder) parityBy(key string) []parityGroup {
-	rows := map[string]*parityGroup{}
-	for i, v := range b.in.Assessment.Hosts {
-		name := ""
-		if h, ok := b.hosts[v.Host]; ok {
-			name = clean(h.Tags[key])
-		}
-		if rows[name] == nil {
-			rows[name] = &parityGroup{Name: name}
-		}
-		for _, p := range b.in.Assessment.Parity.People {
-			if i < len(p.Cells) {
-				rows[name].add(p.Cells[i])
-			}
-		}
-	}
 	var out []parityGroup
-	for _, r := range rows {
-		out = append(out, *r)
+	for _, g := range readiness.ParityBy(b.in.Assessment, b.in.Snapshot, func(h *fleet.Host) string { return clean(h.Tags[key]) }) {
+		row := parityGroup{Name: g.Label}
+		for _, p := range g.People {
+			row.Keeps, row.Loses, row.Gains, row.Unknown = row.Keeps+p.Keeps, row.Loses+p.Loses, row.Gains+p.Gains, row.Unknown+p.Unknown
+		}
+		out = append(out, row)
 	}
 	slices.SortFunc(out, func(x, y parityGroup) int {
 		return cmp.Or(cmp.Compare(truth(x.Name == ""), truth(y.Name == "")), cmp.Compare(y.Loses, x.Loses), strings.Compare(x.Name, y.Name))

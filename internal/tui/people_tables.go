@@ -237,7 +237,7 @@ func operatorTable(d *data) table {
 	for _, o := range operators {
 		row := tableRow{
 			symbol: "·",
-			cells:  []string{shortARN(o.ARN), reach(o.Start), reach(o.Resume), reach(o.Terminate), reach(o.Command), o.EditPreferences.String()},
+			cells:  []string{clean(o.Name()), reach(o.Start), reach(o.Resume), reach(o.Terminate), reach(o.Command), o.EditPreferences.String()},
 			strip:  [2]string{"Start by", cmp.Or(clean(o.Why), "no policy grants it a session")},
 			detail: func(s *sheet) { s.operator(o) },
 			next:   operatorNext(o),
@@ -274,12 +274,6 @@ func reach(r fleet.Reach) string {
 		text += "+" + thousands(r.Unknown) + "?"
 	}
 	return text
-}
-
-// shortARN leaves the account and the service out: "role/ops".
-func shortARN(arn string) string {
-	parts := strings.SplitN(arn, ":", 6)
-	return clean(parts[len(parts)-1])
 }
 
 func (s *sheet) operator(o fleet.Operator) {
