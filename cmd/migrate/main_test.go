@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -78,13 +79,14 @@ func scriptSim(ts *testscript.TestScript, neg bool, args []string) {
 	for _, v := range d.env() {
 		ts.Setenv(v.name, v.value)
 	}
-	faults[ts.Getenv("WORK")] = d.faults
-	ts.Defer(func() { delete(faults, ts.Getenv("WORK")) })
+	work := ts.Getenv("WORK")
+	faults.Store(work, d.faults)
+	ts.Defer(func() { faults.Delete(work) })
 }
 
-// faults finds a script's simulated fleet by its work folder. Scripts run one
-// after the other.
-var faults = map[string]*simfleet.Faults{}
+// faults finds a script's *simfleet.Faults by its work folder; scripts run in
+// parallel.
+var faults sync.Map
 
 func scriptFault(ts *testscript.TestScript, neg bool, args []string) {
 	kinds := map[string]simfleet.FaultKind{"deny": simfleet.FaultDeny, "throttle": simfleet.FaultThrottle, "html": simfleet.FaultHTML, "none": simfleet.FaultNone}
@@ -95,7 +97,11 @@ func scriptFault(ts *testscript.TestScript, neg bool, args []string) {
 	if !ok {
 		ts.Fatalf("fault: unknown kind %s", args[1])
 	}
-	faults[ts.Getenv("WORK")].Set(simfleet.Fault{Service: args[0], Kind: kind})
+	f, ok := faults.Load(ts.Getenv("WORK"))
+	if !ok {
+		ts.Fatalf("fault: no simulated fleet runs; begin with sim")
+	}
+	f.(*simfleet.Faults).Set(simfleet.Fault{Service: args[0], Kind: kind})
 }
 
 func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
