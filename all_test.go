@@ -23,11 +23,15 @@ var mayImport = map[string][]string{
 	"internal/fleet":     {},
 	"internal/inventory": {"internal/fleet"},
 	"internal/readiness": {"internal/fleet"},
-	"internal/report":    {"internal/fleet", "internal/readiness"},
-	"internal/tui":       {"internal/fleet", "internal/inventory", "internal/readiness"},
-	"internal/awsapi":    {"internal/fleet"},
+	"internal/recovery":  {"internal/fleet"},
+	"internal/plan":      {"internal/fleet", "internal/readiness"},
+	"internal/cutover":   {"internal/fleet", "internal/plan", "internal/recovery"},
+	"internal/report":    {"internal/fleet", "internal/readiness", "internal/plan", "internal/recovery", "internal/cutover"},
+	"internal/tui":       {"internal/fleet", "internal/inventory", "internal/readiness", "internal/plan", "internal/recovery", "internal/cutover"},
+	"internal/awsapi":    {"internal/fleet", "internal/session"},
 	"internal/sshhost":   {"internal/fleet"},
-	"internal/sqlite":    {"internal/fleet"},
+	"internal/session":   {"internal/fleet"},
+	"internal/sqlite":    {"internal/fleet", "internal/plan", "internal/cutover"},
 	"internal/simfleet":  {"internal/fleet"},
 	"cmd/migrate":        {"*"},
 }
@@ -45,7 +49,7 @@ var oneHome = map[string][]string{
 }
 
 // pure packages compute from their arguments alone.
-var pure = []string{"internal/fleet", "internal/readiness"}
+var pure = []string{"internal/fleet", "internal/readiness", "internal/plan", "internal/recovery"}
 
 // impureImports would give a pure package I/O, a clock's timers or randomness.
 var impureImports = []string{"os", "io/fs", "net", "net/http", "context", "math/rand", "math/rand/v2", "crypto/rand", "os/exec", "syscall", "database/sql"}

@@ -159,8 +159,10 @@ func (d *demoFleet) listen() (err error) {
 	if d.aws, err = net.Listen("tcp", d.options.addr); err != nil {
 		return err
 	}
+	hosts := simfleet.NewHosts(d.world, simfleet.HostOptions{})
+	d.close = append(d.close, hosts.Close)
 	server := &http.Server{
-		Handler:           simfleet.ServeAWS(d.world, simfleet.AWSOptions{NoThrottle: d.options.noThrottle, Faults: d.faults}),
+		Handler:           simfleet.ServeAWS(d.world, simfleet.AWSOptions{NoThrottle: d.options.noThrottle, Faults: d.faults, Hosts: hosts}),
 		ReadHeaderTimeout: 10 * time.Second,
 	}
 	go func() { _ = server.Serve(d.aws) }() // ends with Close
@@ -172,9 +174,8 @@ func (d *demoFleet) listen() (err error) {
 	if d.socks, err = net.Listen("tcp", net.JoinHostPort(host, "0")); err != nil {
 		return err
 	}
-	hosts := simfleet.NewHosts(d.world, simfleet.HostOptions{})
 	go func() { _ = hosts.ServeSOCKS(context.Background(), d.socks) }() // ends with Close
-	d.close = append(d.close, hosts.Close, func() { _ = d.socks.Close() })
+	d.close = append(d.close, func() { _ = d.socks.Close() })
 	return nil
 }
 

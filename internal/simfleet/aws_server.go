@@ -23,6 +23,10 @@ type AWSOptions struct {
 	NoThrottle bool             // no token buckets
 	Clock      func() time.Time // of the token buckets; default time.Now
 	Faults     *Faults          // may be nil; may change while the server runs
+	Hosts      *Hosts           // on which commands and sessions run; nil: none do
+	// Changed, where set, is called after every request that may have changed
+	// the world, with "service:Action". No lock is held.
+	Changed func(api string)
 }
 
 // AWS is the simulated AWS: one HTTP handler that speaks EC2, IAM, Auto
@@ -67,6 +71,7 @@ func (s *AWS) Calls() map[string]int {
 // call is one request to one API.
 type call struct {
 	w       *World
+	server  *AWS
 	account *Account
 	region  *Region // of the account; one without anything when the account does not use it
 	service string
@@ -92,15 +97,49 @@ func refuse(code, format string, args ...any) *apiError {
 	return &apiError{http.StatusBadRequest, code, fmt.Sprintf(format, args...)}
 }
 
-// operation computes an answer; World.Mu is held for reading.
+// operation computes an answer.
 type operation func(*call) (any, error)
 
-// operations are all APIs of the simulated AWS, by service and action. The
-// services go by the names under which their requests are signed.
+// operations are all APIs of the simulated AWS that only read, by service and
+// action. The services go by the names under which their requests are signed.
 var operations = map[string]map[string]operation{
 	"ec2": ec2Operations, "iam": iamOperations, "autoscaling": scalingOperations, "sts": stsOperations, "ssm": ssmOperations,
 	"organizations": organizationsOperations, "route53resolver": resolverOperations, "logs": logsOperations, "kms": kmsOperations,
 	"route53": route53Operations, "s3": s3Operations,
+}
+
+// changes are the APIs that change the world: World.Mu is held for writing.
+var changes = map[string][]map[string]operation{}
+
+// tasks are the APIs that take World.Mu by themselves, since what they begin
+// runs on machines.
+var tasks = map[string][]map[string]operation{}
+
+// locking says how World.Mu is held while an operation runs.
+type locking int
+
+const (
+	lockRead locking = iota
+	lockWrite
+	lockNone
+)
+
+// operationOf finds an operation; nil when there is none.
+func operationOf(service, action string) (operation, locking) {
+	if op := operations[service][action]; op != nil {
+		return op, lockRead
+	}
+	for _, list := range changes[service] {
+		if op := list[action]; op != nil {
+			return op, lockWrite
+		}
+	}
+	for _, list := range tasks[service] {
+		if op := list[action]; op != nil {
+			return op, lockNone
+		}
+	}
+	return nil, lockNone
 }
 
 // protocol is how a service puts requests and answers into HTTP.
@@ -183,7 +222,7 @@ func (s *AWS) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 
 // read parses a request as far as all protocols agree.
 func (s *AWS) read(r *http.Request) (*call, error) {
-	c := &call{w: s.w, id: fmt.Sprintf("%08x-0000-4000-8000-51f1ee700000", s.requests.Add(1)), token: r.Header.Get("X-Amz-Security-Token")}
+	c := &call{w: s.w, server: s, id: fmt.Sprintf("%08x-0000-4000-8000-51f1ee700000", s.requests.Add(1)), token: r.Header.Get("X-Amz-Security-Token")}
 	scope, ok := credentialScope(r.Header.Get("Authorization"))
 	if !ok {
 		return c, &apiError{http.StatusForbidden, "MissingAuthenticationToken", "Missing Authentication Token"}
@@ -244,9 +283,9 @@ func (s *AWS) accountOf(key string) *Account {
 }
 
 func (s *AWS) answer(c *call, fault Fault) (reply, error) {
-	op := operations[c.service][c.action]
+	op, lock := operationOf(c.service, c.action)
 	switch {
-	case operations[c.service] == nil:
+	case operations[c.service] == nil && changes[c.service] == nil:
 		return reply{}, refuse("InvalidAction", "the simulated AWS has no service %q", c.service)
 	case op == nil:
 		return reply{}, c.noSuchAction()
@@ -255,8 +294,17 @@ func (s *AWS) answer(c *call, fault Fault) (reply, error) {
 	case fault.Kind == FaultThrottle, !s.o.NoThrottle && !s.throttle.take(c, s.o.Clock()):
 		return reply{}, c.throttled()
 	}
-	s.w.Mu.RLock()
-	defer s.w.Mu.RUnlock()
+	if lock != lockRead && s.o.Changed != nil {
+		defer s.o.Changed(c.service + ":" + c.action)
+	}
+	switch lock {
+	case lockRead:
+		s.w.Mu.RLock()
+		defer s.w.Mu.RUnlock()
+	case lockWrite:
+		s.w.Mu.Lock()
+		defer s.w.Mu.Unlock()
+	}
 	out, err := op(c)
 	if err != nil {
 		return reply{}, err

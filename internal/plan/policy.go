@@ -1,0 +1,101 @@
+package plan
+
+import (
+	"fmt"
+	"time"
+)
+
+// Duration is a time.Duration that is written as text: "15m".
+type Duration time.Duration
+
+// String is the duration as time.Duration writes it.
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// MarshalText writes the duration as text.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads a duration: "15m", "1h30m".
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	if err != nil {
+		return fmt.Errorf("%q is no duration such as 15m or 1h30m", b)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// Policy is how the operator wants the cutover. DefaultPolicy has the defaults;
+// the zero value is not valid.
+type Policy struct {
+	Canary int `json:"canary" yaml:"canary"` // hosts in the first wave; 0: none
+	// Waves are the sizes of the following waves, hosts ("5") or a share of
+	// all ("25%"); the last repeats.
+	Waves   []string    `json:"waves" yaml:"waves"`
+	GroupBy string      `json:"groupBy" yaml:"group_by"` // "", "asg", "az", "tag:NAME": no wave holds more than the share Spread of one group
+	Spread  int         `json:"spread" yaml:"spread"`    // percent of a group in one wave at most, one host at least; 100: all
+	Order   []Selector  `json:"order" yaml:"order"`      // hosts that match earlier selectors go into earlier waves; others last
+	Exclude []Exclusion `json:"exclude" yaml:"exclude"`
+
+	Soak        Duration `json:"soak" yaml:"soak"`                // after each wave
+	Windows     []Window `json:"windows" yaml:"windows"`          // when steps that close may run; none: always
+	ErrorBudget int      `json:"errorBudget" yaml:"error_budget"` // hosts of one wave that may fail before the wave is rolled back
+	Concurrency int      `json:"concurrency" yaml:"concurrency"`  // lanes at once
+
+	ProofAge    Duration `json:"proofAge" yaml:"proof_age"`       // of a Session Manager proof when a door closes
+	RecoveryAge Duration `json:"recoveryAge" yaml:"recovery_age"` // of a recovery login when a door closes
+	Timer       Duration `json:"timer" yaml:"timer"`              // after which a dead man's switch opens the door again
+
+	Fixes    map[string]string `json:"fixes" yaml:"fixes"` // step kind → "apply", "hand" (Terraform), "never"; default "apply" for what Prepare knows
+	Recovery RecoveryPolicy    `json:"recovery" yaml:"recovery"`
+	Hooks    Hooks             `json:"hooks" yaml:"hooks"`
+}
+
+// Selector picks hosts. All fields that are set must match; patterns are path.Match's.
+type Selector struct {
+	ID   string            `json:"id,omitempty" yaml:"id"`
+	Name string            `json:"name,omitempty" yaml:"name"`
+	ASG  string            `json:"asg,omitempty" yaml:"asg"`
+	VPC  string            `json:"vpc,omitempty" yaml:"vpc"`
+	Tags map[string]string `json:"tags,omitempty" yaml:"tags"`
+}
+
+// Exclusion leaves hosts out, with a reason that the plan shows.
+type Exclusion struct {
+	Selector `yaml:",inline"`
+	Reason   string `json:"reason" yaml:"reason"`
+}
+
+// Window is a time in which doors may close.
+type Window struct {
+	Days string `json:"days" yaml:"days"` // "mon-fri", "sat,sun"; empty: every day
+	From string `json:"from" yaml:"from"` // "09:00"
+	To   string `json:"to" yaml:"to"`     // "16:30"; before From: over midnight
+	Zone string `json:"zone" yaml:"zone"` // IANA name; empty: UTC
+}
+
+// RecoveryPolicy says how the recovery bastion is made.
+type RecoveryPolicy struct {
+	PublicKey string   `json:"publicKey" yaml:"public_key"` // line of authorized_keys; without it nothing can be closed
+	Image     string   `json:"image" yaml:"image"`          // AMI; empty: that of the VPC's present bastion, or of its newest Linux host
+	Type      string   `json:"type" yaml:"type"`            // instance type; default t3.micro
+	From      []string `json:"from" yaml:"from"`            // CIDRs of the operators
+	User      string   `json:"user" yaml:"user"`            // login user of Image; empty: by the image's family
+}
+
+// Hooks are the operator's commands, run by sh with MIGRATE_PLAN, MIGRATE_WAVE
+// and MIGRATE_HOSTS in their environment. One that fails before a wave stops the run
+// ahead of it; one that fails after a wave is a failed gate.
+type Hooks struct {
+	BeforeWave string `json:"beforeWave,omitempty" yaml:"before_wave"`
+	AfterWave  string `json:"afterWave,omitempty" yaml:"after_wave"`
+}
+
+// DefaultPolicy is a cautious policy.
+func DefaultPolicy() Policy {
+	return Policy{
+		Canary: 1, Waves: []string{"5", "25%"}, Spread: 50, Soak: Duration(30 * time.Minute),
+		ErrorBudget: 0, Concurrency: 8,
+		ProofAge: Duration(15 * time.Minute), RecoveryAge: Duration(24 * time.Hour), Timer: Duration(15 * time.Minute),
+		Recovery: RecoveryPolicy{Type: "t3.micro"},
+	}
+}

@@ -1,0 +1,2 @@
+// Package session is the client side of Session Manager's data channel.
+package session
