@@ -96,7 +96,7 @@ func (p *Plan) Refused(h fleet.HostRef) []Refusal {
 // plan is not about, rather than something that stands in its way.
 func (r Refusal) Expected() bool {
 	switch r.Code {
-	case "excluded", "windows", "not-running", "bastion", "template-undoes":
+	case "excluded", "windows", "not-running", "bastion", "bastion-alone", "template-undoes":
 		return true
 	}
 	return false
