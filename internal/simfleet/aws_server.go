@@ -192,6 +192,7 @@ func (s *AWS) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		if !fault.before(r.Context()) {
 			return
 		}
+		s.w.Advance()
 		out, err = s.answer(c, fault)
 	}
 	if fault.Kind == FaultHTML {

@@ -20,6 +20,11 @@ type World struct {
 	Now      func() time.Time // the world's clock
 	Accounts []*Account
 
+	// Happened, where set, is called after everything that happened by itself,
+	// with its name ("schedule NAME", "launch i-…"). No lock is held.
+	Happened func(what string)
+
+	agenda  agenda
 	ways    map[*Instance]outway // guarded by Mu: the networks that causes gave to instances alone
 	owners  []*fleet.Owner
 	healthy bool // made by Options.Healthy: the operator has a key for each host
