@@ -295,6 +295,12 @@ func (s *AWS) answer(c *call, fault Fault) (reply, error) {
 	case fault.Kind == FaultThrottle, !s.o.NoThrottle && !s.throttle.take(c, s.o.Clock()):
 		return reply{}, c.throttled()
 	}
+	s.w.Mu.RLock()
+	down := c.region.Outages[c.service]
+	s.w.Mu.RUnlock()
+	if down {
+		return reply{}, &apiError{http.StatusServiceUnavailable, "ServiceUnavailable", "Service Unavailable"}
+	}
 	if lock != lockRead && s.o.Changed != nil {
 		defer s.o.Changed(c.service + ":" + c.action)
 	}
