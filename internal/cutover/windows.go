@@ -38,11 +38,11 @@ func opens(w plan.Window, now time.Time) (time.Time, error) {
 			return time.Time{}, fmt.Errorf("window: %w", err)
 		}
 	}
-	from, err := clock(w.From)
+	from, err := minuteOfDay(w.From)
 	if err != nil {
 		return time.Time{}, err
 	}
-	to, err := clock(w.To)
+	to, err := minuteOfDay(w.To)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -65,8 +65,8 @@ func opens(w plan.Window, now time.Time) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("window %s %s-%s is never open", w.Days, w.From, w.To)
 }
 
-// clock reads "09:00" as minutes since midnight; empty is midnight.
-func clock(s string) (int, error) {
+// minuteOfDay reads "09:00" as minutes since midnight; empty is midnight.
+func minuteOfDay(s string) (int, error) {
 	if s == "" {
 		return 0, nil
 	}
