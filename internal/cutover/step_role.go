@@ -103,7 +103,11 @@ func (k roleStep) Undo(ctx context.Context, s plan.Step, before, after json.RawM
 	if err != nil {
 		return err
 	}
-	return unsettle(ctx, visibleWithin, after, func() (string, error) {
+	if s.Role == nil {
+		return malformed(s)
+	}
+	used := false
+	err = unsettle(ctx, visibleWithin, after, func() (string, error) {
 		image, role, err := k.look(ctx, s)
 		if err != nil || !image.Exists {
 			return "", err
@@ -122,15 +126,31 @@ func (k roleStep) Undo(ctx context.Context, s plan.Step, before, after json.RawM
 		if !ours {
 			return "", nil
 		}
-		err = k.roles.DeleteRole(ctx, s.At, c.Name)
-		if errors.Is(err, fleet.ErrInUse) {
-			return "", fmt.Errorf("role %s was made by this step and is used for more by now (%w): %w", c.Name, err, ErrForeign)
-		}
-		if err := answered(err, fleet.ErrNotFound); err != nil {
-			return "", fmt.Errorf("delete role %s: %w", c.Name, err)
-		}
-		return "role " + c.Name, nil
+		used, err = deleteRole(ctx, k.roles, s.At, c.Name)
+		return "role " + c.Name, err
 	})
+	return stillUsed(err, used, "role "+s.Role.Name)
+}
+
+// deleteRole deletes a role that a step made. IAM may know of its policies for
+// a while after they are gone; used tells that it refused for something like that.
+func deleteRole(ctx context.Context, roles Roles, at fleet.Place, name string) (used bool, err error) {
+	err = roles.DeleteRole(ctx, at, name)
+	if errors.Is(err, fleet.ErrInUse) {
+		return true, nil
+	}
+	if err := answered(err, fleet.ErrNotFound); err != nil {
+		return false, fmt.Errorf("delete role %s: %w", name, err)
+	}
+	return false, nil
+}
+
+// stillUsed says why something that a step made does not go away.
+func stillUsed(err error, used bool, what string) error {
+	if err != nil && used {
+		return fmt.Errorf("%s was made by this step and is used for more by now (%w): %w", what, err, ErrForeign)
+	}
+	return err
 }
 
 func (k roleStep) Undone(ctx context.Context, s plan.Step, before, _ json.RawMessage, token string) (Observation, error) {
