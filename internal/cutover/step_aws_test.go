@@ -435,31 +435,6 @@ func TestClosingNeedsTheRecoveryRule(t *testing.T) {
 	})
 }
 
-// A rule that the plan leaves on purpose neither hinders nor closes.
-func TestClosingLeavesWhatThePlanLeaves(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := town()
-		c.Rules["sg-web"] = append(c.Rules["sg-web"], noted(ssh("203.0.113.7/32"), "sgr-w", "waived", nil))
-		f := newFakeAWS(c)
-		k := cutover.AWSKinds(f)[plan.ClosePort]
-		s := plan.Step{At: here, Kind: plan.ClosePort, Rules: closing()}
-		s.Rules.Left = []fleet.Rule{ssh("203.0.113.7/32")}
-		o, err := k.Observe(t.Context(), s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := k.Apply(t.Context(), s, o.Image, token); err != nil {
-			t.Fatal(err)
-		}
-		if o, err := k.Observe(t.Context(), s); err != nil || o.Holds != fleet.TruthYes {
-			t.Errorf("%+v, %v", o, err)
-		}
-		if !strings.Contains(f.now.dump(t), "waived") {
-			t.Error("the waived rule is gone")
-		}
-	})
-}
-
 func TestTimersCountAsArmedOnlyInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeAWS(town())
