@@ -44,6 +44,9 @@ func (c *Changer) Template(ctx context.Context, at fleet.Place, name string) (fl
 		return t, p.answer("ec2:DescribeLaunchTemplateVersions", errors.New("the user data is not in base64"))
 	}
 	t.Image, t.Type, t.Groups, t.UserData = aws.ToString(data.ImageId), string(data.InstanceType), data.SecurityGroupIds, string(text)
+	for _, n := range data.NetworkInterfaces {
+		t.Groups, t.Public = append(t.Groups, n.Groups...), t.Public || aws.ToBool(n.AssociatePublicIpAddress)
+	}
 	if data.MetadataOptions != nil {
 		t.Tokens = string(data.MetadataOptions.HttpTokens)
 	}
@@ -56,13 +59,22 @@ func (c *Changer) CreateTemplate(ctx context.Context, at fleet.Place, t fleet.Ba
 	if err != nil {
 		return err
 	}
-	_, err = p.ec2.CreateLaunchTemplate(ctx, &ec2.CreateLaunchTemplateInput{
-		LaunchTemplateName: &t.Name, ClientToken: &token, TagSpecifications: tagging(types.ResourceTypeLaunchTemplate, t.Tags),
-		LaunchTemplateData: &types.RequestLaunchTemplateData{
-			ImageId: &t.Image, InstanceType: types.InstanceType(t.Type), SecurityGroupIds: t.Groups,
-			UserData:        aws.String(base64.StdEncoding.EncodeToString([]byte(t.UserData))),
-			MetadataOptions: &types.LaunchTemplateInstanceMetadataOptionsRequest{HttpTokens: types.LaunchTemplateHttpTokensState(t.Tokens), HttpEndpoint: types.LaunchTemplateInstanceMetadataEndpointStateEnabled},
+	data := &types.RequestLaunchTemplateData{
+		ImageId: &t.Image, InstanceType: types.InstanceType(t.Type), SecurityGroupIds: t.Groups,
+		UserData: aws.String(base64.StdEncoding.EncodeToString([]byte(t.UserData))),
+		MetadataOptions: &types.LaunchTemplateInstanceMetadataOptionsRequest{
+			HttpTokens: types.LaunchTemplateHttpTokensState(t.Tokens), HttpEndpoint: types.LaunchTemplateInstanceMetadataEndpointStateEnabled,
 		},
+	}
+	if t.Public {
+		// EC2 takes groups in one of the two places only.
+		data.SecurityGroupIds = nil
+		data.NetworkInterfaces = []types.LaunchTemplateInstanceNetworkInterfaceSpecificationRequest{
+			{DeviceIndex: aws.Int32(0), AssociatePublicIpAddress: aws.Bool(true), Groups: t.Groups},
+		}
+	}
+	_, err = p.ec2.CreateLaunchTemplate(ctx, &ec2.CreateLaunchTemplateInput{
+		LaunchTemplateName: &t.Name, ClientToken: &token, TagSpecifications: tagging(types.ResourceTypeLaunchTemplate, t.Tags), LaunchTemplateData: data,
 	})
 	return p.answer("ec2:CreateLaunchTemplate", err)
 }

@@ -90,6 +90,13 @@ func stepCases() []stepCase {
 		{name: "make and attach a profile", step: plan.Step{Kind: plan.AttachProfile, Hosts: host, Profile: &plan.ProfileChange{Name: "new", Create: true, Policy: doc}}},
 		{name: "extend a role", step: plan.Step{Kind: plan.ExtendRole, Role: &plan.RoleChange{Name: "app", Policy: "ssm-migrate", Document: doc}}},
 		{name: "make the timers' role", step: plan.Step{Kind: plan.TimerRole, Role: &plan.RoleChange{Name: "timers", Trust: `{"a":1}`, Policy: "ssm-migrate", Document: doc}}},
+		{
+			name: "the timers' role of an earlier plan", step: plan.Step{Kind: plan.TimerRole, Role: &plan.RoleChange{Name: "timers", Trust: `{"a":1}`, Policy: "ssm-migrate", Document: doc}},
+			change: func(c *cloud) {
+				c.Roles["timers"] = fleet.RoleState{Name: "timers", Path: "/", Trust: `{"a": 1}`, Tags: map[string]string{fleet.TagStep: "earlier"}}
+				c.Policies["timers/ssm-migrate"] = `{ "of the earlier plan": 1 }`
+			},
+		},
 		{name: "default host management", step: plan.Step{Kind: plan.DefaultHostManagement, Setting: &plan.SettingChange{Value: "service-role/Default", CreateRole: true}}},
 		{
 			name: "default host management instead of another role", change: func(c *cloud) { c.DefaultRole = "other" },

@@ -40,7 +40,9 @@ func (k roleStep) look(ctx context.Context, s plan.Step) (image roleImage, role 
 	return image, role, nil
 }
 
-// check refuses to take what others have made for the step's.
+// check refuses to take what others have made for the step's. The policy of a
+// role that an earlier plan made is ours to replace: each plan's timers open
+// other groups.
 func (k roleStep) check(s plan.Step, image roleImage, role fleet.RoleState) error {
 	c := s.Role
 	switch {
@@ -48,7 +50,7 @@ func (k roleStep) check(s plan.Step, image roleImage, role fleet.RoleState) erro
 		return fmt.Errorf("role %s is gone: %w", c.Name, ErrStale)
 	case image.Exists && c.Trust != "" && !sameJSON(role.Trust, c.Trust):
 		return fmt.Errorf("a role %s is there and trusts others than the plan wants; delete or rename it: %w", c.Name, ErrForeign)
-	case image.Policy != "" && !sameJSON(image.Policy, c.Document):
+	case image.Policy != "" && !sameJSON(image.Policy, c.Document) && role.Tags[fleet.TagStep] == "":
 		return fmt.Errorf("role %s has a policy %s with another text; delete or rename it: %w", c.Name, c.Policy, ErrForeign)
 	}
 	return nil
@@ -65,8 +67,8 @@ func (k roleStep) Observe(ctx context.Context, s plan.Step) (Observation, error)
 	switch {
 	case !image.Exists:
 		return observed(false, image, "there is no role %s", s.Role.Name)
-	case image.Policy == "":
-		return observed(false, image, "role %s lacks policy %s", s.Role.Name, s.Role.Policy)
+	case !sameJSON(image.Policy, s.Role.Document):
+		return observed(false, image, "role %s lacks policy %s, or has that of another plan", s.Role.Name, s.Role.Policy)
 	}
 	return observed(true, image, "role %s has policy %s", s.Role.Name, s.Role.Policy)
 }
@@ -88,7 +90,7 @@ func (k roleStep) Apply(ctx context.Context, s plan.Step, _ json.RawMessage, tok
 			}
 			return "role " + c.Name, nil
 		}
-		if image.Policy == "" {
+		if !sameJSON(image.Policy, c.Document) {
 			if err := k.roles.PutRolePolicy(ctx, s.At, c.Name, c.Policy, c.Document); err != nil {
 				return "", fmt.Errorf("give role %s the policy %s: %w", c.Name, c.Policy, err)
 			}
@@ -114,10 +116,16 @@ func (k roleStep) Undo(ctx context.Context, s plan.Step, before, after json.RawM
 		}
 		c := s.Role
 		ours := !was.Exists && role.Tags[fleet.TagStep] == token
-		if was.Policy == "" && image.Policy != "" {
-			if !sameJSON(image.Policy, c.Document) {
-				return "", fmt.Errorf("policy %s of role %s has another text than the step gave it: %w", c.Policy, c.Name, ErrForeign)
+		switch {
+		case image.Policy == was.Policy:
+		case !sameJSON(image.Policy, c.Document):
+			return "", fmt.Errorf("policy %s of role %s has another text than the step gave it: %w", c.Policy, c.Name, ErrForeign)
+		case was.Policy != "":
+			if err := k.roles.PutRolePolicy(ctx, s.At, c.Name, c.Policy, was.Policy); err != nil {
+				return "", fmt.Errorf("give role %s its former policy %s: %w", c.Name, c.Policy, err)
 			}
+			return "policy " + c.Policy, nil
+		default:
 			if err := answered(k.roles.DeleteRolePolicy(ctx, s.At, c.Name, c.Policy), fleet.ErrNotFound); err != nil {
 				return "", fmt.Errorf("delete policy %s of role %s: %w", c.Policy, c.Name, err)
 			}
