@@ -19,15 +19,6 @@ type Plan struct {
 	Refusals []Refusal `json:"refusals"` // what the plan leaves open, and why
 }
 
-// Info is a plan without its content, as the store lists it.
-type Info struct {
-	ID       string    `json:"id"`
-	Digest   string    `json:"digest"`
-	Snapshot int64     `json:"snapshot"`
-	Made     time.Time `json:"made"`
-	By       string    `json:"by"` // who made it
-}
-
 // Wave is a group of hosts that goes through all phases together. The first
 // wave of a plan may be the foundation, without hosts: what all waves share.
 // The last may be the finish.
@@ -151,8 +142,6 @@ type RuleChange struct {
 	// Add are rules that stand in for revoked ones that let more through than
 	// the port: authorized before the others are revoked.
 	Add []fleet.Rule `json:"add,omitempty"`
-	// Left are rules that let the port through and stay on purpose; ClosePort only.
-	Left []fleet.Rule `json:"left,omitempty"`
 	// Keep names the security group from which port 22 stays open; ClosePort
 	// only. It is the one that the RecoveryGroup step of the VPC makes: its ID is
 	// not known to the plan, and RecoveryName(VPC) stands in its place, here as
