@@ -104,13 +104,12 @@ timed() {
 # fresh saves all files that will change and prepares what replaces them. Nothing
 # that sshd reads changes here: this is where full and read-only disks show.
 fresh() {
-	if [ -d "$DIR/files" ]; then
-		past=old.$(now)
-		mkdir "$DIR/$past" || refuse full "cannot make $DIR/$past"
-		for f in files new manifest restored foreign merged; do
-			[ ! -e "$DIR/$f" ] || mv -f "$DIR/$f" "$DIR/$past/$f" || refuse full "cannot put earlier before-images aside in $DIR"
-		done
-	fi
+	past=0
+	while [ -e "$DIR/old.$past" ]; do past=$((past + 1)); done
+	# The manifest goes first: without it, the rest does not count.
+	for f in manifest restored files new foreign merged; do
+		[ ! -e "$DIR/$f" ] || { mkdir -p "$DIR/old.$past" && mv -f "$DIR/$f" "$DIR/old.$past/$f"; } || refuse full "cannot put earlier before-images aside in $DIR"
+	done
 	mkdir "$DIR/files" "$DIR/new" || refuse full "cannot make folders in $DIR"
 	n=0 LINES_OUT=''
 	IFS=$NL

@@ -145,6 +145,13 @@ undo() {
 	}
 	folder
 	lock
+	if [ -f "$DIR/manifest.next" ]; then
+		# A quarantine died before its first change.
+		while IFS=$T read -r n owner group mode time before after path; do
+			tidy "$n" "$path"
+		done <"$DIR/manifest.next"
+		rm -f "$DIR/manifest.next"
+	fi
 	restore undo
 	[ "$failed" = 0 ] || refuse full "$failed of the key files could not be put back"
 	[ "$foreign" = 0 ] || refuse foreign "$foreign of the key files were changed by somebody since: they stay, and so do the saved ones in $DIR/files"

@@ -110,7 +110,11 @@ alive() {
 		waiter='' since=''
 		boot
 		{ read -r waiter since <"$DIR/waiting.$1"; } 2>/dev/null
-		[ -n "$waiter" ] && [ "$since" = "$boot" ] && [ -d "/proc/$waiter" ]
+		[ -n "$waiter" ] && [ "$since" = "$boot" ] && [ -d "/proc/$waiter" ] || return 1
+		# The number may belong to another process by now.
+		line=''
+		{ read -r line <"/proc/$waiter/cmdline"; } 2>/dev/null
+		case $line in '' | *restore*wait*) ;; *) return 1 ;; esac
 		;;
 	*) return 1 ;;
 	esac
