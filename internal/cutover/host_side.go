@@ -133,8 +133,8 @@ func image(v any) json.RawMessage {
 	return b
 }
 
-// imageOf reads an image back; none leaves v as it is.
-func imageOf(raw json.RawMessage, v any) error {
+// readImage reads an image back; none leaves v as it is.
+func readImage(raw json.RawMessage, v any) error {
 	if len(raw) == 0 {
 		return nil
 	}
@@ -142,18 +142,6 @@ func imageOf(raw json.RawMessage, v any) error {
 		return fmt.Errorf("read the image from the journal: %w", err)
 	}
 	return nil
-}
-
-// sleep waits, or fails with ctx.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // nothing is the undo of kinds that change nothing that lasts.

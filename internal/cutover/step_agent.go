@@ -179,7 +179,7 @@ func (k agentKind) work(ctx context.Context, s plan.Step, action string, more ho
 // stopped or disabled.
 func (k agentKind) Undo(ctx context.Context, s plan.Step, before, _ json.RawMessage, _ string) error {
 	var was hostAgent
-	if err := imageOf(before, &was); err != nil || s.Agent == nil || len(before) == 0 {
+	if err := readImage(before, &was); err != nil || s.Agent == nil || len(before) == 0 {
 		return err
 	}
 	action, vars := k.back(s, was)
@@ -209,7 +209,7 @@ func (k agentKind) back(s plan.Step, was hostAgent) (action string, vars hostVar
 // newer version stays.
 func (k agentKind) Undone(ctx context.Context, s plan.Step, before, _ json.RawMessage, _ string) (Observation, error) {
 	var was hostAgent
-	if err := imageOf(before, &was); err != nil {
+	if err := readImage(before, &was); err != nil {
 		return Observation{}, err
 	}
 	if s.Agent == nil || len(before) == 0 {

@@ -71,7 +71,7 @@ func (k recoveryKeyKind) Undo(ctx context.Context, s plan.Step, before, _ json.R
 // removal says what the file was before the key came.
 func removal(before json.RawMessage) (hostVars, error) {
 	was := hostKey{Sum: "?", Folder: "yes"}
-	if err := imageOf(before, &was); err != nil {
+	if err := readImage(before, &was); err != nil {
 		return nil, err
 	}
 	exact := ""
@@ -84,7 +84,7 @@ func removal(before json.RawMessage) (hostVars, error) {
 // Undone holds if the line is not there, or was before.
 func (k recoveryKeyKind) Undone(ctx context.Context, s plan.Step, before, _ json.RawMessage, _ string) (Observation, error) {
 	var was hostKey
-	if err := imageOf(before, &was); err != nil {
+	if err := readImage(before, &was); err != nil {
 		return Observation{}, err
 	}
 	key, err := k.key(ctx, s, "observe-recovery-key", "observe_key", nil)
