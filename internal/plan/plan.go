@@ -142,6 +142,8 @@ type RuleChange struct {
 	// Add are rules that stand in for revoked ones that let more through than
 	// the port: authorized before the others are revoked.
 	Add []fleet.Rule `json:"add,omitempty"`
+	// Left are rules that let the port through and stay on purpose; ClosePort only.
+	Left []fleet.Rule `json:"left,omitempty"`
 	// Keep names the security group from which port 22 stays open; ClosePort only.
 	Keep string `json:"keep,omitempty"`
 	// RecoveryGroup marks that Group or the rules' source is the one that the
