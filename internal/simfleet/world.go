@@ -5,6 +5,7 @@ package simfleet
 import (
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ssm-migrate/internal/fleet"
@@ -25,7 +26,8 @@ type World struct {
 	Happened func(what string)
 
 	agenda  agenda
-	ways    map[*Instance]outway // guarded by Mu: the networks that causes gave to instances alone
+	hosts   atomic.Pointer[Hosts] // the host side made last; nil: none yet
+	ways    map[*Instance]outway  // guarded by Mu: the networks that causes gave to instances alone
 	owners  []*fleet.Owner
 	healthy bool // made by Options.Healthy: the operator has a key for each host
 }
