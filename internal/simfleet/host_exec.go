@@ -44,6 +44,11 @@ func (h *Hosts) Run(ctx context.Context, inst *Instance, user, line string, stdi
 func (h *Hosts) run(ctx context.Context, m *machine, c command) int {
 	ctx, cancel := context.WithTimeout(ctx, h.opts.ExecTimeout)
 	defer cancel()
+	ended, err := h.started(m.inst, cancel)
+	if err != nil {
+		return 137
+	}
+	defer ended()
 	m.exec = &execution{hosts: h, inst: m.inst, procs: map[int]task{}, stops: map[int]func(){}}
 	m.exec.now.Store(m)
 	p := &process{

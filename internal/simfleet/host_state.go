@@ -13,11 +13,17 @@ import (
 // hostState is what runs and waits on one machine, beside its files.
 type hostState struct {
 	mu         sync.Mutex
-	booted     time.Time           // world's clock; zero: at its launch
+	booted     time.Time           // guarded by mu; world's clock; zero: at its launch
 	units      map[string]*unitRun // guarded by mu; by name
 	queue      []atJob             // guarded by mu; at's, by time
 	jobs       int                 // guarded by mu; at's last number
 	background map[*background]int // guarded by mu; to the process ID of the first process
+	foreground map[int]func()      // guarded by mu; end the commands that somebody waits for
+	commands   int                 // guarded by mu; number of the last of them
+
+	off         bool // guarded by mu; it reboots or is stopped
+	wasDown     bool // guarded by mu; sshd did not answer before
+	sshdStopped bool // guarded by mu; since somebody stopped it
 }
 
 // state gives an instance's, making it if need be.
@@ -26,7 +32,7 @@ func (h *Hosts) state(inst *Instance) *hostState {
 	defer h.mu.Unlock()
 	s := h.states[inst]
 	if s == nil {
-		s = &hostState{units: map[string]*unitRun{}, background: map[*background]int{}}
+		s = &hostState{units: map[string]*unitRun{}, background: map[*background]int{}, foreground: map[int]func(){}}
 		h.states[inst] = s
 	}
 	return s

@@ -443,22 +443,9 @@ func (h *Hosts) stopUnit(m *machine, name string) {
 // …/NAME.target.wants name.
 func (m *machine) wantedUnits() []string {
 	var out []string
-	entries, err := m.fs.readDir(root, "/etc/systemd/system")
-	if err != nil {
-		return nil
-	}
-	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), ".target.wants") {
-			continue
-		}
-		links, err := m.fs.readDir(root, path.Join("/etc/systemd/system", e.Name()))
-		if err != nil {
-			continue
-		}
-		for _, l := range links {
-			if l.Type()&fs.ModeSymlink != 0 {
-				out = append(out, l.Name())
-			}
+	for _, at := range m.fs.tree("/etc/systemd/system") {
+		if n := m.fs.node(at); strings.HasSuffix(path.Dir(at), ".target.wants") && n.mode&fs.ModeSymlink != 0 && !slices.Contains(out, path.Base(at)) {
+			out = append(out, path.Base(at))
 		}
 	}
 	return out

@@ -17,6 +17,7 @@ import (
 func (s *shell) prepare(file *syntax.File) {
 	fixLoops(file)
 	detaches := markDetached(file)
+	defer fixTraps(file) // after it, $! is the interpreter's own again
 	fixSubstitutions(file)
 	syntax.Walk(file, func(n syntax.Node) bool {
 		switch n := n.(type) {
@@ -102,10 +103,14 @@ func (s *shell) processIDs(parts []syntax.WordPart, detaches bool) {
 // call sees every simple command first. Builtins that look at the real system,
 // or that the interpreter lacks, go to shellBuiltin; names that only bash
 // has as builtins go to the search path.
-func (s *shell) call(_ context.Context, args []string) ([]string, error) {
+func (s *shell) call(ctx context.Context, args []string) ([]string, error) {
 	name := args[0]
 	switch {
 	case s.functions[name]:
+	case name == "cd" && len(args) > 1:
+		return s.changeDir(ctx, args[1:]), nil
+	case name == "pwd" && len(args) == 2 && args[1] == "-P":
+		return []string{inShell + "pwd"}, nil
 	case name == "command" && len(args) > 1 && (args[1] == "-v" || args[1] == "-V"):
 		return append([]string{inShell + "command"}, args[2:]...), nil
 	case name == "command" && len(args) > 1 && ownBuiltin(args[1]):
@@ -118,6 +123,36 @@ func (s *shell) call(_ context.Context, args []string) ([]string, error) {
 		return append([]string{inShell + "program"}, args...), nil
 	}
 	return args, nil
+}
+
+// changeDir are cd's arguments without options, of which the interpreter knows
+// none. With -P links are followed here.
+func (s *shell) changeDir(ctx context.Context, args []string) []string {
+	physical := false
+	for len(args) > 0 && len(args[0]) > 1 && args[0][0] == '-' {
+		physical = args[0] == "-P" || physical && args[0] != "-L"
+		last := args[0] == "--"
+		if args = args[1:]; last {
+			break
+		}
+	}
+	if physical && len(args) == 1 && args[0] != "" {
+		q := s.at(interp.HandlerCtx(ctx))
+		if at, n, err := q.m.fs.resolve(q.cred, q.abs(args[0]), true); err == nil && n != nil {
+			args = []string{at}
+		}
+	}
+	return append([]string{"cd"}, args...)
+}
+
+// physicalDir is pwd -P.
+func physicalDir(_ context.Context, _ *shell, q *process) int {
+	at, _, err := q.m.fs.resolve(q.cred, q.dir, true)
+	if err != nil {
+		return q.fail(1, "%s", errorText(err))
+	}
+	q.printf("%s\n", at)
+	return 0
 }
 
 // bashOnly are the interpreter's builtins that a POSIX shell does not have.
@@ -154,6 +189,8 @@ func shellBuiltin(name string) func(context.Context, *shell, *process) int {
 		return commandV
 	case inShell + "printf":
 		return shellPrintf
+	case inShell + "pwd":
+		return physicalDir
 	case inShell + "relay":
 		return relay
 	case inShell + "kill":

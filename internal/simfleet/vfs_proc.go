@@ -31,6 +31,7 @@ type liveLogin struct {
 	priv     int    // process ID of sshd's privileged half; the other half's follows
 	terminal string // "pts/0", "notty"; empty while no session runs (a tunnel)
 	sessions int    // running sessions
+	cut      func() // breaks the connection
 }
 
 // listenerPID is the process ID of the SSH daemon.
