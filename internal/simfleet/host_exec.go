@@ -49,10 +49,8 @@ func (h *Hosts) run(ctx context.Context, m *machine, c command) int {
 		return 137
 	}
 	defer ended()
-	m.exec = &execution{hosts: h, inst: m.inst, procs: map[int]task{}, stops: map[int]func(){}}
-	m.exec.now.Store(m)
 	p := &process{
-		x: m.exec, m: m, pid: c.parent, cred: m.credOf(c.account), user: c.account.name, dir: "/", args: []string{"init"}, umask: 0o022,
+		x: newExecution(h, m), m: m, pid: c.parent, cred: m.credOf(c.account), user: c.account.name, dir: "/", args: []string{"init"}, umask: 0o022,
 		env:    map[string]string{"HOME": c.account.home, "USER": c.account.name, "LOGNAME": c.account.name, "SHELL": c.account.shell, "PATH": m.defaultPath(c.account)},
 		stdout: &limited{w: c.stdout, left: h.opts.MaxOutput, stop: cancel},
 		stderr: &limited{w: c.stderr, left: h.opts.MaxOutput, stop: cancel},

@@ -59,8 +59,8 @@ type background struct {
 func (h *Hosts) begin(p *process, name string, commands [][]string, ended func(status int)) *background {
 	ctx, cancel := context.WithCancel(h.ctx)
 	b := &background{name: name, cancel: cancel, done: make(chan struct{}), pid: h.newPIDs(1)}
-	b.x = &execution{hosts: h, inst: p.m.inst, procs: map[int]task{}, stops: map[int]func(){}, background: b}
-	b.x.renew()
+	b.x = newExecution(h, h.machine(p.m.inst))
+	b.x.background = b
 	child := *p
 	child.x, child.m, child.allowance, child.stdin, child.pid = b.x, b.x.current(), nil, nil, 1
 	child.stdout, child.stderr = lasting(p.stdout), lasting(p.stderr)

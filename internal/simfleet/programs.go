@@ -52,6 +52,8 @@ func programTable() map[string]programEntry {
 	add(bin, (*machine).systemd, map[string]program{"systemd-run": runSystemdRun})
 	add(bin, hasAt, map[string]program{"at": runAt, "atq": runAt, "atrm": runAt})
 	add(bin, nil, map[string]program{"openssl": runOpenSSL})
+	add(core, nil, map[string]program{"stty": runStty})
+	add(bin, nil, map[string]program{"tty": runTTY})
 	add(bin, (*machine).systemd, map[string]program{"systemctl": runSystemctl, "journalctl": runJournalctl})
 	add(bin, notAlpine, map[string]program{"ss": runSS})
 	add(sbin, nil, map[string]program{"sshd": runSSHD})

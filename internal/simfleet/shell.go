@@ -32,6 +32,13 @@ type execution struct {
 	stops map[int]func() // guarded by mu; end a process
 }
 
+func newExecution(h *Hosts, m *machine) *execution {
+	e := &execution{hosts: h, inst: m.inst, procs: map[int]task{}, stops: map[int]func(){}}
+	m.exec = e
+	e.now.Store(m)
+	return e
+}
+
 // current is the machine as it was when it was last looked at.
 func (e *execution) current() *machine { return e.now.Load() }
 
@@ -78,6 +85,7 @@ type process struct {
 	stderr    io.Writer
 	allowance *allowance
 	umask     fs.FileMode
+	tty       *terminal // of a session through Session Manager; nil: none
 }
 
 // allowance is how much simulated time "timeout" leaves its command. Only
@@ -253,6 +261,28 @@ func (p *process) script(ctx context.Context, text []byte, name string, params [
 	}
 	s := &shell{p: p, functions: map[string]bool{}}
 	s.prepare(file)
+	r, err := s.runner(params)
+	if err != nil {
+		return p.fail(2, "%v", err)
+	}
+	err = r.Run(ctx, file)
+	var status interp.ExitStatus
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &status):
+		return int(status)
+	case ctx.Err() != nil:
+		return 137
+	case errors.Is(err, errTimedOut):
+		return statusTimedOut
+	}
+	return p.fail(2, "%v", err)
+}
+
+// runner makes the interpreter for the shell's process.
+func (s *shell) runner(params []string) (*interp.Runner, error) {
+	p := s.p
 	// A nil *os.File must not become a reader that is not nil.
 	var stdin io.Reader
 	if p.stdin != nil {
@@ -270,22 +300,10 @@ func (p *process) script(ctx context.Context, text []byte, name string, params [
 		interp.Dir("/"),
 	)
 	if err != nil {
-		return p.fail(2, "%v", err)
+		return nil, err
 	}
 	r.Dir, r.Params = p.dir, params
-	err = r.Run(ctx, file)
-	var status interp.ExitStatus
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &status):
-		return int(status)
-	case ctx.Err() != nil:
-		return 137
-	case errors.Is(err, errTimedOut):
-		return statusTimedOut
-	}
-	return p.fail(2, "%v", err)
+	return r, nil
 }
 
 // environ lists the exported variables; UID and EUID are there since the

@@ -57,7 +57,7 @@ func startsJobs(s *syntax.Stmt, starters map[string]bool) bool {
 // exit status stays theirs.
 func relayed(stmts []*syntax.Stmt) []*syntax.Stmt {
 	at := stmts[0].Pos()
-	call := func(all ...string) *syntax.Stmt { return &syntax.Stmt{Position: at, Cmd: words(at, all...)} }
+	call := func(all ...string) *syntax.Stmt { return &syntax.Stmt{Position: at, Cmd: simpleCommand(at, all...)} }
 	inner := append([]*syntax.Stmt{call("set", "+o", "pipefail")}, stmts...)
 	return []*syntax.Stmt{
 		call("set", "-o", "pipefail"),

@@ -50,15 +50,15 @@ func markDetached(file *syntax.File) (found bool) {
 		}
 		if name := c.Args[0].Lit(); name == "setsid" || name == "nohup" {
 			s.Background, found = false, true
-			c.Args = append(words(c.Pos(), inShell+"detach").Args, c.Args...)
+			c.Args = append(simpleCommand(c.Pos(), inShell+"detach").Args, c.Args...)
 		}
 		return true
 	})
 	return found
 }
 
-// words makes a simple command.
-func words(at syntax.Pos, all ...string) *syntax.CallExpr {
+// simpleCommand makes a simple command.
+func simpleCommand(at syntax.Pos, all ...string) *syntax.CallExpr {
 	c := &syntax.CallExpr{}
 	for _, w := range all {
 		c.Args = append(c.Args, &syntax.Word{Parts: []syntax.WordPart{&syntax.Lit{ValuePos: at, Value: w}}})
@@ -92,7 +92,7 @@ func (s *shell) processIDs(parts []syntax.WordPart, detaches bool) {
 			// Without detached programs it is the interpreter's own word for a
 			// job, which only wait knows.
 			if detaches {
-				parts[i] = &syntax.CmdSubst{Left: part.Pos(), Right: part.End(), Stmts: []*syntax.Stmt{{Position: part.Pos(), Cmd: words(part.Pos(), inShell+"detached")}}}
+				parts[i] = &syntax.CmdSubst{Left: part.Pos(), Right: part.End(), Stmts: []*syntax.Stmt{{Position: part.Pos(), Cmd: simpleCommand(part.Pos(), inShell+"detached")}}}
 			}
 		case "PPID":
 			parts[i] = &syntax.Lit{Value: strconv.Itoa(s.p.ppid)}

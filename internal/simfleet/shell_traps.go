@@ -23,8 +23,8 @@ func fixTraps(file *syntax.File) {
 		}
 		at := sub.Pos()
 		job := &syntax.Stmt{Position: at, Background: true, Cmd: &syntax.Block{Lbrace: at, Rbrace: at,
-			Stmts: append(append([]*syntax.Stmt{}, sub.Stmts...), &syntax.Stmt{Position: at, Cmd: words(at, "exit")})}}
-		wait := words(at, "wait")
+			Stmts: append(append([]*syntax.Stmt{}, sub.Stmts...), &syntax.Stmt{Position: at, Cmd: simpleCommand(at, "exit")})}}
+		wait := simpleCommand(at, "wait")
 		wait.Args = append(wait.Args, &syntax.Word{Parts: []syntax.WordPart{&syntax.ParamExp{Dollar: at, Short: true, Param: &syntax.Lit{ValuePos: at, Value: "!"}}}})
 		s.Cmd = &syntax.Block{Lbrace: at, Rbrace: at, Stmts: []*syntax.Stmt{job, {Position: at, Cmd: wait}}}
 		return true

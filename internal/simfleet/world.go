@@ -83,6 +83,7 @@ type Region struct {
 	LogGroups       []*fleet.LogGroup
 	Keys            []*fleet.KMSKey
 	ManagedSessions []*fleet.ManagedSession // Session Manager's, open and past
+	SessionLogs     []*SessionLog           // in the Region's buckets and log groups
 
 	// Dropped names, by route target (a firewall endpoint or transit gateway),
 	// the services to which it lets no connection pass; "*" is all of them.
@@ -130,6 +131,7 @@ type Instance struct {
 	SSHD     SSHD
 	Agent    Agent
 	Machine  Machine
+	Services []Service     // what listens besides sshd; nil: HTTP on 8080, empty: nothing
 	Logins   []Login       // oldest first
 	Sessions []OpenSession // open now
 	Files    []File        // further files, beyond those that the fields above imply
