@@ -121,7 +121,9 @@ var operations = map[string]map[string]operation{
 }
 
 // changes are the APIs that change the world: World.Mu is held for writing.
-var changes = map[string][]map[string]operation{}
+var changes = map[string][]map[string]operation{
+	"ec2": {ec2RuleChanges},
+}
 
 // tasks are the APIs that take World.Mu by themselves, since what they begin
 // runs on machines.

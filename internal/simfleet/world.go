@@ -27,6 +27,8 @@ type World struct {
 
 	agenda  agenda
 	hosts   atomic.Pointer[Hosts] // the host side made last; nil: none yet
+	made    uint64                // IDs made since
+	uses    map[string]use        // client tokens, by account, Region, API and token
 	ways    map[*Instance]outway  // guarded by Mu: the networks that causes gave to instances alone
 	owners  []*fleet.Owner
 	healthy bool // made by Options.Healthy: the operator has a key for each host
@@ -99,6 +101,11 @@ type Region struct {
 
 	Instances []*Instance
 	Hybrid    []*fleet.Node // managed nodes outside EC2
+
+	// Tags names, by ID, the tags of resources whose own type here has none:
+	// launch templates, endpoints, key pairs and security group rules.
+	Tags  map[string]map[string]string
+	rules map[string]ruleNote // of rules that were authorized over the API, by group and ruleText
 }
 
 // LaunchConfig is a launch configuration, the forerunner of launch templates.
