@@ -5,6 +5,7 @@ package simfleet
 import (
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ssm-migrate/internal/fleet"
@@ -20,7 +21,15 @@ type World struct {
 	Now      func() time.Time // the world's clock
 	Accounts []*Account
 
-	ways    map[*Instance]outway // guarded by Mu: the networks that causes gave to instances alone
+	// Happened, where set, is called after everything that happened by itself,
+	// with its name ("schedule NAME", "launch i-…"). No lock is held.
+	Happened func(what string)
+
+	agenda  agenda
+	hosts   atomic.Pointer[Hosts] // the host side made last; nil: none yet
+	made    uint64                // IDs made since
+	uses    map[string]use        // client tokens, by account, Region, API and token
+	ways    map[*Instance]outway  // guarded by Mu: the networks that causes gave to instances alone
 	owners  []*fleet.Owner
 	healthy bool // made by Options.Healthy: the operator has a key for each host
 }
@@ -76,6 +85,7 @@ type Region struct {
 	LogGroups       []*fleet.LogGroup
 	Keys            []*fleet.KMSKey
 	ManagedSessions []*fleet.ManagedSession // Session Manager's, open and past
+	SessionLogs     []*SessionLog           // in the Region's buckets and log groups
 
 	// Dropped names, by route target (a firewall endpoint or transit gateway),
 	// the services to which it lets no connection pass; "*" is all of them.
@@ -89,8 +99,17 @@ type Region struct {
 	// everywhere for those who ask it.
 	Proxies map[string]string
 
+	// Outages are the services that are down in this Region: no agent and no
+	// caller gets an answer from them.
+	Outages map[string]bool
+
 	Instances []*Instance
 	Hybrid    []*fleet.Node // managed nodes outside EC2
+
+	// Tags names, by ID, the tags of resources whose own type here has none:
+	// launch templates, endpoints, key pairs and security group rules.
+	Tags  map[string]map[string]string
+	rules map[string]ruleNote // of rules that were authorized over the API, by group and ruleText
 }
 
 // LaunchConfig is a launch configuration, the forerunner of launch templates.
@@ -123,6 +142,7 @@ type Instance struct {
 	SSHD     SSHD
 	Agent    Agent
 	Machine  Machine
+	Services []Service     // what listens besides sshd; nil: HTTP on 8080, empty: nothing
 	Logins   []Login       // oldest first
 	Sessions []OpenSession // open now
 	Files    []File        // further files, beyond those that the fields above imply
