@@ -95,6 +95,7 @@ func TestCheckSeesEveryMissingGuard(t *testing.T) {
 		"a port without proofs":             drop(plan.ProveSession, plan.Close),
 		"a port whose timer stays":          drop(plan.DisarmRuleTimer, plan.Close),
 		"a port without its timer's role":   drop(plan.TimerRole, plan.Prepare),
+		"a port without a recovery rule":    drop(plan.RecoveryRule, plan.Prepare),
 		"a port while keys are not aside":   drop(plan.QuarantineKeys, plan.Quarantine),
 		"a port closed for the bastion too": each(plan.ClosePort, func(s *plan.Step) { s.Rules.Keep = "" }),
 		"a port of nobody":                  each(plan.ClosePort, func(s *plan.Step) { s.Hosts = nil }),

@@ -302,6 +302,10 @@ func checkOrder(t *rapid.T, x *scene, p *plan.Plan) {
 
 // Walks through the steps as they run, and looks at every door that closes.
 func checkDoors(t *rapid.T, x *scene, p *plan.Plan) {
+	recovery := map[string]bool{}
+	for _, s := range p.Of(plan.RecoveryRule) {
+		recovery[s.Rules.Group] = true
+	}
 	aside, proved, drilled := map[fleet.HostRef]bool{}, map[fleet.HostRef]bool{}, map[fleet.HostRef]bool{}
 	active := map[string]bool{}
 	for _, c := range x.a.Ledger.Consumers {
@@ -325,10 +329,14 @@ func checkDoors(t *rapid.T, x *scene, p *plan.Plan) {
 				if !armed || !disarmed || !proved[ref] || !drilled[ref] || x.p.RequireSilent && active[ref.ID] || x.p.Recovery.PublicKey == "" {
 					t.Fatalf("the keys of %s go: armed %v, disarmed %v, proved %v, drilled %v", ref, armed, disarmed, proved[ref], drilled[ref])
 				}
+				h := x.s.Hosts[slices.IndexFunc(x.s.Hosts, func(h fleet.Host) bool { return h.Ref() == ref })]
+				if !slices.ContainsFunc(h.Groups, func(g string) bool { return recovery[g] }) {
+					t.Fatalf("no group of %s lets the recovery bastion in", ref)
+				}
 				aside[ref] = true
 			case plan.ClosePort:
-				if !armed || !disarmed {
-					t.Fatalf("%s: armed %v, disarmed %v", s.ID, armed, disarmed)
+				if !armed || !disarmed || !recovery[s.Rules.Group] {
+					t.Fatalf("%s: armed %v, disarmed %v, open for recovery %v", s.ID, armed, disarmed, recovery[s.Rules.Group])
 				}
 				for _, h := range x.s.Hosts {
 					if h.State != "terminated" && carries(h, s.Rules.Group) && (!aside[h.Ref()] || !slices.Contains(s.Hosts, h.Ref()) || !proved[h.Ref()]) {

@@ -23,7 +23,8 @@ func (h *member) vpcKey() vpcKey { return vpcKey{at: h.Ref().Place(), vpc: h.VPC
 type recoveryPlan struct {
 	change RecoveryChange
 	hosts  []*member
-	groups []string // through which the bastion reaches every one of the hosts
+	closed []string // groups that close
+	groups []string // these and more: through which the bastion reaches every one of the hosts
 }
 
 // recoveries plans the way back in for every host whose doors are to close, and
@@ -81,7 +82,7 @@ func (m *maker) recover(k vpcKey, hosts []*member) {
 		return
 	}
 	var uncovered []*member
-	p.groups, uncovered = m.cover(hosts)
+	_, uncovered = m.cover(hosts)
 	none(uncovered, "no-recovery-group", "all its security groups are also on hosts that the policy excludes: opening port 22 to the bastion would open it there", "put a security group of its own on it, or do not exclude the others")
 	p.hosts = slices.DeleteFunc(slices.Clone(hosts), func(h *member) bool { return !h.closes })
 	if len(p.hosts) > 0 {
@@ -210,11 +211,19 @@ func typeArchitecture(t string) string {
 // policy excludes are not opened; hosts that have no other are left over.
 func (m *maker) cover(hosts []*member) (groups []string, uncovered []*member) {
 	left := slices.Clone(hosts)
+	may := map[string]bool{}
+	for _, h := range hosts {
+		for _, g := range h.Groups {
+			if _, asked := may[g]; !asked {
+				may[g] = m.mayOpen(g)
+			}
+		}
+	}
 	for len(left) > 0 {
 		counts := map[string]int{}
 		for _, h := range left {
 			for _, g := range h.Groups {
-				if m.mayOpen(g) {
+				if may[g] {
 					counts[g]++
 				}
 			}
@@ -265,7 +274,7 @@ func (m *maker) recoverySteps() []Step {
 		out = append(out, s)
 		for _, g := range p.groups {
 			rule := fleet.Rule{Protocol: "tcp", From: 22, To: 22, Group: c.Name, Description: "migrate: recovery bastion"}
-			on := slices.DeleteFunc(slices.Clone(p.hosts), func(h *member) bool { return !slices.Contains(h.Groups, g) })
+			on := slices.DeleteFunc(slices.Clone(p.hosts), func(h *member) bool { return !slices.Contains(groupsOf(h.Host), g) })
 			out = append(out, Step{
 				Kind: RecoveryRule, Phase: Prepare, Lane: lane, At: k.at, Hosts: refs(on),
 				Title: fmt.Sprintf("Let the recovery bastion into %s", m.world.groupName(g)),
