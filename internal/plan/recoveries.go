@@ -30,15 +30,10 @@ type recoveryPlan struct {
 // recoveries plans the way back in for every host whose doors are to close, and
 // refuses to close those that would have none.
 func (m *maker) recoveries() {
-	r := m.policy.Recovery
 	byVPC := map[vpcKey][]*member{}
 	var order []vpcKey
 	for _, h := range m.closers() {
 		switch {
-		case r.PublicKey == "":
-			m.refuse(h, Quarantine, "no-recovery-key", "the policy has no recovery key: there would be no second way in", "make a key pair and give its public half in recovery.public_key")
-		case len(r.From) == 0:
-			m.refuse(h, Quarantine, "no-operator-range", "the policy does not say from where operators come: the recovery bastion would let nobody in", "give their addresses in recovery.from")
 		case refusesKeys(h):
 			m.refuse(h, Quarantine, "recovery-key-refused", "sshd takes no public keys from "+clip(h.user)+": the recovery key would not let anybody in", "let sshd take public keys (PubkeyAuthentication) from that account")
 		case len(h.Groups) == 0 || !m.world.region(h.Ref().Place()).Groups.Known:
