@@ -88,7 +88,6 @@ type maker struct {
 	shared   map[string]*sharedFix // by key
 	recovery map[vpcKey]*recoveryPlan
 	waves    [][]*member // waves of hosts, in order
-	first    int         // number of the first wave of hosts: 1 after a foundation, else 0
 	groups   []*closing
 	scaleIns []Step
 	reasons  map[fleet.HostRef]string // memo of whyOpen
