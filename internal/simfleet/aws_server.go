@@ -49,6 +49,7 @@ type AWS struct {
 	mu       sync.Mutex
 	calls    map[string]int
 	sessions map[string]*liveSession // guarded by mu: open ones by ID
+	commands commandLog
 }
 
 // ServeAWS makes the AWS side of a world. It takes w.Mu for reading while it
@@ -127,7 +128,7 @@ var changes = map[string][]map[string]operation{
 
 // tasks are the APIs that take World.Mu by themselves, since what they begin
 // runs on machines.
-var tasks = map[string][]map[string]operation{"ssm": {sessionTasks}}
+var tasks = map[string][]map[string]operation{"ssm": {sessionTasks, commandTasks}}
 
 // locking says how World.Mu is held while an operation runs.
 type locking int
