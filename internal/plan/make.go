@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"ssm-migrate/internal/fleet"
@@ -114,6 +113,14 @@ type member struct {
 	note    string           // what its launch template would undo
 }
 
+// label names the host in texts: "web-1 (i-0abc)".
+func (h *member) label() string {
+	if n := h.Name(); n != h.ID {
+		return clip(n) + " (" + h.ID + ")"
+	}
+	return h.ID
+}
+
 func newMaker(s *fleet.Snapshot, a *fleet.Assessment, p Policy) *maker {
 	m := &maker{
 		snapshot: s, judged: a, policy: p, world: newWorld(s), grants: readiness.NewGrants(s),
@@ -220,172 +227,4 @@ func loginUser(h *fleet.Host) string {
 		return ""
 	}
 	return cmp.Or(h.Probe.Value.LoginUser, imageUsers[h.Probe.Value.OS.ID])
-}
-
-// mayClose refuses to close what somebody still needs, or what is not known
-// well enough.
-func (m *maker) mayClose() {
-	needed := m.consumers()
-	lost, doubt := m.losers()
-	unread := map[string]bool{}
-	for _, id := range m.judged.Ledger.Unread {
-		unread[id] = true
-	}
-	for _, h := range m.closers() {
-		if gap := unseen(h.Host); gap != "" {
-			m.refuse(h, Quarantine, "partly-scanned", "closing it would be blind: "+gap, "let the inventory's login user run the probe with sudo -n and take it again")
-			continue
-		}
-		if m.policy.RequireSilent {
-			if who := needed[h.ID]; who != nil {
-				m.refuse(h, Quarantine, "consumer-active", "SSH to it is still in use: "+some(who), "move them (migrate ledger), waive them in the owners file, or set require_silent: false")
-				continue
-			}
-			if unread[h.ID] {
-				m.refuse(h, Quarantine, "logins-unknown", "whether anybody still uses SSH is not known: its logins were not read", "let the inventory read its logs, or set require_silent: false")
-				continue
-			}
-		}
-		if m.policy.RequireAccess {
-			if who := lost[h.ID]; who != nil {
-				m.refuse(h, Quarantine, "access-lost", "no session for people who get in today: "+some(who), "let their IAM principals start sessions (migrate access), or set require_access: false")
-				continue
-			}
-			if who := doubt[h.ID]; who != nil {
-				m.refuse(h, Quarantine, "access-unknown", "whether people who get in today may start sessions is not known: "+some(who), "let the inventory read IAM (migrate access), or set require_access: false")
-			}
-		}
-	}
-}
-
-// unseen says what of a host is not known without which nothing may be closed.
-func unseen(h *fleet.Host) string {
-	p := h.Probe.Value
-	switch {
-	case !p.SSHD.Known:
-		return "sshd's settings were not read: " + clip(p.SSHD.Reason)
-	case !p.Keys.Known:
-		return "its authorized keys were not all read: " + clip(p.Keys.Reason)
-	case !p.Users.Known:
-		return "its users were not read: " + clip(p.Users.Reason)
-	case len(p.Gaps) > 0:
-		return "not read: " + clip(p.Gaps[0].What) + " (" + clip(p.Gaps[0].Reason) + ")"
-	}
-	return ""
-}
-
-// consumers names, for each host, who still uses SSH to it. The inventory's own
-// logins do not count. Waived consumers are noted with their hosts.
-func (m *maker) consumers() map[string][]string {
-	active := map[string][]string{}
-	for _, c := range m.judged.Ledger.Consumers {
-		if c.OwnerBy == "probe" {
-			continue
-		}
-		for _, id := range c.Hosts {
-			h := m.byID[id]
-			switch {
-			case h == nil:
-			case c.Status == fleet.ConsumerWaived:
-				h.waived = append(h.waived, c)
-			case c.Status == fleet.ConsumerActive:
-				active[id] = addOnce(active[id], consumerName(c))
-			}
-		}
-	}
-	return active
-}
-
-func consumerName(c fleet.Consumer) string {
-	name := cmp.Or(c.Owner, c.CertID, c.Comment, c.Fingerprint, c.Method, "somebody")
-	if c.User != "" {
-		name += " as " + c.User
-	}
-	if c.From.IsValid() {
-		name += " from " + c.From.String()
-	}
-	return clip(name)
-}
-
-// losers names, for each host, the people of the owners file who get in over
-// SSH today and may not start a session, or of whom that is not known.
-func (m *maker) losers() (lost, doubt map[string][]string) {
-	lost, doubt = map[string][]string{}, map[string][]string{}
-	for _, p := range m.judged.Parity.People {
-		if !p.Claimed {
-			continue // keys and principals that nobody claims are the ledger's matter
-		}
-		for i := range min(len(p.Cells), len(m.hosts)) {
-			id := m.hosts[i].ID
-			switch p.Cells[i] {
-			case fleet.ParityLoses:
-				lost[id] = append(lost[id], clip(p.Person))
-			case fleet.ParityUnknown:
-				doubt[id] = append(doubt[id], clip(p.Person))
-			}
-		}
-	}
-	return lost, doubt
-}
-
-// templates notes the launch templates that would undo what the plan does.
-func (m *maker) templates() {
-	type undone struct {
-		at    fleet.Place
-		text  string
-		hosts int
-	}
-	all := map[string]*undone{}
-	for _, h := range m.hosts {
-		if h.wave < 0 || h.AutoScalingGroup == "" {
-			continue
-		}
-		key, text := m.undoes(h)
-		if text == "" {
-			continue
-		}
-		h.note = "an instance that replaces it loses this: " + text
-		if all[key+text] == nil {
-			all[key+text] = &undone{at: h.Ref().Place(), text: text}
-		}
-		all[key+text].hosts++
-	}
-	for _, k := range sortedKeys(all) {
-		u := all[k]
-		m.plan.Refusals = append(m.plan.Refusals, Refusal{
-			At: u.at, Phase: Prepare, Code: "template-undoes",
-			Text: fmt.Sprintf("%s; %s of this plan would come back so", u.text, plural(u.hosts, "host")),
-			Do:   "make a new version of the template with the profile, the recovery key (user data or image) and no key pair, in the code that owns it, and let the group use it",
-		})
-	}
-}
-
-// undoes says what a new instance in the host's place would come without.
-func (m *maker) undoes(h *member) (key, text string) {
-	group := "Auto Scaling group " + clip(h.AutoScalingGroup)
-	t, v := m.world.template(h.Host)
-	if t == nil || v == nil {
-		return h.AutoScalingGroup, "what " + group + " starts instances from was not read"
-	}
-	var lacks []string
-	for _, s := range h.prepare {
-		switch {
-		case s.Kind == AttachProfile && v.Profile == "":
-			lacks = addOnce(lacks, "names no instance profile")
-		case s.Kind == AttachProfile && v.Profile != s.Profile.Name && !endsIn(v.Profile, s.Profile.Name):
-			lacks = addOnce(lacks, "names instance profile "+clip(v.Profile))
-		case s.Kind == Agent && s.Agent.Action != RestartAgent:
-			lacks = addOnce(lacks, "starts image "+clip(v.ImageID)+" with the agent as it was")
-		}
-	}
-	if h.closes {
-		lacks = append(lacks, "knows no recovery key")
-		if v.KeyName != "" {
-			lacks = append(lacks, "puts key pair "+clip(v.KeyName)+" back")
-		}
-	}
-	if lacks == nil {
-		return "", ""
-	}
-	return t.ID, fmt.Sprintf("launch template %s (%s), version %d, of %s %s", t.ID, clip(t.Name), v.Number, group, strings.Join(lacks, ", "))
 }
