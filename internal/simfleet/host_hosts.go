@@ -50,6 +50,7 @@ type Hosts struct {
 	live     map[*Instance][]*liveLogin // guarded by mu; oldest first
 	conns    map[net.Conn]struct{}      // guarded by mu; closed by Close
 	byAddr   map[netip.Addr]*Instance   // guarded by mu; nil until asked for
+	moves    int64                      // guarded by mu; the world's, when byAddr was made
 }
 
 // NewHosts makes the host side of a world. Close it when done.
@@ -128,12 +129,12 @@ func (h *Hosts) overlay(inst *Instance, create bool) *overlay {
 }
 
 // instanceAt finds the instance that has an address, private or public. A
-// world's addresses are unique; instances that are launched later are found
-// after Refresh.
+// world's addresses are unique.
 func (h *Hosts) instanceAt(a netip.Addr) *Instance {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.byAddr == nil {
+	if moves := h.w.moves.Load(); h.byAddr == nil || moves != h.moves {
+		h.moves = moves
 		h.byAddr = map[netip.Addr]*Instance{}
 		h.w.Mu.RLock()
 		for inst := range h.w.Instances() {
@@ -148,8 +149,8 @@ func (h *Hosts) instanceAt(a netip.Addr) *Instance {
 	return h.byAddr[a.Unmap()]
 }
 
-// Refresh forgets which instance has which address, after instances were
-// launched, stopped or terminated.
+// Refresh forgets which instance has which address. It is needed after a test
+// changed addresses in the model; launches and terminations do it by themselves.
 func (h *Hosts) Refresh() {
 	h.mu.Lock()
 	h.byAddr = nil
