@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"time"
 
@@ -60,6 +61,9 @@ type Options struct {
 	// Organization is what the accounts of one inventory share; default: this
 	// account reads for itself.
 	Organization *Organization
+	// Transport carries the requests, in place of connections of our own; the
+	// bounds of connects and tries are its own business then. Default none.
+	Transport http.RoundTripper
 	// Logger gets one debug line per call; default none.
 	Logger *slog.Logger
 	// Version is this program's version for the User-Agent header.
