@@ -183,21 +183,23 @@ const apiCaller = "sts:GetCallerIdentity"
 
 // whoami asks STS once. Any credentials may make this call: no policy can deny it.
 func (a *Account) whoami(ctx context.Context) (caller, error) {
-	return a.caller.get(ctx, func() (caller, error) {
-		// Apart from the call, whose bound is too short for some providers.
-		waiting, cancel := context.WithTimeout(ctx, a.options.CallTimeout)
-		defer cancel()
-		if _, err := a.config.Credentials.Retrieve(waiting); err != nil {
-			return caller{at: time.Now().UTC()}, a.failure(apiCaller, err)
-		}
-		out, err := a.sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
-		who := caller{at: time.Now().UTC()}
-		if err != nil {
-			return who, a.failure(apiCaller, err)
-		}
-		who.id, who.arn = aws.ToString(out.Account), aws.ToString(out.Arn)
-		return who, nil
-	})
+	return a.caller.get(ctx, func() (caller, error) { return a.askWhoami(ctx) })
+}
+
+func (a *Account) askWhoami(ctx context.Context) (caller, error) {
+	// Apart from the call, whose bound is too short for some providers.
+	waiting, cancel := context.WithTimeout(ctx, a.options.CallTimeout)
+	defer cancel()
+	if _, err := a.config.Credentials.Retrieve(waiting); err != nil {
+		return caller{at: time.Now().UTC()}, a.failure(apiCaller, err)
+	}
+	out, err := a.sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	who := caller{at: time.Now().UTC()}
+	if err != nil {
+		return who, a.failure(apiCaller, err)
+	}
+	who.id, who.arn = aws.ToString(out.Account), aws.ToString(out.Arn)
+	return who, nil
 }
 
 // identity is who we are, as a fact.

@@ -32,7 +32,9 @@ const (
 // DescribeSessions has a quota of 6 a second ("Systems Manager endpoints and
 // quotas"), Route 53 one of 5 for all calls of an account ("Quotas" in its
 // Developer Guide). AWS publishes no rate for SimulatePrincipalPolicy; its
-// start is a guess, which throttling corrects.
+// start is a guess, which throttling corrects. StartSession has a quota of 3 a
+// second, ResumeSession and TerminateSession of 6 each ("Systems Manager
+// endpoints and quotas").
 func newPace(connectionRate float64) *pace {
 	return &pace{families: map[string]*pacer{
 		"ec2":         newPacer(15, 50),
@@ -41,6 +43,10 @@ func newPace(connectionRate float64) *pace {
 		apiConnection: newPacer(rate.Limit(connectionRate), 5),
 		apiSessions:   newPacer(4, 4),
 		apiSimulate:   newPacer(10, 10),
+
+		apiStartSession:     newPacer(2.5, 2),
+		apiResumeSession:    newPacer(5, 4),
+		apiTerminateSession: newPacer(5, 4),
 	}}
 }
 

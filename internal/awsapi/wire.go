@@ -172,6 +172,7 @@ var speaksJSON = map[string]bool{"ssm": true, "kms": true, "logs": true, "organi
 var rootElements = map[string]string{
 	"s3:GetBucketLocation":   "LocationConstraint",
 	"s3:GetBucketEncryption": "ServerSideEncryptionConfiguration",
+	"s3:ListObjectsV2":       "ListBucketResult",
 }
 
 func rootElement(document []byte) string {
