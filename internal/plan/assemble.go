@@ -16,7 +16,7 @@ func (m *maker) assemble() {
 		m.add("foundation", nil, steps, 0)
 	}
 	for i, hosts := range m.waves {
-		name := fmt.Sprintf("wave %d", i+1)
+		name := fmt.Sprintf("wave %d", len(m.plan.Waves))
 		if i == 0 && m.policy.Canary > 0 {
 			name = "canary"
 		}
@@ -71,7 +71,7 @@ func (m *maker) keySteps() {
 	for _, h := range m.closers() {
 		h.prepare = append(h.prepare, Step{
 			Kind: RecoveryKey, Phase: Prepare, Lane: h.ID, At: h.Ref().Place(), Hosts: []fleet.HostRef{h.Ref()},
-			Title: fmt.Sprintf("Put the recovery key into %s on %s", clip(h.user), clip(h.Name())),
+			Title: fmt.Sprintf("Put the recovery key into %s on %s", clip(h.user), h.label()),
 			After: []string{fleet.OneLine(m.policy.Recovery.PublicKey, 200)}, Blast: "this host only",
 			Key: &KeyChange{User: h.user, Line: m.policy.Recovery.PublicKey},
 		})
@@ -116,7 +116,7 @@ func (m *maker) waveSteps(n int, hosts []*member) []Step {
 }
 
 func (m *maker) hostStep(h *member, k Kind, p Phase, title string) Step {
-	return Step{Kind: k, Phase: p, Lane: h.ID, At: h.Ref().Place(), Hosts: []fleet.HostRef{h.Ref()}, Title: fmt.Sprintf(title, clip(h.Name()))}
+	return Step{Kind: k, Phase: p, Lane: h.ID, At: h.Ref().Place(), Hosts: []fleet.HostRef{h.Ref()}, Title: fmt.Sprintf(title, h.label())}
 }
 
 // quarantineSteps move a host's keys aside under a timer that puts them back.
@@ -146,6 +146,9 @@ func (m *maker) keys(h *member) (c *KeysChange, before, after []string) {
 	after = []string{"the recovery key of " + clip(h.user)}
 	const most = 20
 	for i, k := range h.Probe.Value.Keys.Value {
+		if k.Problem != "" {
+			continue // sshd passes over the line
+		}
 		kept := slices.ContainsFunc(h.waived, func(w fleet.Consumer) bool { return w.Fingerprint != "" && w.Fingerprint == k.Fingerprint })
 		line := clip(fmt.Sprintf("%s %s %s %s", cmp.Or(k.User, "any user"), k.Type, k.Fingerprint, k.Comment))
 		switch {

@@ -65,7 +65,7 @@ func (m *maker) finish() {
 			continue
 		}
 		if b.AutoScalingGroup == "" {
-			m.keepBastion(b.ID, b, "bastion-alone", "bastion "+b.ID+" is in no Auto Scaling group", "stop it by hand when nobody comes through it any more")
+			m.refuse(b, Finish, "bastion-alone", "the bastion is in no Auto Scaling group", "stop it by hand when nobody comes through it any more")
 			continue
 		}
 		key := b.Account + "/" + b.Region + "/" + b.AutoScalingGroup

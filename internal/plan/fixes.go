@@ -115,7 +115,9 @@ func (m *maker) known(h *member, f *fleet.Finding) ([]want, string) {
 	case "endpoint-group-closed":
 		return m.intoEndpoint(h, f.Object)
 	case "endpoint-missing":
-		return m.endpoints(h)
+		return m.endpoints(h, m.missingEndpoints(h))
+	case "session-target-no-path":
+		return m.targets(h)
 	case "runas-user-root", "runas-user-unset", "runas-user-missing", "log-group-unverifiable", "bucket-unverifiable", "kms-key-unusable":
 		return m.preferences(h)
 	}
@@ -161,7 +163,7 @@ func (m *maker) ownStep(h *member, w want) Step {
 		m.agent(h, w.action, &s)
 	default:
 		s.Handed = false // waiting is all that it does
-		s.Title = fmt.Sprintf("Wait until %s of %s is put right", w.code, clip(h.Name()))
+		s.Title = fmt.Sprintf("Wait until %s of %s is put right", w.code, h.label())
 		s.After = []string{fleet.OneLine(w.fix, 300)}
 		s.Wait = &Wait{Code: w.code, For: m.policy.Wait}
 	}
@@ -230,7 +232,7 @@ func (m *maker) agent(h *member, action AgentAction, s *Step) {
 		s.Agent.Floor = floor
 	}
 	title := map[AgentAction]string{InstallAgent: "Install", UpgradeAgent: "Upgrade", RestartAgent: "Restart", EnableAgent: "Enable and start"}[action]
-	s.Title = fmt.Sprintf("%s the SSM Agent on %s", title, clip(h.Name()))
+	s.Title = fmt.Sprintf("%s the SSM Agent on %s", title, h.label())
 	have := "no agent"
 	if s.Agent.Before != "" {
 		have = "agent " + clip(s.Agent.Before)

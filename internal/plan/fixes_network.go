@@ -79,7 +79,7 @@ func (m *maker) missingEndpoints(h *member) []string {
 
 // endpoints answers for a VPC without a way to Systems Manager. Its private DNS
 // must be able to work, or the new endpoints would serve nobody.
-func (m *maker) endpoints(h *member) ([]want, string) {
+func (m *maker) endpoints(h *member, missing []string) ([]want, string) {
 	r := m.world.region(h.Ref().Place())
 	v := m.world.vpcs[h.VPC]
 	switch {
@@ -92,15 +92,35 @@ func (m *maker) endpoints(h *member) ([]want, string) {
 	case !v.DNSSupport.Value || !v.DNSHostnames.Value:
 		return nil, "private DNS needs enableDnsSupport and enableDnsHostnames on VPC " + v.ID
 	}
-	missing := m.missingEndpoints(h)
 	if len(missing) == 0 {
-		return nil, "VPC " + v.ID + " has endpoints for both services"
+		return nil, "VPC " + v.ID + " has the endpoints already"
 	}
 	w := want{kind: CreateEndpoint, key: v.ID, vpc: v.ID}
 	for _, service := range missing {
 		w.services = append(w.services, "com.amazonaws."+h.Region+"."+service)
 	}
 	return []want{w}, ""
+}
+
+// targets answers for a host without a way to what the session preferences
+// name: interface endpoints for logs and kms. S3 is left to its owner, whose
+// gateway endpoint is a matter of route tables.
+func (m *maker) targets(h *member) ([]want, string) {
+	var missing []string
+	for _, i := range h.verdict.Paths {
+		if i < 0 || i >= len(m.judged.Paths) {
+			continue
+		}
+		p := m.judged.Paths[i]
+		if p.Open != fleet.TruthNo || slices.Contains(fleet.Services[:], p.Service) {
+			continue
+		}
+		if p.Service != "logs" && p.Service != "kms" || p.Endpoint != "" {
+			return nil, "an interface endpoint is no way to " + clip(p.Service)
+		}
+		missing = addOnce(missing, p.Service)
+	}
+	return m.endpoints(h, missing)
 }
 
 func (m *maker) endpointStep(f *sharedFix, s *Step) {

@@ -89,7 +89,7 @@ func (m *maker) attach(h *member, s *Step) {
 		s.Blast = "this host only; the profile and its role are made once in account " + h.Account + " for all hosts of the plan that need one"
 	}
 	s.Profile = c
-	s.Title = fmt.Sprintf("Attach instance profile %s to %s", clip(c.Name), clip(h.Name()))
+	s.Title = fmt.Sprintf("Attach instance profile %s to %s", clip(c.Name), h.label())
 	s.Before = []string{"no instance profile"}
 }
 

@@ -114,6 +114,14 @@ type member struct {
 	note    string           // what its launch template would undo
 }
 
+// label names the host in texts: "web-1 (i-0abc)".
+func (h *member) label() string {
+	if n := h.Name(); n != h.ID {
+		return clip(n) + " (" + h.ID + ")"
+	}
+	return h.ID
+}
+
 func newMaker(s *fleet.Snapshot, a *fleet.Assessment, p Policy) *maker {
 	m := &maker{
 		snapshot: s, judged: a, policy: p, world: newWorld(s), grants: readiness.NewGrants(s),

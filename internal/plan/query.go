@@ -96,8 +96,18 @@ func (p *Plan) Refused(h fleet.HostRef) []Refusal {
 // plan is not about, rather than something that stands in its way.
 func (r Refusal) Expected() bool {
 	switch r.Code {
-	case "excluded", "windows", "not-running", "bastion", "template-undoes":
+	case "excluded", "windows", "not-running", "bastion", "bastion-alone", "template-undoes":
 		return true
 	}
 	return false
+}
+
+// Codes lists the codes of refusals, sorted. docs/plan.md tells what each means.
+func Codes() []string {
+	return []string{
+		"access-lost", "access-unknown", "bastion", "bastion-alone", "bastion-mixed", "bastion-needed", "bastion-unknown", "consumer-active", "excluded",
+		"groups-unknown", "logins-unknown", "member-elsewhere", "member-stays", "members-unknown", "no-bastion-image", "no-bastion-subnet", "no-operator-range",
+		"no-recovery-group", "no-recovery-key", "not-ready", "not-running", "not-scanned", "partly-scanned", "port-stays-open", "recovery-key-refused",
+		"template-undoes", "wide-rule", "windows",
+	}
 }
