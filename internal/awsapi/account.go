@@ -1,5 +1,6 @@
-// Package awsapi reads AWS accounts for an inventory. It is the only home of
-// the AWS SDK, and it calls nothing that can change an account.
+// Package awsapi is the only home of the AWS SDK. Account and Region read AWS
+// accounts for an inventory and call nothing that can change one; what changes
+// an account is a type of its own: Changer.
 package awsapi
 
 import (

@@ -9,8 +9,7 @@ import (
 	"ssm-migrate/internal/plan"
 )
 
-// closePort closes a port in a security group for everyone but the recovery
-// group and whom the plan leaves in on purpose.
+// closePort closes a port in a security group for everyone but the recovery group.
 type closePort struct{ groups SecurityGroups }
 
 const sshPort = 22
@@ -52,10 +51,6 @@ func (k closePort) look(ctx context.Context, s plan.Step) (door, error) {
 	if err != nil {
 		return d, err
 	}
-	left, err := resolveRules(ctx, k.groups, s.At, c.Left)
-	if err != nil {
-		return d, err
-	}
 	if d.rules, err = groupRules(ctx, k.groups, s.At, d.group); err != nil {
 		return d, err
 	}
@@ -63,11 +58,11 @@ func (k closePort) look(ctx context.Context, s plan.Step) (door, error) {
 	for _, r := range d.rules {
 		switch {
 		case r.Egress:
-		case r.Group == d.keep && r.Admits(d.port):
-			d.kept = true
 		case wanted(d.planned, r):
 			d.open = append(d.open, r)
-		case r.Admits(d.port) && !wanted(left, r) && !wanted(add, r):
+		case r.Group == d.keep && r.Admits(d.port):
+			d.kept = true
+		case r.Admits(d.port) && !wanted(add, r):
 			d.strange = append(d.strange, r)
 		}
 	}

@@ -3,7 +3,6 @@ package cutover
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -135,7 +134,11 @@ func (k defaultHost) Undo(ctx context.Context, s plan.Step, before, after json.R
 	if err != nil {
 		return err
 	}
-	return unsettle(ctx, visibleWithin, after, func() (string, error) {
+	if s.Setting == nil {
+		return malformed(s)
+	}
+	used := false
+	err = unsettle(ctx, visibleWithin, after, func() (string, error) {
 		image, role, err := k.look(ctx, s)
 		switch {
 		case err != nil:
@@ -150,15 +153,10 @@ func (k defaultHost) Undo(ctx context.Context, s plan.Step, before, after json.R
 		if err := answered(k.roles.DetachPolicy(ctx, s.At, role.Name, k.policyARN(s)), fleet.ErrNotFound); err != nil {
 			return "", fmt.Errorf("detach %s from role %s: %w", defaultPolicy, role.Name, err)
 		}
-		err = k.roles.DeleteRole(ctx, s.At, role.Name)
-		if errors.Is(err, fleet.ErrInUse) {
-			return "", fmt.Errorf("role %s was made by this step and is used for more by now (%w): %w", role.Name, err, ErrForeign)
-		}
-		if err := answered(err, fleet.ErrNotFound); err != nil {
-			return "", fmt.Errorf("delete role %s: %w", role.Name, err)
-		}
-		return "role " + role.Name, nil
+		used, err = deleteRole(ctx, k.roles, s.At, role.Name)
+		return "role " + role.Name, err
 	})
+	return stillUsed(err, used, "role "+k.role(s).Name)
 }
 
 func (k defaultHost) Undone(ctx context.Context, s plan.Step, before, _ json.RawMessage, token string) (Observation, error) {

@@ -40,7 +40,9 @@ func (k roleStep) look(ctx context.Context, s plan.Step) (image roleImage, role 
 	return image, role, nil
 }
 
-// check refuses to take what others have made for the step's.
+// check refuses to take what others have made for the step's. The policy of a
+// role that an earlier plan made is ours to replace: each plan's timers open
+// other groups.
 func (k roleStep) check(s plan.Step, image roleImage, role fleet.RoleState) error {
 	c := s.Role
 	switch {
@@ -48,7 +50,7 @@ func (k roleStep) check(s plan.Step, image roleImage, role fleet.RoleState) erro
 		return fmt.Errorf("role %s is gone: %w", c.Name, ErrStale)
 	case image.Exists && c.Trust != "" && !sameJSON(role.Trust, c.Trust):
 		return fmt.Errorf("a role %s is there and trusts others than the plan wants; delete or rename it: %w", c.Name, ErrForeign)
-	case image.Policy != "" && !sameJSON(image.Policy, c.Document):
+	case image.Policy != "" && !sameJSON(image.Policy, c.Document) && role.Tags[fleet.TagStep] == "":
 		return fmt.Errorf("role %s has a policy %s with another text; delete or rename it: %w", c.Name, c.Policy, ErrForeign)
 	}
 	return nil
@@ -65,8 +67,8 @@ func (k roleStep) Observe(ctx context.Context, s plan.Step) (Observation, error)
 	switch {
 	case !image.Exists:
 		return observed(false, image, "there is no role %s", s.Role.Name)
-	case image.Policy == "":
-		return observed(false, image, "role %s lacks policy %s", s.Role.Name, s.Role.Policy)
+	case !sameJSON(image.Policy, s.Role.Document):
+		return observed(false, image, "role %s lacks policy %s, or has that of another plan", s.Role.Name, s.Role.Policy)
 	}
 	return observed(true, image, "role %s has policy %s", s.Role.Name, s.Role.Policy)
 }
@@ -88,7 +90,7 @@ func (k roleStep) Apply(ctx context.Context, s plan.Step, _ json.RawMessage, tok
 			}
 			return "role " + c.Name, nil
 		}
-		if image.Policy == "" {
+		if !sameJSON(image.Policy, c.Document) {
 			if err := k.roles.PutRolePolicy(ctx, s.At, c.Name, c.Policy, c.Document); err != nil {
 				return "", fmt.Errorf("give role %s the policy %s: %w", c.Name, c.Policy, err)
 			}
@@ -103,17 +105,27 @@ func (k roleStep) Undo(ctx context.Context, s plan.Step, before, after json.RawM
 	if err != nil {
 		return err
 	}
-	return unsettle(ctx, visibleWithin, after, func() (string, error) {
+	if s.Role == nil {
+		return malformed(s)
+	}
+	used := false
+	err = unsettle(ctx, visibleWithin, after, func() (string, error) {
 		image, role, err := k.look(ctx, s)
 		if err != nil || !image.Exists {
 			return "", err
 		}
 		c := s.Role
 		ours := !was.Exists && role.Tags[fleet.TagStep] == token
-		if was.Policy == "" && image.Policy != "" {
-			if !sameJSON(image.Policy, c.Document) {
-				return "", fmt.Errorf("policy %s of role %s has another text than the step gave it: %w", c.Policy, c.Name, ErrForeign)
+		switch {
+		case image.Policy == was.Policy:
+		case !sameJSON(image.Policy, c.Document):
+			return "", fmt.Errorf("policy %s of role %s has another text than the step gave it: %w", c.Policy, c.Name, ErrForeign)
+		case was.Policy != "":
+			if err := k.roles.PutRolePolicy(ctx, s.At, c.Name, c.Policy, was.Policy); err != nil {
+				return "", fmt.Errorf("give role %s its former policy %s: %w", c.Name, c.Policy, err)
 			}
+			return "policy " + c.Policy, nil
+		default:
 			if err := answered(k.roles.DeleteRolePolicy(ctx, s.At, c.Name, c.Policy), fleet.ErrNotFound); err != nil {
 				return "", fmt.Errorf("delete policy %s of role %s: %w", c.Policy, c.Name, err)
 			}
@@ -122,15 +134,31 @@ func (k roleStep) Undo(ctx context.Context, s plan.Step, before, after json.RawM
 		if !ours {
 			return "", nil
 		}
-		err = k.roles.DeleteRole(ctx, s.At, c.Name)
-		if errors.Is(err, fleet.ErrInUse) {
-			return "", fmt.Errorf("role %s was made by this step and is used for more by now (%w): %w", c.Name, err, ErrForeign)
-		}
-		if err := answered(err, fleet.ErrNotFound); err != nil {
-			return "", fmt.Errorf("delete role %s: %w", c.Name, err)
-		}
-		return "role " + c.Name, nil
+		used, err = deleteRole(ctx, k.roles, s.At, c.Name)
+		return "role " + c.Name, err
 	})
+	return stillUsed(err, used, "role "+s.Role.Name)
+}
+
+// deleteRole deletes a role that a step made. IAM may know of its policies for
+// a while after they are gone; used tells that it refused for something like that.
+func deleteRole(ctx context.Context, roles Roles, at fleet.Place, name string) (used bool, err error) {
+	err = roles.DeleteRole(ctx, at, name)
+	if errors.Is(err, fleet.ErrInUse) {
+		return true, nil
+	}
+	if err := answered(err, fleet.ErrNotFound); err != nil {
+		return false, fmt.Errorf("delete role %s: %w", name, err)
+	}
+	return false, nil
+}
+
+// stillUsed says why something that a step made does not go away.
+func stillUsed(err error, used bool, what string) error {
+	if err != nil && used {
+		return fmt.Errorf("%s was made by this step and is used for more by now (%w): %w", what, err, ErrForeign)
+	}
+	return err
 }
 
 func (k roleStep) Undone(ctx context.Context, s plan.Step, before, _ json.RawMessage, token string) (Observation, error) {

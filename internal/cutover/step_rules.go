@@ -97,9 +97,16 @@ func missingRules(planned, actual []fleet.Rule) []fleet.Rule {
 	return out
 }
 
-// identical compares rules in everything but the ID, which EC2 gives anew.
+// identical compares rules in everything but the ID, which EC2 gives anew, and
+// tags of AWS's own, which nobody else can set.
 func identical(a, b fleet.Rule) bool {
-	return a.Same(b) && a.Description == b.Description && maps.Equal(a.Tags, b.Tags)
+	return a.Same(b) && a.Description == b.Description && maps.Equal(ownTags(a), ownTags(b))
+}
+
+func ownTags(r fleet.Rule) map[string]string {
+	out := maps.Clone(r.Tags)
+	maps.DeleteFunc(out, func(k, _ string) bool { return strings.HasPrefix(k, "aws:") })
+	return out
 }
 
 func ruleIDs(rules []fleet.Rule) []string {

@@ -117,6 +117,7 @@ func (h *Hosts) spawn(f func()) bool {
 
 // run is the session from the agent's start to its end.
 func (ls *liveSession) run() {
+	defer close(ls.done)
 	ls.hosts.wg.Go(ls.limits)
 	output := ls.serve(ls.ctx)
 	var ended sessionEnd
@@ -126,11 +127,7 @@ func (ls *liveSession) run() {
 	ls.channel.flush(ls.hosts.ctx)
 	ls.cancel(nil)
 	ls.finish()
-	conn := ls.channel.close(closedFrame(ls.record.ID, ls.record.Target, output))
-	close(ls.done)
-	if conn != nil {
-		_ = conn.Close(websocket.StatusNormalClosure, "")
-	}
+	ls.channel.close(closedFrame(ls.record.ID, ls.record.Target, output))
 }
 
 // finish stores the log and enters the end of the session.
@@ -196,8 +193,16 @@ func (s *AWS) serveDataChannel(rw http.ResponseWriter, r *http.Request, id strin
 	}
 	defer func() { _ = conn.CloseNow() }()
 	conn.SetReadLimit(maxFrame)
-	if !ls.opens(conn) || !ls.channel.attach(conn) {
+	if !ls.opens(conn) {
 		_ = conn.Close(websocket.StatusPolicyViolation, "the token is not valid")
+		return
+	}
+	l := ls.channel.attach(conn)
+	if l == nil {
+		return
+	}
+	defer ls.channel.detach(l)
+	if !ls.hosts.spawn(func() { ls.channel.writer(l) }) {
 		return
 	}
 	ls.begin()
@@ -220,7 +225,6 @@ func (ls *liveSession) opens(conn *websocket.Conn) bool {
 // read takes the client's messages until the connection or the session ends.
 // Those that are malformed are passed over, as by the agent.
 func (ls *liveSession) read(conn *websocket.Conn) {
-	defer ls.channel.detach(conn)
 	closing := context.AfterFunc(ls.hosts.ctx, func() { _ = conn.CloseNow() })
 	defer closing()
 	for {

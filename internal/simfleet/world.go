@@ -5,6 +5,7 @@ package simfleet
 import (
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ssm-migrate/internal/fleet"
@@ -25,9 +26,10 @@ type World struct {
 	Happened func(what string)
 
 	agenda  agenda
-	made    uint64         // IDs made since
-	uses    map[string]use // client tokens, by account, Region, API and token
-	ways    map[*Instance]outway // guarded by Mu: the networks that causes gave to instances alone
+	hosts   atomic.Pointer[Hosts] // the host side made last; nil: none yet
+	made    uint64                // IDs made since
+	uses    map[string]use        // client tokens, by account, Region, API and token
+	ways    map[*Instance]outway  // guarded by Mu: the networks that causes gave to instances alone
 	owners  []*fleet.Owner
 	healthy bool // made by Options.Healthy: the operator has a key for each host
 }
