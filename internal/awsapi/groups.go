@@ -36,30 +36,39 @@ func (r *Region) securityGroups(ctx context.Context) fleet.Fact[[]fleet.Security
 	})
 }
 
+// permissions reads a rule set. EC2 shows all sources of one protocol and port
+// range together, each with a description of its own; here every description
+// gets a permission of its own, so that none is lost.
 func permissions(list []types.IpPermission, p *prefixes) []fleet.Permission {
 	var out []fleet.Permission
 	for _, in := range list {
-		perm := fleet.Permission{Protocol: aws.ToString(in.IpProtocol), From: port(in.FromPort), To: port(in.ToPort)}
-		var words []string
-		for _, v := range in.IpRanges {
-			perm.CIDRs = append(perm.CIDRs, p.read(v.CidrIp))
-			words = append(words, aws.ToString(v.Description))
-		}
-		for _, v := range in.Ipv6Ranges {
-			perm.CIDRs = append(perm.CIDRs, p.read(v.CidrIpv6))
-			words = append(words, aws.ToString(v.Description))
-		}
-		for _, v := range in.PrefixListIds {
-			perm.PrefixLists = append(perm.PrefixLists, aws.ToString(v.PrefixListId))
-			words = append(words, aws.ToString(v.Description))
+		first := len(out)
+		at := func(description *string) *fleet.Permission {
+			text := aws.ToString(description)
+			for i := first; i < len(out); i++ {
+				if out[i].Description == text {
+					return &out[i]
+				}
+			}
+			out = append(out, fleet.Permission{Protocol: aws.ToString(in.IpProtocol), From: port(in.FromPort), To: port(in.ToPort), Description: text})
+			return &out[len(out)-1]
 		}
 		for _, v := range in.UserIdGroupPairs {
+			perm := at(v.Description)
 			perm.Groups = append(perm.Groups, aws.ToString(v.GroupId))
-			words = append(words, aws.ToString(v.Description))
 		}
-		// EC2 keeps a description for each range; one text for all of them does here.
-		perm.Description = strings.Join(slices.DeleteFunc(uniq(words), func(s string) bool { return s == "" }), "; ")
-		out = append(out, perm)
+		for _, v := range in.IpRanges {
+			perm := at(v.Description)
+			perm.CIDRs = append(perm.CIDRs, p.read(v.CidrIp))
+		}
+		for _, v := range in.Ipv6Ranges {
+			perm := at(v.Description)
+			perm.CIDRs = append(perm.CIDRs, p.read(v.CidrIpv6))
+		}
+		for _, v := range in.PrefixListIds {
+			perm := at(v.Description)
+			perm.PrefixLists = append(perm.PrefixLists, aws.ToString(v.PrefixListId))
+		}
 	}
 	return out
 }

@@ -28,6 +28,7 @@ var ec2Operations = map[string]operation{
 	"DescribeSubnets":                        describeSubnets,
 	"DescribeRouteTables":                    describeRouteTables,
 	"DescribeSecurityGroups":                 describeSecurityGroups,
+	"DescribeSecurityGroupRules":             describeSecurityGroupRules,
 	"DescribeNetworkAcls":                    describeNetworkACLs,
 	"DescribeVpcEndpoints":                   describeEndpoints,
 	"DescribeInternetGateways":               describeInternetGateways,

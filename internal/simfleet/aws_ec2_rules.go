@@ -1,6 +1,7 @@
 package simfleet
 
 import (
+	"fmt"
 	"net/netip"
 	"strconv"
 
@@ -34,21 +35,38 @@ type xmlPermission struct {
 	PrefixLists itemSet[xmlPrefixListID] `xml:"prefixListIds"`
 }
 
-func (c *call) permission(p fleet.Permission) xmlPermission {
-	x := xmlPermission{Protocol: p.Protocol}
-	if p.Protocol != "-1" {
-		x.From, x.To = &p.From, &p.To
-	}
-	for _, r := range p.CIDRs {
-		if r.Addr().Is4() {
-			x.Ranges.Items = append(x.Ranges.Items, xmlRange{CIDR: r.String(), Description: p.Description})
-		} else {
-			x.IPv6.Items = append(x.IPv6.Items, xmlRange{IPv6: r.String(), Description: p.Description})
+// permissions is a rule set as EC2 shows it: all sources of one protocol and
+// port range together, each with its own description.
+func (c *call) permissions(g *fleet.SecurityGroup, egress bool) itemSet[xmlPermission] {
+	var out []xmlPermission
+	at := map[string]int{}
+	for _, r := range c.region.rulesOf(g) {
+		if r.Egress != egress {
+			continue
+		}
+		key := fmt.Sprint(r.Protocol, " ", r.From, " ", r.To)
+		i, ok := at[key]
+		if !ok {
+			i = len(out)
+			at[key] = i
+			out = append(out, xmlPermission{Protocol: r.Protocol})
+			if r.Protocol != "-1" {
+				out[i].From, out[i].To = &r.From, &r.To
+			}
+		}
+		x := &out[i]
+		switch {
+		case r.Group != "":
+			x.Groups.Items = append(x.Groups.Items, xmlPair{r.Group, firstNonEmpty(r.GroupAccount, c.account.ID), r.Description})
+		case r.PrefixList != "":
+			x.PrefixLists.Items = append(x.PrefixLists.Items, xmlPrefixListID{r.PrefixList, r.Description})
+		case r.CIDR.Addr().Is4():
+			x.Ranges.Items = append(x.Ranges.Items, xmlRange{CIDR: r.CIDR.String(), Description: r.Description})
+		default:
+			x.IPv6.Items = append(x.IPv6.Items, xmlRange{IPv6: r.CIDR.String(), Description: r.Description})
 		}
 	}
-	x.Groups = itemsOf(p.Groups, func(g string) xmlPair { return xmlPair{g, c.account.ID, p.Description} })
-	x.PrefixLists = itemsOf(p.PrefixLists, func(l string) xmlPrefixListID { return xmlPrefixListID{l, p.Description} })
-	return x
+	return itemSet[xmlPermission]{out}
 }
 
 func describeSecurityGroups(c *call) (any, error) {
@@ -94,7 +112,7 @@ func describeSecurityGroups(c *call) (any, error) {
 	}
 	var err error
 	out.Groups, out.Next, err = paged(c, t, func(g *fleet.SecurityGroup) group {
-		return group{g.ID, g.Name, g.Description, c.account.ID, g.VPC, itemsOf(g.Ingress, c.permission), itemsOf(g.Egress, c.permission), tagSet(g.Tags)}
+		return group{g.ID, g.Name, g.Description, c.account.ID, g.VPC, c.permissions(g, false), c.permissions(g, true), tagSet(g.Tags)}
 	})
 	return out, err
 }

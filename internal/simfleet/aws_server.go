@@ -121,7 +121,9 @@ var operations = map[string]map[string]operation{
 }
 
 // changes are the APIs that change the world: World.Mu is held for writing.
-var changes = map[string][]map[string]operation{}
+var changes = map[string][]map[string]operation{
+	"ec2": {ec2RuleChanges},
+}
 
 // tasks are the APIs that take World.Mu by themselves, since what they begin
 // runs on machines.
@@ -208,6 +210,7 @@ func (s *AWS) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		if !fault.before(r.Context()) {
 			return
 		}
+		s.w.Advance()
 		out, err = s.answer(c, fault)
 	}
 	if fault.Kind == FaultHTML {
@@ -309,6 +312,12 @@ func (s *AWS) answer(c *call, fault Fault) (reply, error) {
 		return reply{}, c.denied()
 	case fault.Kind == FaultThrottle, !s.o.NoThrottle && !s.throttle.take(c, s.o.Clock()):
 		return reply{}, c.throttled()
+	}
+	s.w.Mu.RLock()
+	down := c.region.Outages[c.service]
+	s.w.Mu.RUnlock()
+	if down {
+		return reply{}, &apiError{http.StatusServiceUnavailable, "ServiceUnavailable", "Service Unavailable"}
 	}
 	if lock != lockRead && s.o.Changed != nil {
 		defer s.o.Changed(c.service + ":" + c.action)

@@ -101,11 +101,10 @@ func incomplete(text string, err error) bool {
 }
 
 func (sh *sessionShell) start(m *machine) error {
-	x := &execution{hosts: sh.ls.hosts, m: m, procs: map[int]task{}}
-	m.exec = x
+	x := newExecution(sh.ls.hosts, m)
 	a := sh.c.account
 	p := &process{
-		x: x, m: m, pid: sh.ls.hosts.newPIDs(1), ppid: sh.c.parent, cred: m.credOf(a), user: a.name, dir: "/", args: []string{"sh"}, tty: sh.t,
+		x: x, m: m, pid: sh.ls.hosts.newPIDs(1), ppid: sh.c.parent, cred: m.credOf(a), user: a.name, dir: "/", args: []string{"sh"}, tty: sh.t, umask: 0o022,
 		env:    map[string]string{"PATH": m.defaultPath(a), "SHELL": a.shell},
 		stdout: sh.t, stderr: sh.t,
 	}
@@ -127,7 +126,8 @@ func (sh *sessionShell) start(m *machine) error {
 // shell has ended.
 func (sh *sessionShell) line(ctx context.Context, file *syntax.File) bool {
 	m := sh.ls.hosts.machine(sh.ls.inst)
-	m.exec, sh.p.x.m, sh.p.m = sh.p.x, m, m
+	m.exec, sh.p.m = sh.p.x, m
+	sh.p.x.now.Store(m)
 	ctx, cancel := context.WithTimeout(ctx, sh.ls.hosts.opts.ExecTimeout)
 	defer cancel()
 	limit := sh.ls.hosts.opts.MaxOutput

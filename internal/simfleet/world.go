@@ -5,6 +5,7 @@ package simfleet
 import (
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ssm-migrate/internal/fleet"
@@ -20,7 +21,15 @@ type World struct {
 	Now      func() time.Time // the world's clock
 	Accounts []*Account
 
-	ways    map[*Instance]outway // guarded by Mu: the networks that causes gave to instances alone
+	// Happened, where set, is called after everything that happened by itself,
+	// with its name ("schedule NAME", "launch i-…"). No lock is held.
+	Happened func(what string)
+
+	agenda  agenda
+	hosts   atomic.Pointer[Hosts] // the host side made last; nil: none yet
+	made    uint64                // IDs made since
+	uses    map[string]use        // client tokens, by account, Region, API and token
+	ways    map[*Instance]outway  // guarded by Mu: the networks that causes gave to instances alone
 	owners  []*fleet.Owner
 	healthy bool // made by Options.Healthy: the operator has a key for each host
 }
@@ -90,8 +99,17 @@ type Region struct {
 	// everywhere for those who ask it.
 	Proxies map[string]string
 
+	// Outages are the services that are down in this Region: no agent and no
+	// caller gets an answer from them.
+	Outages map[string]bool
+
 	Instances []*Instance
 	Hybrid    []*fleet.Node // managed nodes outside EC2
+
+	// Tags names, by ID, the tags of resources whose own type here has none:
+	// launch templates, endpoints, key pairs and security group rules.
+	Tags  map[string]map[string]string
+	rules map[string]ruleNote // of rules that were authorized over the API, by group and ruleText
 }
 
 // LaunchConfig is a launch configuration, the forerunner of launch templates.
