@@ -24,6 +24,7 @@ type config struct {
 	SSH       sshConfig       `yaml:"ssh"`
 	Readiness readinessConfig `yaml:"readiness"`
 	Owners    string          `yaml:"owners"`
+	Recovery  recoveryConfig  `yaml:"recovery"`
 
 	// PolicyFile says how the fleet is cut over; left out: migrate-policy.yaml.
 	PolicyFile string `yaml:"policy"`
@@ -45,6 +46,15 @@ type accountConfig struct {
 
 type awsConfig struct {
 	ConnectionRate float64 `yaml:"connection_rate"`
+	// AgentSigningKey names a file with the OpenPGP key that AWS signs agent
+	// packages with; without it, steps that install packages fail.
+	AgentSigningKey string `yaml:"agent_signing_key"`
+}
+
+// recoveryConfig is the operator's half of the recovery way. The key stays in
+// its file.
+type recoveryConfig struct {
+	KeyFile string `yaml:"key_file"`
 }
 
 type sshConfig struct {
@@ -89,6 +99,7 @@ func (a *app) config() (config, error) {
 	}
 	c.dir = filepath.Dir(path)
 	c.SSH.resolve(c.dir)
+	c.Recovery.KeyFile, c.AWS.AgentSigningKey = inFolder(c.dir, c.Recovery.KeyFile), inFolder(c.dir, c.AWS.AgentSigningKey)
 	if err := c.readOwners(filepath.Dir(path)); err != nil {
 		return config{}, exitErr{code: exitUsage, err: err}
 	}
@@ -177,11 +188,19 @@ func (s sshConfig) timeout() (time.Duration, error) {
 }
 
 func (s sshConfig) client() (*sshhost.Client, error) {
-	timeout, err := s.timeout()
+	c, err := s.settings()
 	if err != nil {
 		return nil, err
 	}
-	return sshhost.New(sshhost.Config{
+	return sshhost.New(c)
+}
+
+func (s sshConfig) settings() (sshhost.Config, error) {
+	timeout, err := s.timeout()
+	if err != nil {
+		return sshhost.Config{}, err
+	}
+	return sshhost.Config{
 		ConfigFile:    s.ConfigFile,
 		Users:         s.Users,
 		IdentityFiles: s.IdentityFiles,
@@ -192,7 +211,7 @@ func (s sshConfig) client() (*sshhost.Client, error) {
 		Address:       s.Address,
 		Port:          s.Port,
 		Timeout:       timeout,
-	})
+	}, nil
 }
 
 // accesses are the ways into AWS; without any configured, the SDK's default.
