@@ -24,6 +24,8 @@ type config struct {
 	SSH       sshConfig       `yaml:"ssh"`
 	Readiness readinessConfig `yaml:"readiness"`
 	Owners    string          `yaml:"owners"`
+	Recovery  recoveryConfig  `yaml:"recovery"`
+	Agent     agentConfig     `yaml:"agent"`
 
 	// PolicyFile says how the fleet is cut over; left out: migrate-policy.yaml.
 	PolicyFile string `yaml:"policy"`
@@ -67,6 +69,17 @@ type readinessConfig struct {
 	SecurityFloor   string `yaml:"security_floor"`
 	UnusedDays      int    `yaml:"unused_days"`
 	SilentDays      *int   `yaml:"silent_days"`
+}
+
+// recoveryConfig says where the recovery key is. Neither it nor its passphrase is
+// ever stored elsewhere.
+type recoveryConfig struct {
+	KeyFile        string `yaml:"key_file"`
+	PassphraseFile string `yaml:"passphrase_file"`
+}
+
+type agentConfig struct {
+	SigningKeyFile string `yaml:"signing_key_file"`
 }
 
 const defaultConfigFile = "migrate.yaml"
@@ -177,11 +190,20 @@ func (s sshConfig) timeout() (time.Duration, error) {
 }
 
 func (s sshConfig) client() (*sshhost.Client, error) {
-	timeout, err := s.timeout()
+	o, err := s.options()
 	if err != nil {
 		return nil, err
 	}
-	return sshhost.New(sshhost.Config{
+	return sshhost.New(o)
+}
+
+// options are what all connections over SSH have in common.
+func (s sshConfig) options() (sshhost.Config, error) {
+	timeout, err := s.timeout()
+	if err != nil {
+		return sshhost.Config{}, err
+	}
+	return sshhost.Config{
 		ConfigFile:    s.ConfigFile,
 		Users:         s.Users,
 		IdentityFiles: s.IdentityFiles,
@@ -192,7 +214,7 @@ func (s sshConfig) client() (*sshhost.Client, error) {
 		Address:       s.Address,
 		Port:          s.Port,
 		Timeout:       timeout,
-	})
+	}, nil
 }
 
 // accesses are the ways into AWS; without any configured, the SDK's default.
