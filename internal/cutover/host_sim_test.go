@@ -5,7 +5,9 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -143,5 +145,90 @@ func cycle(t *testing.T, s simulated) {
 	}
 	if diff := cmp.Diff(untouched, after); diff != "" {
 		t.Errorf("after all (-before +after): %s", diff)
+	}
+}
+
+// Agents are installed, upgraded, enabled and restarted in a process of their
+// own, and what an undo can take back goes.
+func TestAgentWorkOnSimulatedSystems(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		action plan.AgentAction
+		form   string
+		fits   func(*simfleet.Instance) bool
+		undone string // in what the host says after the undo; empty: the agent stays
+	}{
+		{"install deb", plan.InstallAgent, "deb", func(in *simfleet.Instance) bool { return in.OS.Family == "debian" }, "no agent"},
+		{"install rpm", plan.InstallAgent, "rpm", func(in *simfleet.Instance) bool { return in.OS.Family == "rhel" && !in.Agent.Installed }, "no agent"},
+		{"upgrade rpm", plan.UpgradeAgent, "rpm", func(in *simfleet.Instance) bool {
+			return in.OS.Family == "amzn" && in.Agent.Installed && in.Agent.Version < "3.3.4"
+		}, ""},
+		{"restart", plan.RestartAgent, "rpm", func(in *simfleet.Instance) bool { return in.OS.Family == "amzn" && in.Agent.Installed }, ""},
+		{"enable", plan.EnableAgent, "rpm", func(in *simfleet.Instance) bool {
+			return in.OS.Family == "amzn" && in.Agent.Installed && !in.Agent.Running
+		}, "running no"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, err := simfleet.Generate(simfleet.Options{Instances: 300, Seed: 7})
+				if err != nil {
+					t.Fatal(err)
+				}
+				hosts := simfleet.NewHosts(w, simfleet.HostOptions{TimeScale: -1})
+				defer hosts.Close()
+				var in *simfleet.Instance
+				for i := range w.Instances() {
+					if in == nil && i.Host.Running() && tt.fits(i) && w.EgressTo(i, "s3").TLS {
+						in = i
+					}
+				}
+				if in == nil {
+					t.Fatal("the world has no such instance")
+				}
+				if tt.form == "deb" {
+					in.Agent = simfleet.Agent{} // all of Debian's have one
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				var running sync.WaitGroup
+				running.Go(func() { w.Run(ctx) })
+				defer running.Wait()
+				defer cancel()
+				agentWork(t, simulated{t, w, hosts, in}, tt.action, tt.form, tt.undone)
+			})
+		})
+	}
+}
+
+func agentWork(t *testing.T, s simulated, action plan.AgentAction, form, undone string) {
+	arch := "amd64"
+	if s.inst.Host.Architecture == "arm64" {
+		arch = "arm64"
+	}
+	p := &plan.Plan{Digest: s.inst.Host.ID, Policy: plan.DefaultPolicy()}
+	k := cutover.HostKinds(cutover.HostWorld{
+		Hosts: s, Plan: p, SigningKey: simfleet.AgentSigningKey(), Find: func(fleet.HostRef) (fleet.Host, bool) { return s.inst.Host, true },
+	})[plan.Agent]
+	step := plan.Step{ID: "s", Hosts: []fleet.HostRef{s.inst.Host.Ref()}, Agent: &plan.AgentChange{
+		Action: action, Family: s.inst.OS.Family, Package: form, Arch: arch, Floor: "3.3.4851.0",
+	}}
+	if action == plan.RestartAgent || action == plan.EnableAgent {
+		step.Agent.Floor = ""
+	}
+	before, err := k.Observe(t.Context(), step)
+	if err != nil || before.Holds != fleet.TruthNo {
+		t.Fatalf("before: %+v, %v", before, err)
+	}
+	if _, err := k.Apply(t.Context(), step, before.Image, "token"); err != nil {
+		t.Fatal(err)
+	}
+	if o, err := k.Observe(t.Context(), step); err != nil || o.Holds != fleet.TruthYes {
+		t.Errorf("after: %+v, %v", o, err)
+	}
+	if err := k.Undo(t.Context(), step, before.Image, nil, "token"); err != nil {
+		t.Fatal(err)
+	}
+	o, err := k.Undone(t.Context(), step, before.Image, nil, "token")
+	if err != nil || o.Holds != fleet.TruthYes || !strings.Contains(o.Detail, undone) {
+		t.Errorf("undone: %+v, %v", o, err)
 	}
 }
