@@ -10,6 +10,7 @@ BUILD := $(GO) build -trimpath -tags $(TAGS) -ldflags "-X main.version=$(VERSION
 # Debian packages that tests use as real peers: "program:package".
 PEERS := sshd:openssh-server ssh:openssh-client busybox:busybox dash:dash aws:awscli nc:netcat-openbsd tmux:tmux chromium:chromium shellcheck:shellcheck
 LINT := $(BIN)/golangci-lint
+PLUGIN := $(BIN)/session-manager-plugin
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
@@ -22,10 +23,14 @@ demo: build ## run the main job on the built-in simulated fleet
 
 setup: ## install what the tests need (Debian packages, pinned tools)
 	@.ci/setup $(PEERS)
-	@$(MAKE) --no-print-directory $(LINT)
+	@$(MAKE) --no-print-directory $(LINT) $(PLUGIN)
 
 $(LINT): tools/go.mod
 	cd tools && $(GO) build -o ../$(LINT) github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+# AWS's own client of Session Manager, which the simulated AWS has to serve.
+$(PLUGIN): tools/plugin/go.mod
+	cd tools/plugin && $(GO) build -o ../../$(PLUGIN) github.com/aws/session-manager-plugin/src/sessionmanagerplugin-main
 
 test: setup ## run all tests
 	$(GO) test -tags $(TAGS) ./...

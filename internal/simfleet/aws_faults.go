@@ -132,7 +132,9 @@ func bucketOf(c *call) (size int, refill float64, name string) {
 	switch {
 	case c.service == "ssm" && c.action == "GetConnectionStatus":
 		return 50, 50, c.action
-	case c.service == "ssm" && c.action == "DescribeSessions":
+	case c.service == "ssm" && c.action == "StartSession":
+		return 3, 3, c.action
+	case c.service == "ssm" && (c.action == "DescribeSessions" || c.action == "ResumeSession" || c.action == "TerminateSession"):
 		return 6, 6, c.action
 	case c.service == "route53":
 		return 5, 5, "all of Route 53"

@@ -28,7 +28,7 @@ func jsonPage[T any](c *call, rows []T, size *int, token string, most int, badSi
 	return append([]T{}, rows[start:end]...), next, nil
 }
 
-var logsOperations = map[string]operation{"DescribeLogGroups": describeLogGroups}
+var logsOperations = map[string]operation{"DescribeLogGroups": describeLogGroups, "DescribeLogStreams": describeLogStreams, "GetLogEvents": getLogEvents}
 
 func describeLogGroups(c *call) (any, error) {
 	var in struct {
@@ -71,7 +71,7 @@ func (c *call) logGroupARN(name string) string {
 	return "arn:aws:logs:" + c.region.Name + ":" + c.account.ID + ":log-group:" + name
 }
 
-var kmsOperations = map[string]operation{"DescribeKey": describeKey, "GetKeyPolicy": getKeyPolicy}
+var kmsOperations = map[string]operation{"DescribeKey": describeKey, "GetKeyPolicy": getKeyPolicy, "GenerateDataKey": generateDataKey, "Decrypt": kmsDecrypt}
 
 // key finds a KMS key by what AWS takes for one: key ID, key ARN, alias name or
 // alias ARN. A key of another account is found by its ARN alone.

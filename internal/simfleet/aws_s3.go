@@ -13,15 +13,24 @@ var s3Operations = map[string]operation{
 	"GetBucketLocation":   getBucketLocation,
 	"GetBucketEncryption": getBucketEncryption,
 	"GetBucketPolicy":     getBucketPolicy,
+	"ListObjectsV2":       listObjects,
+	"HeadObject":          headObject,
+	"GetObject":           getObject,
 }
 
-// bucketAction reads a path-style request for a bucket. Requests for objects
-// are none that is known here.
+// objectKey is where a request for an object has its key, among the
+// parameters; no client sends one of that name.
+const objectKey = "\x00key"
+
+// bucketAction reads a path-style request for a bucket or an object of one.
 func bucketAction(method, path string, query url.Values) (action, bucket string) {
 	bucket, object, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	switch {
-	case bucket == "" || object != "":
+	case bucket == "":
 		return "", bucket
+	case object != "":
+		query.Set(objectKey, object)
+		return map[string]string{http.MethodHead: "HeadObject", http.MethodGet: "GetObject"}[method], bucket
 	case method == http.MethodHead:
 		return "HeadBucket", bucket
 	case method != http.MethodGet:
@@ -32,6 +41,8 @@ func bucketAction(method, path string, query url.Values) (action, bucket string)
 		return "GetBucketEncryption", bucket
 	case query.Has("policy"):
 		return "GetBucketPolicy", bucket
+	case query.Get("list-type") == "2":
+		return "ListObjectsV2", bucket
 	}
 	return "", bucket
 }

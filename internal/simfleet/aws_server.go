@@ -15,6 +15,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"ssm-migrate/internal/fleet"
 )
 
 // AWSOptions say how the simulated AWS behaves. The zero value throttles as
@@ -24,6 +26,7 @@ type AWSOptions struct {
 	Clock      func() time.Time // of the token buckets; default time.Now
 	Faults     *Faults          // may be nil; may change while the server runs
 	Hosts      *Hosts           // on which commands and sessions run; nil: none do
+	Frames     *FrameFaults     // of sessions' data channels; may be nil
 	// Changed, where set, is called after every request that may have changed
 	// the world, with "service:Action". No lock is held.
 	Changed func(api string)
@@ -46,8 +49,9 @@ type AWS struct {
 	throttle throttle
 	requests atomic.Int64
 
-	mu    sync.Mutex
-	calls map[string]int
+	mu       sync.Mutex
+	calls    map[string]int
+	sessions map[string]*liveSession // guarded by mu: open ones by ID
 
 	// Past states, guarded by World.Mu. Kept only with AWSOptions.Lag.
 	regions  map[*Region][]past[*Region]
@@ -61,7 +65,7 @@ func ServeAWS(w *World, o AWSOptions) *AWS {
 		o.Clock = time.Now
 	}
 	return &AWS{
-		w: w, o: o, calls: map[string]int{}, throttle: throttle{buckets: map[string]*bucket{}},
+		w: w, o: o, calls: map[string]int{}, sessions: map[string]*liveSession{}, throttle: throttle{buckets: map[string]*bucket{}},
 		regions: map[*Region][]past[*Region]{}, accounts: map[*Account][]past[*Account]{},
 	}
 }
@@ -69,7 +73,14 @@ func ServeAWS(w *World, o AWSOptions) *AWS {
 // AccessKey is the access key ID that selects an account.
 func AccessKey(account string) string { return "SIMA" + account + "DEMO" }
 
-const assumedPrefix = "SIMR"
+// UserAccessKey is an access key ID of an account's IAM user. AccessKey's
+// belongs to the user "operator".
+func UserAccessKey(account, user string) string { return userPrefix + account + user }
+
+const (
+	assumedPrefix = "SIMR"
+	userPrefix    = "SIMU"
+)
 
 // Calls counts the requests so far by "service:Action", refused ones included.
 func (s *AWS) Calls() map[string]int {
@@ -89,6 +100,7 @@ type call struct {
 	key     string // access key ID
 	token   string // session token
 	id      string // request ID
+	origin  string // of the data channels' URLs: "ws://127.0.0.1:4566"
 
 	form url.Values // query protocols; a REST protocol's query string
 	json []byte     // JSON protocols
@@ -129,7 +141,7 @@ var changes = map[string][]map[string]operation{
 
 // tasks are the APIs that take World.Mu by themselves, since what they begin
 // runs on machines.
-var tasks = map[string][]map[string]operation{}
+var tasks = map[string][]map[string]operation{"ssm": {sessionTasks}}
 
 // locking says how World.Mu is held while an operation runs.
 type locking int
@@ -198,6 +210,10 @@ const maxRequest = 1 << 20
 
 // ServeHTTP answers one API request.
 func (s *AWS) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	if id, ok := strings.CutPrefix(r.URL.Path, dataChannelPath); ok {
+		s.serveDataChannel(rw, r, id)
+		return
+	}
 	c, err := s.read(r)
 	if err == nil {
 		s.mu.Lock()
@@ -242,7 +258,7 @@ func (s *AWS) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 
 // read parses a request as far as all protocols agree.
 func (s *AWS) read(r *http.Request) (*call, error) {
-	c := &call{w: s.w, server: s, id: fmt.Sprintf("%08x-0000-4000-8000-51f1ee700000", s.requests.Add(1)), token: r.Header.Get("X-Amz-Security-Token")}
+	c := &call{w: s.w, server: s, id: fmt.Sprintf("%08x-0000-4000-8000-51f1ee700000", s.requests.Add(1)), token: r.Header.Get("X-Amz-Security-Token"), origin: channelOrigin(r)}
 	scope, ok := credentialScope(r.Header.Get("Authorization"))
 	if !ok {
 		return c, &apiError{http.StatusForbidden, "MissingAuthenticationToken", "Missing Authentication Token"}
@@ -513,5 +529,12 @@ func (c *call) callerARN() string {
 	if role, session, ok := strings.Cut(c.token, "~"); ok {
 		return "arn:aws:sts::" + c.account.ID + ":assumed-role/" + role + "/" + session
 	}
-	return "arn:aws:iam::" + c.account.ID + ":user/operator"
+	name := "operator"
+	if own, ok := strings.CutPrefix(c.key, userPrefix+c.account.ID); ok && own != "" {
+		name = own
+	}
+	if u := find(c.account.Users, func(u *fleet.IAMUser) bool { return u.Name == name }); u != nil {
+		return u.ARN
+	}
+	return "arn:aws:iam::" + c.account.ID + ":user/" + name
 }

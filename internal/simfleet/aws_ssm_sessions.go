@@ -27,11 +27,17 @@ func (rg *Region) documents() []*fleet.SessionDocument {
 	return out
 }
 
+// portPattern is a port number or 0, as AWS's own documents check it.
+const portPattern = `"allowedPattern":"^([0-9]|[1-9][0-9]{1,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"`
+
 // amazonDocuments are session documents that AWS owns, as far as a fleet meets
 // them. Source: Systems Manager User Guide, "Start a session".
 var amazonDocuments = map[string]string{
-	"AWS-StartSSHSession":            `{"schemaVersion":"1.0","description":"Document to start SSH session over Session Manager","sessionType":"Port","parameters":{"portNumber":{"type":"String","description":"(Optional) Port number of SSH server on the instance","allowedPattern":"^([0-9]|[1-9][0-9]{1,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$","default":"22"}},"properties":{"portNumber":"{{ portNumber }}"}}`,
-	"AWS-StartPortForwardingSession": `{"schemaVersion":"1.0","description":"Document to start port forwarding session over Session Manager","sessionType":"Port","parameters":{"portNumber":{"type":"String","default":"80"},"localPortNumber":{"type":"String","default":"0"}},"properties":{"portNumber":"{{ portNumber }}","type":"LocalPortForwarding","localPortNumber":"{{ localPortNumber }}"}}`,
+	"AWS-StartSSHSession":                        `{"schemaVersion":"1.0","description":"Document to start SSH session over Session Manager","sessionType":"Port","parameters":{"portNumber":{"type":"String","description":"(Optional) Port number of SSH server on the instance",` + portPattern + `,"default":"22"}},"properties":{"portNumber":"{{ portNumber }}"}}`,
+	"AWS-StartPortForwardingSession":             `{"schemaVersion":"1.0","description":"Document to start port forwarding session over Session Manager","sessionType":"Port","parameters":{"portNumber":{"type":"String",` + portPattern + `,"default":"80"},"localPortNumber":{"type":"String",` + portPattern + `,"default":"0"}},"properties":{"portNumber":"{{ portNumber }}","type":"LocalPortForwarding","localPortNumber":"{{ localPortNumber }}"}}`,
+	"AWS-StartPortForwardingSessionToRemoteHost": `{"schemaVersion":"1.0","description":"Document to start port forwarding session over Session Manager to remote host","sessionType":"Port","parameters":{"host":{"type":"String","description":"(Optional) Hostname or IP address of the destination server","default":"localhost"},"portNumber":{"type":"String",` + portPattern + `,"default":"80"},"localPortNumber":{"type":"String",` + portPattern + `,"default":"0"}},"properties":{"portNumber":"{{ portNumber }}","type":"LocalPortForwarding","localPortNumber":"{{ localPortNumber }}","host":"{{ host }}"}}`,
+	"AWS-StartInteractiveCommand":                `{"schemaVersion":"1.0","description":"Document to run single interactive command on an instance","sessionType":"InteractiveCommands","parameters":{"command":{"type":"String","description":"The command to run on the instance"}},"properties":{"linux":{"commands":"{{ command }}","runAsElevated":false}}}`,
+	"AWS-StartNonInteractiveCommand":             `{"schemaVersion":"1.0","description":"Document to run single non-interactive command on an instance","sessionType":"NonInteractiveCommands","parameters":{"command":{"type":"String","description":"The command to run on the instance"}},"properties":{"linux":{"commands":"{{ command }}","runAsElevated":false}}}`,
 }
 
 func (c *call) document() (*fleet.SessionDocument, error) {

@@ -44,9 +44,13 @@ func (h *Hosts) Run(ctx context.Context, inst *Instance, user, line string, stdi
 func (h *Hosts) run(ctx context.Context, m *machine, c command) int {
 	ctx, cancel := context.WithTimeout(ctx, h.opts.ExecTimeout)
 	defer cancel()
-	m.exec = &execution{hosts: h, m: m, procs: map[int]task{}}
+	ended, err := h.started(m.inst, cancel)
+	if err != nil {
+		return 137
+	}
+	defer ended()
 	p := &process{
-		x: m.exec, m: m, pid: c.parent, cred: m.credOf(c.account), user: c.account.name, dir: "/", args: []string{"init"},
+		x: newExecution(h, m), m: m, pid: c.parent, cred: m.credOf(c.account), user: c.account.name, dir: "/", args: []string{"init"}, umask: 0o022,
 		env:    map[string]string{"HOME": c.account.home, "USER": c.account.name, "LOGNAME": c.account.name, "SHELL": c.account.shell, "PATH": m.defaultPath(c.account)},
 		stdout: &limited{w: c.stdout, left: h.opts.MaxOutput, stop: cancel},
 		stderr: &limited{w: c.stderr, left: h.opts.MaxOutput, stop: cancel},

@@ -47,13 +47,16 @@ type Hosts struct {
 	mu       sync.Mutex
 	closed   bool                       // guarded by mu
 	overlays map[*Instance]*overlay     // guarded by mu
+	states   map[*Instance]*hostState   // guarded by mu
 	live     map[*Instance][]*liveLogin // guarded by mu; oldest first
 	conns    map[net.Conn]struct{}      // guarded by mu; closed by Close
-	byAddr   map[netip.Addr]*Instance   // guarded by mu; nil until asked for
-	moves    int64                      // guarded by mu; the world's, when byAddr was made
+	byAddr   map[netip.Addr]*Instance   // guarded by mu, replaced as a whole; nil until asked for
+	moves    int64                      // guarded by mu; World.moves when byAddr was made
 }
 
-// NewHosts makes the host side of a world. Close it when done.
+// NewHosts makes the host side of a world. Close it when done. A world has one
+// host side at a time: what happens to machines by themselves (World.Reboot,
+// timers that go off) happens on the one made last.
 func NewHosts(w *World, o HostOptions) *Hosts {
 	if o.TimeScale == 0 {
 		o.TimeScale = 0.02
@@ -75,10 +78,12 @@ func NewHosts(w *World, o HostOptions) *Hosts {
 		opts:     o,
 		programs: programTable(),
 		overlays: map[*Instance]*overlay{},
+		states:   map[*Instance]*hostState{},
 		live:     map[*Instance][]*liveLogin{},
 		conns:    map[net.Conn]struct{}{},
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
+	w.hosts.Store(h)
 	return h
 }
 
@@ -132,21 +137,25 @@ func (h *Hosts) overlay(inst *Instance, create bool) *overlay {
 // world's addresses are unique.
 func (h *Hosts) instanceAt(a netip.Addr) *Instance {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	if moves := h.w.moves.Load(); h.byAddr == nil || moves != h.moves {
-		h.moves = moves
-		h.byAddr = map[netip.Addr]*Instance{}
+	known, moves := h.byAddr, h.moves
+	h.mu.Unlock()
+	if now := h.w.moves.Load(); known == nil || moves != now {
+		// w.Mu comes before h.mu: whoever holds it may look at machines.
+		known = map[netip.Addr]*Instance{}
 		h.w.Mu.RLock()
 		for inst := range h.w.Instances() {
 			for _, own := range []netip.Addr{inst.Host.PrivateIP, inst.Host.PublicIP} {
 				if own.IsValid() {
-					h.byAddr[own] = inst
+					known[own] = inst
 				}
 			}
 		}
 		h.w.Mu.RUnlock()
+		h.mu.Lock()
+		h.byAddr, h.moves = known, now
+		h.mu.Unlock()
 	}
-	return h.byAddr[a.Unmap()]
+	return known[a.Unmap()]
 }
 
 // Refresh forgets which instance has which address. It is needed after a test

@@ -28,6 +28,12 @@ type machine struct {
 // machine copies what an instance is now.
 func (h *Hosts) machine(inst *Instance) *machine {
 	h.w.Mu.RLock()
+	defer h.w.Mu.RUnlock()
+	return h.lockedMachine(inst)
+}
+
+// lockedMachine is machine for a caller that holds w.Mu, at least for reading.
+func (h *Hosts) lockedMachine(inst *Instance) *machine {
 	m := &machine{hosts: h, inst: inst, Instance: *inst}
 	m.Users = slices.Clone(inst.Users)
 	for i, u := range m.Users {
@@ -39,7 +45,6 @@ func (h *Hosts) machine(inst *Instance) *machine {
 	m.Files = slices.Clone(inst.Files)
 	m.keyPairs = inst.Region.KeyPairs
 	now := h.w.Now
-	h.w.Mu.RUnlock()
 	m.clock = func() time.Time { return now().UTC().Add(m.Skew) }
 	h.mu.Lock()
 	for _, l := range h.live[inst] {
@@ -52,6 +57,7 @@ func (h *Hosts) machine(inst *Instance) *machine {
 		procDir: m.procNames,
 		now:     m.clock,
 		full:    m.full,
+		fixed:   func(name string) bool { return slices.Contains(m.filesystem(name).Options, "ro") },
 	}
 	m.fs.base = m.baseFiles()
 	return m
@@ -60,6 +66,9 @@ func (h *Hosts) machine(inst *Instance) *machine {
 // full reports whether the file system that holds a path has no room for data,
 // or no inode for a further file.
 func (m *machine) full(name string, inode bool) bool {
+	if strings.HasPrefix(name, "/run/") {
+		return false // in memory
+	}
 	fs := m.filesystem(name)
 	if inode {
 		return fs.Inodes > 0 && fs.FreeInodes == 0

@@ -72,6 +72,10 @@ func errorText(err error) string {
 			return "Directory not empty"
 		case syscall.ENOSPC:
 			return "No space left on device"
+		case syscall.EROFS:
+			return "Read-only file system"
+		case syscall.EINVAL:
+			return "Invalid argument"
 		}
 	}
 	return err.Error()

@@ -137,7 +137,7 @@ func (s *server) logLogin(g *grant) {
 // begin shows the login among the processes.
 func (s *server) begin() {
 	h := s.h
-	s.login = &liveLogin{user: s.grant.account, from: s.from.String(), local: s.to.String(), priv: h.newPIDs(2)}
+	s.login = &liveLogin{user: s.grant.account, from: s.from.String(), local: s.to.String(), priv: h.newPIDs(2), cut: func() { _ = s.conn.Close() }}
 	h.mu.Lock()
 	h.live[s.inst] = append(h.live[s.inst], s.login)
 	h.mu.Unlock()

@@ -37,17 +37,23 @@ func programTable() map[string]programEntry {
 	add(core, nil, map[string]program{
 		"sh": runShell, "cat": runCat, "ls": runLs, "date": runDate, "uname": runUname, "hostname": runHostname, "sleep": runSleep,
 		"mkdir": runMkdir, "rm": runRm, "rmdir": runRm, "mv": runMv, "cp": runCp, "ln": runLn, "chmod": runChmod, "chown": runChown, "touch": runTouch,
-		"grep": runGrep, "mktemp": runMktemp, "df": runDf,
+		"grep": runGrep, "mktemp": runMktemp, "df": runDf, "chgrp": runChown, "sync": runSync,
 	})
 	add(bin, nil, map[string]program{
 		"sudo": runSudo, "env": runEnv, "nohup": runNohup, "timeout": runTimeout, "id": runID, "whoami": runWhoami, "who": runWho,
 		"getent": runGetent, "head": runHead, "tail": runTail, "wc": runWc, "sort": runSort, "uniq": runUniq, "tr": runTr, "cut": runCut,
 		"stat": runStat, "find": runFind, "readlink": runReadlink, "basename": runBasename, "dirname": runDirname,
+		"sha256sum": runSum, "sha1sum": runSum, "sha512sum": runSum, "md5sum": runSum, "cmp": runCmp, "tee": runTee, "install": runInstall,
+		"base64": runBase64, "chattr": runChattr, "lsattr": runLsattr,
 	})
 	add(bin, notAlpine, map[string]program{
-		"bash": runShell, "curl": runCurl,
+		"bash": runShell, "curl": runCurl, "setsid": runSetsid,
 	})
+	add(bin, (*machine).systemd, map[string]program{"systemd-run": runSystemdRun})
+	add(bin, hasAt, map[string]program{"at": runAt, "atq": runAt, "atrm": runAt})
 	add(bin, nil, map[string]program{"openssl": runOpenSSL})
+	add(core, nil, map[string]program{"stty": runStty})
+	add(bin, nil, map[string]program{"tty": runTTY})
 	add(bin, (*machine).systemd, map[string]program{"systemctl": runSystemctl, "journalctl": runJournalctl})
 	add(bin, notAlpine, map[string]program{"ss": runSS})
 	add(sbin, nil, map[string]program{"sshd": runSSHD})

@@ -67,7 +67,7 @@ func eachOperand(p *process, operands []string, verb string, f func(name string)
 
 func runMkdir(_ context.Context, p *process) int {
 	o := parseOptions(p.args[1:], "m", "mode")
-	mode := fs.FileMode(0o755)
+	mode := 0o777 &^ p.umask
 	if text, ok := o.value("m", "mode"); ok {
 		m, err := fileMode(text, 0o777)
 		if err != nil {
@@ -78,20 +78,7 @@ func runMkdir(_ context.Context, p *process) int {
 	return eachOperand(p, o.operands, "cannot create directory", func(name string) error {
 		at := p.abs(name)
 		if o.has("p", "parents") {
-			if info, err := p.m.fs.stat(p.cred, at, true); err == nil && info.IsDir() {
-				return nil
-			}
-			for i := 1; i < len(at); i++ {
-				if at[i] != '/' {
-					continue
-				}
-				if _, err := p.m.fs.stat(p.cred, at[:i], true); err == nil {
-					continue
-				}
-				if err := p.m.fs.mkdir(p.cred, at[:i], 0o755); err != nil {
-					return err
-				}
-			}
+			return p.makeDirs(at, mode)
 		}
 		return p.m.fs.mkdir(p.cred, at, mode)
 	})
@@ -134,73 +121,6 @@ func into(p *process, name, dst string) string {
 	return p.abs(dst)
 }
 
-func runMv(_ context.Context, p *process) int {
-	o := parseOptions(p.args[1:], "")
-	if len(o.operands) < 2 {
-		return p.fail(1, "missing destination file operand")
-	}
-	n := len(o.operands) - 1
-	return eachOperand(p, o.operands[:n], "cannot move", func(name string) error {
-		to := p.abs(o.operands[n])
-		if !o.has("T", "no-target-directory") {
-			to = into(p, name, o.operands[n])
-		}
-		if _, err := p.m.fs.stat(p.cred, to, false); err == nil && o.has("n", "no-clobber") {
-			return nil
-		}
-		return p.m.fs.rename(p.cred, p.abs(name), to)
-	})
-}
-
-// runCp copies files; with -p or -a also mode, owner (as root) and time.
-func runCp(_ context.Context, p *process) int {
-	o := parseOptions(p.args[1:], "")
-	if len(o.operands) < 2 {
-		return p.fail(1, "missing destination file operand")
-	}
-	n := len(o.operands) - 1
-	return eachOperand(p, o.operands[:n], "cannot copy", func(name string) error {
-		data, err := p.readFile(name)
-		if err != nil {
-			return err
-		}
-		info, err := p.m.fs.stat(p.cred, p.abs(name), true)
-		if err != nil {
-			return err
-		}
-		to := into(p, name, o.operands[n])
-		if err := p.m.fs.writeFile(p.cred, to, data, info.Mode().Perm()&^0o022); err != nil {
-			return err
-		}
-		if !o.has("p", "a", "preserve") {
-			return nil
-		}
-		from := info.Sys().(*node)
-		return p.m.fs.change(p.cred, "copy", to, func(n *node) error {
-			n.mode, n.mtime = info.Mode(), info.ModTime()
-			if p.cred.root() {
-				n.uid, n.gid = from.uid, from.gid
-			}
-			return nil
-		})
-	})
-}
-
-func runLn(_ context.Context, p *process) int {
-	o := parseOptions(p.args[1:], "")
-	if !o.has("s", "symbolic") || len(o.operands) != 2 {
-		return p.fail(1, "only symbolic links are supported here")
-	}
-	at := p.abs(o.operands[1])
-	if o.has("f", "force") {
-		_ = p.m.fs.remove(p.cred, at)
-	}
-	if err := p.m.fs.symlink(p.cred, o.operands[0], at); err != nil {
-		return p.fail(1, "failed to create symbolic link '%s': %s", o.operands[1], errorText(err))
-	}
-	return 0
-}
-
 // below lists operands, with everything below them when recursive.
 func below(p *process, name string, recursive bool) []string {
 	at, n, err := p.m.fs.resolve(p.cred, p.abs(name), true)
@@ -219,8 +139,19 @@ func runChmod(_ context.Context, p *process) int {
 	if len(args) > 0 && args[0] == "--" {
 		args = args[1:]
 	}
+	like, hasLike := "", false
+	if len(args) > 0 {
+		like, hasLike = strings.CutPrefix(args[0], "--reference=")
+	}
 	if len(args) < 2 {
 		return p.fail(1, "missing operand")
+	}
+	if hasLike {
+		info, err := p.m.fs.stat(p.cred, p.abs(like), true)
+		if err != nil {
+			return p.fail(1, "failed to get attributes of '%s': %s", like, errorText(err))
+		}
+		args = append([]string{octal(info.Mode())}, args[1:]...)
 	}
 	return eachOperand(p, args[1:], "changing permissions of", func(name string) error {
 		for _, at := range below(p, name, recursive) {
@@ -240,56 +171,42 @@ func runChmod(_ context.Context, p *process) int {
 	})
 }
 
+// runChown is chown [-R] [-h] OWNER[:GROUP] FILE... and chown --reference=FILE FILE...
 func runChown(_ context.Context, p *process) int {
 	o := parseOptions(p.args[1:], "")
+	uid, gid := -1, -1
+	if like, ok := o.value("reference"); ok {
+		info, err := p.m.fs.stat(p.cred, p.abs(like), true)
+		if err != nil {
+			return p.fail(1, "failed to get attributes of '%s': %s", like, errorText(err))
+		}
+		n, _ := info.Sys().(*node)
+		uid, gid = n.uid, n.gid
+		o.operands = append([]string{""}, o.operands...)
+	}
 	if len(o.operands) < 2 {
 		return p.fail(1, "missing operand")
 	}
-	owner, groupText, hasGroup := strings.Cut(o.operands[0], ":")
-	uid, gid := -1, -1
-	if owner != "" {
-		a, ok := p.m.account(owner)
-		n, err := strconv.Atoi(owner)
-		switch {
-		case ok:
-			uid = a.uid
-			if hasGroup && groupText == "" {
-				gid = a.gid
-			}
-		case err == nil:
-			uid = n
-		default:
-			return p.fail(1, "invalid user: ‘%s’", o.operands[0])
+	if uid < 0 {
+		owner, groupText, hasGroup := strings.Cut(o.operands[0], ":")
+		if path.Base(p.args[0]) == "chgrp" {
+			owner, groupText = "", o.operands[0]
 		}
-	}
-	if groupText != "" {
-		n, err := strconv.Atoi(groupText)
-		i := slices.IndexFunc(p.m.groups(), func(g group) bool { return g.name == groupText })
-		switch {
-		case i >= 0:
-			gid = p.m.groups()[i].gid
-		case err == nil:
-			gid = n
-		default:
-			return p.fail(1, "invalid group: ‘%s’", o.operands[0])
+		var status int
+		if uid, gid, status = p.ownership(owner, groupText); status != 0 {
+			return status
+		}
+		if a, ok := p.m.account(owner); ok && hasGroup && groupText == "" {
+			gid = a.gid
 		}
 	}
 	return eachOperand(p, o.operands[1:], "changing ownership of", func(name string) error {
 		for _, at := range below(p, name, o.has("R")) {
-			if err := p.m.fs.chown(p.cred, at, uid, gid); err != nil {
+			if err := p.m.fs.chown(p.cred, at, !o.has("h", "no-dereference"), uid, gid); err != nil {
 				return err
 			}
 		}
 		return nil
-	})
-}
-
-func runTouch(_ context.Context, p *process) int {
-	return eachOperand(p, parseOptions(p.args[1:], "").operands, "cannot touch", func(name string) error {
-		if _, err := p.m.fs.stat(p.cred, p.abs(name), true); err == nil {
-			return p.m.fs.touch(p.cred, p.abs(name))
-		}
-		return p.m.fs.writeFile(p.cred, p.abs(name), nil, 0o644)
 	})
 }
 

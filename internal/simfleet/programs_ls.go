@@ -130,7 +130,10 @@ func runStat(_ context.Context, p *process) int {
 	return status
 }
 
-func octal(m fs.FileMode) string {
+func octal(m fs.FileMode) string { return strconv.FormatUint(uint64(octalBits(m)), 8) }
+
+// octalBits are the bits of a mode as chmod writes them.
+func octalBits(m fs.FileMode) uint32 {
 	bits := uint32(m.Perm())
 	if m&fs.ModeSetuid != 0 {
 		bits |= 0o4000
@@ -141,7 +144,7 @@ func octal(m fs.FileMode) string {
 	if m&fs.ModeSticky != 0 {
 		bits |= 0o1000
 	}
-	return strconv.FormatUint(uint64(bits), 8)
+	return bits
 }
 
 // runReadlink is readlink [-f] FILE...

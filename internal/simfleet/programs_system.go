@@ -100,18 +100,6 @@ func runHostname(_ context.Context, p *process) int {
 	return 0
 }
 
-// runDate is date [-u] [+FORMAT]; the machine's zone is UTC.
-func runDate(_ context.Context, p *process) int {
-	o := parseOptions(p.args[1:], "")
-	now := p.m.clock()
-	if len(o.operands) == 0 {
-		p.printf("%s\n", now.Format("Mon Jan _2 15:04:05 UTC 2006"))
-		return 0
-	}
-	p.printf("%s\n", strftime(strings.TrimPrefix(o.operands[0], "+"), now))
-	return 0
-}
-
 func strftime(format string, t time.Time) string {
 	layouts := map[byte]string{
 		'Y': "2006", 'm': "01", 'd': "02", 'H': "15", 'M': "04", 'S': "05", 'y': "06", 'b': "Jan", 'e': "_2", 'a': "Mon", 'j': "002",

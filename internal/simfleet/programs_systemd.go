@@ -16,11 +16,14 @@ type unit struct {
 	environment                    string // as systemctl shows it
 	pid                            int
 	since                          time.Time
+	result                         string    // of a service of the machine's files
+	status                         int       // its exit status
+	next, last                     time.Time // of a timer, by the host's clock
 }
 
 // unit finds a unit by any of its names; ok is false for one that the machine does not have.
 func (m *machine) unit(name string) (unit, bool) {
-	if path.Ext(name) != ".service" && path.Ext(name) != ".socket" {
+	if !slices.Contains([]string{".service", ".socket", ".timer", ".target"}, path.Ext(name)) {
 		name += ".service"
 	}
 	main := m.OS.SSHUnit + ".service"
@@ -38,7 +41,7 @@ func (m *machine) unit(name string) (unit, bool) {
 			return m.agentService(kind), true
 		}
 	}
-	return unit{id: name, active: "inactive", sub: "dead"}, false
+	return m.fileUnit(name)
 }
 
 // agentService is the unit that one of the agent's packages brings. Of two that
@@ -95,12 +98,15 @@ func (m *machine) unitFiles() map[string]string {
 	return out
 }
 
-// runSystemctl knows show [-p NAME...] [--value], is-active, is-enabled and cat.
-func runSystemctl(_ context.Context, p *process) int {
+// runSystemctl knows show [-p NAME...] [--value], is-active, is-enabled, is-failed,
+// cat, status, list-timers, daemon-reload, and the verbs of changeUnits.
+func runSystemctl(ctx context.Context, p *process) int {
 	o := parseOptions(p.args[1:], "p", "property")
 	if len(o.operands) == 0 {
 		return p.fail(1, "Too few arguments.")
 	}
+	// Time may have passed since the shell began.
+	p.m = p.x.current()
 	units := o.operands[1:]
 	switch o.operands[0] {
 	case "show":
@@ -112,7 +118,7 @@ func runSystemctl(_ context.Context, p *process) int {
 			p.showUnit(name, strings.Split(strings.Join(wanted, ","), ","), o.has("value"))
 		}
 		return 0
-	case "is-active", "is-enabled":
+	case "is-active", "is-enabled", "is-failed":
 		good := false
 		for _, name := range units {
 			u, ok := p.m.unit(name)
@@ -122,7 +128,14 @@ func runSystemctl(_ context.Context, p *process) int {
 					_, _ = fmt.Fprintf(p.stderr, "Failed to get unit file state for %s: No such file or directory\n", u.id)
 				}
 			}
-			good = good || word == "active" || word == "enabled"
+			switch o.operands[0] {
+			case "is-active":
+				good = good || word == "active"
+			case "is-enabled":
+				good = good || word == "enabled" || word == "static" || word == "transient"
+			case "is-failed":
+				good = good || word == "failed"
+			}
 			if word != "" && !o.has("q", "quiet") {
 				p.printf("%s\n", word)
 			}
@@ -136,8 +149,36 @@ func runSystemctl(_ context.Context, p *process) int {
 		return 1
 	case "cat":
 		return p.catUnits(units)
+	case "status":
+		return p.unitStatus(units)
+	case "list-timers":
+		return p.listTimers(o, units)
+	case "daemon-reload", "daemon-reexec":
+		return 0 // files are read whenever they are asked for
+	case "start", "stop", "restart", "try-restart", "reload", "enable", "disable", "reenable", "reset-failed":
+		return p.changeUnits(ctx, o.operands[0], units, o)
 	}
 	return p.fail(1, "Unknown command verb %s.", o.operands[0])
+}
+
+// property is one of a unit as "systemctl show" prints it.
+type property struct{ name, value string }
+
+// unitStatus is systemctl status, in short.
+func (p *process) unitStatus(names []string) int {
+	status := 0
+	for _, name := range names {
+		u, ok := p.m.unit(name)
+		if !ok {
+			status = p.fail(4, "Unit %s could not be found.", u.id)
+			continue
+		}
+		p.printf("● %s\n     Loaded: loaded (%s; %s)\n     Active: %s (%s)\n", u.id, u.file, u.enabled, u.active, u.sub)
+		if u.active != "active" {
+			status = max(status, 3)
+		}
+	}
+	return status
 }
 
 func (p *process) showUnit(name string, wanted []string, valueOnly bool) {
@@ -150,26 +191,38 @@ func (p *process) showUnit(name string, wanted []string, valueOnly bool) {
 		since = u.since.Format("Mon 2006-01-02 15:04:05 UTC")
 	}
 	dropIns := strings.Join(p.dropIns(u.id), " ")
-	all := []struct{ name, value string }{
+	all := []property{
 		{"Id", u.id}, {"Names", u.id}, {"LoadState", load}, {"ActiveState", u.active}, {"SubState", u.sub}, {"UnitFileState", u.enabled},
 		{"FragmentPath", u.file}, {"DropInPaths", dropIns}, {"MainPID", strconv.Itoa(u.pid)}, {"ActiveEnterTimestamp", since}, {"Environment", u.environment},
 	}
-	for _, property := range all {
-		if len(wanted) > 0 && wanted[0] != "" && !slices.Contains(wanted, property.name) {
+	if path.Ext(u.id) == ".timer" {
+		stamp := func(t time.Time) string {
+			if t.IsZero() {
+				return ""
+			}
+			return t.UTC().Format("Mon 2006-01-02 15:04:05 UTC")
+		}
+		all = append(all, property{"NextElapseUSecRealtime", stamp(u.next)}, property{"LastTriggerUSec", stamp(u.last)})
+	}
+	if u.result != "" {
+		all = append(all, property{"Result", u.result}, property{"ExecMainStatus", strconv.Itoa(u.status)})
+	}
+	for _, one := range all {
+		if len(wanted) > 0 && wanted[0] != "" && !slices.Contains(wanted, one.name) {
 			continue
 		}
 		// systemd leaves an empty Environment out of what it shows.
-		if property.name == "Environment" && property.value == "" && !valueOnly {
+		if one.name == "Environment" && one.value == "" && !valueOnly {
 			if len(wanted) > 0 && wanted[0] != "" {
 				p.printf("Environment=\n")
 			}
 			continue
 		}
 		if valueOnly {
-			p.printf("%s\n", property.value)
+			p.printf("%s\n", one.value)
 			continue
 		}
-		p.printf("%s=%s\n", property.name, property.value)
+		p.printf("%s=%s\n", one.name, one.value)
 	}
 }
 

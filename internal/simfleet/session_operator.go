@@ -1,8 +1,8 @@
 package simfleet
 
 import (
+	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 
 	"ssm-migrate/internal/fleet"
@@ -27,34 +27,14 @@ func (w *World) OperatorReason(operator string, in *Instance) string {
 	if session == "" {
 		session = "operator"
 	}
-	host := fmt.Sprintf("arn:aws:ec2:%s:%s:instance/%s", rg.Name, a.ID, in.Host.ID)
 	document := fmt.Sprintf("arn:aws:ssm:%s:%s:document/%s", rg.Name, a.ID, fleet.PreferencesName)
-	for _, resource := range []string{host, document} {
-		q := operatorRequest(in, session, "ssm:StartSession", resource)
-		if resource == host {
-			for k, v := range in.Host.Tags {
-				for _, prefix := range []string{"aws:resourcetag/", "ssm:resourcetag/", "ec2:resourcetag/"} {
-					q.context[prefix+strings.ToLower(k)] = []string{v}
-				}
-			}
-		}
-		if !a.judge(p, q).yes() {
-			return operator + " may not ssm:StartSession on " + resource
-		}
+	if resource := a.startRefused(p, session, in, document); resource != "" {
+		return operator + " may not ssm:StartSession on " + resource
 	}
-	// AWS's own pages name the channel's resource in three ways.
-	name := p.name
-	if name == "" {
-		name = session
-	}
-	sessions := fmt.Sprintf("arn:aws:ssm:%s:%s:session/", rg.Name, a.ID)
-	id := p.value("aws:userid", session)[0]
-	if !slices.ContainsFunc([]string{"*", sessions + name + "-0", sessions + id + "-0"}, func(resource string) bool {
-		return a.judge(p, operatorRequest(in, session, "ssmmessages:OpenDataChannel", resource)).yes()
-	}) {
+	if !a.opensDataChannel(p, session, rg.Name) {
 		return operator + " may not ssmmessages:OpenDataChannel"
 	}
-	return w.operatorKeyReason(p, operatorRequest(in, session, "kms:GenerateDataKey", ""), in)
+	return w.operatorKeyReason(p, personRequest(rg.Name, session, "kms:GenerateDataKey", ""), in)
 }
 
 func (w *World) operatorKeyReason(p principal, q request, in *Instance) string {
@@ -73,10 +53,10 @@ func (w *World) operatorKeyReason(p principal, q request, in *Instance) string {
 	return ""
 }
 
-// operatorRequest is a person's request from the office.
-func operatorRequest(in *Instance, session, action, resource string) request {
+// personRequest is a person's request from the office to a Region.
+func personRequest(region, session, action, resource string) request {
 	return request{action: action, resource: resource, session: session, context: map[string][]string{
-		"aws:requestedregion": {in.Region.Name}, "aws:sourceip": {OperatorAddr.String()}, "aws:securetransport": {"true"}, "aws:viaawsservice": {"false"},
+		"aws:requestedregion": {region}, "aws:sourceip": {OperatorAddr.String()}, "aws:securetransport": {"true"}, "aws:viaawsservice": {"false"},
 		"aws:multifactorauthpresent": {"true"}, "ssm:sessiondocumentaccesscheck": {"true"},
 	}}
 }
@@ -92,21 +72,31 @@ func (w *World) LoggingReason(in *Instance) string {
 		return ""
 	}
 	p := preferences(in.Region.Preferences)
-	if p.LogGroup != "" {
-		arn := fmt.Sprintf("arn:aws:logs:%s:%s:log-group:%s", in.Region.Name, in.Region.Account.ID, p.LogGroup)
-		for _, need := range []struct{ action, resource string }{
-			{"logs:DescribeLogGroups", "*"}, {"logs:DescribeLogStreams", arn + ":*"}, {"logs:CreateLogStream", arn + ":*"}, {"logs:PutLogEvents", arn + ":log-stream:x"},
-		} {
-			if reason := w.permission(in, "logs", need.action, need.resource); reason != "" {
-				return reason
-			}
+	return cmp.Or(w.streamReason(in, p), w.objectReason(in, p))
+}
+
+// streamReason gives what keeps a session's log out of its log group.
+func (w *World) streamReason(in *Instance, p fleet.SessionInputs) string {
+	if p.LogGroup == "" {
+		return ""
+	}
+	arn := fmt.Sprintf("arn:aws:logs:%s:%s:log-group:%s", in.Region.Name, in.Region.Account.ID, p.LogGroup)
+	for _, need := range []struct{ action, resource string }{
+		{"logs:DescribeLogGroups", "*"}, {"logs:DescribeLogStreams", arn + ":*"}, {"logs:CreateLogStream", arn + ":*"}, {"logs:PutLogEvents", arn + ":log-stream:x"},
+	} {
+		if reason := w.permission(in, "logs", need.action, need.resource); reason != "" {
+			return reason
 		}
 	}
+	return ""
+}
+
+// objectReason gives what keeps a session's log out of its bucket.
+func (w *World) objectReason(in *Instance, p fleet.SessionInputs) string {
 	if p.Bucket == "" {
 		return ""
 	}
-	object := "arn:aws:s3:::" + p.Bucket + "/" + strings.TrimPrefix(strings.TrimSuffix(p.Prefix, "/")+"/", "/") + "session.log"
-	if reason := w.permission(in, "s3", "s3:PutObject", object); reason != "" {
+	if reason := w.permission(in, "s3", "s3:PutObject", "arn:aws:s3:::"+p.Bucket+"/"+logKey(p, "session")); reason != "" {
 		return reason
 	}
 	_, b := w.bucket(p.Bucket)
@@ -117,4 +107,9 @@ func (w *World) LoggingReason(in *Instance) string {
 		return ""
 	}
 	return w.permission(in, "kms", "kms:GenerateDataKey", b.Key)
+}
+
+// logKey is the key of a session's log object.
+func logKey(p fleet.SessionInputs, session string) string {
+	return strings.TrimPrefix(strings.TrimSuffix(p.Prefix, "/")+"/", "/") + session + ".log"
 }

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mvdan.cc/sh/v3/expand"
@@ -21,11 +22,42 @@ import (
 
 // execution is one command line that runs on a machine, with all its processes.
 type execution struct {
-	hosts *Hosts
-	m     *machine
+	hosts      *Hosts
+	inst       *Instance
+	now        atomic.Pointer[machine] // as the programs that start next see it
+	background *background             // that it is of; nil: somebody waits for its end
 
 	mu    sync.Mutex
-	procs map[int]task // guarded by mu
+	procs map[int]task   // guarded by mu
+	stops map[int]func() // guarded by mu; end a process
+}
+
+func newExecution(h *Hosts, m *machine) *execution {
+	e := &execution{hosts: h, inst: m.inst, procs: map[int]task{}, stops: map[int]func(){}}
+	m.exec = e
+	e.now.Store(m)
+	return e
+}
+
+// current is the machine as it was when it was last looked at.
+func (e *execution) current() *machine { return e.now.Load() }
+
+// renew looks at the machine again: time has passed, or a program has changed it.
+func (e *execution) renew() {
+	m := e.hosts.machine(e.inst)
+	m.exec = e
+	e.now.Store(m)
+}
+
+// signal ends one of the processes, or only looks for it.
+func (e *execution) signal(pid int, end bool) bool {
+	e.mu.Lock()
+	stop, ok := e.stops[pid]
+	e.mu.Unlock()
+	if ok && end {
+		stop()
+	}
+	return ok
 }
 
 func (e *execution) tasks() []task {
@@ -52,6 +84,8 @@ type process struct {
 	stdout    io.Writer
 	stderr    io.Writer
 	allowance *allowance
+	umask     fs.FileMode
+	tty       *terminal // of a session through Session Manager; nil: none
 }
 
 // allowance is how much simulated time "timeout" leaves its command. Only
@@ -70,18 +104,22 @@ const statusTimedOut = -1
 
 // wait lets d of simulated time pass, or what "timeout" has left and then fails.
 func (p *process) wait(ctx context.Context, d time.Duration) error {
+	pass := p.x.hosts.wait
+	if b := p.x.background; b != nil {
+		pass = b.wait
+	}
 	if a := p.allowance; a != nil {
 		a.mu.Lock()
 		over := d >= a.left
 		d = min(d, a.left)
 		a.left -= d
 		a.mu.Unlock()
-		if err := p.x.hosts.wait(ctx, d); err != nil || !over {
+		if err := pass(ctx, d); err != nil || !over {
 			return err
 		}
 		return errTimedOut
 	}
-	return p.x.hosts.wait(ctx, d)
+	return pass(ctx, d)
 }
 
 func (p *process) printf(format string, args ...any) { _, _ = fmt.Fprintf(p.stdout, format, args...) }
@@ -120,7 +158,7 @@ func (p *process) input(name string) ([]byte, error) {
 // change function is given, other properties. It returns the exit status.
 func (p *process) start(ctx context.Context, args []string, change func(*process)) int {
 	child := *p
-	child.args, child.ppid = args, p.pid
+	child.args, child.ppid, child.pid, child.m = args, p.pid, 0, p.x.current()
 	if change != nil {
 		change(&child)
 	}
@@ -128,20 +166,30 @@ func (p *process) start(ctx context.Context, args []string, change func(*process
 	if program == nil {
 		return status
 	}
-	child.pid = p.x.hosts.newPIDs(1)
+	if child.pid == 0 {
+		child.pid = p.x.hosts.newPIDs(1)
+	}
 	comm := path.Base(args[0])
+	own, stop := context.WithCancel(ctx)
+	defer stop()
 	p.x.mu.Lock()
 	p.x.procs[child.pid] = task{
 		pid: child.pid, ppid: child.ppid, uid: child.cred.uid, gid: child.cred.gid,
 		comm: comm[:min(len(comm), 15)], cmdline: strings.Join(args, "\x00") + "\x00", exe: args[0],
 	}
+	p.x.stops[child.pid] = stop
 	p.x.mu.Unlock()
 	defer func() {
 		p.x.mu.Lock()
 		delete(p.x.procs, child.pid)
+		delete(p.x.stops, child.pid)
 		p.x.mu.Unlock()
 	}()
-	return program(ctx, &child)
+	status = program(own, &child)
+	if own.Err() != nil && ctx.Err() == nil {
+		return 143 // ended by a signal
+	}
+	return status
 }
 
 // find looks a command up as execvp does, and says why there is none.
@@ -213,6 +261,28 @@ func (p *process) script(ctx context.Context, text []byte, name string, params [
 	}
 	s := &shell{p: p, functions: map[string]bool{}}
 	s.prepare(file)
+	r, err := s.runner(params)
+	if err != nil {
+		return p.fail(2, "%v", err)
+	}
+	err = r.Run(ctx, file)
+	var status interp.ExitStatus
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &status):
+		return int(status)
+	case ctx.Err() != nil:
+		return 137
+	case errors.Is(err, errTimedOut):
+		return statusTimedOut
+	}
+	return p.fail(2, "%v", err)
+}
+
+// runner makes the interpreter for the shell's process.
+func (s *shell) runner(params []string) (*interp.Runner, error) {
+	p := s.p
 	// A nil *os.File must not become a reader that is not nil.
 	var stdin io.Reader
 	if p.stdin != nil {
@@ -230,22 +300,10 @@ func (p *process) script(ctx context.Context, text []byte, name string, params [
 		interp.Dir("/"),
 	)
 	if err != nil {
-		return p.fail(2, "%v", err)
+		return nil, err
 	}
 	r.Dir, r.Params = p.dir, params
-	err = r.Run(ctx, file)
-	var status interp.ExitStatus
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &status):
-		return int(status)
-	case ctx.Err() != nil:
-		return 137
-	case errors.Is(err, errTimedOut):
-		return statusTimedOut
-	}
-	return p.fail(2, "%v", err)
+	return r, nil
 }
 
 // environ lists the exported variables; UID and EUID are there since the
@@ -262,13 +320,20 @@ func (p *process) environ() []string {
 type shell struct {
 	p         *process
 	functions map[string]bool // names that the script defines
+	detached  int             // process ID of the last program that was to outlive it
 }
 
 // at gives the process as it is at one point of the script.
 func (s *shell) at(hc interp.HandlerContext) *process {
 	q := *s.p
+	q.m = q.x.current()
 	q.dir, q.stdout, q.stderr = hc.Dir, hc.Stdout, hc.Stderr
 	q.stdin, _ = hc.Stdin.(*os.File)
+	if v := hc.Env.Get(umaskVariable); v.IsSet() {
+		if bits, err := strconv.ParseUint(v.Str, 8, 9); err == nil {
+			q.umask = fs.FileMode(bits)
+		}
+	}
 	return &q
 }
 
@@ -320,7 +385,7 @@ func (s *shell) open(ctx context.Context, name string, flag int, perm os.FileMod
 		}
 		return pipeOf(data)
 	}
-	clean, err := q.m.fs.create(q.cred, at, flag, perm&^0o022)
+	clean, err := q.m.fs.create(q.cred, at, flag, perm&^q.umask)
 	if err != nil {
 		return nil, err
 	}

@@ -57,13 +57,7 @@ func startsJobs(s *syntax.Stmt, starters map[string]bool) bool {
 // exit status stays theirs.
 func relayed(stmts []*syntax.Stmt) []*syntax.Stmt {
 	at := stmts[0].Pos()
-	call := func(words ...string) *syntax.Stmt {
-		c := &syntax.CallExpr{}
-		for _, w := range words {
-			c.Args = append(c.Args, &syntax.Word{Parts: []syntax.WordPart{&syntax.Lit{ValuePos: at, Value: w}}})
-		}
-		return &syntax.Stmt{Position: at, Cmd: c}
-	}
+	call := func(all ...string) *syntax.Stmt { return &syntax.Stmt{Position: at, Cmd: simpleCommand(at, all...)} }
 	inner := append([]*syntax.Stmt{call("set", "+o", "pipefail")}, stmts...)
 	return []*syntax.Stmt{
 		call("set", "-o", "pipefail"),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 
 	"mvdan.cc/sh/v3/interp"
 	"mvdan.cc/sh/v3/syntax"
@@ -15,6 +16,8 @@ import (
 // interpreter does not tell its handlers about.
 func (s *shell) prepare(file *syntax.File) {
 	fixLoops(file)
+	detaches := markDetached(file)
+	defer fixTraps(file) // after it, $! is the interpreter's own again
 	fixSubstitutions(file)
 	syntax.Walk(file, func(n syntax.Node) bool {
 		switch n := n.(type) {
@@ -23,15 +26,60 @@ func (s *shell) prepare(file *syntax.File) {
 				s.functions[n.Name.Value] = true
 			}
 		case *syntax.Word:
-			s.processIDs(n.Parts)
+			s.processIDs(n.Parts, detaches)
 		case *syntax.DblQuoted:
-			s.processIDs(n.Parts)
+			s.processIDs(n.Parts, detaches)
+		case *syntax.CallExpr:
+			setUmask(n)
 		}
 		return true
 	})
 }
 
-func (s *shell) processIDs(parts []syntax.WordPart) {
+// markDetached finds the programs that a script starts to outlive it: "setsid
+// PROGRAM &" and "nohup PROGRAM &".
+func markDetached(file *syntax.File) (found bool) {
+	syntax.Walk(file, func(n syntax.Node) bool {
+		s, ok := n.(*syntax.Stmt)
+		if !ok || !s.Background {
+			return true
+		}
+		c, ok := s.Cmd.(*syntax.CallExpr)
+		if !ok || len(c.Args) < 2 {
+			return true
+		}
+		if name := c.Args[0].Lit(); name == "setsid" || name == "nohup" {
+			s.Background, found = false, true
+			c.Args = append(simpleCommand(c.Pos(), inShell+"detach").Args, c.Args...)
+		}
+		return true
+	})
+	return found
+}
+
+// simpleCommand makes a simple command.
+func simpleCommand(at syntax.Pos, all ...string) *syntax.CallExpr {
+	c := &syntax.CallExpr{}
+	for _, w := range all {
+		c.Args = append(c.Args, &syntax.Word{Parts: []syntax.WordPart{&syntax.Lit{ValuePos: at, Value: w}}})
+	}
+	return c
+}
+
+// umaskVariable holds a shell's file mode creation mask, so that subshells have
+// their own, as they do of variables. It is never exported.
+const umaskVariable = "_umask"
+
+// setUmask turns "umask MASK" into an assignment.
+func setUmask(c *syntax.CallExpr) {
+	if len(c.Args) != 2 || c.Args[0].Lit() != "umask" || strings.HasPrefix(c.Args[1].Lit(), "-") {
+		return
+	}
+	c.Assigns = []*syntax.Assign{{Name: &syntax.Lit{ValuePos: c.Pos(), Value: umaskVariable}, Value: c.Args[1]}}
+	c.Args = nil
+}
+
+func (s *shell) processIDs(parts []syntax.WordPart, detaches bool) {
 	for i, part := range parts {
 		e, ok := part.(*syntax.ParamExp)
 		if !ok || e.Param == nil || e.Exp != nil || e.Repl != nil || e.Slice != nil || e.Length {
@@ -40,6 +88,12 @@ func (s *shell) processIDs(parts []syntax.WordPart) {
 		switch e.Param.Value {
 		case "$":
 			parts[i] = &syntax.Lit{Value: strconv.Itoa(s.p.pid)}
+		case "!":
+			// Without detached programs it is the interpreter's own word for a
+			// job, which only wait knows.
+			if detaches {
+				parts[i] = &syntax.CmdSubst{Left: part.Pos(), Right: part.End(), Stmts: []*syntax.Stmt{{Position: part.Pos(), Cmd: simpleCommand(part.Pos(), inShell+"detached")}}}
+			}
 		case "PPID":
 			parts[i] = &syntax.Lit{Value: strconv.Itoa(s.p.ppid)}
 		}
@@ -49,10 +103,14 @@ func (s *shell) processIDs(parts []syntax.WordPart) {
 // call sees every simple command first. Builtins that look at the real system,
 // or that the interpreter lacks, go to shellBuiltin; names that only bash
 // has as builtins go to the search path.
-func (s *shell) call(_ context.Context, args []string) ([]string, error) {
+func (s *shell) call(ctx context.Context, args []string) ([]string, error) {
 	name := args[0]
 	switch {
 	case s.functions[name]:
+	case name == "cd" && len(args) > 1:
+		return s.changeDir(ctx, args[1:]), nil
+	case name == "pwd" && len(args) == 2 && args[1] == "-P":
+		return []string{inShell + "pwd"}, nil
 	case name == "command" && len(args) > 1 && (args[1] == "-v" || args[1] == "-V"):
 		return append([]string{inShell + "command"}, args[2:]...), nil
 	case name == "command" && len(args) > 1 && ownBuiltin(args[1]):
@@ -65,6 +123,36 @@ func (s *shell) call(_ context.Context, args []string) ([]string, error) {
 		return append([]string{inShell + "program"}, args...), nil
 	}
 	return args, nil
+}
+
+// changeDir are cd's arguments without options, of which the interpreter knows
+// none. With -P links are followed here.
+func (s *shell) changeDir(ctx context.Context, args []string) []string {
+	physical := false
+	for len(args) > 0 && len(args[0]) > 1 && args[0][0] == '-' {
+		physical = args[0] == "-P" || physical && args[0] != "-L"
+		last := args[0] == "--"
+		if args = args[1:]; last {
+			break
+		}
+	}
+	if physical && len(args) == 1 && args[0] != "" {
+		q := s.at(interp.HandlerCtx(ctx))
+		if at, n, err := q.m.fs.resolve(q.cred, q.abs(args[0]), true); err == nil && n != nil {
+			args = []string{at}
+		}
+	}
+	return append([]string{"cd"}, args...)
+}
+
+// physicalDir is pwd -P.
+func physicalDir(_ context.Context, _ *shell, q *process) int {
+	at, _, err := q.m.fs.resolve(q.cred, q.dir, true)
+	if err != nil {
+		return q.fail(1, "%s", errorText(err))
+	}
+	q.printf("%s\n", at)
+	return 0
 }
 
 // bashOnly are the interpreter's builtins that a POSIX shell does not have.
@@ -101,14 +189,22 @@ func shellBuiltin(name string) func(context.Context, *shell, *process) int {
 		return commandV
 	case inShell + "printf":
 		return shellPrintf
+	case inShell + "pwd":
+		return physicalDir
 	case inShell + "relay":
 		return relay
-	case inShell + "hash", inShell + "kill":
+	case inShell + "kill":
+		return runKill
+	case inShell + "detach":
+		return detach
+	case inShell + "detached":
+		return func(_ context.Context, s *shell, q *process) int { q.printf("%d\n", s.detached); return 0 }
+	case inShell + "hash":
 		return func(context.Context, *shell, *process) int { return 0 }
 	case inShell + "ulimit":
 		return func(_ context.Context, _ *shell, q *process) int { q.printf("unlimited\n"); return 0 }
 	case inShell + "umask":
-		return func(_ context.Context, _ *shell, q *process) int { q.printf("0022\n"); return 0 }
+		return func(_ context.Context, _ *shell, q *process) int { q.printf("%04o\n", q.umask); return 0 }
 	case inShell + "program":
 		return func(ctx context.Context, _ *shell, q *process) int { return q.start(ctx, q.args[1:], nil) }
 	}

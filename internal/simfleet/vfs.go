@@ -22,6 +22,7 @@ type vfs struct {
 	procDir func(name string) []string         // names in a directory below /proc
 	now     func() time.Time                   // host clock, for modification times
 	full    func(name string, inode bool) bool // the file system that holds a path has no room, or no inode
+	fixed   func(name string) bool             // the file system that holds a path is mounted read-only
 }
 
 // node is a file, directory or symbolic link. Nodes are replaced, not changed,
@@ -34,6 +35,8 @@ type node struct {
 	lazy     func() []byte // content that is made when read; data is not used then
 	target   string        // of a symbolic link
 	program  string        // registered program that runs when it is executed
+
+	immutable bool // chattr +i
 }
 
 func (n *node) content() []byte {

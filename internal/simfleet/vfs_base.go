@@ -93,6 +93,11 @@ func (b *baseBuilder) system() {
 		b.link("/lib", "usr/lib")
 	}
 	b.link("/var/run", "/run")
+	if m.systemd() {
+		b.dir("/run/systemd/system", 0o755, 0, 0)
+		b.dir("/etc/systemd/system", 0o755, 0, 0)
+		b.dir("/etc/systemd/system/timers.target.wants", 0o755, 0, 0)
+	}
 	b.dir("/dev", 0o755, 0, 0)
 	for _, d := range []string{"/dev/null", "/dev/zero", "/dev/tty"} {
 		b.nodes[d] = &node{mode: fs.ModeDevice | fs.ModeCharDevice | 0o666, mtime: b.since}

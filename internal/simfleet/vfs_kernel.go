@@ -1,6 +1,7 @@
 package simfleet
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -35,7 +36,7 @@ func (m *machine) kernelFile(name string) (text string, dir, ok bool) {
 	switch name {
 	case "uptime":
 		now := m.clock()
-		up := now.Sub(m.Host.LaunchTime.Add(m.Skew)).Seconds()
+		up := now.Sub(m.bootTime()).Seconds()
 		return fmt.Sprintf("%.2f %.2f\n", up, up*0.98), false, true
 	case "version":
 		return "Linux version " + m.OS.Kernel + "\n", false, true
@@ -43,8 +44,11 @@ func (m *machine) kernelFile(name string) (text string, dir, ok bool) {
 		return m.mounts(), false, true
 	case "cmdline":
 		return "BOOT_IMAGE=/boot/vmlinuz-" + m.OS.Kernel + " root=/dev/nvme0n1p1 ro console=ttyS0\n", false, true
-	case "sys", "sys/fs", "sys/fs/inotify":
+	case "sys", "sys/fs", "sys/fs/inotify", "sys/kernel", "sys/kernel/random":
 		return "", true, true
+	case "sys/kernel/random/boot_id":
+		sum := sha256.Sum256([]byte(m.Host.ID + m.bootTime().String()))
+		return fmt.Sprintf("%x-%x-4%03x-8%03x-%x\n", sum[:4], sum[4:6], int(sum[6])<<4|int(sum[7])>>4, int(sum[8])<<4|int(sum[9])>>4, sum[10:16]), false, true
 	case "sys/fs/inotify/max_user_instances":
 		return strconv.Itoa(inotifyLimit) + "\n", false, true
 	case "sys/fs/inotify/max_user_watches":

@@ -31,6 +31,7 @@ type liveLogin struct {
 	priv     int    // process ID of sshd's privileged half; the other half's follows
 	terminal string // "pts/0", "notty"; empty while no session runs (a tunnel)
 	sessions int    // running sessions
+	cut      func() // breaks the connection
 }
 
 // listenerPID is the process ID of the SSH daemon.
@@ -52,10 +53,18 @@ func (m *machine) tasks() []task {
 	out := []task{{pid: 1, comm: initName, cmdline: "/sbin/init\x00", exe: "/usr/lib/systemd/systemd"}}
 	out = append(out, m.agentTasks()...)
 	out = append(out, m.watchers()...)
+	if hasAt(m) {
+		out = append(out, task{pid: m.listenerPID() + 70, ppid: 1, comm: "atd", cmdline: "/usr/sbin/atd\x00-f\x00", exe: "/usr/sbin/atd"})
+	}
 	out = append(out, m.listener())
 	out = append(out, m.openTasks()...)
 	for _, l := range m.live {
 		out = append(out, m.sessionTasks(l.user, l.priv, l.priv+1, l.terminal)...)
+	}
+	for _, b := range m.hosts.backgrounds(m.inst) {
+		if b.x != m.exec {
+			out = append(out, b.x.tasks()...)
+		}
 	}
 	if m.exec != nil {
 		out = append(out, m.exec.tasks()...)
@@ -115,7 +124,11 @@ func (m *machine) procNames(dir string) []string {
 func (m *machine) procEntries(dir string) []string {
 	switch dir {
 	case "sys":
-		return []string{"fs"}
+		return []string{"fs", "kernel"}
+	case "sys/kernel":
+		return []string{"random"}
+	case "sys/kernel/random":
+		return []string{"boot_id"}
 	case "sys/fs":
 		return []string{"inotify"}
 	case "sys/fs/inotify":

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // put stores nodes in the overlay at once: readers see all of them or none.
@@ -43,10 +44,25 @@ func (v *vfs) parent(c cred, name string) (string, *node, error) {
 		return "", nil, syscall.ENOTDIR
 	case strings.HasPrefix(dir+"/", "/proc/"):
 		return "", nil, syscall.EPERM
+	case v.fixed(dir):
+		return "", nil, syscall.EROFS
 	case !c.may(n, 2|1):
 		return "", nil, syscall.EACCES
+	case n.immutable:
+		return "", nil, syscall.EPERM
 	}
 	return dir, n, nil
+}
+
+// entryChanged adds to changes what happens to a directory in which an entry
+// comes or goes: its modification time.
+func (v *vfs) entryChanged(changes map[string]*node, dir string) map[string]*node {
+	if n := v.node(dir); n != nil {
+		d := *n
+		d.mtime = v.now()
+		changes[dir] = &d
+	}
+	return changes
 }
 
 // mayUnlink applies the sticky bit.
@@ -72,7 +88,7 @@ func (v *vfs) create(c cred, name string, flag int, perm fs.FileMode) (string, e
 		}
 		if err == nil {
 			at = path.Join(dir, path.Base(at))
-			v.put(map[string]*node{at: {mode: perm.Perm(), uid: c.uid, gid: c.gid, mtime: v.now()}})
+			v.put(v.entryChanged(map[string]*node{at: {mode: perm.Perm(), uid: c.uid, gid: c.gid, mtime: v.now()}}, dir))
 			return at, nil
 		}
 		return "", pathError("open", name, err)
@@ -82,8 +98,12 @@ func (v *vfs) create(c cred, name string, flag int, perm fs.FileMode) (string, e
 		err = syscall.EEXIST
 	case n.mode.IsDir():
 		err = syscall.EISDIR
+	case n.mode&fs.ModeDevice == 0 && v.fixed(at):
+		err = syscall.EROFS
 	case strings.HasPrefix(at, "/proc/"), !c.may(n, 2):
 		err = syscall.EACCES
+	case n.immutable:
+		err = syscall.EPERM
 	case n.mode&fs.ModeDevice == 0 && flag&os.O_TRUNC != 0:
 		m := *n
 		m.data, m.lazy, m.mtime = nil, nil, v.now()
@@ -152,7 +172,35 @@ func (v *vfs) make(c cred, op, name string, n *node) error {
 		return pathError(op, name, syscall.ENOSPC)
 	}
 	n.uid, n.gid, n.mtime = c.uid, c.gid, v.now()
-	v.put(map[string]*node{at: n})
+	v.put(v.entryChanged(map[string]*node{at: n}, dir))
+	return nil
+}
+
+// link gives a file a second name. Both have the same content, owner, mode and
+// time then; what is written to one later does not show in the other.
+func (v *vfs) link(c cred, from, to string) error {
+	_, n, err := v.resolve(c, from, false)
+	switch {
+	case err != nil:
+	case n == nil:
+		err = syscall.ENOENT
+	case n.mode.IsDir(), n.immutable:
+		err = syscall.EPERM
+	}
+	if err != nil {
+		return pathError("link", from, err)
+	}
+	dir, _, err := v.parent(c, to)
+	if err != nil {
+		return pathError("link", to, err)
+	}
+	at := path.Join(dir, path.Base(path.Clean("/"+to)))
+	if v.node(at) != nil {
+		return pathError("link", to, syscall.EEXIST)
+	}
+	m := *n
+	m.data, m.lazy = m.content(), nil
+	v.put(v.entryChanged(map[string]*node{at: &m}, dir))
 	return nil
 }
 
@@ -181,7 +229,7 @@ func (v *vfs) unlinkable(c cred, name string) (string, *node, error) {
 	switch {
 	case n == nil:
 		return "", nil, syscall.ENOENT
-	case at == "/" || !mayUnlink(c, parent, n):
+	case at == "/" || n.immutable || !mayUnlink(c, parent, n):
 		return "", nil, syscall.EPERM
 	}
 	return at, n, nil
@@ -196,7 +244,7 @@ func (v *vfs) remove(c cred, name string) error {
 	if err != nil {
 		return pathError("remove", name, err)
 	}
-	v.put(map[string]*node{at: nil})
+	v.put(v.entryChanged(map[string]*node{at: nil}, path.Dir(at)))
 	return nil
 }
 
@@ -218,7 +266,7 @@ func (v *vfs) rename(c cred, from, to string) error {
 	case strings.HasPrefix(at+"/", old+"/"):
 		err = syscall.EINVAL
 	case there == nil:
-	case !mayUnlink(c, parent, there):
+	case there.immutable, !mayUnlink(c, parent, there):
 		err = syscall.EPERM
 	case there.mode.IsDir() && !n.mode.IsDir():
 		err = syscall.EISDIR
@@ -238,18 +286,25 @@ func (v *vfs) rename(c cred, from, to string) error {
 		moved[at+strings.TrimPrefix(name, old)] = &m
 		moved[name] = nil
 	}
-	v.put(moved)
+	v.put(v.entryChanged(v.entryChanged(moved, path.Dir(old)), dir))
 	return nil
 }
 
 // change applies edit to a copy of the node at name if c owns it.
 func (v *vfs) change(c cred, op, name string, edit func(n *node) error) error {
-	at, n, err := v.resolve(c, name, true)
+	return v.changeAt(c, op, name, true, edit)
+}
+
+// changeAt is change; without follow a symbolic link is itself what changes.
+func (v *vfs) changeAt(c cred, op, name string, follow bool, edit func(n *node) error) error {
+	at, n, err := v.resolve(c, name, follow)
 	switch {
 	case err != nil:
 	case n == nil:
 		err = syscall.ENOENT
-	case strings.HasPrefix(at+"/", "/proc/"), !c.root() && c.uid != n.uid:
+	case v.fixed(at):
+		err = syscall.EROFS
+	case strings.HasPrefix(at+"/", "/proc/"), !c.root() && c.uid != n.uid, n.immutable && op != "chattr":
 		err = syscall.EPERM
 	default:
 		m := *n
@@ -275,8 +330,8 @@ func (v *vfs) chmod(c cred, name string, mode fs.FileMode) error {
 }
 
 // chown sets owner and group; -1 leaves one as it is. Only root may give files away.
-func (v *vfs) chown(c cred, name string, uid, gid int) error {
-	return v.change(c, "chown", name, func(n *node) error {
+func (v *vfs) chown(c cred, name string, follow bool, uid, gid int) error {
+	return v.changeAt(c, "chown", name, follow, func(n *node) error {
 		if !c.root() && (uid >= 0 && uid != n.uid || gid >= 0 && gid != c.gid && !slices.Contains(c.groups, gid)) {
 			return syscall.EPERM
 		}
@@ -290,10 +345,10 @@ func (v *vfs) chown(c cred, name string, uid, gid int) error {
 	})
 }
 
-// touch sets the modification time to now.
-func (v *vfs) touch(c cred, name string) error {
-	return v.change(c, "touch", name, func(n *node) error {
-		n.mtime = v.now()
+// touch sets the modification time.
+func (v *vfs) touch(c cred, name string, follow bool, to time.Time) error {
+	return v.changeAt(c, "touch", name, follow, func(n *node) error {
+		n.mtime = to
 		return nil
 	})
 }

@@ -28,10 +28,11 @@ type World struct {
 	moves atomic.Int64 // instances that came, went or changed addresses
 
 	agenda  agenda
-	made    uint64               // IDs made since
-	uses    map[string]use       // client tokens, by account, Region, API and token
-	given   map[string]bool      // addresses given to what was made since; none is given twice
-	ways    map[*Instance]outway // guarded by Mu: the networks that causes gave to instances alone
+	hosts   atomic.Pointer[Hosts] // the host side made last; nil: none yet
+	made    uint64                // IDs made since
+	uses    map[string]use        // client tokens, by account, Region, API and token
+	given   map[string]bool       // addresses given to what was made since; none is given twice
+	ways    map[*Instance]outway  // guarded by Mu: the networks that causes gave to instances alone
 	owners  []*fleet.Owner
 	healthy bool // made by Options.Healthy: the operator has a key for each host
 }
@@ -89,6 +90,7 @@ type Region struct {
 	LogGroups       []*fleet.LogGroup
 	Keys            []*fleet.KMSKey
 	ManagedSessions []*fleet.ManagedSession // Session Manager's, open and past
+	SessionLogs     []*SessionLog           // in the Region's buckets and log groups
 
 	// Dropped names, by route target (a firewall endpoint or transit gateway),
 	// the services to which it lets no connection pass; "*" is all of them.
@@ -151,6 +153,7 @@ type Instance struct {
 	SSHD     SSHD
 	Agent    Agent
 	Machine  Machine
+	Services []Service     // what listens besides sshd; nil: HTTP on 8080, empty: nothing
 	Logins   []Login       // oldest first
 	Sessions []OpenSession // open now
 	Files    []File        // further files, beyond those that the fields above imply
@@ -159,9 +162,8 @@ type Instance struct {
 	Fault    MachineFault  // how the machine misbehaves towards those who log in
 	HostKey  []byte        // ed25519 seed (32 bytes) of the SSH host key
 
-	lifecycle   string    // in its Auto Scaling group: "Pending", "Terminating"; empty: in service
-	booted      time.Time // last boot over the API; zero: at the launch
-	association string    // ID of the profile's association; empty: one that follows from the instance's
+	lifecycle   string // in its Auto Scaling group: "Pending", "Terminating"; empty: in service
+	association string // ID of the profile's association; empty: one that follows from the instance's
 }
 
 // MachineFault is a way in which a machine misbehaves. Empty: it does not.
