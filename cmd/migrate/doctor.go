@@ -206,9 +206,9 @@ func printChecks(w io.Writer, r doctorResult) error {
 		}
 		where := ""
 		if c.At != (fleet.Place{}) {
-			where = " in " + c.At.Account + " " + c.At.Region
+			where = oneLine(c.At.Account+" "+c.At.Region) + ": "
 		}
-		fmt.Fprintf(w, "\n%s%s: %s\n  %s\n  to do: %s\n", oneLine(c.Name), oneLine(where), c.Holds, oneLine(c.Reason), oneLine(c.Remedy))
+		fmt.Fprintf(w, "\n%s%s: %s\n  %s\n  to do: %s\n", where, oneLine(c.Name), c.Holds, oneLine(c.Reason), oneLine(c.Remedy))
 	}
 	return nil
 }
