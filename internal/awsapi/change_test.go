@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,14 +34,19 @@ var errLost = errors.New("the answer was lost")
 // inProcess carries requests to a handler without a network. One request can get lost.
 type inProcess struct {
 	handler http.Handler
-	calls   int
-	lose    int // the request that gets lost, from 0; -1: none
-	acted   bool
+	skew    time.Duration // of the server's clock, as its answers tell
+
+	mu    sync.Mutex
+	calls int
+	lose  int // the request that gets lost, from 0; -1: none
+	acted bool
 }
 
 func (p *inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+	p.mu.Lock()
 	n := p.calls
 	p.calls++
+	p.mu.Unlock()
 	if n == p.lose && !p.acted {
 		return nil, errLost
 	}
@@ -48,6 +54,7 @@ func (p *inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
 		r.Body = http.NoBody
 	}
 	w := httptest.NewRecorder()
+	w.Header().Set("Date", time.Now().Add(p.skew).UTC().Format(http.TimeFormat))
 	p.handler.ServeHTTP(w, r)
 	if _, err := io.Copy(io.Discard, r.Body); err != nil {
 		return nil, err
