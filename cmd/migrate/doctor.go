@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"text/tabwriter"
@@ -157,23 +158,23 @@ func examine(ctx context.Context, changer *awsapi.Changer, places []patient, q d
 	return slices.Concat(results...)
 }
 
-// checkStateFile looks whether the journal can be written, and by whom read.
+// journalRoom is what must fit beside the state file: a journal of thousands of steps.
+const journalRoom = 4 << 20
+
+// checkStateFile looks whether the journal has room, by writing beside it.
 func checkStateFile(path string) fleet.Check {
-	c := fleet.Check{Name: "state file", Holds: fleet.TruthNo, Remedy: "let your user alone read and write " + path + ", on a local disk"}
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	c := fleet.Check{Name: "state file", Holds: fleet.TruthNo, Remedy: "make room in " + filepath.Dir(path) + ", and let your user write there"}
+	f, err := os.CreateTemp(filepath.Dir(path), ".migrate-doctor-*")
 	if err != nil {
 		c.Reason = oneLine(err.Error())
 		return c
 	}
-	info, err := f.Stat()
-	switch err = errors.Join(err, f.Close()); {
-	case err != nil:
+	_, err = f.Write(make([]byte, journalRoom))
+	if err = errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name())); err != nil {
 		c.Reason = oneLine(err.Error())
-	case info.Mode().Perm()&0o077 != 0:
-		c.Reason = fmt.Sprintf("others may read it (mode %v)", info.Mode().Perm())
-	default:
-		c.Holds, c.Reason, c.Remedy = fleet.TruthYes, "yours alone, and writable", ""
+		return c
 	}
+	c.Holds, c.Reason, c.Remedy = fleet.TruthYes, "there is room beside it", ""
 	return c
 }
 
