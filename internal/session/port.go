@@ -28,7 +28,7 @@ type Port struct {
 	one     chan struct{} // the plain form's turn
 }
 
-// Port makes the channel a port session. When the agent tells that a
+// Port makes the channel, which has to be ready, a port session. When the agent tells that a
 // connection could not be made, refused is called; the protocol does not say
 // which one that was. It may be nil. The Port must be closed before the channel.
 func (c *Channel) Port(refused func()) (*Port, error) {
