@@ -202,7 +202,7 @@ func (c *Channel) connect(ctx context.Context, token string) (context.Context, e
 	if err != nil {
 		return nil, err
 	}
-	conn, answer, err := websocket.Dial(ctx, c.o.URL, &websocket.DialOptions{HTTPClient: c.o.HTTP, HTTPHeader: header})
+	conn, answer, err := websocket.Dial(ctx, c.o.URL, &websocket.DialOptions{HTTPClient: c.o.HTTP, HTTPHeader: header}) //nolint:bodyclose // never needed, says Dial
 	if err != nil {
 		return nil, dialError(answer, err)
 	}

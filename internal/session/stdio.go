@@ -88,7 +88,7 @@ func (c *Channel) Stdio(ctx context.Context, in io.Reader, out io.Writer) error 
 	for {
 		i, err := c.next(ctx)
 		switch {
-		case err != nil && context.Cause(ctx) == io.EOF:
+		case err != nil && errors.Is(context.Cause(ctx), io.EOF):
 			return nil
 		case err != nil && ctx.Err() != nil:
 			return context.Cause(ctx)
