@@ -29,12 +29,16 @@ type sessionWorld struct {
 	url   string
 
 	patience time.Duration // of peers; 0: 20 s
+	client   *http.Client
 }
 
 func serveSessions(t *testing.T, w *simfleet.World, o simfleet.AWSOptions) *sessionWorld {
 	t.Helper()
-	s := &sessionWorld{w: w, hosts: simfleet.NewHosts(w, simfleet.HostOptions{}), rg: w.Accounts[0].Regions[0]}
-	o.Hosts, o.NoThrottle = s.hosts, true
+	if o.Hosts == nil {
+		o.Hosts = simfleet.NewHosts(w, simfleet.HostOptions{})
+	}
+	o.NoThrottle = true
+	s := &sessionWorld{w: w, hosts: o.Hosts, rg: w.Accounts[0].Regions[0], client: http.DefaultClient}
 	server := httptest.NewServer(simfleet.ServeAWS(w, o))
 	t.Cleanup(func() { s.hosts.Close(); server.Close() })
 	s.url = server.URL
