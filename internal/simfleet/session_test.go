@@ -515,8 +515,8 @@ func TestDataChannelWantsItsToken(t *testing.T) {
 	}
 }
 
-// bubble serves a healthy world on a clock and a network of the test's own.
-func bubble(t *testing.T, inputs map[string]any) *sessionWorld {
+// serveInBubble serves a healthy world on a clock and a network of the test's own.
+func serveInBubble(t *testing.T, inputs map[string]any) *sessionWorld {
 	t.Helper()
 	w := generate(t, simfleet.Options{Healthy: true, Instances: 12, Now: time.Now})
 	l := newPipeListener()
@@ -550,7 +550,7 @@ func TestSessionLimits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := bubble(t, c.inputs)
+				s := serveInBubble(t, c.inputs)
 				by := s.operator()
 				in := s.sound(t, anyHost)
 				begin := time.Now()
@@ -608,7 +608,7 @@ func TestRebootEndsSessions(t *testing.T) {
 // nothing shows until the agent gives up on it.
 func TestBlankScreen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := bubble(t, map[string]any{"cloudWatchLogGroupName": "/ssm/sessions"})
+		s := serveInBubble(t, map[string]any{"cloudWatchLogGroupName": "/ssm/sessions"})
 		in := s.sound(t, func(in *simfleet.Instance) bool { return s.w.AgentEgress(in, "logs").Endpoint != "" })
 		s.w.Mu.Lock()
 		s.rg.Endpoints = slices.DeleteFunc(slices.Clone(s.rg.Endpoints), func(e *fleet.VPCEndpoint) bool { return strings.HasSuffix(e.Service, ".logs") })
