@@ -214,7 +214,7 @@ func (c *call) ruleBase(prefix string, egress bool) (fleet.Rule, error) {
 	case (err1 != nil || err2 != nil) && ported:
 		return r, refuse("InvalidParameterValue", "Invalid value 'Must specify both from and to ports with TCP/UDP.' for portRange.")
 	case err1 != nil || err2 != nil:
-		return r, nil
+		return r, nil //nolint:nilerr // other protocols than TCP and UDP need no ports
 	case ported && (from < 0 || from > 65535 || to < from || to > 65535):
 		return r, refuse("InvalidParameterValue", "Invalid TCP/UDP port range (%d:%d)", from, to)
 	}
@@ -264,9 +264,7 @@ func (c *call) permissionRule(prefix string, egress bool) ([]fleet.Rule, error) 
 }
 
 func describable(s string) bool {
-	return len(s) <= 255 && !strings.ContainsFunc(s, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune(". _-:/()#,@[]+=&;{}!$*", r))
-	})
+	return len(s) <= 255 && madeOf(s, ". _-:/()#,@[]+=&;{}!$*")
 }
 
 // parseCIDR reads a range in its canonical form: EC2 clears the host bits.
