@@ -25,10 +25,14 @@ type config struct {
 	Readiness readinessConfig `yaml:"readiness"`
 	Owners    string          `yaml:"owners"`
 
+	// PolicyFile says how the fleet is cut over; left out: migrate-policy.yaml.
+	PolicyFile string `yaml:"policy"`
+
 	// What the owners file says, and where it is or would be.
 	people   []fleet.Owner
 	waivers  []fleet.Waiver
 	ownersAt string
+	dir      string // the configuration's folder
 }
 
 type accountConfig struct {
@@ -83,7 +87,8 @@ func (a *app) config() (config, error) {
 	if err != nil {
 		return config{}, exitErr{code: exitUsage, err: fmt.Errorf("configuration %s: %w", path, err)}
 	}
-	c.SSH.resolve(filepath.Dir(path))
+	c.dir = filepath.Dir(path)
+	c.SSH.resolve(c.dir)
 	if err := c.readOwners(filepath.Dir(path)); err != nil {
 		return config{}, exitErr{code: exitUsage, err: err}
 	}

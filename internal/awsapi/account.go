@@ -1,5 +1,6 @@
-// Package awsapi reads AWS accounts for an inventory. It is the only home of
-// the AWS SDK, and it calls nothing that can change an account.
+// Package awsapi is the only home of the AWS SDK. Account and Region read AWS
+// accounts for an inventory and call nothing that can change one; what changes
+// an account is a type of its own: Changer.
 package awsapi
 
 import (
@@ -8,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"time"
 
@@ -59,6 +61,9 @@ type Options struct {
 	// Organization is what the accounts of one inventory share; default: this
 	// account reads for itself.
 	Organization *Organization
+	// Transport carries the requests, in place of connections of our own; the
+	// bounds of connects and tries are its own business then. Default none.
+	Transport http.RoundTripper
 	// Logger gets one debug line per call; default none.
 	Logger *slog.Logger
 	// Version is this program's version for the User-Agent header.
@@ -178,21 +183,23 @@ const apiCaller = "sts:GetCallerIdentity"
 
 // whoami asks STS once. Any credentials may make this call: no policy can deny it.
 func (a *Account) whoami(ctx context.Context) (caller, error) {
-	return a.caller.get(ctx, func() (caller, error) {
-		// Apart from the call, whose bound is too short for some providers.
-		waiting, cancel := context.WithTimeout(ctx, a.options.CallTimeout)
-		defer cancel()
-		if _, err := a.config.Credentials.Retrieve(waiting); err != nil {
-			return caller{at: time.Now().UTC()}, a.failure(apiCaller, err)
-		}
-		out, err := a.sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
-		who := caller{at: time.Now().UTC()}
-		if err != nil {
-			return who, a.failure(apiCaller, err)
-		}
-		who.id, who.arn = aws.ToString(out.Account), aws.ToString(out.Arn)
-		return who, nil
-	})
+	return a.caller.get(ctx, func() (caller, error) { return a.askWhoami(ctx) })
+}
+
+func (a *Account) askWhoami(ctx context.Context) (caller, error) {
+	// Apart from the call, whose bound is too short for some providers.
+	waiting, cancel := context.WithTimeout(ctx, a.options.CallTimeout)
+	defer cancel()
+	if _, err := a.config.Credentials.Retrieve(waiting); err != nil {
+		return caller{at: time.Now().UTC()}, a.failure(apiCaller, err)
+	}
+	out, err := a.sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	who := caller{at: time.Now().UTC()}
+	if err != nil {
+		return who, a.failure(apiCaller, err)
+	}
+	who.id, who.arn = aws.ToString(out.Account), aws.ToString(out.Arn)
+	return who, nil
 }
 
 // identity is who we are, as a fact.

@@ -55,6 +55,9 @@ func (a *Account) loadConfig(ctx context.Context) (aws.Config, error) {
 	case err != nil:
 		return cfg, fmt.Errorf("read the AWS configuration: %w", err)
 	}
+	if o.Transport != nil {
+		cfg.HTTPClient = &http.Client{Transport: o.Transport}
+	}
 	cfg.HTTPClient = ownBody{cfg.HTTPClient} // only now: LoadDefaultConfig still puts AWS_CA_BUNDLE into it
 	a.wrapCredentials(&cfg, "")
 	return cfg, nil

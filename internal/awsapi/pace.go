@@ -21,23 +21,32 @@ const (
 	apiConnection = "ssm:GetConnectionStatus"
 	apiSessions   = "ssm:DescribeSessions"
 	apiSimulate   = "iam:SimulatePrincipalPolicy"
+	ec2Changes    = "ec2 changes"
 )
 
 // newPace starts below the limits that AWS publishes; families without a
 // published limit run freely until a service throttles them. EC2's bucket for
 // non-mutating calls holds 100 and refills by 20 a second (EC2 API reference,
-// "Request throttling", checked October 2026), for everyone in the account.
+// "Request throttling", checked October 2026), for everyone in the account; that
+// for most changing calls 50 and 5.
 // DescribeSessions has a quota of 6 a second ("Systems Manager endpoints and
 // quotas"), Route 53 one of 5 for all calls of an account ("Quotas" in its
 // Developer Guide). AWS publishes no rate for SimulatePrincipalPolicy; its
-// start is a guess, which throttling corrects.
+// start is a guess, which throttling corrects. StartSession has a quota of 3 a
+// second, ResumeSession and TerminateSession of 6 each ("Systems Manager
+// endpoints and quotas").
 func newPace(connectionRate float64) *pace {
 	return &pace{families: map[string]*pacer{
 		"ec2":         newPacer(15, 50),
+		ec2Changes:    newPacer(4, 25),
 		"route53":     newPacer(4, 4),
 		apiConnection: newPacer(rate.Limit(connectionRate), 5),
 		apiSessions:   newPacer(4, 4),
 		apiSimulate:   newPacer(10, 10),
+
+		apiStartSession:     newPacer(2.5, 2),
+		apiResumeSession:    newPacer(5, 4),
+		apiTerminateSession: newPacer(5, 4),
 	}}
 }
 
@@ -47,7 +56,10 @@ func (p *pace) of(api string) *pacer {
 	if own := p.families[api]; own != nil {
 		return own
 	}
-	service, _, _ := strings.Cut(api, ":")
+	service, action, _ := strings.Cut(api, ":")
+	if service == "ec2" && !strings.HasPrefix(action, "Describe") && !strings.HasPrefix(action, "Get") {
+		service = ec2Changes
+	}
 	if p.families[service] == nil {
 		p.families[service] = newPacer(rate.Inf, 1)
 	}

@@ -18,8 +18,12 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 )
 
-// operationsCalled reads from this package's source which operations it calls:
-// each call makes one value of a type named ACTIONInput.
+// changing are the beginnings of the names of files that an inventory has no
+// part in: what they call is granted apart.
+var changing = []string{"change_", "runcommand", "session_"}
+
+// operationsCalled reads from this package's source which operations an
+// inventory calls: each call makes one value of a type named ACTIONInput.
 func operationsCalled(t *testing.T) []string {
 	t.Helper()
 	files, err := filepath.Glob("*.go")
@@ -28,7 +32,7 @@ func operationsCalled(t *testing.T) []string {
 	}
 	var out []string
 	for _, name := range files {
-		if strings.HasSuffix(name, "_test.go") {
+		if strings.HasSuffix(name, "_test.go") || slices.ContainsFunc(changing, func(p string) bool { return strings.HasPrefix(name, p) }) {
 			continue
 		}
 		f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)

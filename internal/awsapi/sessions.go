@@ -32,7 +32,7 @@ func (r *Region) sessions(ctx context.Context) fleet.Fact[[]fleet.ManagedSession
 					return nil, err
 				}
 				for _, in := range out.Sessions {
-					c.add(session(in))
+					c.add(managedSession(in))
 				}
 				n += len(out.Sessions)
 				return out.NextToken, nil
@@ -45,7 +45,7 @@ func (r *Region) sessions(ctx context.Context) fleet.Fact[[]fleet.ManagedSession
 	})
 }
 
-func session(in types.Session) fleet.ManagedSession {
+func managedSession(in types.Session) fleet.ManagedSession {
 	return fleet.ManagedSession{
 		ID:       aws.ToString(in.SessionId),
 		Target:   aws.ToString(in.Target),

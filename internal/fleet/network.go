@@ -176,6 +176,8 @@ type VPCEndpoint struct {
 	// Addresses are those of its network interfaces, one or two for each subnet.
 	Addresses Fact[[]netip.Addr] `json:"addresses,omitzero"`
 	Policy    string             `json:"policy,omitempty"` // JSON document
+
+	Tags map[string]string `json:"tags,omitempty"` // not part of a snapshot: read where endpoints are changed
 }
 
 // Gateway is an internet or NAT gateway.

@@ -142,12 +142,12 @@ type RuleChange struct {
 	// Add are rules that stand in for revoked ones that let more through than
 	// the port: authorized before the others are revoked.
 	Add []fleet.Rule `json:"add,omitempty"`
-	// Keep names the security group from which port 22 stays open; ClosePort only.
+	// Keep names the security group from which port 22 stays open; ClosePort
+	// only. It is the one that the RecoveryGroup step of the VPC makes: its ID is
+	// not known to the plan, and RecoveryName(VPC) stands in its place, here as
+	// in the source of the RecoveryRule step's rule.
 	Keep string `json:"keep,omitempty"`
-	// RecoveryGroup marks that Group or the rules' source is the one that the
-	// RecoveryGroup step of this VPC makes: its ID is not known to the plan, and
-	// RecoveryName(VPC) stands in its place.
-	Port int `json:"port,omitempty"` // whose admission is closed; 22
+	Port int    `json:"port,omitempty"` // whose admission is closed; 22
 }
 
 // EndpointChange makes interface endpoints with private DNS.
@@ -203,9 +203,10 @@ type RecoveryChange struct {
 	Image     string   `json:"image"`
 	Type      string   `json:"type"` // instance type
 	Subnets   []string `json:"subnets"`
-	From      []string `json:"from"`      // CIDRs from which operators come
-	PublicKey string   `json:"publicKey"` // line of authorized_keys
-	User      string   `json:"user"`      // login user of the image
+	Public    bool     `json:"public,omitempty"` // operators come through an internet gateway: the bastion needs a public address
+	From      []string `json:"from"`             // CIDRs from which operators come
+	PublicKey string   `json:"publicKey"`        // line of authorized_keys
+	User      string   `json:"user"`             // login user of the image
 }
 
 // KeyChange puts the recovery key into an account of a host.
@@ -233,14 +234,16 @@ type ScalingChange struct {
 	Max     int    `json:"max"`
 }
 
-// Refusal is a host, or a security group of hosts, that stays open.
+// Refusal is a host, or a security group of hosts, that stays open, or
+// something else that the plan leaves as it is.
 type Refusal struct {
 	Host  fleet.HostRef `json:"host,omitzero"`
-	Group string        `json:"group,omitempty"`
+	Group string        `json:"group,omitempty"` // security group, or Auto Scaling group of bastions
 	At    fleet.Place   `json:"at,omitzero"`
-	Phase Phase         `json:"phase"` // the first phase that it does not take part in
-	Code  string        `json:"code"`  // "no-second-way", "wide-rule", "not-ready", "windows", ...
-	Text  string        `json:"text"`
+	Phase Phase         `json:"phase"`        // the first phase that it does not take part in; Prepare: none at all
+	Code  string        `json:"code"`         // Codes lists them
+	Text  string        `json:"text"`         // why
+	Do    string        `json:"do,omitempty"` // what to do, so that the next plan takes it in
 }
 
 // RecoveryName is what the recovery bastion's Auto Scaling group, launch

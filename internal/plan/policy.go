@@ -45,9 +45,31 @@ type Policy struct {
 	RecoveryAge Duration `json:"recoveryAge" yaml:"recovery_age"` // of a recovery login when a door closes
 	Timer       Duration `json:"timer" yaml:"timer"`              // after which a dead man's switch opens the door again
 
-	Fixes    map[string]string `json:"fixes" yaml:"fixes"` // step kind → "apply", "hand" (Terraform), "never"; default "apply" for what Prepare knows
-	Recovery RecoveryPolicy    `json:"recovery" yaml:"recovery"`
-	Hooks    Hooks             `json:"hooks" yaml:"hooks"`
+	// Fixes say for each kind of step that prepares what becomes of it: "apply",
+	// "hand" (left to Terraform; the plan waits until it observes the condition)
+	// or "never" (the host is refused). Where a kind is left out, FixOf has the default.
+	Fixes map[string]string `json:"fixes" yaml:"fixes"`
+	// Profile is an instance profile that hosts without one get; empty: migrate
+	// makes its own in each account.
+	Profile    string   `json:"profile,omitempty" yaml:"profile"`
+	AgentFloor string   `json:"agentFloor,omitempty" yaml:"agent_floor"` // version that agents must have after their fix; empty: readiness' functional floor
+	Wait       Duration `json:"wait" yaml:"wait"`                        // how long to wait for what others bring about; 0: for ever
+
+	// RequireSilent refuses to close hosts that an active consumer of the ledger
+	// still uses, or whose logins are not known.
+	RequireSilent bool `json:"requireSilent" yaml:"require_silent"`
+	// RequireAccess refuses to close hosts on which somebody whom the owners file
+	// names would lose access, or may.
+	RequireAccess bool `json:"requireAccess" yaml:"require_access"`
+	// SplitWide lets rules for all protocols be replaced by rules for TCP without
+	// port 22, UDP and ICMP: other protocols are cut off by that.
+	SplitWide bool `json:"splitWide" yaml:"split_wide_rules"`
+	// Bastions are hosts that act as bastions, besides those that the inventory
+	// came through.
+	Bastions []Selector `json:"bastions,omitempty" yaml:"bastions"`
+
+	Recovery RecoveryPolicy `json:"recovery" yaml:"recovery"`
+	Hooks    Hooks          `json:"hooks" yaml:"hooks"`
 }
 
 // Selector picks hosts. All fields that are set must match; patterns are path.Match's.
@@ -75,8 +97,8 @@ type Window struct {
 
 // RecoveryPolicy says how the recovery bastion is made.
 type RecoveryPolicy struct {
-	PublicKey string   `json:"publicKey" yaml:"public_key"` // line of authorized_keys; without it nothing can be closed
-	Image     string   `json:"image" yaml:"image"`          // AMI; empty: that of the VPC's present bastion, or of its newest Linux host
+	PublicKey string   `json:"publicKey" yaml:"public_key"` // type, base64 and comment of the recovery key; without it nothing can be closed
+	Image     string   `json:"image" yaml:"image"`          // AMI, in plans of one Region; empty: that of the VPC's present bastion, or of its newest Linux host
 	Type      string   `json:"type" yaml:"type"`            // instance type; default t3.micro
 	From      []string `json:"from" yaml:"from"`            // CIDRs of the operators
 	User      string   `json:"user" yaml:"user"`            // login user of Image; empty: by the image's family
@@ -96,6 +118,7 @@ func DefaultPolicy() Policy {
 		Canary: 1, Waves: []string{"5", "25%"}, Spread: 50, Soak: Duration(30 * time.Minute),
 		ErrorBudget: 0, Concurrency: 8,
 		ProofAge: Duration(15 * time.Minute), RecoveryAge: Duration(24 * time.Hour), Timer: Duration(15 * time.Minute),
+		Wait: Duration(24 * time.Hour), RequireSilent: true, RequireAccess: true,
 		Recovery: RecoveryPolicy{Type: "t3.micro"},
 	}
 }

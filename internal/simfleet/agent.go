@@ -64,6 +64,9 @@ func (w *World) serviceReason(in *Instance, service string, actions ...string) s
 	if !p.TLS {
 		return service + ": " + p.Reason
 	}
+	if in.Region.Outages[service] {
+		return service + ": the service is down"
+	}
 	for _, a := range actions {
 		if !w.allowed(in, a) {
 			return "no permission for " + a

@@ -337,6 +337,12 @@ func (s *AWS) answer(c *call, fault Fault) (reply, error) {
 	case lock == lockWrite && c.service == "ec2" && c.form.Get("DryRun") == "true":
 		return reply{}, &apiError{http.StatusPreconditionFailed, "DryRunOperation", "Request would have succeeded, but DryRun flag is set."}
 	}
+	s.w.Mu.RLock()
+	down := c.region.Outages[c.service]
+	s.w.Mu.RUnlock()
+	if down {
+		return reply{}, &apiError{http.StatusServiceUnavailable, "ServiceUnavailable", "Service Unavailable"}
+	}
 	if fault.Kind == FaultTwice && lock != lockRead {
 		// What the first of the two says is lost.
 		_, _ = s.operate(c, op, lock)

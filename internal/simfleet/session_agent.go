@@ -291,11 +291,16 @@ func (ls *liveSession) flag(ctx context.Context, flag uint32) error {
 	return ls.channel.send(ctx, payloadFlag, binary.BigEndian.AppendUint32(nil, flag))
 }
 
-// take waits for the next message and opens what is encrypted.
+// take waits for the next message and opens what is encrypted. What does not
+// open is passed over.
 func (ls *liveSession) take(ctx context.Context) (frame, error) {
-	f, err := ls.channel.input(ctx)
-	if err == nil && ls.cipher != nil && f.payload == payloadOutput {
-		f.data, err = ls.cipher.fromClient.open(f.data, nil)
+	for {
+		f, err := ls.channel.input(ctx)
+		if err != nil || ls.cipher == nil || f.payload != payloadOutput {
+			return f, err
+		}
+		if f.data, err = ls.cipher.fromClient.open(f.data, nil); err == nil {
+			return f, nil
+		}
 	}
-	return f, err
 }

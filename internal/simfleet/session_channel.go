@@ -44,6 +44,7 @@ const (
 	inboxSize      = 1_024
 	flushPatience  = 2 * time.Second
 	writePatience  = 30 * time.Second
+	mostQueued     = 32_768 // messages that wait for the network before a client counts as gone
 )
 
 // Errors of a data channel.
@@ -60,8 +61,8 @@ type agentChannel struct {
 	ready  chan struct{} // the inbox has something, or the channel is over
 
 	mu     sync.Mutex
-	inbox  []frame         // guarded by mu: input in order
-	conn   *websocket.Conn // guarded by mu, as all below; nil: no client
+	inbox  []frame // guarded by mu: input in order
+	link   *link   // guarded by mu, as all below; nil: no client
 	over   bool
 	next   int64 // number of the next message to the client
 	sent   []*sentFrame
@@ -91,41 +92,82 @@ func newAgentChannel(faults *FrameFaults) *agentChannel {
 	return &agentChannel{faults: faults, ready: make(chan struct{}, 1), space: make(chan struct{}), early: map[int64]frame{}, active: time.Now()}
 }
 
-// attach makes conn the client's connection; one before it is closed.
-func (c *agentChannel) attach(conn *websocket.Conn) bool {
+// link is one connection of the client. Its writer alone writes to it, so that
+// nobody who holds the channel's lock waits for the network.
+type link struct {
+	conn  *websocket.Conn
+	queue [][]byte // guarded by the channel's mu
+	last  bool     // guarded by the channel's mu: the connection ends after the queue
+	ready chan struct{}
+	gone  chan struct{} // closed by detach
+}
+
+// attach makes conn the client's connection; one before it is closed. The
+// caller runs the writer. It gives nil when the session is over.
+func (c *agentChannel) attach(conn *websocket.Conn) *link {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.over {
-		return false
+		return nil
 	}
-	if c.conn != nil {
-		_ = c.conn.CloseNow()
+	if c.link != nil {
+		_ = c.link.conn.CloseNow()
 	}
-	c.conn = conn
+	c.link = &link{conn: conn, ready: make(chan struct{}, 1), gone: make(chan struct{})}
 	// What is under way was lost with the old connection.
 	for _, s := range c.sent {
 		s.last = time.Time{}
 	}
 	c.armLocked()
-	return true
+	return c.link
 }
 
-// detach forgets a connection that has ended. It reports whether it was the
-// current one.
-func (c *agentChannel) detach(conn *websocket.Conn) bool {
+// detach forgets a connection that has ended.
+func (c *agentChannel) detach(l *link) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.conn != conn {
-		return false
+	close(l.gone)
+	if c.link == l {
+		c.link = nil
 	}
-	c.conn = nil
-	return true
 }
 
-// write sends bytes to the client, if there is one. What does not arrive is
-// sent again later.
+// writer writes what is queued until the connection ends.
+func (c *agentChannel) writer(l *link) {
+	for {
+		c.mu.Lock()
+		var b []byte
+		if len(l.queue) > 0 {
+			b, l.queue = l.queue[0], l.queue[1:]
+		}
+		last := l.last
+		c.mu.Unlock()
+		switch {
+		case b != nil:
+			ctx, cancel := context.WithTimeout(context.Background(), writePatience)
+			err := l.conn.Write(ctx, websocket.MessageBinary, b)
+			cancel()
+			if err != nil {
+				_ = l.conn.CloseNow() // the reader notices and detaches it
+				return
+			}
+		case last:
+			_ = l.conn.Close(websocket.StatusNormalClosure, "")
+			return
+		default:
+			select {
+			case <-l.ready:
+			case <-l.gone:
+				return
+			}
+		}
+	}
+}
+
+// writeLocked sends bytes to the client, if there is one. What does not arrive
+// is sent again later.
 func (c *agentChannel) writeLocked(kind string, b []byte) {
-	if c.conn == nil {
+	if c.link == nil {
 		return
 	}
 	n := c.toN
@@ -143,7 +185,7 @@ func (c *agentChannel) writeLocked(kind string, b []byte) {
 			return
 		}
 	case FrameCut:
-		_ = c.conn.CloseNow()
+		_ = c.link.conn.CloseNow()
 		return
 	case FrameTwice:
 		c.transmitLocked(b)
@@ -158,10 +200,15 @@ func (c *agentChannel) writeLocked(kind string, b []byte) {
 }
 
 func (c *agentChannel) transmitLocked(b []byte) {
-	ctx, cancel := context.WithTimeout(context.Background(), writePatience)
-	defer cancel()
-	if err := c.conn.Write(ctx, websocket.MessageBinary, b); err != nil {
-		_ = c.conn.CloseNow() // the reader notices and detaches it
+	l := c.link
+	if len(l.queue) >= mostQueued {
+		_ = l.conn.CloseNow()
+		return
+	}
+	l.queue = append(l.queue, b)
+	select {
+	case l.ready <- struct{}{}:
+	default:
 	}
 }
 
@@ -213,12 +260,12 @@ func (c *agentChannel) resend() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.armed = false
-	if c.conn == nil {
+	if c.link == nil {
 		return // attach begins anew
 	}
 	now, left := time.Now(), resendBatch
 	for _, s := range c.sent {
-		if left == 0 || c.over || c.conn == nil {
+		if left == 0 || c.over || c.link == nil {
 			break
 		}
 		if now.Sub(s.last) > s.wait {
@@ -370,7 +417,7 @@ func (c *agentChannel) flush(ctx context.Context) {
 	defer t.Stop()
 	for {
 		c.mu.Lock()
-		space, done := c.space, len(c.sent) == 0 || c.conn == nil
+		space, done := c.space, len(c.sent) == 0 || c.link == nil
 		c.mu.Unlock()
 		if done {
 			return
@@ -385,16 +432,18 @@ func (c *agentChannel) flush(ctx context.Context) {
 	}
 }
 
-// close tells the client that the session is over and why. It gives the
-// client's connection, if there is one, for the caller to end.
-func (c *agentChannel) close(last frame) *websocket.Conn {
+// close tells the client that the session is over and why, and then ends its
+// connection.
+func (c *agentChannel) close(last frame) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.over = true
 	close(c.space)
 	c.wake()
-	c.writeLocked(last.kind, last.encode())
-	return c.conn
+	if c.link != nil {
+		c.link.last = true
+		c.writeLocked(last.kind, last.encode())
+	}
 }
 
 // idle is for how long the client has sent nothing.

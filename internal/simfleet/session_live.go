@@ -32,6 +32,7 @@ type liveSession struct {
 	ctx     context.Context // ends with the session
 	cancel  context.CancelCauseFunc
 	done    chan struct{} // closed when the session is over
+	waits   *time.Timer   // for the first client
 	client  string        // version of the plugin, by the handshake
 	cipher  *sessionCipher
 
@@ -87,8 +88,8 @@ func (ls *liveSession) end(output string) {
 
 // awaitClient ends a session that no client opens.
 func (ls *liveSession) awaitClient() {
-	t := time.AfterFunc(clientPatience, func() { ls.end("") })
-	context.AfterFunc(ls.ctx, func() { t.Stop() })
+	ls.waits = time.AfterFunc(clientPatience, func() { ls.end("") })
+	context.AfterFunc(ls.ctx, func() { ls.waits.Stop() })
 }
 
 // begin starts the agent's side, once.
@@ -117,6 +118,13 @@ func (h *Hosts) spawn(f func()) bool {
 
 // run is the session from the agent's start to its end.
 func (ls *liveSession) run() {
+	defer close(ls.done)
+	// A reboot ends the session's worker at once.
+	if ended, err := ls.hosts.started(ls.inst, ls.gone); err == nil {
+		defer ended()
+	} else {
+		ls.gone()
+	}
 	ls.hosts.wg.Go(ls.limits)
 	output := ls.serve(ls.ctx)
 	var ended sessionEnd
@@ -126,11 +134,7 @@ func (ls *liveSession) run() {
 	ls.channel.flush(ls.hosts.ctx)
 	ls.cancel(nil)
 	ls.finish()
-	conn := ls.channel.close(closedFrame(ls.record.ID, ls.record.Target, output))
-	close(ls.done)
-	if conn != nil {
-		_ = conn.Close(websocket.StatusNormalClosure, "")
-	}
+	ls.channel.close(closedFrame(ls.record.ID, ls.record.Target, output))
 }
 
 // finish stores the log and enters the end of the session.
@@ -145,9 +149,16 @@ func (ls *liveSession) finish() {
 	ls.server.mu.Unlock()
 }
 
+// gone ends the session because the machine is no longer there: the service
+// pauses the client, and then closes the channel.
+func (ls *liveSession) gone() {
+	ls.channel.control(newFrame(messagePause, nil))
+	ls.cancel(sessionEnd(""))
+}
+
 // limits ends the session when its client was idle for too long, when its time
-// is up, or when the machine under it goes away. Idle is who sends nothing,
-// which is our reading of "inactive".
+// is up, or when the instance no longer runs. Idle is who sends nothing, which
+// is our reading of "inactive".
 func (ls *liveSession) limits() {
 	start := time.Now()
 	idle, most := time.Duration(ls.spec.inputs.IdleTimeout)*time.Minute, time.Duration(ls.spec.inputs.MaxDuration)*time.Minute
@@ -161,12 +172,11 @@ func (ls *liveSession) limits() {
 		}
 		w := ls.server.w
 		w.Mu.RLock()
-		gone := !ls.inst.Host.Running() || !ls.inst.Agent.Installed
+		runs := ls.inst.Host.Running()
 		w.Mu.RUnlock()
 		switch {
-		case gone:
-			ls.channel.control(newFrame(messagePause, nil))
-			ls.cancel(sessionEnd(""))
+		case !runs:
+			ls.gone()
 		case ls.channel.idle() > idle, most > 0 && time.Since(start) > most:
 			ls.cancel(sessionEnd(""))
 		}
@@ -196,10 +206,19 @@ func (s *AWS) serveDataChannel(rw http.ResponseWriter, r *http.Request, id strin
 	}
 	defer func() { _ = conn.CloseNow() }()
 	conn.SetReadLimit(maxFrame)
-	if !ls.opens(conn) || !ls.channel.attach(conn) {
+	if !ls.opens(conn) {
 		_ = conn.Close(websocket.StatusPolicyViolation, "the token is not valid")
 		return
 	}
+	l := ls.channel.attach(conn)
+	if l == nil {
+		return
+	}
+	defer ls.channel.detach(l)
+	if !ls.hosts.spawn(func() { ls.channel.writer(l) }) {
+		return
+	}
+	ls.waits.Stop()
 	ls.begin()
 	ls.read(conn)
 }
@@ -220,7 +239,6 @@ func (ls *liveSession) opens(conn *websocket.Conn) bool {
 // read takes the client's messages until the connection or the session ends.
 // Those that are malformed are passed over, as by the agent.
 func (ls *liveSession) read(conn *websocket.Conn) {
-	defer ls.channel.detach(conn)
 	closing := context.AfterFunc(ls.hosts.ctx, func() { _ = conn.CloseNow() })
 	defer closing()
 	for {

@@ -17,14 +17,15 @@ import (
 	"sync"
 
 	"github.com/xtaci/smux"
+
+	"ssm-migrate/internal/fleet"
 )
 
-// Service is something that listens on a machine besides its SSH server. It
-// speaks HTTP and answers every request with its page.
+// Service is something that listens on a machine besides its SSH server.
 type Service struct {
 	Port     int
 	Loopback bool   // it listens on 127.0.0.1 alone
-	Page     string // body of its answers
+	Page     string // it speaks HTTP, and this is the body of every answer; empty: it sends back what it gets
 }
 
 // services are what listens on the machine: the model's, or what its part in
@@ -36,7 +37,11 @@ func (in *Instance) services() []Service {
 	case in.Services != nil:
 		return in.Services
 	}
-	return []Service{{Port: 8080, Page: in.Hostname + " " + string(in.Role) + "\n"}}
+	all := []Service{{Port: 8080, Page: in.Hostname + " " + string(in.Role) + "\n"}}
+	if in.Role == "db" {
+		all = append(all, Service{Port: 5432})
+	}
+	return all
 }
 
 var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
@@ -71,12 +76,16 @@ func (h *Hosts) accept(inst *Instance, to netip.AddrPort, from netip.Addr) (net.
 	return near, nil
 }
 
-// servePage answers HTTP requests on one connection.
+// servePage is a service on one connection.
 func (h *Hosts) servePage(c net.Conn, page string) {
 	if !h.track(c) {
 		return
 	}
 	defer h.untrack(c)
+	if page == "" {
+		_, _ = io.Copy(c, c)
+		return
+	}
 	for r := bufio.NewReader(c); ; {
 		q, err := http.ReadRequest(r)
 		if err != nil {
@@ -105,14 +114,23 @@ func (ls *liveSession) remote(host string) (netip.Addr, error) {
 	if !ok {
 		return netip.Addr{}, fmt.Errorf("Unable to resolve host %s", host) //nolint:staticcheck // for people
 	}
-	denied := slices.Contains(deniedRemotes, addr.String())
+	denied := slices.Contains(deniedRemotes, addr.String()) || ls.vpcResolver(addr)
 	if addr.IsLoopback() && !versionLess(ls.agentVersion(), firstWithLoopbackDenied) {
 		denied = true
 	}
 	if denied {
-		return netip.Addr{}, fmt.Errorf("Forwarding to IP address %s is forbidden.", addr) //nolint:staticcheck // the agent's words
+		return netip.Addr{}, fmt.Errorf("Forwarding to IP address %s is forbidden.", addr) //nolint:staticcheck,revive // the agent's words
 	}
 	return addr, nil
+}
+
+// vpcResolver reports whether an address is that of the VPC's DNS server.
+func (ls *liveSession) vpcResolver(addr netip.Addr) bool {
+	w := ls.server.w
+	w.Mu.RLock()
+	defer w.Mu.RUnlock()
+	vpc := find(ls.inst.Region.VPCs, func(v *fleet.VPC) bool { return v.ID == ls.inst.Host.VPC })
+	return vpc != nil && slices.ContainsFunc(vpc.CIDRs, func(p netip.Prefix) bool { return p.Masked().Addr().Next().Next() == addr })
 }
 
 // dialer gives what connects to the session's target.

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"net/http"
 	"path"
-	"strings"
 
 	"ssm-migrate/internal/fleet"
 )
@@ -61,7 +60,7 @@ func startSession(c *call) (any, error) {
 
 type sessionAnswer struct {
 	ID    string `json:"SessionId"`
-	URL   string `json:"StreamUrl"`
+	URL   string `json:"StreamUrl,omitempty"`
 	Token string `json:"TokenValue,omitempty"`
 }
 
@@ -161,5 +160,5 @@ func terminateSession(c *call) (any, error) {
 		ls.end("")
 		<-ls.done
 	}
-	return map[string]string{"SessionId": strings.TrimSpace(s.ID)}, nil
+	return sessionAnswer{ID: s.ID}, nil
 }

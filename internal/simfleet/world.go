@@ -104,6 +104,10 @@ type Region struct {
 	// everywhere for those who ask it.
 	Proxies map[string]string
 
+	// Outages are the services that are down in this Region: no agent and no
+	// caller gets an answer from them.
+	Outages map[string]bool
+
 	Instances []*Instance
 	Hybrid    []*fleet.Node // managed nodes outside EC2
 

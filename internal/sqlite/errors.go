@@ -14,6 +14,8 @@ var (
 	ErrNoSnapshot   = errors.New("no such snapshot")
 	ErrNoAssessment = errors.New("the snapshot has not been judged")
 	ErrNotRunning   = errors.New("the snapshot is not open for writing") // finished, deleted or never begun
+	ErrPlanned      = errors.New("a plan was made from the snapshot")
+	ErrNoPlan       = errors.New("no such plan")
 	ErrNewerSchema  = errors.New("made by a newer migrate")
 	ErrNotDatabase  = errors.New("not a database of migrate")
 	ErrBusy         = errors.New("another process is writing to the database")

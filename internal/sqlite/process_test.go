@@ -28,7 +28,7 @@ const childJob = "SQLITE_TEST_JOB"
 const batchSize = 20
 
 func TestMain(m *testing.M) {
-	jobs := map[string]func(path string) error{"write": childWrites, "read": childReads, "open": childOpens}
+	jobs := map[string]func(path string) error{"write": childWrites, "read": childReads, "open": childOpens, "journal": childJournals}
 	if job, ok := jobs[os.Getenv(childJob)]; ok {
 		if err := job(os.Args[1]); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -82,9 +82,17 @@ func (d *DB) Latest(ctx context.Context) (fleet.SnapshotInfo, error) {
 }
 
 // Delete removes a snapshot with its assessment. A writer that still works on
-// it gets ErrNotRunning. Deleting what is not there is ErrNoSnapshot.
+// it gets ErrNotRunning. Deleting what is not there is ErrNoSnapshot; one that
+// a plan was made from is ErrPlanned.
 func (d *DB) Delete(ctx context.Context, id int64) error {
 	err := d.write(ctx, func(tx *sql.Tx) error {
+		var planned bool
+		if err := tx.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM plans WHERE snapshot = ?)", id).Scan(&planned); err != nil {
+			return err
+		}
+		if planned {
+			return ErrPlanned
+		}
 		done, err := tx.ExecContext(ctx, "DELETE FROM snapshots WHERE id = ?", id)
 		if err != nil {
 			return err
@@ -108,7 +116,8 @@ const mayRun = 24 * time.Hour
 // deletes the finished ones that are older. Of those that were never finished
 // it deletes the ones that are older than the newest finished snapshot, but
 // never one that may still be running: one that started less than 24 hours ago
-// by this machine's clock. It gives how many it deleted. The file does not
+// by this machine's clock. A snapshot that a plan was made from stays, beyond
+// the number. It gives how many it deleted. The file does not
 // shrink; its free space is used again.
 func (d *DB) Prune(ctx context.Context, keep int) (int, error) {
 	if keep < 1 {
@@ -117,7 +126,7 @@ func (d *DB) Prune(ctx context.Context, keep int) (int, error) {
 	var n int64
 	err := d.write(ctx, func(tx *sql.Tx) error {
 		done, err := tx.ExecContext(ctx, `WITH finished AS (SELECT id FROM snapshots WHERE state <> 'running')
-			DELETE FROM snapshots WHERE CASE state
+			DELETE FROM snapshots WHERE id NOT IN (SELECT snapshot FROM plans) AND CASE state
 				WHEN 'running' THEN id < (SELECT max(id) FROM finished) AND coalesce(unixepoch(started), 0) <= ?
 				ELSE id < (SELECT id FROM finished ORDER BY id DESC LIMIT 1 OFFSET ?) END`, time.Now().Add(-mayRun).Unix(), keep-1)
 		if err != nil {

@@ -1,0 +1,174 @@
+package cutover
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/plan"
+)
+
+// timerOf is the step that arms the dead man's switch of a lane; ok is false
+// where it has none.
+func timerOf(l lane) (plan.Step, bool) {
+	for _, s := range l.steps {
+		if arms(s.Kind) {
+			return s, true
+		}
+	}
+	return plan.Step{}, false
+}
+
+// fires is the earliest time at which a lane's timer may fire, once arming it
+// was begun.
+func (r *run) fires(l lane) (time.Time, bool) {
+	arm, ok := timerOf(l)
+	if !ok || arm.Timer == nil {
+		return time.Time{}, false
+	}
+	rec := r.record(arm.ID)
+	switch {
+	case rec.state.Owed():
+		return rec.began.Add(time.Duration(arm.Timer.After)), true
+	case rec.state == StateFound:
+		return rec.since.Add(time.Duration(arm.Timer.After)), true
+	}
+	return time.Time{}, false
+}
+
+// deadline is when a lane must have proved what it closed. A quarter of the
+// timer's time is left for taking it back, or for disarming.
+func (r *run) deadline(l lane) (time.Time, bool) {
+	at, ok := r.fires(l)
+	if !ok {
+		return time.Time{}, false
+	}
+	arm, _ := timerOf(l)
+	return at.Add(-time.Duration(arm.Timer.After) / 4), true
+}
+
+// within bounds what a lane does between arming its timer and disarming it.
+func (r *run) within(l lane, s plan.Step) (context.Context, context.CancelFunc) {
+	deadline, ok := r.deadline(l)
+	if !ok || arms(s.Kind) {
+		return context.WithCancel(r.work)
+	}
+	if disarms(s.Kind) {
+		deadline, _ = r.fires(l)
+	}
+	return context.WithDeadline(r.work, deadline)
+}
+
+// guard is the lock-out invariant, asked right before each try of a closing
+// step: every host healthy, a second way proved, Session Manager proved now,
+// and the timer seen armed last of all. SSH itself does not count.
+func (r *run) guard(ctx context.Context, l lane, n int, s plan.Step) (laneEnd, bool) {
+	if !s.Kind.Closes() {
+		return laneEnd{}, true
+	}
+	held := func(kind endKind, why string, hosts ...fleet.HostRef) (laneEnd, bool) {
+		end := laneEnd{kind: kind, step: s.ID, why: why, hosts: hosts}
+		if failed := r.failure(); failed != nil {
+			return laneEnd{kind: endStopped, step: s.ID, why: failed.Error()}, false
+		}
+		return r.journal(l, s, Entry{Event: Held, Detail: why}, end), false
+	}
+	if why := r.incomplete(l); why != "" {
+		return held(endHeld, why)
+	}
+	if s.Kind != plan.ScaleIn && len(s.Hosts) == 0 {
+		return held(endFailed, "the plan does not say whose door it is: make a new plan")
+	}
+	policy := r.cfg.Plan.Policy
+	for _, h := range s.Hosts {
+		p, ok, err := r.cfg.Proofs.LatestProof(ctx, h, fleet.WayRecovery)
+		switch {
+		case err != nil:
+			return held(endUnknown, fmt.Sprintf("the recovery proof of %s cannot be read: %v", h, err), h)
+		case !ok || !p.Fresh(time.Now(), time.Duration(policy.RecoveryAge)):
+			return held(endHeld, fmt.Sprintf("no login of the last %s on %s by the recovery bastion is known: run the drill", policy.RecoveryAge, h))
+		}
+	}
+	for _, h := range s.Hosts {
+		works, why := r.prove(ctx, h, time.Now().Add(-time.Duration(policy.ProofAge)))
+		switch works {
+		case fleet.TruthNo:
+			return held(endFailed, fmt.Sprintf("Session Manager does not work on %s: %s", h, why), h)
+		case fleet.TruthUnknown:
+			return held(endUnknown, fmt.Sprintf("whether Session Manager works on %s is not known: %s", h, why), h)
+		}
+	}
+	if s.Kind == plan.ScaleIn {
+		return laneEnd{}, true
+	}
+	return r.guardTimer(ctx, l, n, s, held)
+}
+
+func (r *run) guardTimer(ctx context.Context, l lane, n int, s plan.Step, held func(endKind, string, ...fleet.HostRef) (laneEnd, bool)) (laneEnd, bool) {
+	arm, ok := timerOf(lane{steps: l.steps[:n]})
+	if !ok {
+		return held(endFailed, "the plan arms no timer before it: make a new plan")
+	}
+	obs, err := r.observe(ctx, arm)
+	fires, _ := r.fires(l)
+	switch {
+	case err == nil && obs.Holds == fleet.TruthNo:
+		return held(endFailed, "the timer that would open the door again is not armed: "+obs.Detail, s.Hosts...)
+	case err != nil || obs.Holds != fleet.TruthYes:
+		return held(endUnknown, "whether the timer is armed that would open the door again is not known", s.Hosts...)
+	case time.Until(fires) < time.Duration(arm.Timer.After)/2:
+		// Too little would be left for the proof that is to come.
+		return laneEnd{kind: endLate, step: s.ID}, false
+	}
+	return laneEnd{}, true
+}
+
+// closing is the closing step of a lane before its n-th.
+func closing(l lane, n int) (plan.Step, bool) {
+	for _, s := range l.steps[:n] {
+		if s.Kind.Closes() {
+			return s, true
+		}
+	}
+	return plan.Step{}, false
+}
+
+// mayDisarm asks for a proof of each host through Session Manager since the
+// door has closed. Nothing else disarms a timer.
+func (r *run) mayDisarm(ctx context.Context, l lane, n int, s plan.Step) (laneEnd, bool) {
+	c, ok := closing(l, n)
+	if !ok {
+		return laneEnd{}, true
+	}
+	since := r.record(c.ID).since
+	for _, h := range c.Hosts {
+		works, why := r.prove(ctx, h, since)
+		if failed := r.failure(); failed != nil {
+			return laneEnd{kind: endStopped, step: s.ID, why: failed.Error()}, false
+		}
+		if works == fleet.TruthYes {
+			continue
+		}
+		why = fmt.Sprintf("no session on %s since its door closed: %s", h, why)
+		return r.journal(l, s, Entry{Event: Held, Detail: why}, laneEnd{kind: endFailed, step: s.ID, why: why, hosts: []fleet.HostRef{h}}), false
+	}
+	return laneEnd{}, true
+}
+
+// stillClosed looks whether what the lane closed is closed now that its timer
+// is gone.
+func (r *run) stillClosed(ctx context.Context, l lane, n int) (string, bool) {
+	c, ok := closing(l, n)
+	if !ok {
+		return "", true
+	}
+	obs, err := r.observe(ctx, c)
+	switch {
+	case err != nil:
+		return fmt.Sprintf("%s: cannot be observed: %v", c.Title, err), false
+	case obs.Holds != fleet.TruthYes:
+		return fmt.Sprintf("%s: no longer so (%s): its timer fired before it was disarmed, or somebody else did it", c.Title, obs.Detail), false
+	}
+	return "", true
+}

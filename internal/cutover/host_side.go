@@ -1,0 +1,163 @@
+package cutover
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/plan"
+)
+
+// HostWorld is what the step kinds of hosts work with. All ports may be called
+// concurrently.
+type HostWorld struct {
+	Hosts    Hosts
+	Prover   Prover
+	Proofs   Proofs
+	Scaling  Scaling
+	Bastions Bastions
+
+	Plan *plan.Plan
+	// Find gives the host of a reference, as the plan's snapshot has it.
+	Find func(fleet.HostRef) (fleet.Host, bool)
+	// SigningKey is the ASCII-armored OpenPGP key that AWS signs agent packages
+	// with. Without it packages other than snaps are refused.
+	SigningKey string
+	Paths      HostPaths
+}
+
+// HostKinds are the step kinds that work on hosts, or use the ways into them.
+// Their before-images lie on the host, too, in a folder named by the plan.
+func HostKinds(w HostWorld) Kinds {
+	h := &hostSide{
+		HostWorld: w, folder: token(w.Plan.Digest, ""), paths: w.Paths,
+		recoveryKey: blobOf(w.Plan.Policy.Recovery.PublicKey),
+	}
+	return Kinds{
+		plan.Agent:           agentKind{h},
+		plan.RecoveryKey:     recoveryKeyKind{h},
+		plan.ArmHostTimer:    armHostTimerKind{h},
+		plan.QuarantineKeys:  quarantineKeysKind{h},
+		plan.DisarmHostTimer: disarmHostTimerKind{h},
+		plan.ProveSession:    &proveSessionKind{hostSide: h, began: map[string]time.Time{}},
+		plan.RecoveryDrill:   recoveryDrillKind{h},
+		plan.WaitFor:         waitForKind{h},
+	}
+}
+
+// hostSide is what the kinds share.
+type hostSide struct {
+	HostWorld
+	paths       HostPaths
+	folder      string // name of this plan's folder on hosts
+	recoveryKey string // base64 part of the recovery key
+}
+
+// blobOf is the base64 part of a line of authorized_keys; empty without one.
+func blobOf(line string) string {
+	words := strings.Fields(line)
+	for i, w := range words {
+		if strings.HasPrefix(w, "ssh-") || strings.HasPrefix(w, "ecdsa-") || strings.HasPrefix(w, "sk-") {
+			if i+1 < len(words) {
+				return words[i+1]
+			}
+		}
+	}
+	return ""
+}
+
+// hostWays are tried in this order; the recovery way fails at once unless its
+// bastion is up.
+var hostWays = []fleet.Way{fleet.WaySessionManager, fleet.WaySSH, fleet.WayRecovery}
+
+// one is the host of a step that is about a single one.
+func (h *hostSide) one(s plan.Step) (fleet.Host, error) {
+	if len(s.Hosts) != 1 {
+		return fleet.Host{}, fmt.Errorf("step %s names %d hosts, want 1", s.ID, len(s.Hosts))
+	}
+	return h.find(s.Hosts[0])
+}
+
+func (h *hostSide) find(r fleet.HostRef) (fleet.Host, error) {
+	host, ok := h.Find(r)
+	if !ok {
+		return fleet.Host{}, fmt.Errorf("%s is not in the plan's snapshot: %w", r, ErrStale)
+	}
+	return host, nil
+}
+
+// run runs a script by the first way that gives a complete answer. All scripts
+// may run again, and keep out of each other's way by a lock on the host: so the
+// next way is tried also where an answer was lost. A refusal is an answer.
+func (h *hostSide) run(ctx context.Context, host fleet.Host, s fleet.Script) (hostAnswer, error) {
+	var reasons []string
+	for _, way := range hostWays {
+		r := h.Hosts.Run(ctx, host, way, s)
+		if r.Started != fleet.TruthNo {
+			answer, err := parseAnswer(r.Stdout)
+			if !errors.Is(err, errNoAnswer) {
+				return answer, err
+			}
+		}
+		reasons = append(reasons, fmt.Sprintf("%s: %s", way, silence(r)))
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, fmt.Errorf("run %s on %s: %s", s.Name, host.ID, strings.Join(reasons, "; "))
+}
+
+// silence says why a run gave no answer.
+func silence(r fleet.ScriptResult) string {
+	switch {
+	case r.Reason != "":
+		return fleet.OneLine(r.Reason, 300)
+	case r.Cut:
+		return "the output was cut off"
+	case len(r.Stderr) > 0:
+		return fmt.Sprintf("ended with status %d: %s", r.Exit, fleet.OneLine(string(r.Stderr), 300))
+	}
+	return fmt.Sprintf("ended with status %d and no answer", r.Exit)
+}
+
+// image writes an image; its types hold nothing that JSON cannot.
+func image(v any) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// readImage reads an image back; none leaves v as it is.
+func readImage(raw json.RawMessage, v any) error {
+	if len(raw) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(raw, v); err != nil {
+		return fmt.Errorf("read the image from the journal: %w", err)
+	}
+	return nil
+}
+
+// nothing is the undo of kinds that change nothing that lasts.
+type nothing struct{}
+
+func (nothing) Undo(context.Context, plan.Step, json.RawMessage, json.RawMessage, string) error {
+	return nil
+}
+
+func (nothing) Undone(context.Context, plan.Step, json.RawMessage, json.RawMessage, string) (Observation, error) {
+	return Observation{Holds: fleet.TruthYes, Detail: "nothing to take back"}, nil
+}
+
+func truthOf(b bool) fleet.Truth {
+	if b {
+		return fleet.TruthYes
+	}
+	return fleet.TruthNo
+}

@@ -1,0 +1,136 @@
+package cutover
+
+import (
+	"context"
+
+	"ssm-migrate/internal/fleet"
+)
+
+// AWS is what the steps on AWS's side change. What is not there is
+// fleet.ErrNotFound, what is there already fleet.ErrExists, and what others
+// still use fleet.ErrInUse. Every other error may be a lost answer: the change may have
+// been made. Reads may lag behind changes. All methods may run concurrently.
+type AWS interface {
+	SecurityGroups
+	InstanceProfiles
+	Roles
+	Settings
+	Documents
+	Endpoints
+	Templates
+	ScalingGroups
+	Schedules
+}
+
+// SecurityGroups changes security groups.
+type SecurityGroups interface {
+	// FindGroup gives the group of a VPC by its name, without its rules.
+	FindGroup(ctx context.Context, at fleet.Place, vpc, name string) (fleet.SecurityGroup, error)
+	// GroupRules lists all rules of a group, with IDs, descriptions and tags.
+	// GroupAccount is empty where the group's own account is meant.
+	GroupRules(ctx context.Context, at fleet.Place, group string) ([]fleet.Rule, error)
+	// CreateGroup makes a group from VPC, Name, Description and Tags; EC2 gives
+	// it a rule that lets everything out.
+	CreateGroup(ctx context.Context, at fleet.Place, g fleet.SecurityGroup) (id string, err error)
+	DeleteGroup(ctx context.Context, at fleet.Place, group string) error
+	// Authorize adds one rule with its description and tags. A rule that lets
+	// the same through is fleet.ErrExists, whatever its description.
+	Authorize(ctx context.Context, at fleet.Place, group string, r fleet.Rule) error
+	// Revoke removes rules by ID, all or none.
+	Revoke(ctx context.Context, at fleet.Place, group string, egress bool, ids []string) error
+}
+
+// InstanceProfiles changes instance profiles and which instances have them.
+type InstanceProfiles interface {
+	// Association gives what profile an instance has, or is about to have.
+	Association(ctx context.Context, at fleet.Place, instance string) (fleet.ProfileAssociation, error)
+	// Associate is fleet.ErrNotFound also while EC2 does not know a new profile yet.
+	Associate(ctx context.Context, at fleet.Place, instance, profile string) error
+	Disassociate(ctx context.Context, at fleet.Place, id string) error
+	// Associated counts the Region's instances that have a profile.
+	Associated(ctx context.Context, at fleet.Place, profile string) (int, error)
+
+	Profile(ctx context.Context, at fleet.Place, name string) (fleet.ProfileState, error)
+	CreateProfile(ctx context.Context, at fleet.Place, name, token string) error
+	SetProfileRole(ctx context.Context, at fleet.Place, profile, role string) error
+	// DeleteProfile takes the role out first.
+	DeleteProfile(ctx context.Context, at fleet.Place, p fleet.ProfileState) error
+}
+
+// Roles changes IAM roles.
+type Roles interface {
+	Role(ctx context.Context, at fleet.Place, name string) (fleet.RoleState, error)
+	CreateRole(ctx context.Context, at fleet.Place, r fleet.RoleState) error
+	// DeleteRole is fleet.ErrInUse while the role has policies or is in a profile.
+	DeleteRole(ctx context.Context, at fleet.Place, name string) error
+	// RolePolicy gives an inline policy's document, byte for byte.
+	RolePolicy(ctx context.Context, at fleet.Place, role, policy string) (string, error)
+	PutRolePolicy(ctx context.Context, at fleet.Place, role, policy, document string) error
+	DeleteRolePolicy(ctx context.Context, at fleet.Place, role, policy string) error
+	// HasPolicy reports whether a managed policy is attached.
+	HasPolicy(ctx context.Context, at fleet.Place, role, arn string) (bool, error)
+	AttachPolicy(ctx context.Context, at fleet.Place, role, arn string) error
+	DetachPolicy(ctx context.Context, at fleet.Place, role, arn string) error
+}
+
+// Settings changes Systems Manager's service settings.
+type Settings interface {
+	// DefaultRole gives Default Host Management Configuration's role path;
+	// empty: it is off.
+	DefaultRole(ctx context.Context, at fleet.Place) (string, error)
+	SetDefaultRole(ctx context.Context, at fleet.Place, path string) error // empty: off
+}
+
+// Documents changes Systems Manager's session documents.
+type Documents interface {
+	// Document gives a version with its content; an empty number: the default version.
+	Document(ctx context.Context, at fleet.Place, name, number string) (fleet.DocumentVersion, error)
+	// DocumentVersions lists all versions, newest first, without content.
+	DocumentVersions(ctx context.Context, at fleet.Place, name string) ([]fleet.DocumentVersion, error)
+	CreateDocument(ctx context.Context, at fleet.Place, name, content, token string) error
+	// AddDocumentVersion adds a version that is called token. It is
+	// fleet.ErrExists where one is called so or the newest has the same content.
+	AddDocumentVersion(ctx context.Context, at fleet.Place, name, content, token string) error
+	SetDefaultVersion(ctx context.Context, at fleet.Place, name, number string) error
+	// DeleteDocument deletes one version, or with an empty number the whole document.
+	DeleteDocument(ctx context.Context, at fleet.Place, name, number string) error
+}
+
+// Endpoints changes VPC endpoints.
+type Endpoints interface {
+	// EndpointsOf lists a VPC's endpoints, those that are being deleted left out.
+	EndpointsOf(ctx context.Context, at fleet.Place, vpc string) ([]fleet.VPCEndpoint, error)
+	// CreateEndpoint makes an interface endpoint with private DNS from VPC,
+	// Service, Subnets, Groups and Tags. The same token twice makes one.
+	CreateEndpoint(ctx context.Context, at fleet.Place, e fleet.VPCEndpoint, token string) error
+	DeleteEndpoint(ctx context.Context, at fleet.Place, id string) error
+}
+
+// Templates changes launch templates.
+type Templates interface {
+	Template(ctx context.Context, at fleet.Place, name string) (fleet.BastionTemplate, error)
+	CreateTemplate(ctx context.Context, at fleet.Place, t fleet.BastionTemplate, token string) error
+	DeleteTemplate(ctx context.Context, at fleet.Place, name string) error
+}
+
+// ScalingGroups makes Auto Scaling groups and changes their sizes.
+type ScalingGroups interface {
+	ScalingGroup(ctx context.Context, at fleet.Place, name string) (fleet.ScalingGroup, error)
+	SetSize(ctx context.Context, at fleet.Place, name string, minimum, desired, maximum int) error
+	// CreateScalingGroup makes a group from Name, sizes, Subnets, Template and
+	// Tags, which its instances get, too.
+	CreateScalingGroup(ctx context.Context, at fleet.Place, g fleet.ScalingGroup) error
+	// DeleteScalingGroup is fleet.ErrInUse while the group has instances.
+	DeleteScalingGroup(ctx context.Context, at fleet.Place, name string) error
+}
+
+// Schedules changes one-time schedules.
+type Schedules interface {
+	// Schedule reads a schedule back. Of one that is not as CreateSchedule
+	// makes them, At or Rule are zero.
+	Schedule(ctx context.Context, at fleet.Place, name string) (fleet.Schedule, error)
+	// CreateSchedule makes an enabled schedule from Name, At, Role, Group and
+	// Rule that deletes itself when it has fired.
+	CreateSchedule(ctx context.Context, at fleet.Place, s fleet.Schedule, token string) error
+	DeleteSchedule(ctx context.Context, at fleet.Place, name string) error
+}

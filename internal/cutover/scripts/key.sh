@@ -1,0 +1,204 @@
+#!/bin/sh
+# Part of the scripts for hosts: one line in an account's key file.
+# shellcheck disable=SC2034,SC2086,SC2154,SC2317
+
+# account sets name, id, gid, home and file to the account and the first key file
+# that sshd reads for it.
+account() {
+	if [ -n "$ACCOUNTS" ]; then
+		LIST=$(cat "$ACCOUNTS")
+	elif have getent; then
+		LIST=$(getent passwd "$ACCOUNT" 2>/dev/null)
+	fi
+	[ -n "$LIST" ] || LIST=$(cat /etc/passwd)
+	entry=''
+	IFS=$NL
+	for l in $LIST; do
+		case $l in "$ACCOUNT":*) entry=$l ;; esac
+	done
+	IFS=$DEF
+	[ -n "$entry" ] || refuse account "there is no account $ACCOUNT"
+	name=$ACCOUNT id=${entry#*:*:} home=${entry%:*}
+	gid=${id#*:} id=${id%%:*}
+	gid=${gid%%:*} home=${home##*:}
+	home=${home%/}
+	case $id:$gid in : | :* | *: | *[!0-9:]*) refuse account "the entry of account $ACCOUNT cannot be read" ;; esac
+	[ -d "$home/" ] || refuse account "account $ACCOUNT has no home folder $home"
+	find_daemon
+	daemon_options
+	set -- $CONNECTION
+	ask "user=$name,host=${1:-127.0.0.1},addr=${1:-127.0.0.1},laddr=${3:-127.0.0.1},lport=${4:-22}"
+	[ "$pubkey" = yes ] || refuse account "sshd takes no public keys for account $ACCOUNT"
+	file=''
+	for w in $akf; do
+		[ -n "$file" ] || expand "$w"
+	done
+	[ -n "$file" ] || refuse account "sshd reads no key file for account $ACCOUNT"
+	if [ -e "$file" ]; then
+		file=$(readlink -f "$file")
+		[ -f "$file" ] || refuse unsafe "$file is no file"
+		owner "$file"
+		case $of in "$id" | 0) ;; *) refuse unsafe "$file belongs to user $of" ;; esac
+	elif [ -L "$file" ]; then
+		refuse unsafe "$file is a symbolic link to nothing"
+	fi
+}
+
+# has_line sets found to how many lines of the file hold the key, and exact where
+# one of them is the wanted line.
+has_line() {
+	found=0 exact='' KEEP=$RECOVERY
+	[ -f "$file" ] || return 0
+	while IFS= read -r l || [ -n "$l" ]; do
+		s=${l#"${l%%[! $T]*}"}
+		case $s in
+		'' | '#'*) ;;
+		*)
+			if stays "$s"; then
+				found=$((found + 1))
+				[ "$l" != "$LINE" ] || exact=yes
+			fi
+			;;
+		esac
+	done <"$file"
+}
+
+tell_key() {
+	has_line
+	state=absent
+	if [ -n "$exact" ]; then
+		state=present
+	elif [ "$found" != 0 ]; then
+		state=other
+	fi
+	accepted=yes bad=-
+	if [ "$strict" = yes ] && [ -f "$file" ] && ! modes "$file" "$id" "$home"; then accepted=no; fi
+	sha=- folder_there=no
+	if [ -f "$file" ] && sum "$file"; then sha=$s; fi
+	[ ! -d "${file%/*}" ] || folder_there=yes
+	say key "$state" "$found" "$accepted" "$sha" "$folder_there" "$bad"
+	say path "$file"
+}
+
+observe_key() {
+	as_root
+	account
+	tell_key
+}
+
+# ssh_folder makes the folder of the key file where it is missing, as the account's.
+ssh_folder() {
+	folder_of=${file%/*}
+	[ ! -d "$folder_of" ] || return 0
+	[ "${folder_of%/*}" = "$home" ] || refuse account "$folder_of does not exist"
+	(
+		cd -P "$home" || exit 1
+		mkdir -m 700 "./${folder_of##*/}" && chown -h "$id:$gid" "./${folder_of##*/}"
+	) || refuse full "cannot make $folder_of"
+}
+
+# rewrite replaces the key file by what is in new-key of the folder.
+rewrite() {
+	model=$DIR/key-model
+	rm -f "$model"
+	if [ -f "$file" ]; then
+		sum "$file" || refuse full "cannot read $file"
+		was=$s
+		cp -a "$file" "$model" 2>/dev/null || cp -p "$file" "$model" || refuse full "cannot write in $DIR"
+	else
+		was=-
+		: >"$model" && chmod 600 "$model" && chown "$id:$gid" "$model" || refuse full "cannot write in $DIR"
+	fi
+	file_real=$(readlink -f "${file%/*}")/${file##*/}
+	if [ "$was" != "$1" ] || ! stage key "$file_real" "$model" "$DIR/new-key" || ! swap key "$file_real" "$was"; then
+		tidy key "$file_real"
+		rm -f "$model" "$DIR/new-key"
+		refuse full "cannot replace $file: the disk is full or read-only, the file is immutable, or it changes at the same time"
+	fi
+	tidy key "$file_real"
+	rm -f "$model" "$DIR/new-key"
+}
+
+put_key() {
+	as_root
+	folder
+	lock
+	account
+	has_line
+	if [ -z "$exact" ]; then
+		ssh_folder
+		seen=-
+		: >"$DIR/new-key" || refuse full "cannot write in $DIR"
+		if [ -f "$file" ]; then
+			sum "$file" || refuse full "cannot read $file"
+			seen=$s
+			cat "$file" >"$DIR/new-key" || refuse full "cannot write in $DIR"
+			# A last line without its end would swallow the new one.
+			if [ -s "$file" ] && [ -n "$(tail -c 1 "$file")" ]; then
+				printf '\n' >>"$DIR/new-key" || refuse full "cannot write in $DIR"
+			fi
+		fi
+		printf '%s\n' "$LINE" >>"$DIR/new-key" || refuse full "cannot write in $DIR"
+		rewrite "$seen"
+	fi
+	tell_key
+}
+
+# remove_key takes out the lines that hold the key, or with EXACT only those that
+# are the very line, and nothing else. SHA is what the file was before the key
+# came ("-": there was none), FOLDER whether its folder was there.
+remove_key() {
+	as_root
+	folder
+	lock
+	account
+	has_line
+	if [ "$found" != 0 ]; then
+		sum "$file" || refuse full "cannot read $file"
+		seen=$s
+		# The shell loses some bytes, such as NUL: then a line cannot be taken out.
+		copy all <"$file" >"$DIR/new-key" && sum "$DIR/new-key" || refuse full "cannot write in $DIR"
+		[ "$s" = "$seen" ] || refuse unsafe "$file holds bytes that are no text: take the line out by hand"
+		copy others <"$file" >"$DIR/new-key" && sum "$DIR/new-key" || refuse full "cannot write in $DIR"
+		if [ "$s" != "$SHA" ] && [ "$SHA" != - ]; then
+			# The end of its last line may have been added with the key.
+			copy ended <"$DIR/new-key" >"$DIR/new-key.cut" && sum "$DIR/new-key.cut" || refuse full "cannot write in $DIR"
+			if [ "$s" = "$SHA" ]; then mv -f "$DIR/new-key.cut" "$DIR/new-key"; fi
+			rm -f "$DIR/new-key.cut"
+		fi
+		if [ "$SHA" = - ] && [ ! -s "$DIR/new-key" ]; then
+			rm -f "$file" "$DIR/new-key" || refuse full "cannot remove $file"
+			if [ "$FOLDER" = no ]; then rmdir "${file%/*}" 2>/dev/null; fi
+		else
+			rewrite "$seen"
+		fi
+	fi
+	tell_key
+}
+
+# copy WHAT copies lines: all of them, only others than the key's, or all without
+# the end of the last one.
+copy() {
+	first=yes end=''
+	while IFS= read -r l; do
+		if [ "$1" != others ] || other "$l"; then
+			printf '%s%s' "$end" "$l" || return 1
+			end=$NL first=''
+		fi
+	done
+	if [ -n "$l" ] && { [ "$1" != others ] || other "$l"; }; then
+		printf '%s%s' "$end" "$l" || return 1
+		return 0
+	fi
+	if [ -z "$first" ] && [ "$1" != ended ]; then printf '\n' || return 1; fi
+}
+
+other() {
+	if [ -n "$EXACT" ]; then
+		[ "$1" != "$LINE" ]
+		return
+	fi
+	s=${1#"${1%%[! $T]*}"}
+	case $s in '' | '#'*) return 0 ;; esac
+	! stays "$s"
+}

@@ -1,0 +1,252 @@
+package cutover
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/plan"
+)
+
+// createEndpoint makes interface endpoints with private DNS, and the security
+// group that lets the whole VPC in before the names begin to lead there.
+type createEndpoint struct {
+	endpoints Endpoints
+	groups    SecurityGroups
+}
+
+// endpointImage is what of the step there is already.
+type endpointImage struct {
+	Services []string `json:"services,omitempty"` // that have an endpoint with private DNS
+	Group    string   `json:"group,omitempty"`    // ID of the group of that name
+}
+
+// endpointView is a VPC as the step sees it.
+type endpointView struct {
+	group   fleet.SecurityGroup // zero: it is not there
+	closed  []fleet.Rule        // that the group lacks
+	missing []string            // services without a usable endpoint
+	pending []fleet.VPCEndpoint
+	image   endpointImage
+}
+
+const httpsPort = 443
+
+func (k createEndpoint) look(ctx context.Context, s plan.Step) (endpointView, error) {
+	var v endpointView
+	c := s.Endpoint
+	if c == nil || len(c.Services) == 0 || c.Group == "" {
+		return v, malformed(s)
+	}
+	var err error
+	v.group, err = k.groups.FindGroup(ctx, s.At, c.VPC, c.Group)
+	if err := answered(err, fleet.ErrNotFound); err != nil {
+		return v, fmt.Errorf("look for the security group %s: %w", c.Group, err)
+	}
+	v.image.Group = v.group.ID
+	if v.group.ID != "" {
+		want, err := httpsFrom(c.Sources)
+		if err != nil {
+			return v, err
+		}
+		actual, err := groupRules(ctx, k.groups, s.At, v.group.ID)
+		if err != nil {
+			return v, err
+		}
+		v.closed = missingRules(want, actual)
+	}
+	all, err := k.endpoints.EndpointsOf(ctx, s.At, c.VPC)
+	if err != nil {
+		return v, fmt.Errorf("list the endpoints of %s: %w", c.VPC, err)
+	}
+	for _, service := range c.Services {
+		at := slices.IndexFunc(all, func(e fleet.VPCEndpoint) bool {
+			return e.Service == service && e.Type == "Interface" && e.PrivateDNS
+		})
+		if at < 0 {
+			v.missing = append(v.missing, service)
+			continue
+		}
+		v.image.Services = append(v.image.Services, service)
+		if all[at].State != "available" {
+			v.pending = append(v.pending, all[at])
+		}
+	}
+	return v, nil
+}
+
+func httpsFrom(sources []string) ([]fleet.Rule, error) {
+	out := make([]fleet.Rule, 0, len(sources))
+	for _, c := range sources {
+		p, err := netip.ParsePrefix(c)
+		if err != nil {
+			return nil, fmt.Errorf("the step's source %q is not a CIDR: make a new plan", c)
+		}
+		out = append(out, fleet.Rule{Protocol: "tcp", From: httpsPort, To: httpsPort, CIDR: p.Masked()})
+	}
+	return out, nil
+}
+
+func (k createEndpoint) Observe(ctx context.Context, s plan.Step) (Observation, error) {
+	v, err := k.look(ctx, s)
+	if err != nil {
+		return Observation{}, err
+	}
+	switch {
+	case len(v.missing) > 0:
+		return observed(false, v.image, "%s has no endpoint for %s", s.Endpoint.VPC, v.missing[0])
+	case len(v.pending) > 0:
+		return observed(false, v.image, "%s of %s is %s", v.pending[0].ID, s.Endpoint.VPC, v.pending[0].State)
+	case len(v.closed) > 0:
+		return observed(false, v.image, "%s lacks %s", v.group.ID, ruleTexts(v.closed))
+	}
+	return observed(true, v.image, "%s has its endpoints", s.Endpoint.VPC)
+}
+
+func (k createEndpoint) Apply(ctx context.Context, s plan.Step, _ json.RawMessage, token string) (json.RawMessage, error) {
+	return done(settle(ctx, builtWithin, func() (string, error) {
+		v, err := k.look(ctx, s)
+		if err != nil {
+			return "", err
+		}
+		c := s.Endpoint
+		switch {
+		case v.group.ID == "":
+			_, err := k.groups.CreateGroup(ctx, s.At, fleet.SecurityGroup{
+				VPC: c.VPC, Name: c.Group, Description: "HTTPS to the endpoints of Systems Manager", Tags: stepTags(nil, token),
+			})
+			if err := answered(err, fleet.ErrExists); err != nil {
+				return "", fmt.Errorf("create the security group %s: %w", c.Group, err)
+			}
+			return "security group " + c.Group, nil
+		case len(v.closed) > 0:
+			// Before any endpoint: from the moment that one is there, its name
+			// leads all neighbours to it.
+			return allow(ctx, k.groups, s.At, v.group.ID, v.closed, token)
+		case len(v.pending) > 0:
+			return unready(v.pending[0])
+		case len(v.missing) > 0:
+			err := k.endpoints.CreateEndpoint(ctx, s.At, fleet.VPCEndpoint{
+				VPC: c.VPC, Service: v.missing[0], Subnets: c.Subnets, Groups: []string{v.group.ID}, Tags: stepTags(nil, token),
+			}, clientToken(token, v.missing[0]))
+			if errors.Is(err, fleet.ErrExists) {
+				return "", fmt.Errorf("create an endpoint for %s: a private hosted zone or another endpoint answers for its name in %s already; remove the zone from the VPC, or use that endpoint: %w", v.missing[0], c.VPC, err)
+			}
+			if err != nil {
+				return "", fmt.Errorf("create an endpoint for %s in %s: %w", v.missing[0], c.VPC, err)
+			}
+			return "endpoint for " + v.missing[0], nil
+		}
+		return "", nil
+	}))
+}
+
+// unready waits for an endpoint, unless it cannot become available.
+func unready(e fleet.VPCEndpoint) (left string, err error) {
+	switch e.State {
+	case "pending", "pendingacceptance", "partial":
+		return e.ID + " is " + e.State, nil
+	}
+	return "", fmt.Errorf("%s is %s: delete it, and try again", e.ID, e.State)
+}
+
+// ours are the endpoints that the step made.
+func (k createEndpoint) ours(ctx context.Context, s plan.Step, token string) ([]fleet.VPCEndpoint, error) {
+	if s.Endpoint == nil {
+		return nil, malformed(s)
+	}
+	all, err := k.endpoints.EndpointsOf(ctx, s.At, s.Endpoint.VPC)
+	if err != nil {
+		return nil, fmt.Errorf("list the endpoints of %s: %w", s.Endpoint.VPC, err)
+	}
+	return slices.DeleteFunc(all, func(e fleet.VPCEndpoint) bool { return e.Tags[fleet.TagStep] != token }), nil
+}
+
+func (k createEndpoint) Undo(ctx context.Context, s plan.Step, before, after json.RawMessage, token string) error {
+	was, err := imageOf[endpointImage](before)
+	if err != nil {
+		return err
+	}
+	return unsettle(ctx, builtWithin, after, func() (string, error) {
+		endpoints, err := k.ours(ctx, s, token)
+		if err != nil {
+			return "", err
+		}
+		for _, e := range endpoints {
+			if err := answered(k.endpoints.DeleteEndpoint(ctx, s.At, e.ID), fleet.ErrNotFound); err != nil {
+				return "", fmt.Errorf("delete endpoint %s: %w", e.ID, err)
+			}
+		}
+		if len(endpoints) > 0 {
+			return "endpoint " + endpoints[0].ID, nil
+		}
+		if was.Group != "" {
+			return k.withdraw(ctx, s, was.Group, token)
+		}
+		return deleteGroup(ctx, k.groups, s.At, s.Endpoint.VPC, s.Endpoint.Group, token)
+	})
+}
+
+// withdraw takes back the rules that the step added to a group that was there.
+func (k createEndpoint) withdraw(ctx context.Context, s plan.Step, group, token string) (left string, err error) {
+	actual, err := k.groups.GroupRules(ctx, s.At, group)
+	if err := answered(err, fleet.ErrNotFound); err != nil {
+		return "", fmt.Errorf("read the rules of %s: %w", group, err)
+	}
+	return revoke(ctx, k.groups, s.At, group, made(actual, token))
+}
+
+// deleteGroup deletes a group that the step made. Interfaces that are on their
+// way out still use it for a while.
+func deleteGroup(ctx context.Context, groups SecurityGroups, at fleet.Place, vpc, name, token string) (left string, err error) {
+	g, err := groups.FindGroup(ctx, at, vpc, name)
+	if errors.Is(err, fleet.ErrNotFound) || err == nil && g.Tags[fleet.TagStep] != token {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("look for the security group %s: %w", name, err)
+	}
+	err = groups.DeleteGroup(ctx, at, g.ID)
+	if errors.Is(err, fleet.ErrInUse) {
+		return fmt.Sprintf("security group %s: %v", name, err), nil
+	}
+	if err := answered(err, fleet.ErrNotFound); err != nil {
+		return "", fmt.Errorf("delete security group %s: %w", name, err)
+	}
+	return "security group " + name, nil
+}
+
+func (k createEndpoint) Undone(ctx context.Context, s plan.Step, before, _ json.RawMessage, token string) (Observation, error) {
+	was, err := imageOf[endpointImage](before)
+	if err != nil {
+		return Observation{}, err
+	}
+	endpoints, err := k.ours(ctx, s, token)
+	if err != nil {
+		return Observation{}, err
+	}
+	if len(endpoints) > 0 {
+		return restored("endpoint " + endpoints[0].ID + " is still there")
+	}
+	g, err := k.groups.FindGroup(ctx, s.At, s.Endpoint.VPC, s.Endpoint.Group)
+	switch {
+	case errors.Is(err, fleet.ErrNotFound):
+		return restored("")
+	case err != nil:
+		return Observation{}, fmt.Errorf("look for the security group %s: %w", s.Endpoint.Group, err)
+	case was.Group == "" && g.Tags[fleet.TagStep] == token:
+		return restored("security group " + g.Name + " is still there")
+	}
+	actual, err := groupRules(ctx, k.groups, s.At, g.ID)
+	if err != nil {
+		return Observation{}, err
+	}
+	if ours := made(actual, token); len(ours) > 0 {
+		return restored(g.ID + " still has " + ruleTexts(ours))
+	}
+	return restored("")
+}

@@ -1,0 +1,316 @@
+package cutover
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/plan"
+)
+
+// recoveryGroup makes a VPC's recovery bastion: a security group that lets the
+// operators in, a launch template with the recovery key in it, and an Auto
+// Scaling group at zero.
+type recoveryGroup struct {
+	groups    SecurityGroups
+	templates Templates
+	scaling   ScalingGroups
+}
+
+type recoveryImage struct {
+	Group    string `json:"group,omitempty"` // ID; empty: it is not there
+	Template bool   `json:"template"`        // exists
+	Scaling  bool   `json:"scaling"`         // exists
+}
+
+type recoveryView struct {
+	image    recoveryImage
+	group    fleet.SecurityGroup
+	closed   []fleet.Rule // that the group lacks
+	template fleet.BastionTemplate
+	scaling  fleet.ScalingGroup
+}
+
+// bastionData is the user data of a recovery bastion. cloud-init adds the key
+// to the image's own login user; nothing in it needs Systems Manager.
+func bastionData(line string) (string, error) {
+	line = strings.TrimSpace(line)
+	if line == "" || strings.ContainsAny(line, "\r\n") {
+		return "", errors.New("the recovery key is not one line of authorized_keys")
+	}
+	quoted, err := json.Marshal(line) // a YAML string, too
+	if err != nil {
+		return "", err
+	}
+	return "#cloud-config\nssh_pwauth: false\nssh_authorized_keys:\n  - " + string(quoted) + "\n", nil
+}
+
+func (k recoveryGroup) look(ctx context.Context, s plan.Step) (recoveryView, error) {
+	var v recoveryView
+	c := s.Recovery
+	if c == nil || c.VPC == "" || c.Name == "" || c.Image == "" || len(c.Subnets) == 0 || len(c.From) == 0 {
+		return v, malformed(s)
+	}
+	var err error
+	v.group, err = k.groups.FindGroup(ctx, s.At, c.VPC, c.Name)
+	if err := answered(err, fleet.ErrNotFound); err != nil {
+		return v, fmt.Errorf("look for the security group %s: %w", c.Name, err)
+	}
+	v.image.Group = v.group.ID
+	v.template, err = k.templates.Template(ctx, s.At, c.Name)
+	v.image.Template = err == nil
+	if err := answered(err, fleet.ErrNotFound); err != nil {
+		return v, fmt.Errorf("look for the launch template %s: %w", c.Name, err)
+	}
+	v.scaling, err = k.scaling.ScalingGroup(ctx, s.At, c.Name)
+	v.image.Scaling = err == nil
+	if err := answered(err, fleet.ErrNotFound); err != nil {
+		return v, fmt.Errorf("look for the Auto Scaling group %s: %w", c.Name, err)
+	}
+	return v, k.check(ctx, s, &v)
+}
+
+// check refuses what bears the names and is not what they stand for. An image
+// of another plan's is none of that: whether it serves is what a drill shows.
+func (k recoveryGroup) check(ctx context.Context, s plan.Step, v *recoveryView) error {
+	c := s.Recovery
+	foreign := func(what, why string) error {
+		return fmt.Errorf("the %s %s %s; roll back the plan that made it, or delete it: %w", what, c.Name, why, ErrForeign)
+	}
+	data, err := bastionData(c.PublicKey)
+	if err != nil {
+		return err
+	}
+	want, err := sshFrom(c.From)
+	if err != nil {
+		return err
+	}
+	if v.group.ID != "" {
+		if v.group.Tags[fleet.TagStep] == "" {
+			return foreign("security group", "was made by somebody else")
+		}
+		actual, err := groupRules(ctx, k.groups, s.At, v.group.ID)
+		if err != nil {
+			return err
+		}
+		for _, r := range actual {
+			if !r.Egress && !wanted(want, r) {
+				return foreign("security group", "lets more in than the plan wants: "+ruleText(r))
+			}
+		}
+		v.closed = missingRules(want, actual)
+	}
+	if t := v.template; v.image.Template {
+		switch {
+		case t.Tags[fleet.TagStep] == "":
+			return foreign("launch template", "was made by somebody else")
+		case t.UserData != data:
+			return foreign("launch template", "has another recovery key")
+		case t.Tokens != "required", t.Image == "":
+			return foreign("launch template", "has been changed")
+		case v.group.ID != "" && !slices.Equal(t.Groups, []string{v.group.ID}):
+			return foreign("launch template", "has another security group")
+		}
+	}
+	if g := v.scaling; v.image.Scaling {
+		switch {
+		case g.Tags[fleet.TagStep] == "":
+			return foreign("Auto Scaling group", "was made by somebody else")
+		case g.Min != 0, g.Max < 1, v.image.Template && g.Template.ID != v.template.ID:
+			return foreign("Auto Scaling group", "has been changed")
+		}
+	}
+	return nil
+}
+
+func sshFrom(sources []string) ([]fleet.Rule, error) {
+	out := make([]fleet.Rule, 0, len(sources))
+	for _, c := range sources {
+		p, err := netip.ParsePrefix(c)
+		if err != nil {
+			return nil, fmt.Errorf("recovery.from: %q is not a CIDR: correct the policy and make a new plan", c)
+		}
+		out = append(out, fleet.Rule{Protocol: "tcp", From: sshPort, To: sshPort, CIDR: p.Masked()})
+	}
+	return out, nil
+}
+
+func (k recoveryGroup) Observe(ctx context.Context, s plan.Step) (Observation, error) {
+	v, err := k.look(ctx, s)
+	if err != nil {
+		return Observation{}, err
+	}
+	name := s.Recovery.Name
+	switch {
+	case v.group.ID == "":
+		return observed(false, v.image, "there is no security group %s", name)
+	case len(v.closed) > 0:
+		return observed(false, v.image, "security group %s lacks %s", name, ruleTexts(v.closed))
+	case !v.image.Template:
+		return observed(false, v.image, "there is no launch template %s", name)
+	case !v.image.Scaling:
+		return observed(false, v.image, "there is no Auto Scaling group %s", name)
+	}
+	return observed(true, v.image, "Auto Scaling group %s has %d of at most %d bastions", name, v.scaling.Desired, v.scaling.Max)
+}
+
+func (k recoveryGroup) Apply(ctx context.Context, s plan.Step, _ json.RawMessage, token string) (json.RawMessage, error) {
+	return done(settle(ctx, 2*visibleWithin, func() (string, error) {
+		v, err := k.look(ctx, s)
+		if err != nil {
+			return "", err
+		}
+		c := s.Recovery
+		tags := stepTags(map[string]string{"Name": c.Name}, token)
+		switch {
+		case v.group.ID == "":
+			_, err = k.groups.CreateGroup(ctx, s.At, fleet.SecurityGroup{VPC: c.VPC, Name: c.Name, Description: "SSH to the recovery bastion", Tags: tags})
+		case len(v.closed) > 0:
+			return allow(ctx, k.groups, s.At, v.group.ID, v.closed, token)
+		case !v.image.Template:
+			data, err := bastionData(c.PublicKey)
+			if err != nil {
+				return "", err
+			}
+			t := fleet.BastionTemplate{Name: c.Name, Image: c.Image, Type: c.Type, Public: c.Public, Groups: []string{v.group.ID}, UserData: data, Tokens: "required", Tags: tags}
+			if err := answered(k.templates.CreateTemplate(ctx, s.At, t, token), fleet.ErrExists); err != nil {
+				return "", fmt.Errorf("create the launch template %s: %w", c.Name, err)
+			}
+			return "launch template " + c.Name, nil
+		case !v.image.Scaling:
+			err = k.scaling.CreateScalingGroup(ctx, s.At, fleet.ScalingGroup{
+				Name: c.Name, Max: 1, Subnets: c.Subnets, Tags: tags,
+				Template: fleet.LaunchTemplateRef{ID: v.template.ID, Version: "1"},
+			})
+		default:
+			return "", nil
+		}
+		if err := answered(err, fleet.ErrExists); err != nil {
+			return "", fmt.Errorf("create %s: %w", c.Name, err)
+		}
+		return "group " + c.Name, nil
+	}))
+}
+
+func (k recoveryGroup) Undo(ctx context.Context, s plan.Step, before, after json.RawMessage, token string) error {
+	if _, err := imageOf[recoveryImage](before); err != nil {
+		return err
+	}
+	if s.Recovery == nil {
+		return malformed(s)
+	}
+	return unsettle(ctx, builtWithin, after, func() (string, error) {
+		left, err := k.removeScaling(ctx, s, token)
+		if left != "" || err != nil {
+			return left, err
+		}
+		name := s.Recovery.Name
+		t, err := k.templates.Template(ctx, s.At, name)
+		if err == nil && t.Tags[fleet.TagStep] == token {
+			if err := answered(k.templates.DeleteTemplate(ctx, s.At, name), fleet.ErrNotFound); err != nil {
+				return "", fmt.Errorf("delete the launch template %s: %w", name, err)
+			}
+			return "launch template " + name, nil
+		}
+		if err := answered(err, fleet.ErrNotFound); err != nil {
+			return "", fmt.Errorf("look for the launch template %s: %w", name, err)
+		}
+		left, err = deleteGroup(ctx, k.groups, s.At, s.Recovery.VPC, name, token)
+		if left != "" || err != nil {
+			return left, err
+		}
+		return k.withdraw(ctx, s, token)
+	})
+}
+
+// removeScaling ends the instances, then the group.
+func (k recoveryGroup) removeScaling(ctx context.Context, s plan.Step, token string) (left string, err error) {
+	name := s.Recovery.Name
+	g, err := k.scaling.ScalingGroup(ctx, s.At, name)
+	if errors.Is(err, fleet.ErrNotFound) || err == nil && g.Tags[fleet.TagStep] != token {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("look for the Auto Scaling group %s: %w", name, err)
+	}
+	if g.Desired > 0 {
+		if err := k.scaling.SetSize(ctx, s.At, name, 0, 0, g.Max); err != nil {
+			return "", fmt.Errorf("end the bastions of %s: %w", name, err)
+		}
+		return "bastions of " + name, nil
+	}
+	if len(g.Instances) > 0 {
+		return "bastion " + g.Instances[0], nil
+	}
+	err = k.scaling.DeleteScalingGroup(ctx, s.At, name)
+	if errors.Is(err, fleet.ErrInUse) {
+		return fmt.Sprintf("Auto Scaling group %s: %v", name, err), nil
+	}
+	if err := answered(err, fleet.ErrNotFound); err != nil {
+		return "", fmt.Errorf("delete the Auto Scaling group %s: %w", name, err)
+	}
+	return "Auto Scaling group " + name, nil
+}
+
+// withdraw takes back the rules that the step added to a group that another made.
+func (k recoveryGroup) withdraw(ctx context.Context, s plan.Step, token string) (left string, err error) {
+	g, rules, err := k.others(ctx, s, token)
+	if err != nil || len(rules) == 0 {
+		return "", err
+	}
+	return revoke(ctx, k.groups, s.At, g, rules)
+}
+
+// others are the step's rules in the group, whoever made the group.
+func (k recoveryGroup) others(ctx context.Context, s plan.Step, token string) (group string, ours []fleet.Rule, err error) {
+	g, err := k.groups.FindGroup(ctx, s.At, s.Recovery.VPC, s.Recovery.Name)
+	if err != nil || g.ID == "" {
+		return "", nil, answered(err, fleet.ErrNotFound)
+	}
+	actual, err := k.groups.GroupRules(ctx, s.At, g.ID)
+	if err := answered(err, fleet.ErrNotFound); err != nil {
+		return "", nil, fmt.Errorf("read the rules of %s: %w", g.ID, err)
+	}
+	return g.ID, made(actual, token), nil
+}
+
+func (k recoveryGroup) Undone(ctx context.Context, s plan.Step, before, _ json.RawMessage, token string) (Observation, error) {
+	if _, err := imageOf[recoveryImage](before); err != nil {
+		return Observation{}, err
+	}
+	if s.Recovery == nil {
+		return Observation{}, malformed(s)
+	}
+	name := s.Recovery.Name
+	g, err := k.scaling.ScalingGroup(ctx, s.At, name)
+	if err := answered(err, fleet.ErrNotFound); err != nil {
+		return Observation{}, fmt.Errorf("look for the Auto Scaling group %s: %w", name, err)
+	}
+	t, err := k.templates.Template(ctx, s.At, name)
+	if err := answered(err, fleet.ErrNotFound); err != nil {
+		return Observation{}, fmt.Errorf("look for the launch template %s: %w", name, err)
+	}
+	sg, err := k.groups.FindGroup(ctx, s.At, s.Recovery.VPC, name)
+	if err := answered(err, fleet.ErrNotFound); err != nil {
+		return Observation{}, fmt.Errorf("look for the security group %s: %w", name, err)
+	}
+	_, ours, err := k.others(ctx, s, token)
+	switch {
+	case err != nil:
+		return Observation{}, err
+	case g.Tags[fleet.TagStep] == token:
+		return restored("Auto Scaling group " + name + " is still there")
+	case t.Tags[fleet.TagStep] == token:
+		return restored("launch template " + name + " is still there")
+	case sg.Tags[fleet.TagStep] == token:
+		return restored("security group " + name + " is still there")
+	case len(ours) > 0:
+		return restored("security group " + name + " still has " + ruleTexts(ours))
+	}
+	return restored("")
+}

@@ -1,0 +1,97 @@
+package cutover
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"ssm-migrate/internal/plan"
+)
+
+// recoveryKeyKind puts the recovery key into an account.
+type recoveryKeyKind struct{ *hostSide }
+
+func (k recoveryKeyKind) key(ctx context.Context, s plan.Step, name, function string, more hostVars) (hostKey, error) {
+	if s.Key == nil || s.Key.User == "" || blobOf(s.Key.Line) == "" {
+		return hostKey{}, fmt.Errorf("step %s: no account or no key", s.ID)
+	}
+	host, err := k.one(s)
+	if err != nil {
+		return hostKey{}, err
+	}
+	vars := hostVars{{"ACCOUNT", s.Key.User}, {"LINE", s.Key.Line}}
+	for _, v := range k.keyVars(nil) {
+		if v[0] == "RECOVERY" {
+			v[1] = blobOf(s.Key.Line)
+		}
+		vars = append(vars, v)
+	}
+	a, err := k.run(ctx, host, k.script(name, function, keysTimeout, append(vars, more...), "common", "find", "restore", "key"))
+	if err != nil {
+		return hostKey{}, err
+	}
+	return hostKeyOf(a)
+}
+
+// Observe holds if the line is in a file that sshd accepts.
+func (k recoveryKeyKind) Observe(ctx context.Context, s plan.Step) (Observation, error) {
+	key, err := k.key(ctx, s, "observe-recovery-key", "observe_key", nil)
+	if err != nil {
+		return Observation{}, err
+	}
+	o := Observation{Holds: truthOf(key.State == "present" && key.Accepted), Image: image(key)}
+	o.Detail = fmt.Sprintf("%s: the key is %s", key.Path, key.State)
+	if !key.Accepted {
+		o.Detail += "; sshd ignores the file: " + key.Why
+	}
+	return o, nil
+}
+
+// Apply adds the line.
+func (k recoveryKeyKind) Apply(ctx context.Context, s plan.Step, _ json.RawMessage, _ string) (json.RawMessage, error) {
+	key, err := k.key(ctx, s, "put-recovery-key", "put_key", nil)
+	if err != nil {
+		return nil, fmt.Errorf("put the recovery key into account %s: %w", s.Key.User, err)
+	}
+	return image(key), nil
+}
+
+// Undo takes the line out, and what was made for it.
+func (k recoveryKeyKind) Undo(ctx context.Context, s plan.Step, before, _ json.RawMessage, _ string) error {
+	vars, err := removal(before)
+	if err != nil {
+		return err
+	}
+	if _, err := k.key(ctx, s, "remove-recovery-key", "remove_key", vars); err != nil {
+		return fmt.Errorf("take the recovery key out of account %s: %w", s.Key.User, err)
+	}
+	return nil
+}
+
+// removal says what the file was before the key came.
+func removal(before json.RawMessage) (hostVars, error) {
+	was := hostKey{Sum: "?", Folder: "yes"}
+	if err := readImage(before, &was); err != nil {
+		return nil, err
+	}
+	exact := ""
+	if was.Lines > 0 {
+		exact = "yes" // somebody else's line holds the same key
+	}
+	return hostVars{{"EXACT", exact}, {"SHA", was.Sum}, {"FOLDER", was.Folder}}, nil
+}
+
+// Undone holds if the line is not there, or was before.
+func (k recoveryKeyKind) Undone(ctx context.Context, s plan.Step, before, _ json.RawMessage, _ string) (Observation, error) {
+	var was hostKey
+	if err := readImage(before, &was); err != nil {
+		return Observation{}, err
+	}
+	key, err := k.key(ctx, s, "observe-recovery-key", "observe_key", nil)
+	if err != nil {
+		return Observation{}, err
+	}
+	o := Observation{Holds: truthOf(key.State != "present" && key.Lines <= was.Lines), Image: image(key)}
+	o.Detail = fmt.Sprintf("%s: the key is %s", key.Path, key.State)
+	return o, nil
+}

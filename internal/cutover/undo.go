@@ -1,0 +1,255 @@
+package cutover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/plan"
+)
+
+// rollback undoes what the scope names.
+func (r *run) rollback(s Scope) (Result, error) {
+	set := map[string]bool{}
+	switch {
+	case s.Host != nil:
+		set = r.ofHost(*s.Host, -1)
+	case s.Wave != nil:
+		i := slices.IndexFunc(r.cfg.Plan.Waves, func(w plan.Wave) bool { return w.Number == *s.Wave })
+		set = r.ofWave(i)
+	default:
+		for id := range r.plan.steps {
+			if r.record(id).state.Owed() {
+				set[id] = true
+			}
+		}
+	}
+	left, err := r.undoSet(set)
+	if err != nil {
+		return Result{}, err
+	}
+	if s.Host != nil {
+		e := Entry{Event: Held, Hosts: []fleet.HostRef{*s.Host}, Detail: "rolled back by " + r.cfg.Operator}
+		if err := r.write(e); err != nil {
+			return Result{}, err
+		}
+	}
+	res := r.summary(OutcomeRolledBack, "")
+	res.Held = nil
+	if len(left) > 0 {
+		res.Outcome, res.Left = OutcomeRolledPartly, left
+		res.Reason = fmt.Sprintf("%d steps could not be undone; migrate status says why", len(left))
+	}
+	return res, nil
+}
+
+// ofWave gives what is owed of a wave, and of the doors of its hosts wherever
+// they were closed.
+func (r *run) ofWave(i int) map[string]bool {
+	set := map[string]bool{}
+	w := r.cfg.Plan.Waves[i]
+	for _, s := range w.Steps {
+		if r.record(s.ID).state.Owed() {
+			set[s.ID] = true
+		}
+	}
+	r.addDoors(set, w.Hosts)
+	return set
+}
+
+// ofHost gives what is owed of the doors of a host, with their timers, and of
+// the steps that are for it alone; wave limits those to one wave, -1 does not.
+func (r *run) ofHost(h fleet.HostRef, wave int) map[string]bool {
+	set := map[string]bool{}
+	for _, id := range r.plan.alone[h] {
+		if (wave < 0 || r.plan.lane[id].wave == wave) && r.record(id).state.Owed() {
+			set[id] = true
+		}
+	}
+	r.addDoors(set, []fleet.HostRef{h})
+	return set
+}
+
+// addDoors adds the lanes that closed a door of one of the hosts.
+func (r *run) addDoors(set map[string]bool, hosts []fleet.HostRef) {
+	for _, h := range hosts {
+		for _, l := range r.plan.doors[h] {
+			maps.Copy(set, r.owing(l))
+		}
+	}
+}
+
+func (r *run) owing(l lane) map[string]bool {
+	set := map[string]bool{}
+	for _, s := range l.steps {
+		if r.record(s.ID).state.Owed() {
+			set[s.ID] = true
+		}
+	}
+	return set
+}
+
+// undoSet undoes steps backwards: waves and phases from the last to the first,
+// each phase ended before the one ahead of it begins, its lanes side by side
+// as they ran, the steps of a lane from the last to the first. It gives those that
+// could not be undone. Neither a stop nor a pause ends it; it has a deadline.
+func (r *run) undoSet(set map[string]bool) (left []string, err error) {
+	limit := 30*time.Minute + time.Duration(len(set))*time.Minute
+	ctx, cancel := context.WithTimeout(r.work, limit)
+	defer cancel()
+	phases := plan.Phases()
+	slices.Reverse(phases)
+	for i := len(r.cfg.Plan.Waves) - 1; i >= 0; i-- {
+		for _, ph := range phases {
+			var lanes []lane
+			for _, l := range r.plan.lanes[i][ph] {
+				if slices.ContainsFunc(l.steps, func(s plan.Step) bool { return set[s.ID] }) {
+					lanes = append(lanes, l)
+				}
+			}
+			lefts := make([][]string, len(lanes))
+			errs := make([]error, len(lanes))
+			if err := r.inSlots(len(lanes), nil, func(n int) { lefts[n], errs[n] = r.undoLane(ctx, lanes[n], set) }); err != nil {
+				return left, err
+			}
+			if err := errors.Join(errs...); err != nil {
+				return left, err
+			}
+			left = append(left, slices.Concat(lefts...)...)
+		}
+	}
+	return left, nil
+}
+
+// undoLane undoes those steps of a lane that are in the set, the last first.
+// What comes before a step that could not be undone stays as it is.
+func (r *run) undoLane(ctx context.Context, l lane, set map[string]bool) (left []string, err error) {
+	for n := len(l.steps) - 1; n >= 0; n-- {
+		s := l.steps[n]
+		if !set[s.ID] {
+			continue
+		}
+		ok := len(left) == 0
+		if ok {
+			if ok, err = r.undoStep(ctx, l, s); err != nil {
+				return nil, err
+			}
+		}
+		if !ok {
+			left = append(left, s.ID)
+		}
+	}
+	return left, nil
+}
+
+// undoStep undoes one step and observes that it is undone.
+func (r *run) undoStep(ctx context.Context, l lane, s plan.Step) (bool, error) {
+	write := func(e Entry) error {
+		e.Wave, e.Step, e.Hosts = r.number(l), s.ID, s.Hosts
+		return r.write(e)
+	}
+	rec := r.record(s.ID)
+	if why := r.mayNotUndo(s); why != "" {
+		return false, write(Entry{Event: Held, Detail: "not undone: " + why})
+	}
+	if err := write(Entry{Event: UndoBegan, Detail: s.Title}); err != nil {
+		return false, err
+	}
+	kind, token := r.cfg.Kinds[s.Kind], Token(r.cfg.Plan, s.ID)
+	undone := func(ctx context.Context) (Observation, error) {
+		return kind.Undone(ctx, s, rec.before, rec.after, token)
+	}
+	var obs Observation
+	var err, lookErr error
+	for t, rest := 1, firstRest; ; t, rest = t+1, 2*rest {
+		call, cancel := context.WithTimeout(ctx, callTimeout)
+		err = kind.Undo(call, s, rec.before, rec.after, token)
+		cancel()
+		obs, lookErr = r.ask(ctx, undone)
+		if failed := r.failure(); failed != nil {
+			return false, failed
+		}
+		if lookErr == nil && obs.Holds == fleet.TruthYes {
+			return true, write(Entry{Event: Undone, Result: fleet.TruthYes, Detail: obs.Detail})
+		}
+		if t == tries || errors.Is(err, ErrForeign) || r.rest(ctx, rest) != nil {
+			break
+		}
+	}
+	why := obs.Detail
+	if err := errors.Join(err, lookErr); err != nil {
+		why = err.Error()
+	}
+	if err := write(Entry{Event: UndoFailed, Result: obs.Holds, Detail: why}); err != nil {
+		return false, err
+	}
+	return r.leaveToTimer(ctx, l, s, undone, write)
+}
+
+// leaveToTimer waits for a timer that is still armed to open what we could not.
+func (r *run) leaveToTimer(ctx context.Context, l lane, s plan.Step, undone func(context.Context) (Observation, error), write func(Entry) error) (bool, error) {
+	fires, ok := r.fires(l)
+	if !ok || !s.Kind.Closes() || r.disarmed(l) {
+		return false, nil
+	}
+	const slack = 2 * time.Minute // the service fires within the minute
+	if err := r.rest(ctx, time.Until(fires.Add(slack))); err != nil {
+		return false, r.failure()
+	}
+	obs, err := r.ask(ctx, undone)
+	if failed := r.failure(); failed != nil {
+		return false, failed
+	}
+	if err != nil || obs.Holds != fleet.TruthYes {
+		return false, nil
+	}
+	return true, write(Entry{Event: Undone, Result: fleet.TruthYes, Detail: "opened again by its timer"})
+}
+
+// disarmed reports whether disarming the lane's timer was ever begun and not taken back.
+func (r *run) disarmed(l lane) bool {
+	for _, s := range l.steps {
+		if st := r.record(s.ID).state; disarms(s.Kind) && st != StateNew && st != StateUndone {
+			return true
+		}
+	}
+	return false
+}
+
+// mayNotUndo says what forbids to undo a step yet; empty: nothing. A way that a
+// host may depend on is not taken away while its other doors are closed, and a timer not while it
+// may be all that opens one again.
+func (r *run) mayNotUndo(s plan.Step) string {
+	l := r.plan.lane[s.ID]
+	if arms(s.Kind) && !r.disarmed(l) {
+		for _, c := range l.steps {
+			if c.Kind.Closes() && r.record(c.ID).state.Owed() {
+				return fmt.Sprintf("%s may still be closed", c.ID)
+			}
+		}
+	}
+	if !serves(s.Kind) {
+		return ""
+	}
+	if len(s.Hosts) == 0 { // the plan does not say who depends on it
+		for _, c := range r.plan.close {
+			if s.At.Account == c.At.Account && (s.At.Region == "" || s.At.Region == c.At.Region) && r.record(c.ID).state.Owed() {
+				return fmt.Sprintf("%s may still be closed", c.ID)
+			}
+		}
+	}
+	for _, h := range s.Hosts {
+		for _, l := range r.plan.doors[h] {
+			for _, c := range l.steps {
+				if c.Kind.Closes() && slices.Contains(c.Hosts, h) && r.record(c.ID).state.Owed() {
+					return fmt.Sprintf("%s may still be closed", c.ID)
+				}
+			}
+		}
+	}
+	return ""
+}

@@ -1,0 +1,280 @@
+package plan
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/readiness"
+)
+
+// What migrate calls what it makes in IAM.
+const (
+	ownProfile = "migrate-session-manager" // instance profile, its role and the policy in it
+	timerRole  = "migrate-rule-timer"
+)
+
+// grant is an action on a resource.
+type grant struct{ action, resource string }
+
+// statement is one statement of a policy document.
+type statement struct {
+	Effect    string         `json:"Effect"`
+	Principal map[string]any `json:"Principal,omitempty"`
+	Action    []string       `json:"Action"`
+	Resource  []string       `json:"Resource,omitempty"`
+	Condition map[string]any `json:"Condition,omitempty"`
+}
+
+func document(statements ...statement) string {
+	text, err := json.Marshal(struct {
+		Version   string      `json:"Version"`
+		Statement []statement `json:"Statement"`
+	}{"2012-10-17", statements})
+	if err != nil {
+		panic("plan: policy document: " + err.Error()) // strings, lists and maps of them always encode
+	}
+	return string(text)
+}
+
+// allowing is a policy document with one statement for each resource.
+func allowing(grants []grant) string {
+	byResource := map[string][]string{}
+	for _, g := range grants {
+		byResource[g.resource] = addOnce(byResource[g.resource], g.action)
+	}
+	var out []statement
+	for _, r := range sortedKeys(byResource) {
+		slices.Sort(byResource[r])
+		out = append(out, statement{Effect: "Allow", Action: byResource[r], Resource: []string{r}})
+	}
+	return document(out...)
+}
+
+func on(resource string, actions ...string) []grant {
+	out := make([]grant, 0, len(actions))
+	for _, a := range actions {
+		out = append(out, grant{action: a, resource: resource})
+	}
+	return out
+}
+
+// credentials answers for a host that nothing gives credentials.
+func (m *maker) credentials(h *member) ([]want, string) {
+	if m.policy.FixOf(AttachProfile) == FixNever && m.policy.FixOf(DefaultHostManagement) != FixNever {
+		return m.defaultManagement(h)
+	}
+	if h.ProfileARN != "" {
+		return nil, "it has a profile already, which gives no credentials: another cannot be put beside it"
+	}
+	acct := m.world.accounts[h.Account]
+	if name := m.policy.Profile; name != "" && acct != nil && acct.Profiles.Known {
+		if !slices.ContainsFunc(acct.Profiles.Value, func(p fleet.InstanceProfile) bool { return p.Name == name }) {
+			return nil, fmt.Sprintf("account %s has no instance profile %s, which the policy names", h.Account, clip(name))
+		}
+	}
+	return []want{{kind: AttachProfile}}, ""
+}
+
+func (m *maker) attach(h *member, s *Step) {
+	c := &ProfileChange{Name: m.policy.Profile}
+	s.After = []string{"instance profile " + c.Name}
+	if c.Name == "" {
+		grants := m.sessionGrants(h)
+		c.Name, c.Create, c.Policy = ownProfile, true, allowing(grants)
+		s.After = []string{"instance profile " + c.Name + " with the role of that name, which may " + actionsOf(grants)}
+		s.Blast = "this host only; the profile and its role are made once in account " + h.Account + " for all hosts of the plan that need one"
+	}
+	s.Profile = c
+	s.Title = fmt.Sprintf("Attach instance profile %s to %s", clip(c.Name), h.label())
+	s.Before = []string{"no instance profile"}
+}
+
+// sessionGrants is what an agent of the host's account needs: the five session
+// actions, those of Run Command for old agents, and what the preferences of the
+// account's Regions ask for. It is the same for all hosts of an account.
+// Source: AWS Systems Manager User Guide, getting-started-create-iam-instance-profile.
+func (m *maker) sessionGrants(h *member) []grant {
+	grants := on("*", readiness.SessionActions()...)
+	for _, other := range m.hosts {
+		if other.Account == h.Account && other.ProfileARN == "" && runCommand(other) != nil {
+			grants = append(grants, on("*", readiness.CommandActions()...)...)
+			break
+		}
+	}
+	for _, at := range sortedPlaces(m.world.regions) {
+		if at.Account == h.Account {
+			grants = append(grants, m.preferenceGrants(at)...)
+		}
+	}
+	return grants
+}
+
+// preferenceGrants is what an agent's role must be allowed for the session
+// preferences of a Region. Source: AWS Systems Manager User Guide,
+// getting-started-create-iam-instance-profile, session-manager-logging.
+func (m *maker) preferenceGrants(at fleet.Place) []grant {
+	r := m.world.region(at)
+	in, err := fleet.ParseSessionDocument(r.Preferences.Value.Content)
+	if !r.Preferences.Known || !r.Preferences.Value.Exists || err != nil {
+		return nil
+	}
+	var grants []grant
+	if key := r.Preferences.Value.Key.Value.ARN; in.Key != "" && key != "" {
+		grants = append(grants, on(key, "kms:Decrypt")...)
+	}
+	if in.LogGroup != "" {
+		grants = append(grants, on("*", "logs:DescribeLogGroups", "logs:DescribeLogStreams")...)
+		grants = append(grants, on(fmt.Sprintf("arn:%s:logs:%s:%s:log-group:%s:*", partition(at.Region), at.Region, at.Account, in.LogGroup), "logs:CreateLogStream", "logs:PutLogEvents")...)
+	}
+	if in.Bucket != "" {
+		bucket := "arn:" + partition(at.Region) + ":s3:::" + in.Bucket
+		grants = append(grants, on(bucket, "s3:GetEncryptionConfiguration")...)
+		prefix := strings.Trim(in.Prefix, "/")
+		if prefix != "" {
+			prefix += "/"
+		}
+		grants = append(grants, on(bucket+"/"+prefix+"*", "s3:PutObject")...)
+	}
+	return grants
+}
+
+// defaultManagement turns Default Host Management Configuration on. Source: AWS
+// Systems Manager User Guide, fleet-manager-default-host-management-configuration.
+func (m *maker) defaultManagement(h *member) ([]want, string) {
+	at := h.Ref().Place()
+	switch r := m.world.region(at); {
+	case !r.DefaultRole.Known:
+		return nil, "whether Default Host Management Configuration is on is not known"
+	case r.DefaultRole.Value != "":
+		return nil, "Default Host Management Configuration is on, but the host does not meet what it needs"
+	case h.Metadata.Endpoint == "disabled":
+		return nil, "Default Host Management Configuration needs the metadata service, which is off"
+	}
+	if below, ok := readiness.Below(agentVersion(h.Host), "3.2.582.0"); ok && below {
+		return nil, "Default Host Management Configuration needs agent 3.2.582.0"
+	}
+	return []want{{kind: DefaultHostManagement, key: "default-host-management-" + at.Account + "-" + at.Region}}, ""
+}
+
+func (m *maker) settingStep(f *sharedFix, s *Step) {
+	s.Setting = &SettingChange{Value: "service-role/AWSSystemsManagerDefaultEC2InstanceManagementRole", CreateRole: true}
+	s.Title = fmt.Sprintf("Turn on Default Host Management Configuration in account %s, %s", f.at.Account, f.at.Region)
+	s.Before, s.After = []string{"off"}, []string{"role " + s.Setting.Value}
+	without := slices.DeleteFunc(slices.Clone(m.hosts), func(h *member) bool { return h.Ref().Place() != f.at || h.ProfileARN != "" || gone(h.Host) })
+	s.Blast = "serves every instance of the account and Region without a working profile: at least " + beyond("", without)[1:]
+}
+
+// extend answers for a role that lacks actions on a resource.
+func (m *maker) extend(h *member, role, resource string, actions []string) ([]want, string) {
+	missing, stop := m.grants.Lacks(role, h.Host, resource, actions)
+	if stop != "" {
+		return nil, "adding to the role would not do: " + clip(stop)
+	}
+	if missing == nil {
+		return nil, "the role's own policies are not what is in the way"
+	}
+	grants := on(resource, missing...)
+	if slices.Equal(actions, readiness.SessionActions()) && runCommand(h) != nil {
+		more, _ := m.grants.Lacks(role, h.Host, "*", readiness.CommandActions())
+		grants = append(grants, on("*", more...)...)
+	}
+	return []want{{kind: ExtendRole, key: role, role: role, grants: grants}}, ""
+}
+
+// extendForPreferences answers for a role that lacks what the preferences ask for.
+func (m *maker) extendForPreferences(h *member, code string) ([]want, string) {
+	role := m.grants.RoleOf(h.Host)
+	if role == nil {
+		return nil, "which role the agent uses is not known"
+	}
+	r := m.world.region(h.Ref().Place())
+	in, err := fleet.ParseSessionDocument(r.Preferences.Value.Content)
+	if !r.Preferences.Known || err != nil {
+		return nil, "the session preferences are not known"
+	}
+	switch {
+	case code == "kms-decrypt-denied" && r.Preferences.Value.Key.Value.ARN != "":
+		return m.extend(h, role.ARN, r.Preferences.Value.Key.Value.ARN, []string{"kms:Decrypt"})
+	case code == "log-check-denied":
+		return m.extend(h, role.ARN, "*", []string{"logs:DescribeLogGroups"})
+	case code == "bucket-check-denied" && in.Bucket != "":
+		return m.extend(h, role.ARN, "arn:"+partition(h.Region)+":s3:::"+in.Bucket, []string{"s3:GetEncryptionConfiguration"})
+	}
+	return nil, "the key or bucket that the preferences name was not read"
+}
+
+func (m *maker) roleStep(f *sharedFix, s *Step) {
+	name := f.role[strings.LastIndexByte(f.role, '/')+1:]
+	s.Lane = "role-" + f.at.Account + "-" + name
+	s.At = fleet.Place{Account: cmp.Or(accountOf(f.role), f.at.Account)}
+	s.Role = &RoleChange{Name: name, Policy: ownProfile, Document: allowing(f.grants)}
+	s.Title = fmt.Sprintf("Let role %s do what sessions need", clip(name))
+	for _, g := range f.grants {
+		s.After = append(s.After, g.action+" on "+clip(g.resource))
+	}
+	s.Before = []string{fmt.Sprintf("no inline policy %s", ownProfile)}
+	sharing := slices.DeleteFunc(slices.Clone(m.hosts), func(h *member) bool {
+		r := m.grants.RoleOf(h.Host)
+		return r == nil || r.ARN != f.role
+	})
+	s.Blast = beyond("role shared by", sharing)
+}
+
+func accountOf(arn string) string {
+	parts := strings.SplitN(arn, ":", 6)
+	if len(parts) < 6 {
+		return ""
+	}
+	return parts[4]
+}
+
+func actionsOf(grants []grant) string {
+	var out []string
+	for _, g := range grants {
+		out = addOnce(out, g.action)
+	}
+	slices.Sort(out)
+	return strings.Join(out, ", ")
+}
+
+// timerRoleStep is the role that an account's rule timers assume: it may
+// authorize ingress in the groups that the plan closes, and nothing else.
+// Source: EventBridge Scheduler User Guide, setting-up (execution role) and
+// cross-service-confused-deputy-prevention; Service Authorization Reference, Amazon EC2.
+func (m *maker) timerRoleStep(account string, groups []*closing) Step {
+	var arns []string
+	part := partition(groups[0].at.Region)
+	for _, g := range groups {
+		arns = append(arns, fmt.Sprintf("arn:%s:ec2:%s:%s:security-group/%s", part, g.at.Region, account, g.id))
+	}
+	slices.Sort(arns)
+	if len(arns) > mostTimerGroups {
+		arns = []string{fmt.Sprintf("arn:%s:ec2:*:%s:security-group/*", part, account)}
+	}
+	trust := document(statement{
+		Effect: "Allow", Principal: map[string]any{"Service": "scheduler.amazonaws.com"}, Action: []string{"sts:AssumeRole"},
+		Condition: map[string]any{"StringEquals": map[string]any{"aws:SourceAccount": account}},
+	})
+	return Step{
+		Kind: TimerRole, Phase: Prepare, Lane: "role-" + account + "-" + timerRole, At: fleet.Place{Account: account},
+		Title:  fmt.Sprintf("Make role %s in account %s, by which a timer opens port 22 again", timerRole, account),
+		Before: []string{"no role " + timerRole},
+		After:  []string{"ec2:AuthorizeSecurityGroupIngress on " + some(arns), "for scheduler.amazonaws.com in this account only"},
+		Blast:  "nobody else: the role is new",
+		Role: &RoleChange{Name: timerRole, Trust: trust, Policy: timerRole, Document: document(
+			statement{Effect: "Allow", Action: []string{"ec2:AuthorizeSecurityGroupIngress"}, Resource: arns},
+			statement{
+				Effect: "Allow", Action: []string{"ec2:CreateTags"}, Resource: []string{fmt.Sprintf("arn:%s:ec2:*:%s:security-group-rule/*", part, account)},
+				Condition: map[string]any{"StringEquals": map[string]any{"ec2:CreateAction": "AuthorizeSecurityGroupIngress"}},
+			},
+		)},
+	}
+}
+
+// mostTimerGroups is how many groups the timer role names one by one: an inline
+// policy takes 10,240 characters. Source: IAM User Guide, reference_iam-quotas.
+const mostTimerGroups = 100

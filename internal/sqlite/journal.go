@@ -1,0 +1,106 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"ssm-migrate/internal/cutover"
+)
+
+// Append implements cutover.Journal. All entries are on disk when it returns,
+// or none. A journal that ends in a lease which has run out or was given to
+// somebody else takes no more: cutover.ErrLease.
+func (d *DB) Append(ctx context.Context, fence int64, entries ...cutover.Entry) ([]cutover.Entry, error) {
+	var out []cutover.Entry
+	err := d.write(ctx, func(tx *sql.Tx) (err error) {
+		if err := mustHold(ctx, tx, fence); err != nil {
+			return err
+		}
+		var seq int64
+		var hash string
+		err = tx.QueryRowContext(ctx, "SELECT seq, hash FROM journal ORDER BY seq DESC LIMIT 1").Scan(&seq, &hash)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		if out, err = cutover.Chain(seq, hash, entries); err != nil {
+			return err
+		}
+		for i := range out {
+			if err := insertEntry(ctx, tx, &out[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("write the journal: %w", err)
+	}
+	return out, nil
+}
+
+func insertEntry(ctx context.Context, tx *sql.Tx, e *cutover.Entry) error {
+	var hosts, image any
+	if e.Hosts != nil {
+		text, err := json.Marshal(e.Hosts)
+		if err != nil {
+			return err
+		}
+		hosts = string(text)
+	}
+	if e.Image != nil {
+		image = string(e.Image)
+	}
+	_, err := tx.ExecContext(ctx, `INSERT INTO journal (seq, at, plan, digest, wave, step, event, result, hosts, detail, operator, image, prev, hash)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		e.Seq, timeText(e.At), e.Plan, e.Digest, e.Wave, e.Step, string(e.Event), e.Result.String(), hosts, e.Detail, e.Operator, image, e.Prev, e.Hash)
+	return err
+}
+
+// Entries implements cutover.Journal.
+func (d *DB) Entries(ctx context.Context, planID string) ([]cutover.Entry, error) {
+	var out []cutover.Entry
+	err := d.read(ctx, func(tx *sql.Tx) error {
+		const columns = "seq, at, plan, digest, wave, step, event, result, hosts, detail, operator, image, prev, hash"
+		return query(ctx, tx, "SELECT "+columns+" FROM journal WHERE ?1 = '' OR plan = ?1 ORDER BY seq", []any{planID}, func(scan scanner) error {
+			var e cutover.Entry
+			var result string
+			var image sql.NullString
+			err := scan(&e.Seq, textTime{&e.At}, &e.Plan, &e.Digest, &e.Wave, &e.Step, (*string)(&e.Event), &result, jsonText{&e.Hosts},
+				&e.Detail, &e.Operator, &image, &e.Prev, &e.Hash)
+			if err != nil {
+				return err
+			}
+			if image.Valid {
+				e.Image = json.RawMessage(image.String)
+			}
+			err = e.Result.UnmarshalText([]byte(result))
+			out = append(out, e)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the journal: %w", err)
+	}
+	return out, nil
+}
+
+// mustHold fails with cutover.ErrLease unless the lease is held with the fence.
+func mustHold(ctx context.Context, tx *sql.Tx, fence int64) error {
+	var until, held int64
+	var holder string
+	err := tx.QueryRowContext(ctx, "SELECT holder, until, fence FROM lease WHERE id = 1").Scan(&holder, &until, &held)
+	if errors.Is(err, sql.ErrNoRows) {
+		return cutover.ErrLease
+	}
+	if err != nil {
+		return err
+	}
+	if holder == "" || held != fence || time.Now().UnixNano() >= until {
+		return cutover.ErrLease
+	}
+	return nil
+}
