@@ -24,7 +24,7 @@ const token = "migrate-0123456789abcdef0123456789abcdef"
 
 var here = fleet.Place{Account: "111122223333", Region: "eu-west-1"}
 
-func ssh(from string) fleet.Rule {
+func sshRule(from string) fleet.Rule {
 	return fleet.Rule{Protocol: "tcp", From: 22, To: 22, CIDR: cidr(from)}
 }
 
@@ -39,8 +39,8 @@ func town() cloud {
 	c.Groups["sg-web"] = fleet.SecurityGroup{ID: "sg-web", Name: "web", VPC: "vpc-1"}
 	c.Groups["sg-rec"] = fleet.SecurityGroup{ID: "sg-rec", Name: "migrate-recovery-vpc-1", VPC: "vpc-1", Tags: map[string]string{fleet.TagStep: "other"}}
 	c.Rules["sg-web"] = []fleet.Rule{
-		noted(ssh("10.0.0.0/8"), "sgr-a", "office", map[string]string{"team": "ops"}),
-		noted(ssh("2001:db8::/32"), "sgr-b", "", nil),
+		noted(sshRule("10.0.0.0/8"), "sgr-a", "office", map[string]string{"team": "ops"}),
+		noted(sshRule("2001:db8::/32"), "sgr-b", "", nil),
 		{ID: "sgr-c", Protocol: "tcp", From: 0, To: 1024, CIDR: cidr("192.168.0.0/16"), Description: "all low ports"},
 		{ID: "sgr-d", Protocol: "tcp", From: 443, To: 443, CIDR: cidr("0.0.0.0/0")},
 		{ID: "sgr-e", Protocol: "tcp", From: 22, To: 22, Group: "sg-rec", Description: "recovery"},
@@ -61,7 +61,7 @@ func closing() *plan.RuleChange {
 	below, above := low, low
 	below.To, above.From = 21, 23
 	return &plan.RuleChange{
-		Group: "sg-web", Rules: []fleet.Rule{ssh("10.0.0.0/8"), ssh("2001:db8::/32"), low},
+		Group: "sg-web", Rules: []fleet.Rule{sshRule("10.0.0.0/8"), sshRule("2001:db8::/32"), low},
 		Add: []fleet.Rule{below, above}, Keep: "migrate-recovery-vpc-1", Port: 22,
 	}
 }
@@ -333,7 +333,7 @@ func TestStepsLeaveWhatOthersChanged(t *testing.T) {
 		{"other preferences", "other session preferences", func(c *cloud) { c.Documents[fleet.PreferencesName][1].Content = `{"theirs":1}`; setDefault(c, 1) }},
 		{"other sizes", "scale in", func(c *cloud) { g := c.Scaling["bastions"]; g.Max = 9; c.Scaling["bastions"] = g }},
 		{"a rule written anew", "close the port", func(c *cloud) {
-			c.Rules["sg-web"] = append(c.Rules["sg-web"], noted(ssh("10.0.0.0/8"), "sgr-z", "theirs", nil))
+			c.Rules["sg-web"] = append(c.Rules["sg-web"], noted(sshRule("10.0.0.0/8"), "sgr-z", "theirs", nil))
 		}},
 	}
 	for _, tt := range tests {
@@ -384,7 +384,7 @@ func TestStepsRefuseAnotherWorld(t *testing.T) {
 		{"another default role", "default host management", func(c *cloud) { c.DefaultRole = "theirs" }, cutover.ErrStale, "theirs"},
 		{"the group is gone", "allow egress", func(c *cloud) { delete(c.Groups, "sg-web") }, cutover.ErrStale, "sg-web"},
 		{"an unknown rule admits the port", "close the port", func(c *cloud) {
-			c.Rules["sg-web"] = append(c.Rules["sg-web"], ssh("203.0.113.0/24"))
+			c.Rules["sg-web"] = append(c.Rules["sg-web"], sshRule("203.0.113.0/24"))
 		}, cutover.ErrStale, "203.0.113.0/24"},
 		{"all traffic is admitted", "close the port", func(c *cloud) {
 			c.Rules["sg-web"] = append(c.Rules["sg-web"], fleet.Rule{Protocol: "-1", From: -1, To: -1, Group: "sg-web"})

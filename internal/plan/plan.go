@@ -19,6 +19,15 @@ type Plan struct {
 	Refusals []Refusal `json:"refusals"` // what the plan leaves open, and why
 }
 
+// Info is a plan without its content, as the store lists it.
+type Info struct {
+	ID       string    `json:"id"`
+	Digest   string    `json:"digest"`
+	Snapshot int64     `json:"snapshot"`
+	Made     time.Time `json:"made"`
+	By       string    `json:"by"` // who made it
+}
+
 // Wave is a group of hosts that goes through all phases together. The first
 // wave of a plan may be the foundation, without hosts: what all waves share.
 // The last may be the finish.
