@@ -331,6 +331,11 @@ func (f unitFile) service() string {
 	return strings.TrimSuffix(f.name, ".timer") + ".service"
 }
 
+// badUnit is a unit that systemd does not start, by its name.
+type badUnit string
+
+func (b badUnit) Error() string { return "Unit " + string(b) + " has a bad unit file setting." }
+
 // forget takes the file of a transient unit away.
 func (m *machine) forget(f unitFile) { _ = m.fs.remove(root, f.path) }
 
@@ -351,12 +356,12 @@ func (h *Hosts) startService(m *machine, f unitFile) (*background, error) {
 	for _, line := range slices.Concat(f.sections["Service"]["ExecStartPre"], f.sections["Service"]["ExecStart"]) {
 		words := splitExec(line)
 		if len(words) == 0 || !path.IsAbs(words[0]) && !f.transient() {
-			return nil, fmt.Errorf("Unit %s has a bad unit file setting.", f.name) //nolint:staticcheck // systemd's words
+			return nil, badUnit(f.name)
 		}
 		commands = append(commands, words)
 	}
 	if len(commands) == 0 {
-		return nil, fmt.Errorf("Unit %s has a bad unit file setting.", f.name) //nolint:staticcheck // systemd's words
+		return nil, badUnit(f.name)
 	}
 	r := &unitRun{active: "active", sub: "running", result: "success", since: m.clock()}
 	oneshot := f.get("Service", "Type") == "oneshot"
