@@ -133,10 +133,10 @@ type templateProfile struct {
 }
 
 type templateInterface struct {
-	Index  int             `xml:"deviceIndex"`
-	Public string          `xml:"associatePublicIpAddress,omitempty"`
-	Subnet string          `xml:"subnetId,omitempty"`
-	Groups itemSet[string] `xml:"groupSet"`
+	Index  int      `xml:"deviceIndex"`
+	Public string   `xml:"associatePublicIpAddress,omitempty"`
+	Subnet string   `xml:"subnetId,omitempty"`
+	Groups []string `xml:"groupSet>groupId"`
 }
 
 type templateTags struct {
@@ -180,7 +180,7 @@ func (c *call) versionDataXML(l *fleet.LaunchTemplate, v fleet.TemplateVersion) 
 		x.Data.UserData = userData
 	}
 	if d.Interface {
-		n := templateInterface{Subnet: d.Subnet, Groups: itemSet[string]{v.Groups}}
+		n := templateInterface{Subnet: d.Subnet, Groups: v.Groups}
 		if d.PublicIP != nil {
 			n.Public = strconv.FormatBool(*d.PublicIP)
 		}
