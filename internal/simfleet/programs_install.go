@@ -258,13 +258,13 @@ func runSnap(_ context.Context, p *process) int {
 	}
 	verb, names := o.operands[0], o.operands[1:]
 	ours := p.has("snap")
-	say := func(status int, format string, args ...any) int {
+	say := func(format string, args ...any) int {
 		_, _ = fmt.Fprintf(p.stderr, "error: "+format+"\n", args...)
-		return status
+		return 1
 	}
 	if verb == "list" {
 		if !ours || len(names) > 0 && names[0] != agentName {
-			return say(1, "no matching snaps installed")
+			return say("no matching snaps installed")
 		}
 		p.printf("Name              Version     Rev   Tracking         Publisher  Notes\namazon-ssm-agent  %-11s 9881  latest/stable/…  aws✓       classic\n", p.m.Agent.Version)
 		return 0
@@ -275,11 +275,11 @@ func runSnap(_ context.Context, p *process) int {
 	}
 	switch {
 	case !p.cred.root():
-		return say(1, "access denied (try with sudo)")
+		return say("access denied (try with sudo)")
 	case name != agentName && (name != "" || verb != "refresh"):
-		return say(1, "snap %q not found", name)
+		return say("snap %q not found", name)
 	case verb != "install" && !ours:
-		return say(1, "snap \"amazon-ssm-agent\" is not installed")
+		return say("snap \"amazon-ssm-agent\" is not installed")
 	}
 	switch verb {
 	case "install":
@@ -288,7 +288,7 @@ func runSnap(_ context.Context, p *process) int {
 			return 0
 		}
 		if !o.has("classic") {
-			return say(1, "This revision of snap \"amazon-ssm-agent\" was published using classic confinement")
+			return say("This revision of snap \"amazon-ssm-agent\" was published using classic confinement")
 		}
 		return p.snapInstall()
 	case "refresh":

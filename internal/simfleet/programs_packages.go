@@ -85,11 +85,9 @@ func unarmored(kind string, data []byte) []string {
 // Manager User Guide, agent-install pages and ssm-agent-technical-details.
 func (r *transfer) object(policy string) response {
 	m := r.p.m
-	bucket, key := "", strings.TrimPrefix(r.path, "/")
+	bucket, key, _ := strings.Cut(strings.TrimPrefix(r.path, "/"), "/")
 	if own, ok := strings.CutSuffix(strings.SplitN(r.host, "."+m.Region.Name+".", 2)[0], ".s3"); ok {
-		bucket = own
-	} else {
-		bucket, key, _ = strings.Cut(key, "/")
+		bucket, key = own, strings.TrimPrefix(r.path, "/")
 	}
 	refused := func(code int, name string) response {
 		return response{code: code, header: map[string]string{"Server": "AmazonS3", "Content-Type": "application/xml"},
