@@ -183,7 +183,7 @@ func (e *execution) printResult(res cutover.Result, again string) error {
 	for _, r := range res.Timers {
 		fmt.Fprintf(w, "  armed: the timer of %s opens a door again at %s\n", r.Step, stamp(r.Deadline))
 	}
-	if res.Outcome != cutover.OutcomeDone {
+	if len(res.Left) > 0 || res.Outcome != cutover.OutcomeDone && res.Outcome != cutover.OutcomeRolledBack {
 		fmt.Fprintf(w, "Next: migrate status %s; then %s, or migrate rollback %s --all\n", e.plan.ID, again, e.plan.ID)
 	}
 	return nil

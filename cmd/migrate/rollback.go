@@ -40,6 +40,15 @@ Exit code 4: something could not be undone.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q.plan = args[0]
+			given := 0
+			for _, name := range []string{"host", "wave", "all"} {
+				if cmd.Flags().Changed(name) {
+					given++
+				}
+			}
+			if given != 1 {
+				return usageErr("say what to roll back: one of --host, --wave and --all")
+			}
 			return a.rollback(cmd.Context(), q)
 		},
 	}
@@ -47,8 +56,6 @@ Exit code 4: something could not be undone.`,
 	c.Flags().IntVar(&q.wave, "wave", -1, "one wave, by its number")
 	c.Flags().BoolVar(&q.all, "all", false, "the whole plan")
 	c.Flags().BoolVar(&q.yes, "yes", false, "change the fleet without asking for the plan's ID")
-	c.MarkFlagsMutuallyExclusive("host", "wave", "all")
-	c.MarkFlagsOneRequired("host", "wave", "all")
 	return c
 }
 
