@@ -78,6 +78,8 @@ type recoveryConfig struct {
 	PassphraseFile string `yaml:"passphrase_file"`
 }
 
+// agentConfig names a file with the OpenPGP key that AWS signs agent packages
+// with; without it, steps that install packages fail.
 type agentConfig struct {
 	SigningKeyFile string `yaml:"signing_key_file"`
 }
@@ -102,6 +104,7 @@ func (a *app) config() (config, error) {
 	}
 	c.dir = filepath.Dir(path)
 	c.SSH.resolve(c.dir)
+	c.Recovery.KeyFile, c.Recovery.PassphraseFile, c.Agent.SigningKeyFile = inFolder(c.dir, c.Recovery.KeyFile), inFolder(c.dir, c.Recovery.PassphraseFile), inFolder(c.dir, c.Agent.SigningKeyFile)
 	if err := c.readOwners(filepath.Dir(path)); err != nil {
 		return config{}, exitErr{code: exitUsage, err: err}
 	}

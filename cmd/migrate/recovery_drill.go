@@ -80,7 +80,7 @@ func (a *app) recoveryDrill(ctx context.Context, q drillQuery) error {
 	if err != nil {
 		return err
 	}
-	changer, err := openChanger(ctx, cfg)
+	changer, err := drillChanger(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -169,8 +169,8 @@ func finder(snap *fleet.Snapshot) func(fleet.HostRef) (fleet.Host, bool) {
 	}
 }
 
-// openChanger opens all configured accounts for changes.
-func openChanger(ctx context.Context, cfg config) (*awsapi.Changer, error) {
+// drillChanger opens all configured accounts for changes.
+func drillChanger(ctx context.Context, cfg config) (*awsapi.Changer, error) {
 	var accounts []*awsapi.Account
 	for _, access := range cfg.accesses() {
 		account, err := awsapi.Open(ctx, access, awsapi.Options{Version: version, ConnectionRate: cfg.AWS.ConnectionRate})
