@@ -204,7 +204,7 @@ func (r *run) leaveToTimer(ctx context.Context, l lane, s plan.Step, undone func
 	if failed := r.failure(); failed != nil {
 		return false, failed
 	}
-	if err != nil || obs.Holds != fleet.TruthYes {
+	if opened := err == nil && obs.Holds == fleet.TruthYes; !opened {
 		return false, nil
 	}
 	return true, write(Entry{Event: Undone, Result: fleet.TruthYes, Detail: "opened again by its timer"})
