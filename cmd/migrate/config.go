@@ -25,6 +25,7 @@ type config struct {
 	Readiness readinessConfig `yaml:"readiness"`
 	Owners    string          `yaml:"owners"`
 	Recovery  recoveryConfig  `yaml:"recovery"`
+	Agent     agentConfig     `yaml:"agent"`
 
 	// PolicyFile says how the fleet is cut over; left out: migrate-policy.yaml.
 	PolicyFile string `yaml:"policy"`
@@ -46,15 +47,6 @@ type accountConfig struct {
 
 type awsConfig struct {
 	ConnectionRate float64 `yaml:"connection_rate"`
-	// AgentSigningKey names a file with the OpenPGP key that AWS signs agent
-	// packages with; without it, steps that install packages fail.
-	AgentSigningKey string `yaml:"agent_signing_key"`
-}
-
-// recoveryConfig is the operator's half of the recovery way. The key stays in
-// its file.
-type recoveryConfig struct {
-	KeyFile string `yaml:"key_file"`
 }
 
 type sshConfig struct {
@@ -79,6 +71,19 @@ type readinessConfig struct {
 	SilentDays      *int   `yaml:"silent_days"`
 }
 
+// recoveryConfig says where the recovery key is. Neither it nor its passphrase is
+// ever stored elsewhere.
+type recoveryConfig struct {
+	KeyFile        string `yaml:"key_file"`
+	PassphraseFile string `yaml:"passphrase_file"`
+}
+
+// agentConfig names a file with the OpenPGP key that AWS signs agent packages
+// with; without it, steps that install packages fail.
+type agentConfig struct {
+	SigningKeyFile string `yaml:"signing_key_file"`
+}
+
 const defaultConfigFile = "migrate.yaml"
 
 func (a *app) config() (config, error) {
@@ -99,7 +104,7 @@ func (a *app) config() (config, error) {
 	}
 	c.dir = filepath.Dir(path)
 	c.SSH.resolve(c.dir)
-	c.Recovery.KeyFile, c.AWS.AgentSigningKey = inFolder(c.dir, c.Recovery.KeyFile), inFolder(c.dir, c.AWS.AgentSigningKey)
+	c.Recovery.KeyFile, c.Recovery.PassphraseFile, c.Agent.SigningKeyFile = inFolder(c.dir, c.Recovery.KeyFile), inFolder(c.dir, c.Recovery.PassphraseFile), inFolder(c.dir, c.Agent.SigningKeyFile)
 	if err := c.readOwners(filepath.Dir(path)); err != nil {
 		return config{}, exitErr{code: exitUsage, err: err}
 	}
@@ -188,14 +193,15 @@ func (s sshConfig) timeout() (time.Duration, error) {
 }
 
 func (s sshConfig) client() (*sshhost.Client, error) {
-	c, err := s.settings()
+	o, err := s.options()
 	if err != nil {
 		return nil, err
 	}
-	return sshhost.New(c)
+	return sshhost.New(o)
 }
 
-func (s sshConfig) settings() (sshhost.Config, error) {
+// options are what all connections over SSH have in common.
+func (s sshConfig) options() (sshhost.Config, error) {
 	timeout, err := s.timeout()
 	if err != nil {
 		return sshhost.Config{}, err

@@ -62,7 +62,7 @@ func (e *execution) open(ctx context.Context, cfg config, planID string) error {
 		return err
 	}
 	hosts := hostsOf(snap)
-	if e.world, err = openChangeWorld(ctx, cfg, e.db, e.plan, hosts); err != nil {
+	if e.world, err = e.app.openChangeWorld(ctx, cfg, e.db, e.plan, hosts); err != nil {
 		return err
 	}
 	e.names, e.titles = namesOfHosts(snap), titles(e.plan)

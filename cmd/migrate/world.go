@@ -11,7 +11,6 @@ import (
 	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
-	"ssm-migrate/internal/sshhost"
 )
 
 // changeWorld is everything that a cutover changes the fleet with. Nothing that
@@ -30,7 +29,7 @@ func (w *changeWorld) close() {
 }
 
 // openChangeWorld opens the accounts and the three ways to the plan's hosts.
-func openChangeWorld(ctx context.Context, cfg config, proofs cutover.Proofs, p *plan.Plan, hosts map[fleet.HostRef]fleet.Host) (*changeWorld, error) {
+func (a *app) openChangeWorld(ctx context.Context, cfg config, proofs cutover.Proofs, p *plan.Plan, hosts map[fleet.HostRef]fleet.Host) (*changeWorld, error) {
 	accounts, err := openAccounts(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -40,13 +39,13 @@ func openChangeWorld(ctx context.Context, cfg config, proofs cutover.Proofs, p *
 		return nil, fmt.Errorf("ask AWS who we are: %w", err)
 	}
 	changer := awsapi.NewChanger(accounts...)
-	ways, err := w.openWays(cfg, p, changer)
+	sessions := &awsapi.SessionProver{Sessions: awsapi.NewSessions(accounts...), LogWait: -1}
+	ways, err := a.newHostWays(cfg, changer, sessions, recoveryUsers(p))
 	if err != nil {
-		w.close()
-		return nil, err
+		return nil, exitErr{code: exitUsage, err: err}
 	}
-	ways.sessions = &awsapi.SessionProver{Sessions: awsapi.NewSessions(accounts...), LogWait: -1}
-	signing, err := readSigningKey(cfg.AWS.AgentSigningKey)
+	w.closes = append(w.closes, ways.close)
+	signing, err := readSigningKey(cfg.Agent.SigningKeyFile)
 	if err != nil {
 		w.close()
 		return nil, err
@@ -54,7 +53,7 @@ func openChangeWorld(ctx context.Context, cfg config, proofs cutover.Proofs, p *
 	w.prover = ways
 	w.kinds = cutover.AWSKinds(changer)
 	maps.Copy(w.kinds, cutover.HostKinds(cutover.HostWorld{
-		Hosts: ways, Prover: ways, Proofs: proofs, Scaling: changer, Bastions: ways.recovery, Plan: p,
+		Hosts: ways, Prover: ways, Proofs: proofs, Scaling: changer, Bastions: ways, Plan: p,
 		Find:       func(r fleet.HostRef) (fleet.Host, bool) { h, ok := hosts[r]; return h, ok },
 		SigningKey: signing,
 	}))
@@ -86,72 +85,7 @@ func readSigningKey(file string) (string, error) {
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return "", exitErr{code: exitUsage, err: fmt.Errorf("aws.agent_signing_key: %w", err)}
+		return "", exitErr{code: exitUsage, err: fmt.Errorf("agent.signing_key_file: %w", err)}
 	}
 	return string(text), nil
-}
-
-// ways are the three ways into hosts: scripts and proofs.
-type ways struct {
-	commands *awsapi.Commands
-	sessions *awsapi.SessionProver
-	ssh      *sshhost.Runner // nil: SSH is disabled
-	recovery *sshhost.Recovery
-}
-
-func (w *changeWorld) openWays(cfg config, p *plan.Plan, changer *awsapi.Changer) (*ways, error) {
-	settings, err := cfg.SSH.settings()
-	if err != nil {
-		return nil, exitErr{code: exitUsage, err: err}
-	}
-	out := &ways{commands: awsapi.NewCommands(changer)}
-	if !cfg.SSH.Disabled {
-		if out.ssh, err = sshhost.NewRunner(settings); err != nil {
-			return nil, exitErr{code: exitUsage, err: fmt.Errorf("set up SSH: %w", err)}
-		}
-		w.closes = append(w.closes, func() { _ = out.ssh.Close() })
-	}
-	users := map[fleet.HostRef]string{}
-	for _, wave := range p.Waves {
-		for _, s := range wave.Steps {
-			if s.Kind == plan.RecoveryKey && len(s.Hosts) == 1 {
-				users[s.Hosts[0]] = s.Key.User
-			}
-		}
-	}
-	out.recovery, err = sshhost.NewRecovery(sshhost.RecoveryConfig{
-		Config: settings, KeyFile: cfg.Recovery.KeyFile,
-		User: func(h fleet.Host) string { return users[h.Ref()] },
-	})
-	if err != nil {
-		return nil, exitErr{code: exitUsage, err: fmt.Errorf("set up the recovery way: %w", err)}
-	}
-	w.closes = append(w.closes, func() { _ = out.recovery.Close() })
-	return out, nil
-}
-
-// Run implements cutover.Hosts.
-func (w *ways) Run(ctx context.Context, h fleet.Host, way fleet.Way, s fleet.Script) fleet.ScriptResult {
-	switch {
-	case way == fleet.WaySessionManager:
-		return w.commands.Run(ctx, h, way, s)
-	case way == fleet.WayRecovery:
-		return w.recovery.Run(ctx, h, way, s)
-	case w.ssh == nil:
-		return fleet.ScriptResult{Started: fleet.TruthNo, Way: way, Reason: "SSH is disabled in the configuration"}
-	}
-	return w.ssh.Run(ctx, h, way, s)
-}
-
-// Prove implements cutover.Prover.
-func (w *ways) Prove(ctx context.Context, h fleet.Host, way fleet.Way) fleet.Proof {
-	switch {
-	case way == fleet.WaySessionManager:
-		return w.sessions.Prove(ctx, h, way)
-	case way == fleet.WayRecovery:
-		return w.recovery.Prove(ctx, h, way)
-	case w.ssh == nil:
-		return fleet.Proof{Host: h.Ref(), Way: way, Reason: "SSH is disabled in the configuration"}
-	}
-	return w.ssh.Prove(ctx, h, way)
 }
