@@ -1,0 +1,192 @@
+package simulation_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"ssm-migrate/internal/awsapi"
+	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/inventory"
+	"ssm-migrate/internal/plan"
+	"ssm-migrate/internal/readiness"
+	"ssm-migrate/internal/simfleet"
+	"ssm-migrate/internal/sqlite"
+)
+
+const simRegion = "eu-west-1"
+
+// troubles are causes with which a fleet may begin, and which a plan mends.
+var troubles = []string{"no-profile", "channel-actions-missing", "agent-too-old", "agent-disabled", "agent-sleeps", "endpoint-group-closed", "nat-swapped", "disk-full", "shared-role-without-ssm", "keys-bound-to-addresses"}
+
+// newSimulation makes the fleet of a seed, takes its inventory and plans its
+// migration. The plan is not part of the story: nothing goes wrong before it stands.
+func newSimulation(t *testing.T, seed uint64) *simulation {
+	t.Helper()
+	random := rand.New(rand.NewPCG(seed, 0x6d696772617465))
+	s := &simulation{t: t, seed: seed, random: random, dir: t.TempDir(), touched: map[string]bool{}, faults: &simfleet.Faults{}}
+	s.faultRate = []float64{0, 0.01, 0.03, 0.06}[random.IntN(4)]
+	s.eventRate = []float64{0, 0.002, 0.006}[random.IntN(3)]
+	var err error
+	s.world, err = simfleet.Generate(simfleet.Options{Seed: seed % 97, Instances: 3 + random.IntN(5), Healthy: true, Regions: []string{simRegion}})
+	s.must(err)
+	s.trouble()
+	s.machines = simfleet.NewHosts(s.world, simfleet.HostOptions{TimeScale: -1})
+	s.aws = simfleet.ServeAWS(s.world, simfleet.AWSOptions{
+		NoThrottle: true, Faults: s.faults, Hosts: s.machines, Changed: func(string) { s.dirty = dirtyCalls },
+	})
+	s.db, err = sqlite.Open(context.Background(), filepath.Join(s.dir, "migrate.db"))
+	s.must(err)
+	s.inventory()
+	s.makePlan()
+	s.before = s.image()
+	for _, h := range s.snapshot.Hosts {
+		in := s.instance(h.ID)
+		s.world.Mu.RLock()
+		w := s.world.WaysIn(in, simfleet.Recovery{})
+		s.world.Mu.RUnlock()
+		if h.Running() && !h.Windows() && w.Open() {
+			s.hosts = append(s.hosts, &watched{in: in, ssh: w.SSH == "", lastBy: map[fleet.Way]time.Time{}})
+		}
+	}
+	ctx, end := context.WithCancel(context.Background())
+	s.end = end
+	s.turns = newTurns(rand.New(rand.NewPCG(seed, 1)))
+	go s.turns.run(ctx)
+	go s.passTime(ctx)
+	return s
+}
+
+func (s *simulation) must(err error) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// trouble injects what is wrong with the fleet from the start.
+func (s *simulation) trouble() {
+	s.world.Mu.Lock()
+	defer s.world.Mu.Unlock()
+	all := slices.Collect(s.world.Instances())
+	for range s.random.IntN(3) {
+		name := troubles[s.random.IntN(len(troubles))]
+		in := all[s.random.IntN(len(all))]
+		for _, c := range simfleet.Causes() {
+			if c.Name == name && c.Inject != nil {
+				if err := c.Inject(s.world, in); err != nil {
+					s.lines = append(s.lines, fmt.Sprintf("no trouble %s on %s: %v", name, in.Host.ID, err))
+				} else {
+					s.lines = append(s.lines, fmt.Sprintf("trouble %s on %s", name, in.Host.ID))
+				}
+			}
+		}
+	}
+}
+
+func (s *simulation) instance(id string) *simfleet.Instance {
+	for in := range s.world.Instances() {
+		if in.Host.ID == id {
+			return in
+		}
+	}
+	s.t.Fatalf("no instance %s", id)
+	return nil
+}
+
+// inventory takes a snapshot as the program does, but for the way to the hosts.
+func (s *simulation) inventory() {
+	ctx := context.Background()
+	account, err := awsapi.Open(ctx, awsapi.Access{Label: "simulation", Regions: []string{simRegion}}, awsapi.Options{Transport: calmTransport{s.aws}})
+	s.must(err)
+	s.colleague = awsapi.NewChanger(account)
+	_, err = inventory.Collect(ctx, inventory.Config{
+		Accounts: []inventory.Identity{account}, Clouds: []inventory.Cloud{account.Cloud(simRegion)}, Prober: simProber{s}, Store: s.db,
+	}, nil)
+	s.must(err)
+	info, err := s.db.Latest(ctx)
+	s.must(err)
+	s.snapshot, err = s.db.Load(ctx, info.ID)
+	s.must(err)
+}
+
+func (s *simulation) makePlan() {
+	seed := make([]byte, ed25519.SeedSize)
+	for i := range seed {
+		seed[i] = byte(s.random.IntN(256))
+	}
+	public, err := ssh.NewPublicKey(ed25519.NewKeyFromSeed(seed).Public())
+	s.must(err)
+	s.recoveryLine = strings.TrimSpace(string(ssh.MarshalAuthorizedKey(public))) + " recovery"
+
+	p := plan.DefaultPolicy()
+	p.Canary = s.random.IntN(2)
+	p.Waves = [][]string{{"2"}, {"1", "50%"}, {"100%"}}[s.random.IntN(3)]
+	p.Spread = 100
+	p.Soak = plan.Duration(time.Duration(s.random.IntN(3)) * 10 * time.Minute)
+	p.ErrorBudget = s.random.IntN(3)
+	p.Concurrency = 1 + s.random.IntN(4)
+	p.RequireSilent = false
+	p.Recovery.PublicKey = s.recoveryLine
+	p.Recovery.From = []string{netip.PrefixFrom(simfleet.OperatorAddr, 32).String()}
+	assessment := readiness.Assess(s.snapshot, readiness.DefaultPolicy(), time.Now())
+	s.plan, err = plan.Make(s.snapshot, assessment, p, time.Now())
+	s.must(err)
+}
+
+// recoveryUser is the account that the plan gives the recovery key to.
+func (s *simulation) recoveryUser(in *simfleet.Instance) string {
+	for _, w := range s.plan.Waves {
+		for _, step := range w.Steps {
+			if step.Kind == plan.RecoveryKey && slices.ContainsFunc(step.Hosts, func(r fleet.HostRef) bool { return r.ID == in.Host.ID }) {
+				return step.Key.User
+			}
+		}
+	}
+	return simfleet.OperatorUser
+}
+
+// calmTransport carries requests without turns and faults.
+type calmTransport struct{ handler http.Handler }
+
+// RoundTrip answers one request.
+func (t calmTransport) RoundTrip(q *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	c := q.Clone(q.Context())
+	if c.Body == nil {
+		c.Body = http.NoBody
+	}
+	t.handler.ServeHTTP(w, c)
+	res := w.Result()
+	res.Request = q
+	return res, nil
+}
+
+// simProber runs the probe without a connection.
+type simProber struct{ s *simulation }
+
+// Probe runs the probe script as the operator's account.
+func (p simProber) Probe(ctx context.Context, h fleet.Host) (fleet.ProbeOutput, error) {
+	in := p.s.instance(h.ID)
+	p.s.world.Mu.RLock()
+	reason := p.s.world.OperatorLoginReason(in)
+	p.s.world.Mu.RUnlock()
+	if reason != "" {
+		return fleet.ProbeOutput{}, fmt.Errorf("no login: %s", reason)
+	}
+	var out, errs bytes.Buffer
+	_, err := p.s.machines.Run(ctx, in, simfleet.OperatorUser, inventory.Command, strings.NewReader(inventory.Script(h)), &out, &errs)
+	return fleet.ProbeOutput{Stdout: out.Bytes(), Stderr: errs.Bytes(), User: simfleet.OperatorUser}, err
+}

@@ -1,0 +1,187 @@
+package simulation_test
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/plan"
+	"ssm-migrate/internal/simfleet"
+)
+
+// watched is a host that the simulation watches over: one that somebody could
+// get into at the beginning.
+type watched struct {
+	in     *simfleet.Instance
+	ssh    bool // so at the beginning
+	lastSM time.Time
+	lastBy map[fleet.Way]time.Time // when each way was last seen to work
+}
+
+// truth computes the ways into a host as they are now, from the model alone.
+func (s *simulation) truth(in *simfleet.Instance) simfleet.Ways {
+	name := plan.RecoveryName(in.Host.VPC)
+	r := simfleet.Recovery{Key: s.recoveryLine, User: s.recoveryUser(in)}
+	var launchable string
+	group := slices.IndexFunc(in.Region.Groups, func(g *fleet.SecurityGroup) bool { return g.Name == name && g.VPC == in.Host.VPC })
+	scaling := slices.IndexFunc(in.Region.Scaling, func(g *fleet.ScalingGroup) bool { return g.Name == name })
+	switch {
+	case group < 0:
+		launchable = "no security group " + name
+	case scaling < 0:
+		launchable = "no Auto Scaling group " + name
+	case !slices.ContainsFunc(in.Region.Templates, func(t *fleet.LaunchTemplate) bool {
+		return t.ID == in.Region.Scaling[scaling].Template.ID || t.Name == name
+	}):
+		launchable = "no launch template " + name
+	default:
+		r.Groups = []string{in.Region.Groups[group].ID}
+		if subnets := in.Region.Scaling[scaling].Subnets; len(subnets) > 0 {
+			r.Subnet = subnets[0]
+		}
+	}
+	w := s.world.WaysIn(in, r)
+	w.Recovery = cmp.Or(launchable, w.Recovery)
+	return w
+}
+
+// check asserts, after every change of the world, that nobody is locked out.
+// ours says that an operator's process made the change.
+func (s *simulation) check(what string, ours bool) {
+	s.world.Mu.RLock()
+	defer s.world.Mu.RUnlock()
+	now := time.Now()
+	for _, h := range s.hosts {
+		if h.in.Host.State != "running" {
+			continue
+		}
+		w := s.truth(h.in)
+		for way, reason := range map[fleet.Way]string{fleet.WaySessionManager: w.SessionManager, fleet.WaySSH: w.SSH, fleet.WayRecovery: w.Recovery} {
+			if reason == "" {
+				h.lastBy[way] = now
+			}
+		}
+		if !w.Open() && !s.timerOpens(h.in) {
+			s.fail("lock-out", "%s after %s: session-manager: %s; ssh: %s; recovery: %s; no timer", h.in.Host.ID, firstLine(what), w.SessionManager, w.SSH, w.Recovery)
+		}
+		if !ours || !h.ssh || w.SSH == "" {
+			continue
+		}
+		// A door is closed. What proofs could know then is what was true within their age.
+		policy := s.plan.Policy
+		sm := now.Sub(h.lastBy[fleet.WaySessionManager]) <= time.Duration(policy.ProofAge)
+		rec := now.Sub(h.lastBy[fleet.WayRecovery]) <= time.Duration(policy.RecoveryAge)
+		if !rec || !sm && !s.timerOpens(h.in) && s.closing(what) {
+			s.fail("one way only", "%s after %s: session-manager: %s; ssh: %s; recovery: %s", h.in.Host.ID, firstLine(what), w.SessionManager, w.SSH, w.Recovery)
+		}
+	}
+}
+
+// closing reports whether a change takes a way in away, or the timer that
+// would give it back.
+func (s *simulation) closing(what string) bool {
+	return strings.Contains(what, "RevokeSecurityGroupIngress") || strings.Contains(what, "quarantine") || strings.Contains(what, "disarm") || strings.Contains(what, "DELETE /schedules")
+}
+
+// timerOpens reports whether a dead man's switch is armed that opens SSH to
+// the host again.
+func (s *simulation) timerOpens(in *simfleet.Instance) bool {
+	return slices.ContainsFunc(s.world.Timers(), func(t simfleet.Timer) bool {
+		return t.Instance == in || t.Group != "" && slices.Contains(in.Host.Groups, t.Group)
+	})
+}
+
+// image is everything that a rollback restores, exactly, by the thing's name.
+func (s *simulation) image() map[string]string {
+	s.world.Mu.RLock()
+	defer s.world.Mu.RUnlock()
+	out := map[string]string{}
+	put := func(name string, v any) {
+		text, err := json.Marshal(v)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		out[name] = string(text)
+	}
+	for _, a := range s.world.Accounts {
+		for _, r := range a.Roles {
+			put("role "+r.ARN, []any{r.Attached, sorted(r.Inline)})
+		}
+		for _, p := range a.Profiles {
+			put("profile "+p.ARN, p.Roles)
+		}
+		for _, rg := range a.Regions {
+			at := a.ID + "/" + rg.Name + " "
+			put(at+"default role", rg.DefaultRole)
+			put(at+"preferences", rg.Preferences)
+			for _, g := range rg.Groups {
+				put(at+"group "+g.ID, []any{g.Name, g.Description, ruleTexts(g.Ingress), ruleTexts(g.Egress)})
+			}
+			for _, e := range rg.Endpoints {
+				put(at+"endpoint "+e.ID, []any{e.Service, e.PrivateDNS, e.Groups, e.Policy})
+			}
+			for _, g := range rg.Scaling {
+				put(at+"scaling group "+g.Name, []int{g.Min, g.Desired, g.Max})
+			}
+			for _, t := range rg.Templates {
+				put(at+"template "+t.Name, t.Versions)
+			}
+			for _, k := range rg.KeyPairs {
+				put(at+"key pair "+k.Name, k.PublicKey)
+			}
+			for _, in := range rg.Instances {
+				if in.Host.State == "terminated" {
+					continue
+				}
+				put("instance "+in.Host.ID, in.Host.ProfileARN)
+				for _, f := range s.world.FileStates(in, "/home", "/root", "/etc/ssh", "/etc/systemd/system", "/var/spool/cron", "/var/lib/migrate") {
+					if ours := strings.Contains(f.Path, "ssm-user"); !ours && f.Kind != "directory" {
+						put("file "+in.Host.ID+" "+path.Clean(f.Path), f)
+					}
+				}
+			}
+		}
+	}
+	return out
+}
+
+func sorted(m map[string]string) []string {
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		out = append(out, k+"="+m[k])
+	}
+	return out
+}
+
+// ruleTexts are a group's rules one by one, in an order of their own: AWS keeps none.
+func ruleTexts(permissions []fleet.Permission) []string {
+	var out []string
+	for _, r := range fleet.Rules(permissions, false) {
+		out = append(out, fmt.Sprintf("%s %d-%d %v%s%s %q", r.Protocol, r.From, r.To, r.CIDR, r.PrefixList, r.Group, r.Description))
+	}
+	slices.Sort(out)
+	return out
+}
+
+// differences tells what is not the same in two images, passing over names
+// that somebody else touched.
+func differences(before, after map[string]string, touched func(string) bool) []string {
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		if after[name] != before[name] && !touched(name) {
+			out = append(out, fmt.Sprintf("%s\n  before %s\n  after  %s", name, before[name], after[name]))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(after)) {
+		if _, was := before[name]; !was && !touched(name) {
+			out = append(out, name+" was left behind: "+after[name])
+		}
+	}
+	return out
+}

@@ -1,0 +1,117 @@
+package simulation_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing/synctest"
+)
+
+// turns lets the goroutines of a simulation act on the world one at a time, in
+// an order that the seed decides: the next one is drawn when nothing else in the
+// bubble can go on. So a seed replays exactly, however many lanes run.
+type turns struct {
+	mu      sync.Mutex
+	waiting []*waiter // guarded by mu
+	wake    chan struct{}
+	random  *rand.Rand // used by run alone
+}
+
+type waiter struct {
+	label string
+	turn  chan struct{}
+}
+
+func newTurns(random *rand.Rand) *turns {
+	return &turns{wake: make(chan struct{}, 1), random: random}
+}
+
+// take returns when it is the caller's turn.
+func (t *turns) take(label string) {
+	w := &waiter{label: label, turn: make(chan struct{})}
+	t.mu.Lock()
+	t.waiting = append(t.waiting, w)
+	t.mu.Unlock()
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+	<-w.turn
+}
+
+// run gives turns until ctx ends; nobody may wait then.
+func (t *turns) run(ctx context.Context) {
+	for {
+		synctest.Wait()
+		t.mu.Lock()
+		var next *waiter
+		if n := len(t.waiting); n > 0 {
+			slices.SortStableFunc(t.waiting, func(a, b *waiter) int { return strings.Compare(a.label, b.label) })
+			at := t.random.IntN(n)
+			next = t.waiting[at]
+			t.waiting = slices.Delete(t.waiting, at, at+1)
+		}
+		t.mu.Unlock()
+		if next != nil {
+			close(next.turn)
+			continue
+		}
+		select {
+		case <-t.wake:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// errKilled is what a dead process gets from everything that it still tries.
+var errKilled = errors.New("the operator's process was killed")
+
+// process is the life of one operator's process. All that it does to the
+// world or writes down passes through call.
+type process struct {
+	s      *simulation
+	name   string
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	// Touched in a turn only.
+	calls     int
+	killAt    int  // call before or after which it dies; 0: never
+	killAfter bool // the call acts, and the process does not learn of it
+	dead      bool
+	calm      bool // no faults
+}
+
+// call does one thing in its turn, unless the process is dead by then.
+func (p *process) call(label string, f func() error) error {
+	p.s.turns.take(label)
+	if p.dead {
+		return errKilled
+	}
+	p.calls++
+	p.s.log("%s %d %s", p.name, p.calls, label)
+	if p.calls == p.killAt && !p.killAfter {
+		return p.die()
+	}
+	p.s.happen()
+	err := f()
+	if p.calls == p.killAt || p.dead {
+		return p.die()
+	}
+	return err
+}
+
+// die is SIGKILL: nothing that the process would do from now on happens.
+func (p *process) die() error {
+	if !p.dead {
+		p.s.log("%s is killed", p.name)
+		p.s.count.kills++
+	}
+	p.dead = true
+	p.cancel()
+	return errKilled
+}
