@@ -80,6 +80,7 @@ Exit codes: 0 fine, 1 error, 2 usage, 3 hosts are not ready, 4 finished but inco
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON instead of text")
 	root.AddCommand(a.inventoryCommand(), a.readinessCommand(), a.reportCommand(), a.hostsCommand(), a.ledgerCommand(), a.operatorsCommand(), a.accessCommand(), a.diffCommand(), a.snapshotsCommand(), a.demoCommand())
 	root.AddCommand(a.planCommand())
+	root.AddCommand(a.proveCommand(), a.connectCommand())
 	for _, c := range root.Commands() {
 		wrapUsage(c)
 	}

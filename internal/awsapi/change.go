@@ -28,6 +28,8 @@ type Changer struct {
 // changing are the clients for one account and Region.
 type changing struct {
 	account   *Account
+	region    string
+	arn       string // who we are
 	ec2       *ec2.Client
 	iam       *iam.Client
 	ssm       *ssm.Client
@@ -50,7 +52,7 @@ func (c *Changer) in(ctx context.Context, at fleet.Place) (*changing, error) {
 	if known != nil {
 		return known, nil
 	}
-	a, err := c.account(ctx, at.Account)
+	a, who, err := c.account(ctx, at.Account)
 	if err != nil {
 		return nil, err
 	}
@@ -61,6 +63,8 @@ func (c *Changer) in(ctx context.Context, at fleet.Place) (*changing, error) {
 	cfg := a.configFor(region)
 	p := &changing{
 		account:   a,
+		region:    region,
+		arn:       who.arn,
 		ec2:       ec2.NewFromConfig(cfg),
 		iam:       iam.NewFromConfig(cfg),
 		ssm:       ssm.NewFromConfig(cfg),
@@ -75,7 +79,7 @@ func (c *Changer) in(ctx context.Context, at fleet.Place) (*changing, error) {
 	return c.places[at], nil
 }
 
-func (c *Changer) account(ctx context.Context, id string) (*Account, error) {
+func (c *Changer) account(ctx context.Context, id string) (*Account, caller, error) {
 	var failed error
 	for _, a := range c.accounts {
 		who, err := a.whoami(ctx)
@@ -83,13 +87,13 @@ func (c *Changer) account(ctx context.Context, id string) (*Account, error) {
 		case err != nil:
 			failed = errors.Join(failed, fmt.Errorf("access %s: %w", a.Label(), err))
 		case who.id == id:
-			return a, nil
+			return a, who, nil
 		}
 	}
 	if failed != nil {
-		return nil, fmt.Errorf("find the access to account %s: %w", id, failed)
+		return nil, caller{}, fmt.Errorf("find the access to account %s: %w", id, failed)
 	}
-	return nil, fmt.Errorf("no configured access leads to account %s: add one to the configuration", id)
+	return nil, caller{}, fmt.Errorf("no configured access leads to account %s: add one to the configuration", id)
 }
 
 // answer is an API's error with what it means.

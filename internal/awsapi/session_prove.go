@@ -28,13 +28,13 @@ type SessionProver struct {
 	Kind     ProofKind     // zero: ProofShell
 	Timeout  time.Duration // of one proof, its waits for other calls included; 0: 90 s
 	// LogWait bounds how long a session's log is looked for after the session,
-	// where the preferences want one; 0: 20 s, negative: not looked for.
+	// where the preferences want one; 0: 15 s, negative: not looked for.
 	LogWait time.Duration
 }
 
 const (
 	proofTimeout = 90 * time.Second
-	logWait      = 20 * time.Second
+	logWait      = 15 * time.Second
 	proofReason  = "migrate: proof that Session Manager works"
 )
 
@@ -117,6 +117,14 @@ func (v *SessionProver) use(ctx context.Context, kind ProofKind, p *fleet.Proof)
 	return err
 }
 
+// works is what a session that was not started says of the way.
+func (e *SessionError) works() fleet.Truth {
+	if e.Refused == fleet.TruthYes {
+		return fleet.TruthNo
+	}
+	return fleet.TruthUnknown
+}
+
 // refusedBy is an error of the far side's own.
 type refusedBy struct{ text string }
 
@@ -130,8 +138,11 @@ func judge(err error) (fleet.Truth, string) {
 	var start *SessionError
 	var end *session.EndError
 	var refused *refusedBy
+	if errors.As(err, &start) {
+		return start.works(), start.Reason
+	}
 	switch {
-	case errors.As(err, &start) && start.Refused == fleet.TruthYes, errors.As(err, &end), errors.As(err, &refused), errors.Is(err, session.ErrPortRefused):
+	case errors.As(err, &end), errors.As(err, &refused), errors.Is(err, session.ErrPortRefused):
 		return fleet.TruthNo, text
 	case errors.Is(err, session.ErrEncryption) && code(err) == "AccessDeniedException":
 		return fleet.TruthNo, text + "; you need " + apiDataKey + " on the key of the session preferences"

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -94,9 +93,13 @@ func (s *Sessions) at(ctx context.Context, at fleet.Place) (*sessionPlace, error
 	return p, nil
 }
 
-// accountOf finds the account with an ID, which STS tells. An answer is kept;
+// accountOf finds the account with an ID, which STS tells; none stands for the
+// only one there is. An answer is kept;
 // that there was none is not: a run may outlive it.
 func (s *Sessions) accountOf(ctx context.Context, id string) (*Account, caller, error) {
+	if len(s.accounts) == 0 {
+		return nil, caller{}, errors.New("no access to AWS is configured")
+	}
 	var errs []error
 	for _, a := range s.accounts {
 		s.mu.Lock()
@@ -112,7 +115,7 @@ func (s *Sessions) accountOf(ctx context.Context, id string) (*Account, caller, 
 			s.callers[a] = who
 			s.mu.Unlock()
 		}
-		if who.id == id {
+		if who.id == id || id == "" && len(s.accounts) == 1 {
 			return a, who, nil
 		}
 	}
@@ -143,11 +146,12 @@ type SessionError struct {
 	// Refused: yes, the far side turned it down for a reason of its own; else
 	// what went wrong says nothing about whether sessions work.
 	Refused fleet.Truth
-	text    string
+	Host    string // instance ID
+	Reason  string // in one line, with what to do about it
 	err     error
 }
 
-func (e *SessionError) Error() string { return e.text }
+func (e *SessionError) Error() string { return "start a session on " + e.Host + ": " + e.Reason }
 func (e *SessionError) Unwrap() error { return e.err }
 
 const (
@@ -167,7 +171,7 @@ const endTimeout = 20 * time.Second
 func (s *Sessions) Start(ctx context.Context, r SessionRequest) (*Session, error) {
 	p, err := s.at(ctx, r.Host.Place())
 	if err != nil {
-		return nil, &SessionError{text: "start a session on " + r.Host.ID + ": " + err.Error(), err: err}
+		return nil, &SessionError{Host: r.Host.ID, Reason: clean(err.Error()), err: err}
 	}
 	in := &ssm.StartSessionInput{Target: &r.Host.ID, Parameters: r.Parameters}
 	if r.Document != "" {
@@ -264,32 +268,26 @@ func (p *sessionPlace) channelClient() *http.Client {
 func (p *sessionPlace) startError(r SessionRequest, err error) error {
 	err = p.account.failure(apiStartSession, err)
 	document := cmp.Or(r.Document, fleet.PreferencesName)
-	e := &SessionError{Refused: fleet.TruthYes, err: err}
-	why := ""
+	e := &SessionError{Refused: fleet.TruthYes, Host: r.Host.ID, Reason: err.Error(), err: err}
 	switch code(err) {
 	case "TargetNotConnected":
-		why = fmt.Sprintf("the agent is not connected to Session Manager (migrate hosts %s shows what stands in the way)", r.Host.ID)
+		e.Reason = fmt.Sprintf("the agent is not connected to Session Manager (migrate hosts %s shows what stands in the way)", r.Host.ID)
 	case "AccessDeniedException":
-		why = fmt.Sprintf("%s; you need %s on the instance and on document %s", err, apiStartSession, document)
+		e.Reason += fmt.Sprintf("; you need %s on the instance and on document %s", apiStartSession, document)
 	case "InvalidDocument":
-		why = fmt.Sprintf("%s; document %s has to exist in %s and be of type Session", err, document, p.region)
+		e.Reason += fmt.Sprintf("; document %s has to exist in %s and be of type Session", document, p.region)
 	case "InvalidParameters", "ValidationException", "BadRequest", "InvalidTarget":
-		why = err.Error()
 	default:
 		e.Refused = fleet.TruthUnknown
-		why = err.Error()
 	}
-	e.text = fmt.Sprintf("start a session on %s: %s", r.Host.ID, why)
 	return e
 }
 
 func (p *sessionPlace) channelError(r SessionRequest, err error) error {
-	e := &SessionError{Refused: fleet.TruthUnknown, err: err, text: fmt.Sprintf("start a session on %s: %s", r.Host.ID, clean(err.Error()))}
+	e := &SessionError{Host: r.Host.ID, Reason: clean(err.Error()), err: err}
 	if errors.Is(err, session.ErrRefused) {
 		e.Refused = fleet.TruthYes
-		if strings.Contains(err.Error(), "403") {
-			e.text += "; you need " + apiOpenChannel
-		}
+		e.Reason += "; you need " + apiOpenChannel
 	}
 	return e
 }

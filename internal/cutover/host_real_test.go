@@ -19,7 +19,7 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/ssh"
+	xssh "golang.org/x/crypto/ssh"
 
 	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/fleet"
@@ -122,12 +122,12 @@ func (m *machine) newKey(name string) key {
 	m.t.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	must(m.t, err)
-	block, err := ssh.MarshalPrivateKey(private, name)
+	block, err := xssh.MarshalPrivateKey(private, name)
 	must(m.t, err)
-	k, err := ssh.NewPublicKey(public)
+	k, err := xssh.NewPublicKey(public)
 	must(m.t, err)
 	must(m.t, os.WriteFile(m.at(name), pem.EncodeToMemory(block), 0o600))
-	line := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(k)))
+	line := strings.TrimSpace(string(xssh.MarshalAuthorizedKey(k)))
 	return key{path: m.at(name), line: line, blob: strings.Fields(line)[1]}
 }
 

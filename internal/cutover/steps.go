@@ -92,7 +92,10 @@ func (r *run) seen(l lane, s plan.Step, obs Observation, err error) (laneEnd, bo
 
 // await looks now and then whether somebody else has brought the condition about.
 func (r *run) await(l lane, s plan.Step) laneEnd {
-	began := time.Now()
+	began, most := time.Now(), time.Duration(r.cfg.Plan.Policy.Wait)
+	if s.Wait != nil {
+		most = time.Duration(s.Wait.For)
+	}
 	r.slots.release() // others go on meanwhile
 	defer r.slots.acquire(nil, r.work.Done(), func() {})
 	if err := r.write(Entry{Wave: r.number(l), Event: Note, Hosts: s.Hosts, Detail: "waits until others have done it: " + s.Title}); err != nil {
@@ -110,8 +113,8 @@ func (r *run) await(l lane, s plan.Step) laneEnd {
 			return laneEnd{kind: endStopped, step: s.ID, why: r.failure().Error()}
 		case err == nil && obs.Holds == fleet.TruthYes:
 			return r.journal(l, s, Entry{Event: Found, Result: obs.Holds, Detail: obs.Detail}, laneEnd{})
-		case s.Wait != nil && s.Wait.For > 0 && time.Since(began) >= time.Duration(s.Wait.For):
-			why := fmt.Sprintf("nobody has done it within %s: %s", s.Wait.For, s.Title)
+		case most > 0 && time.Since(began) >= most:
+			why := fmt.Sprintf("nobody has done it within %s: %s", most, s.Title)
 			return r.journal(l, s, Entry{Event: Held, Detail: why}, laneEnd{kind: endFailed, step: s.ID, why: why, hosts: s.Hosts})
 		}
 		next = time.Now().Add(lookAgain)
@@ -194,14 +197,15 @@ func (r *run) failedTry(l lane, s plan.Step, seen Observation, err, lookErr erro
 	if err != nil {
 		why = err.Error()
 	}
-	if seen.Holds == fleet.TruthNo && lookErr == nil || errors.Is(lookErr, ErrStale) {
-		end := laneEnd{kind: endFailed, step: s.ID, why: s.Title + ": " + why, hosts: r.culprits(s)}
+	hosts, known := r.culprits(s)
+	if known && seen.Holds == fleet.TruthNo && lookErr == nil || errors.Is(lookErr, ErrStale) {
+		end := laneEnd{kind: endFailed, step: s.ID, why: s.Title + ": " + why, hosts: hosts}
 		return r.journal(l, s, Entry{Event: Failed, Result: fleet.TruthNo, Detail: why}, end)
 	}
 	if lookErr != nil {
 		why = fmt.Sprintf("%s; then it could not be observed: %v", why, lookErr)
 	}
-	end := laneEnd{kind: endUnknown, step: s.ID, why: s.Title + ": " + why, hosts: s.Hosts}
+	end := laneEnd{kind: endUnknown, step: s.ID, why: s.Title + ": " + why, hosts: hosts}
 	return r.journal(l, s, Entry{Event: Unclear, Detail: why}, end)
 }
 
@@ -237,24 +241,29 @@ func (r *run) settled(ctx context.Context, s plan.Step, succeeded bool) (Observa
 }
 
 // culprits are the hosts at whose door a failed step is laid. A step that
-// proves ways of several hosts names those that it did not prove.
-func (r *run) culprits(s plan.Step) []fleet.HostRef {
+// proves ways names those that it did not prove; known is false where what went
+// wrong says nothing about any of them.
+func (r *run) culprits(s plan.Step) (hosts []fleet.HostRef, known bool) {
+	if !proves(s.Kind) {
+		return s.Hosts, true
+	}
 	way := fleet.WaySessionManager
 	if s.Kind == plan.RecoveryDrill {
 		way = fleet.WayRecovery
 	}
-	if !proves(s.Kind) || len(s.Hosts) < 2 {
-		return s.Hosts
-	}
-	var out []fleet.HostRef
+	since := r.record(s.ID).since
+	var no, unknown []fleet.HostRef
 	for _, h := range s.Hosts {
 		p, ok, err := r.cfg.Proofs.LatestProof(r.work, h, way)
-		if err != nil || !ok || !p.Fresh(time.Now(), time.Since(r.record(s.ID).since)) {
-			out = append(out, h)
+		switch {
+		case err != nil || !ok || p.At.Before(since) || p.Works == fleet.TruthUnknown:
+			unknown = append(unknown, h)
+		case p.Works == fleet.TruthNo:
+			no = append(no, h)
 		}
 	}
-	if len(out) == 0 {
-		return s.Hosts
+	if len(no) > 0 {
+		return no, true
 	}
-	return out
+	return unknown, false
 }

@@ -72,3 +72,23 @@ type BastionTemplate struct {
 	Tokens   string            `json:"tokens"`           // "required": IMDSv2 only
 	Tags     map[string]string `json:"tags,omitempty"`
 }
+
+// Check is one thing that a cutover relies on, looked at before it begins.
+type Check struct {
+	At     Place  `json:"at,omitzero"` // zero: this machine
+	Name   string `json:"name"`
+	Holds  Truth  `json:"holds"`
+	Reason string `json:"reason"`
+	Remedy string `json:"remedy,omitempty"` // where Holds is not yes
+}
+
+// CheckOn is what of a place the checks are made on; an empty field leaves out
+// what needs it.
+type CheckOn struct {
+	Instance  string
+	Group     string // security group
+	VPC       string
+	TimerRole string // name
+	// Write really makes a schedule, a year ahead, and deletes it.
+	Write bool
+}

@@ -65,6 +65,7 @@ type checker struct {
 	drilledNow                          hostSet // in this wave
 	pending                             []func()
 	timerRoles                          []string // accounts
+	reachable                           []string // groups that let the recovery bastion in
 }
 
 func (c *checker) phaseEnds() {
@@ -83,6 +84,8 @@ func (c *checker) step(p *Plan, w *Wave, lane []Step, k int) error {
 	switch s.Kind {
 	case TimerRole:
 		c.timerRoles = append(c.timerRoles, s.At.Account)
+	case RecoveryRule:
+		c.reachable = append(c.reachable, s.Rules.Group)
 	case RecoveryKey:
 		c.later(c.keyed, s.Hosts)
 	case ProveSession:
@@ -105,8 +108,8 @@ func (c *checker) step(p *Plan, w *Wave, lane []Step, k int) error {
 		if h, lacks := c.quarantined.missing(s.Hosts); lacks {
 			return fmt.Errorf("the keys of %s are not quarantined yet", h)
 		}
-		if s.Rules.Keep == "" || s.Rules.Port == 0 || !slices.Contains(c.timerRoles, s.At.Account) {
-			return fmt.Errorf("no recovery group to keep, no port, or no role for its timer")
+		if s.Rules.Keep == "" || s.Rules.Port == 0 || !slices.Contains(c.timerRoles, s.At.Account) || !slices.Contains(c.reachable, s.Rules.Group) {
+			return fmt.Errorf("no recovery group that it lets in and keeps, no port, or no role for its timer")
 		}
 	case ScaleIn:
 		if w.Number != len(p.Waves)-1 || len(w.Hosts) > 0 {

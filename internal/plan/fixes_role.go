@@ -2,6 +2,8 @@ package plan
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -211,12 +213,15 @@ func (m *maker) roleStep(f *sharedFix, s *Step) {
 	name := f.role[strings.LastIndexByte(f.role, '/')+1:]
 	s.Lane = "role-" + f.at.Account + "-" + name
 	s.At = fleet.Place{Account: cmp.Or(accountOf(f.role), f.at.Account)}
-	s.Role = &RoleChange{Name: name, Policy: ownProfile, Document: allowing(f.grants)}
+	text := allowing(f.grants)
+	// Named by its text, so that a later plan's policy stands beside an earlier one's.
+	sum := sha256.Sum256([]byte(text))
+	s.Role = &RoleChange{Name: name, Policy: ownProfile + "-" + hex.EncodeToString(sum[:4]), Document: text}
 	s.Title = fmt.Sprintf("Let role %s do what sessions need", clip(name))
 	for _, g := range f.grants {
 		s.After = append(s.After, g.action+" on "+clip(g.resource))
 	}
-	s.Before = []string{fmt.Sprintf("no inline policy %s", ownProfile)}
+	s.Before = []string{"no inline policy " + s.Role.Policy}
 	sharing := slices.DeleteFunc(slices.Clone(m.hosts), func(h *member) bool {
 		r := m.grants.RoleOf(h.Host)
 		return r == nil || r.ARN != f.role

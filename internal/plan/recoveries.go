@@ -23,21 +23,17 @@ func (h *member) vpcKey() vpcKey { return vpcKey{at: h.Ref().Place(), vpc: h.VPC
 type recoveryPlan struct {
 	change RecoveryChange
 	hosts  []*member
-	groups []string // through which the bastion reaches every one of the hosts
+	closed []string // groups that close
+	groups []string // these and more: through which the bastion reaches every one of the hosts
 }
 
 // recoveries plans the way back in for every host whose doors are to close, and
 // refuses to close those that would have none.
 func (m *maker) recoveries() {
-	r := m.policy.Recovery
 	byVPC := map[vpcKey][]*member{}
 	var order []vpcKey
 	for _, h := range m.closers() {
 		switch {
-		case r.PublicKey == "":
-			m.refuse(h, Quarantine, "no-recovery-key", "the policy has no recovery key: there would be no second way in", "make a key pair and give its public half in recovery.public_key")
-		case len(r.From) == 0:
-			m.refuse(h, Quarantine, "no-operator-range", "the policy does not say from where operators come: the recovery bastion would let nobody in", "give their addresses in recovery.from")
 		case refusesKeys(h):
 			m.refuse(h, Quarantine, "recovery-key-refused", "sshd takes no public keys from "+clip(h.user)+": the recovery key would not let anybody in", "let sshd take public keys (PubkeyAuthentication) from that account")
 		case len(h.Groups) == 0 || !m.world.region(h.Ref().Place()).Groups.Known:
@@ -81,7 +77,7 @@ func (m *maker) recover(k vpcKey, hosts []*member) {
 		return
 	}
 	var uncovered []*member
-	p.groups, uncovered = m.cover(hosts)
+	_, uncovered = m.cover(hosts)
 	none(uncovered, "no-recovery-group", "all its security groups are also on hosts that the policy excludes: opening port 22 to the bastion would open it there", "put a security group of its own on it, or do not exclude the others")
 	p.hosts = slices.DeleteFunc(slices.Clone(hosts), func(h *member) bool { return !h.closes })
 	if len(p.hosts) > 0 {
@@ -210,11 +206,19 @@ func typeArchitecture(t string) string {
 // policy excludes are not opened; hosts that have no other are left over.
 func (m *maker) cover(hosts []*member) (groups []string, uncovered []*member) {
 	left := slices.Clone(hosts)
+	may := map[string]bool{}
+	for _, h := range hosts {
+		for _, g := range h.Groups {
+			if _, asked := may[g]; !asked {
+				may[g] = m.mayOpen(g)
+			}
+		}
+	}
 	for len(left) > 0 {
 		counts := map[string]int{}
 		for _, h := range left {
 			for _, g := range h.Groups {
-				if m.mayOpen(g) {
+				if may[g] {
 					counts[g]++
 				}
 			}
@@ -265,7 +269,7 @@ func (m *maker) recoverySteps() []Step {
 		out = append(out, s)
 		for _, g := range p.groups {
 			rule := fleet.Rule{Protocol: "tcp", From: 22, To: 22, Group: c.Name, Description: "migrate: recovery bastion"}
-			on := slices.DeleteFunc(slices.Clone(p.hosts), func(h *member) bool { return !slices.Contains(h.Groups, g) })
+			on := slices.DeleteFunc(slices.Clone(p.hosts), func(h *member) bool { return !slices.Contains(groupsOf(h.Host), g) })
 			out = append(out, Step{
 				Kind: RecoveryRule, Phase: Prepare, Lane: lane, At: k.at, Hosts: refs(on),
 				Title: fmt.Sprintf("Let the recovery bastion into %s", m.world.groupName(g)),

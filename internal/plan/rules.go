@@ -133,10 +133,28 @@ func (m *maker) closings() {
 			}
 		}
 	}
+	m.reopen()
 	for _, h := range m.closers() {
 		if open[h] != nil {
 			m.refuse(h, Close, "port-stays-open", "port 22 stays reachable through "+some(open[h]), "see what the plan says of these groups; its keys are quarantined all the same")
 		}
+	}
+}
+
+// reopen lets the recovery bastions into every group that closes, so that
+// closing one never depends on the rules of another, and into few others for
+// the hosts that are left.
+func (m *maker) reopen() {
+	for _, c := range m.groups {
+		p := m.recovery[c.key]
+		p.closed = append(p.closed, c.id)
+	}
+	for _, p := range m.recovery {
+		left := slices.DeleteFunc(slices.Clone(p.hosts), func(h *member) bool {
+			return slices.ContainsFunc(h.Groups, func(g string) bool { return slices.Contains(p.closed, g) })
+		})
+		more, _ := m.cover(left)
+		p.groups = append(slices.Clone(p.closed), more...)
 	}
 }
 

@@ -7,52 +7,56 @@ import (
 	"ssm-migrate/internal/fleet"
 )
 
+type xmlDNSEntry struct {
+	Name string `xml:"dnsName"`
+}
+
+type xmlEndpoint struct {
+	ID          string               `xml:"vpcEndpointId"`
+	Type        string               `xml:"vpcEndpointType"`
+	VPC         string               `xml:"vpcId"`
+	Service     string               `xml:"serviceName"`
+	State       string               `xml:"state"`
+	Policy      string               `xml:"policyDocument,omitempty"`
+	RouteTables itemSet[string]      `xml:"routeTableIdSet"`
+	Subnets     itemSet[string]      `xml:"subnetIdSet"`
+	Groups      itemSet[xmlGroup]    `xml:"groupSet"`
+	PrivateDNS  bool                 `xml:"privateDnsEnabled"`
+	IPType      string               `xml:"ipAddressType"`
+	Interfaces  itemSet[string]      `xml:"networkInterfaceIdSet"`
+	DNS         itemSet[xmlDNSEntry] `xml:"dnsEntrySet"`
+	Owner       string               `xml:"ownerId"`
+	Tags        itemSet[tag]         `xml:"tagSet"`
+}
+
+func (c *call) endpointXML(e *fleet.VPCEndpoint, names map[string]string) xmlEndpoint {
+	x := xmlEndpoint{ID: e.ID, Type: e.Type, VPC: e.VPC, Service: e.Service, State: e.State, Policy: e.Policy, PrivateDNS: e.PrivateDNS, IPType: cmp.Or(e.IPType, "ipv4"), Owner: c.account.ID,
+		RouteTables: itemSet[string]{e.RouteTables}, Subnets: itemSet[string]{e.Subnets}, Groups: groupSet(e.Groups, names),
+		DNS: itemsOf(e.DNSNames, func(n string) xmlDNSEntry { return xmlDNSEntry{n} }), Tags: tagSet(c.region.tagged(e.ID))}
+	for _, n := range c.region.ENIs {
+		if n.Owner == e.ID {
+			x.Interfaces.Items = append(x.Interfaces.Items, n.ID)
+		}
+	}
+	return x
+}
+
 func describeEndpoints(c *call) (any, error) {
-	type dnsEntry struct {
-		Name string `xml:"dnsName"`
-	}
-	type endpoint struct {
-		ID          string            `xml:"vpcEndpointId"`
-		Type        string            `xml:"vpcEndpointType"`
-		VPC         string            `xml:"vpcId"`
-		Service     string            `xml:"serviceName"`
-		State       string            `xml:"state"`
-		Policy      string            `xml:"policyDocument,omitempty"`
-		RouteTables itemSet[string]   `xml:"routeTableIdSet"`
-		Subnets     itemSet[string]   `xml:"subnetIdSet"`
-		Groups      itemSet[xmlGroup] `xml:"groupSet"`
-		PrivateDNS  bool              `xml:"privateDnsEnabled"`
-		IPType      string            `xml:"ipAddressType"`
-		Interfaces  itemSet[string]   `xml:"networkInterfaceIdSet"`
-		DNS         itemSet[dnsEntry] `xml:"dnsEntrySet"`
-		Owner       string            `xml:"ownerId"`
-		Tags        itemSet[tag]      `xml:"tagSet"`
-	}
 	var out struct {
-		Endpoints itemSet[endpoint] `xml:"vpcEndpointSet"`
-		Next      string            `xml:"nextToken,omitempty"`
+		Endpoints itemSet[xmlEndpoint] `xml:"vpcEndpointSet"`
+		Next      string               `xml:"nextToken,omitempty"`
 	}
 	names := c.groupNames()
 	var err error
 	out.Endpoints, out.Next, err = paged(c, table[*fleet.VPCEndpoint]{
 		rows: c.region.Endpoints, id: func(e *fleet.VPCEndpoint) string { return e.ID }, ids: "VpcEndpointId", absent: "InvalidVpcEndpointId.NotFound", min: 1,
-		tags: noTags[*fleet.VPCEndpoint],
+		tags: func(e *fleet.VPCEndpoint) map[string]string { return c.region.tagged(e.ID) },
 		filter: map[string]func(*fleet.VPCEndpoint) []string{
 			"vpc-id": one(func(e *fleet.VPCEndpoint) string { return e.VPC }), "service-name": one(func(e *fleet.VPCEndpoint) string { return e.Service }),
 			"vpc-endpoint-id": one(func(e *fleet.VPCEndpoint) string { return e.ID }), "vpc-endpoint-type": one(func(e *fleet.VPCEndpoint) string { return e.Type }),
 			"vpc-endpoint-state": one(func(e *fleet.VPCEndpoint) string { return e.State }),
 		},
-	}, func(e *fleet.VPCEndpoint) endpoint {
-		x := endpoint{ID: e.ID, Type: e.Type, VPC: e.VPC, Service: e.Service, State: e.State, Policy: e.Policy, PrivateDNS: e.PrivateDNS, IPType: cmp.Or(e.IPType, "ipv4"), Owner: c.account.ID,
-			RouteTables: itemSet[string]{e.RouteTables}, Subnets: itemSet[string]{e.Subnets}, Groups: groupSet(e.Groups, names),
-			DNS: itemsOf(e.DNSNames, func(n string) dnsEntry { return dnsEntry{n} })}
-		for _, n := range c.region.ENIs {
-			if n.Owner == e.ID {
-				x.Interfaces.Items = append(x.Interfaces.Items, n.ID)
-			}
-		}
-		return x
-	})
+	}, func(e *fleet.VPCEndpoint) xmlEndpoint { return c.endpointXML(e, names) })
 	return out, err
 }
 

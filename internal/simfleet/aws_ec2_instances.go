@@ -325,9 +325,8 @@ func filter[T any](in []T, keep func(T) bool) []T {
 }
 
 func describeProfileAssociations(c *call) (any, error) {
-	id := func(in *Instance) string { return "iip-assoc-" + in.Host.ID[2:] }
 	rows, next, err := table[*Instance]{
-		rows: filter(c.region.Instances, func(in *Instance) bool { return in.Host.ProfileARN != "" }), id: id, ids: "AssociationId", absent: "InvalidAssociationID.NotFound",
+		rows: filter(c.region.Instances, func(in *Instance) bool { return in.Host.ProfileARN != "" }), id: (*Instance).associationID, ids: "AssociationId", absent: "InvalidAssociationID.NotFound",
 		filter: map[string]func(*Instance) []string{
 			"instance-id": one(func(in *Instance) string { return in.Host.ID }),
 			"state":       one(func(*Instance) string { return "associated" }),
@@ -336,20 +335,12 @@ func describeProfileAssociations(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	type association struct {
-		ID       string     `xml:"associationId"`
-		Instance string     `xml:"instanceId"`
-		Profile  xmlProfile `xml:"iamInstanceProfile"`
-		State    string     `xml:"state"`
-	}
 	var out struct {
-		Set  itemSet[association] `xml:"iamInstanceProfileAssociationSet"`
-		Next string               `xml:"nextToken,omitempty"`
+		Set  itemSet[profileAssociation] `xml:"iamInstanceProfileAssociationSet"`
+		Next string                      `xml:"nextToken,omitempty"`
 	}
 	out.Next = next
-	out.Set = itemsOf(rows, func(in *Instance) association {
-		return association{id(in), in.Host.ID, xmlProfile{in.Host.ProfileARN, uniqueID("AIPA", in.Host.ProfileARN)}, "associated"}
-	})
+	out.Set = itemsOf(rows, func(in *Instance) profileAssociation { return in.profileXML("associated") })
 	return out, nil
 }
 
@@ -365,7 +356,13 @@ func getConsoleOutput(c *call) (any, error) {
 		Output string `xml:"output,omitempty"`
 	}
 	out.ID, out.Time = id, timestamp(in.Host.LaunchTime.Add(fiveMinutes))
-	if text := in.consoleOutput(); text != "" {
+	// What the console shows now is there as soon as cloud-init wrote it; the
+	// copy that EC2 keeps is made later.
+	ready := in.Host.LaunchTime.Add(untilConsole)
+	if c.form.Get("Latest") == "true" {
+		ready = in.Host.LaunchTime.Add(untilSSH)
+	}
+	if text := in.consoleOutput(); text != "" && !c.w.Now().Before(ready) {
 		out.Output = base64.StdEncoding.EncodeToString([]byte(text))
 	}
 	return out, nil

@@ -48,8 +48,9 @@ func describeKeyPairs(c *call) (any, error) {
 		filter: map[string]func(*fleet.KeyPair) []string{
 			"key-name":    one(func(k *fleet.KeyPair) string { return k.Name }),
 			"key-pair-id": one(func(k *fleet.KeyPair) string { return k.ID }),
-			"fingerprint": one(keyPairFingerprint),
+			"fingerprint": one(c.region.keyPairFingerprint),
 		},
+		tags: func(k *fleet.KeyPair) map[string]string { return c.region.tagged(k.ID) },
 	}
 	if c.form.Has("KeyPairId.1") {
 		t.id, t.ids = func(k *fleet.KeyPair) string { return k.ID }, "KeyPairId"
@@ -65,12 +66,14 @@ func describeKeyPairs(c *call) (any, error) {
 		Type        string `xml:"keyType"`
 		Public      string `xml:"publicKey,omitempty"`
 		Created     string `xml:"createTime"`
+
+		Tags itemSet[tag] `xml:"tagSet"`
 	}
 	var out struct {
 		Keys itemSet[pair] `xml:"keySet"`
 	}
 	out.Keys = itemsOf(rows, func(k *fleet.KeyPair) pair {
-		p := pair{k.ID, keyPairFingerprint(k), k.Name, k.Type, "", "2021-03-01T09:00:00.000Z"}
+		p := pair{k.ID, c.region.keyPairFingerprint(k), k.Name, k.Type, "", "2021-03-01T09:00:00.000Z", tagSet(c.region.tagged(k.ID))}
 		if c.form.Get("IncludePublicKey") == "true" {
 			p.Public = k.PublicKey
 		}
@@ -81,11 +84,14 @@ func describeKeyPairs(c *call) (any, error) {
 
 // keyPairFingerprint is SHA-256 of an ED25519 key. AWS-made RSA pairs have the
 // SHA-1 of a private key that nobody has: it cannot be told from the public key.
-func keyPairFingerprint(k *fleet.KeyPair) string {
+func (rg *Region) keyPairFingerprint(k *fleet.KeyPair) string {
 	if k.Type == "ed25519" {
 		if key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(k.PublicKey)); err == nil {
 			return strings.TrimPrefix(ssh.FingerprintSHA256(key), "SHA256:") + "="
 		}
+	}
+	if rg.Imported[k.ID] {
+		return importedFingerprint(k)
 	}
 	sum := sha1.Sum([]byte(k.ID))
 	var parts []string
@@ -98,6 +104,7 @@ func keyPairFingerprint(k *fleet.KeyPair) string {
 func (c *call) templates() table[*fleet.LaunchTemplate] {
 	t := table[*fleet.LaunchTemplate]{
 		rows: c.region.Templates, id: func(l *fleet.LaunchTemplate) string { return l.ID }, ids: "LaunchTemplateId", absent: "InvalidLaunchTemplateId.NotFound", min: 1,
+		tags:   func(l *fleet.LaunchTemplate) map[string]string { return c.region.tagged(l.ID) },
 		filter: map[string]func(*fleet.LaunchTemplate) []string{"launch-template-name": one(func(l *fleet.LaunchTemplate) string { return l.Name })},
 	}
 	if c.form.Has("LaunchTemplateName.1") {
@@ -111,21 +118,12 @@ func describeLaunchTemplates(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	type template struct {
-		ID      string `xml:"launchTemplateId"`
-		Name    string `xml:"launchTemplateName"`
-		Created string `xml:"createTime"`
-		Default int64  `xml:"defaultVersionNumber"`
-		Latest  int64  `xml:"latestVersionNumber"`
-	}
 	var out struct {
-		Templates itemSet[template] `xml:"launchTemplates"`
-		Next      string            `xml:"nextToken,omitempty"`
+		Templates itemSet[xmlTemplate] `xml:"launchTemplates"`
+		Next      string               `xml:"nextToken,omitempty"`
 	}
 	out.Next = next
-	out.Templates = itemsOf(rows, func(l *fleet.LaunchTemplate) template {
-		return template{l.ID, l.Name, "2022-05-01T09:00:00.000Z", l.Default, l.Latest}
-	})
+	out.Templates = itemsOf(rows, c.launchTemplateXML)
 	return out, nil
 }
 
@@ -134,37 +132,69 @@ type templateProfile struct {
 	Name string `xml:"name,omitempty"`
 }
 
+type templateInterface struct {
+	Index  int             `xml:"deviceIndex"`
+	Public string          `xml:"associatePublicIpAddress,omitempty"`
+	Subnet string          `xml:"subnetId,omitempty"`
+	Groups itemSet[string] `xml:"groupSet"`
+}
+
+type templateTags struct {
+	Type string       `xml:"resourceType"`
+	Tags itemSet[tag] `xml:"tagSet"`
+}
+
 type templateData struct {
-	ImageID  string           `xml:"imageId,omitempty"`
-	KeyName  string           `xml:"keyName,omitempty"`
-	Profile  *templateProfile `xml:"iamInstanceProfile"`
-	Groups   itemSet[string]  `xml:"securityGroupIdSet"`
-	UserData string           `xml:"userData,omitempty"`
-	Metadata xmlMetadata      `xml:"metadataOptions"`
+	ImageID    string                     `xml:"imageId,omitempty"`
+	Type       string                     `xml:"instanceType,omitempty"`
+	KeyName    string                     `xml:"keyName,omitempty"`
+	Profile    *templateProfile           `xml:"iamInstanceProfile"`
+	Groups     itemSet[string]            `xml:"securityGroupIdSet"`
+	Interfaces itemSet[templateInterface] `xml:"networkInterfaceSet"`
+	Tags       itemSet[templateTags]      `xml:"tagSpecificationSet"`
+	UserData   string                     `xml:"userData,omitempty"`
+	Metadata   xmlMetadata                `xml:"metadataOptions"`
 }
 
 type templateVersion struct {
-	ID      string       `xml:"launchTemplateId"`
-	Name    string       `xml:"launchTemplateName"`
-	Number  int64        `xml:"versionNumber"`
-	Created string       `xml:"createTime"`
-	Default bool         `xml:"defaultVersion"`
-	Data    templateData `xml:"launchTemplateData"`
+	ID          string       `xml:"launchTemplateId"`
+	Name        string       `xml:"launchTemplateName"`
+	Number      int64        `xml:"versionNumber"`
+	Description string       `xml:"versionDescription,omitempty"`
+	Created     string       `xml:"createTime"`
+	By          string       `xml:"createdBy"`
+	Default     bool         `xml:"defaultVersion"`
+	Data        templateData `xml:"launchTemplateData"`
 }
 
-// userData is what every version with user data holds.
+// userData is what every generated version with user data holds.
 var userData = base64.StdEncoding.EncodeToString([]byte("#cloud-config\nssh:\n  - always\n"))
 
-func (v *fleetVersion) xml() templateVersion {
-	x := templateVersion{ID: v.template.ID, Name: v.template.Name, Number: v.Number, Created: "2022-05-01T09:00:00.000Z", Default: v.Number == v.template.Default,
-		Data: templateData{ImageID: v.ImageID, KeyName: v.KeyName, Groups: itemSet[string]{v.Groups}, Metadata: xmlMetadata{"", v.Metadata.Tokens, v.Metadata.HopLimit, v.Metadata.Endpoint}}}
+func (c *call) versionDataXML(l *fleet.LaunchTemplate, v fleet.TemplateVersion) templateVersion {
+	d, known := c.region.Launches[launchKey(l.ID, v.Number)]
+	x := templateVersion{ID: l.ID, Name: l.Name, Number: v.Number, Description: d.Description, Created: templateCreated, Default: v.Number == l.Default, By: "arn:aws:iam::" + c.account.ID + ":root",
+		Data: templateData{ImageID: v.ImageID, Type: d.InstanceType, KeyName: v.KeyName, UserData: d.UserData, Metadata: xmlMetadata{"", v.Metadata.Tokens, v.Metadata.HopLimit, v.Metadata.Endpoint}}}
+	if known {
+		x.Created = timestamp(d.Created)
+	} else if v.UserData {
+		x.Data.UserData = userData
+	}
+	if d.Interface {
+		n := templateInterface{Subnet: d.Subnet, Groups: itemSet[string]{v.Groups}}
+		if d.PublicIP != nil {
+			n.Public = strconv.FormatBool(*d.PublicIP)
+		}
+		x.Data.Interfaces.Items = []templateInterface{n}
+	} else {
+		x.Data.Groups.Items = v.Groups
+	}
+	if len(d.Tags) > 0 {
+		x.Data.Tags.Items = []templateTags{{"instance", tagSet(d.Tags)}}
+	}
 	if strings.HasPrefix(v.Profile, "arn:") {
 		x.Data.Profile = &templateProfile{ARN: v.Profile}
 	} else if v.Profile != "" {
 		x.Data.Profile = &templateProfile{Name: v.Profile}
-	}
-	if v.UserData {
-		x.Data.UserData = userData
 	}
 	return x
 }
@@ -197,7 +227,7 @@ func describeTemplateVersions(c *call) (any, error) {
 		Next     string                   `xml:"nextToken,omitempty"`
 	}
 	end := min(start+size, len(rows))
-	out.Versions = itemsOf(rows[start:end], func(v *fleetVersion) templateVersion { return v.xml() })
+	out.Versions = itemsOf(rows[start:end], func(v *fleetVersion) templateVersion { return c.versionDataXML(v.template, v.TemplateVersion) })
 	if end < len(rows) {
 		out.Next = c.pageToken(end)
 	}

@@ -144,6 +144,7 @@ func describeSubnets(c *call) (any, error) {
 		if s.CIDR.IsValid() {
 			x.CIDR = s.CIDR.String()
 		}
+		x.PublicIPs = c.region.mapsPublicIPs(s)
 		return x
 	})
 	return out, err

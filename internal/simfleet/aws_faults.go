@@ -18,7 +18,8 @@ const (
 	FaultDeny                      // access denied, in the service's words
 	FaultThrottle                  // throttled, in the service's words
 	FaultHTML                      // status 500 with an HTML page, as from a gateway in between
-	FaultCut                       // the connection ends half-way through the answer
+	FaultCut                       // the connection ends half-way through the answer: what was asked for is done
+	FaultTwice                     // a changing call arrives twice, as when the network repeats it: only the second answer is seen
 )
 
 // Fault makes calls go wrong. Empty fields of Service, Action, Region and

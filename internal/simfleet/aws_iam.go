@@ -76,6 +76,7 @@ type iamProfile struct {
 	ARN     string              `xml:"Arn"`
 	Created string              `xml:"CreateDate"`
 	Roles   memberList[iamRole] `xml:"Roles"`
+	Tags    memberList[iamTag]  `xml:"Tags"`
 }
 
 type iamVersion struct {
@@ -140,7 +141,7 @@ func (c *call) roleXML(r *fleet.Role) iamRole {
 }
 
 func (c *call) profileXML(p *fleet.InstanceProfile) iamProfile {
-	x := iamProfile{Path: pathOf(p.ARN), Name: p.Name, ID: uniqueID("AIPA", p.ARN), ARN: p.ARN, Created: created}
+	x := iamProfile{Path: pathOf(p.ARN), Name: p.Name, ID: uniqueID("AIPA", p.ARN), ARN: p.ARN, Created: created, Tags: iamTags(c.account.Tags[p.ARN])}
 	if r := find(c.account.Roles, func(r *fleet.Role) bool { return r.Name == p.Role }); r != nil {
 		x.Roles.Items = append(x.Roles.Items, c.roleXML(r))
 	}

@@ -1,6 +1,7 @@
 package simfleet
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ var scalingOperations = map[string]operation{
 	"DescribeAutoScalingGroups":    describeScalingGroups,
 	"DescribeAutoScalingInstances": describeScalingInstances,
 	"DescribeLaunchConfigurations": describeLaunchConfigurations,
+	"DescribeScalingActivities":    describeScalingActivities,
 }
 
 type scalingTemplate struct {
@@ -54,6 +56,7 @@ type scalingGroup struct {
 	Instances memberList[scalingInstance] `xml:"Instances"`
 	Created   string                      `xml:"CreatedTime"`
 	Subnets   string                      `xml:"VPCZoneIdentifier"`
+	Status    string                      `xml:"Status,omitempty"`
 	Tags      memberList[scalingTag]      `xml:"Tags"`
 }
 
@@ -94,7 +97,7 @@ func (c *call) scalingInstances(g *fleet.ScalingGroup, index map[string]*Instanc
 	template := c.templateXML(g.Template)
 	for _, id := range g.Instances {
 		if in := index[id]; in != nil {
-			out = append(out, scalingInstance{ID: id, Type: in.Host.InstanceType, AZ: in.Host.AZ, Lifecycle: "InService", Health: "Healthy", Config: g.Config, Template: template})
+			out = append(out, scalingInstance{ID: id, Type: in.Host.InstanceType, AZ: in.Host.AZ, Lifecycle: cmp.Or(in.lifecycle, "InService"), Health: "Healthy", Config: g.Config, Template: template})
 		}
 	}
 	return out
@@ -114,8 +117,18 @@ func (c *call) groupXML(g *fleet.ScalingGroup, index map[string]*Instance) scali
 		Config: g.Config, Template: c.templateXML(g.Template), Min: g.Min, Max: g.Max, Desired: g.Desired, Cooldown: 300, Health: "EC2",
 		Instances: memberList[scalingInstance]{c.scalingInstances(g, index)}, Created: created, Subnets: strings.Join(g.Subnets, ","),
 	}
+	var quiet map[string]bool
+	if s := c.region.scaling[g.Name]; s != nil {
+		quiet = s.quiet
+		if s.deleting {
+			x.Status = "Delete in progress"
+		}
+		if !s.created.IsZero() {
+			x.Created = timestamp(s.created)
+		}
+	}
 	for _, t := range tagSet(g.Tags).Items {
-		x.Tags.Items = append(x.Tags.Items, scalingTag{g.Name, "auto-scaling-group", t.Key, t.Value, true})
+		x.Tags.Items = append(x.Tags.Items, scalingTag{g.Name, "auto-scaling-group", t.Key, t.Value, !quiet[t.Key]})
 	}
 	for _, s := range c.region.Subnets {
 		if slices.Contains(g.Subnets, s.ID) && !slices.Contains(x.Zones.Items, s.AZ) {

@@ -30,6 +30,9 @@ type AWSOptions struct {
 	// Changed, where set, is called after every request that may have changed
 	// the world, with "service:Action". No lock is held.
 	Changed func(api string)
+	// Lag is by how much EC2's and IAM's reads lag behind changes, and by how
+	// much other services see IAM's roles and profiles later. 0: not at all.
+	Lag time.Duration
 }
 
 // AWS is the simulated AWS: one HTTP handler that speaks EC2, IAM, Auto
@@ -49,6 +52,11 @@ type AWS struct {
 	mu       sync.Mutex
 	calls    map[string]int
 	sessions map[string]*liveSession // guarded by mu: open ones by ID
+	commands commandLog
+
+	// Past states, guarded by World.Mu. Kept only with AWSOptions.Lag.
+	regions  map[*Region][]past[*Region]
+	accounts map[*Account][]past[*Account]
 }
 
 // ServeAWS makes the AWS side of a world. It takes w.Mu for reading while it
@@ -57,7 +65,10 @@ func ServeAWS(w *World, o AWSOptions) *AWS {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	return &AWS{w: w, o: o, calls: map[string]int{}, sessions: map[string]*liveSession{}, throttle: throttle{buckets: map[string]*bucket{}}}
+	return &AWS{
+		w: w, o: o, calls: map[string]int{}, sessions: map[string]*liveSession{}, throttle: throttle{buckets: map[string]*bucket{}},
+		regions: map[*Region][]past[*Region]{}, accounts: map[*Account][]past[*Account]{},
+	}
 }
 
 // AccessKey is the access key ID that selects an account.
@@ -117,17 +128,21 @@ type operation func(*call) (any, error)
 var operations = map[string]map[string]operation{
 	"ec2": ec2Operations, "iam": iamOperations, "autoscaling": scalingOperations, "sts": stsOperations, "ssm": ssmOperations,
 	"organizations": organizationsOperations, "route53resolver": resolverOperations, "logs": logsOperations, "kms": kmsOperations,
-	"route53": route53Operations, "s3": s3Operations,
+	"route53": route53Operations, "s3": s3Operations, "scheduler": schedulerOperations,
 }
 
 // changes are the APIs that change the world: World.Mu is held for writing.
 var changes = map[string][]map[string]operation{
-	"ec2": {ec2RuleChanges},
+	"ec2":         {ec2RuleChanges, ec2GroupChanges, ec2ProfileChanges, ec2EndpointChanges, ec2TemplateChanges, ec2PowerChanges},
+	"iam":         {iamChanges},
+	"autoscaling": {scalingChanges},
+	"ssm":         {ssmChanges},
+	"scheduler":   {schedulerChanges},
 }
 
 // tasks are the APIs that take World.Mu by themselves, since what they begin
 // runs on machines.
-var tasks = map[string][]map[string]operation{"ssm": {sessionTasks}}
+var tasks = map[string][]map[string]operation{"ssm": {sessionTasks, commandTasks}}
 
 // locking says how World.Mu is held while an operation runs.
 type locking int
@@ -160,10 +175,11 @@ func operationOf(service, action string) (operation, locking) {
 type protocol int
 
 const (
-	protocolQuery protocol = iota // form in, XML out
-	protocolEC2                   // the same with EC2's own lists and errors
-	protocolJSON                  // AWS JSON 1.1
-	protocolREST                  // method, path and query string in, XML out
+	protocolQuery    protocol = iota // form in, XML out
+	protocolEC2                      // the same with EC2's own lists and errors
+	protocolJSON                     // AWS JSON 1.1
+	protocolREST                     // method, path and query string in, XML out
+	protocolRESTJSON                 // method, path and query string or JSON in, JSON out
 )
 
 // protocolOf is a service's protocol. A service that is not known is answered
@@ -176,6 +192,8 @@ func protocolOf(service string) protocol {
 		return protocolJSON
 	case "route53", "s3":
 		return protocolREST
+	case "scheduler":
+		return protocolRESTJSON
 	}
 	return protocolQuery
 }
@@ -232,7 +250,7 @@ func (s *AWS) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	body := out.body
 	if fault.Kind == FaultCut {
 		// The declared length is never reached: the server closes the connection.
-		h.Set("Content-Length", fmt.Sprint(len(body)))
+		h.Set("Content-Length", fmt.Sprint(len(body)+1))
 		body = body[:len(body)/2]
 	}
 	rw.WriteHeader(cmp.Or(out.status, http.StatusOK))
@@ -263,6 +281,10 @@ func (s *AWS) read(r *http.Request) (*call, error) {
 	case protocolJSON:
 		_, c.action, _ = strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 		c.json = body
+		return c, nil
+	case protocolRESTJSON:
+		c.form, c.json = r.URL.Query(), body
+		c.action, c.name = schedulerAction(r.Method, r.URL.Path)
 		return c, nil
 	case protocolREST:
 		c.form = r.URL.Query()
@@ -312,6 +334,8 @@ func (s *AWS) answer(c *call, fault Fault) (reply, error) {
 		return reply{}, c.denied()
 	case fault.Kind == FaultThrottle, !s.o.NoThrottle && !s.throttle.take(c, s.o.Clock()):
 		return reply{}, c.throttled()
+	case lock == lockWrite && c.service == "ec2" && c.form.Get("DryRun") == "true":
+		return reply{}, &apiError{http.StatusPreconditionFailed, "DryRunOperation", "Request would have succeeded, but DryRun flag is set."}
 	}
 	s.w.Mu.RLock()
 	down := c.region.Outages[c.service]
@@ -319,6 +343,14 @@ func (s *AWS) answer(c *call, fault Fault) (reply, error) {
 	if down {
 		return reply{}, &apiError{http.StatusServiceUnavailable, "ServiceUnavailable", "Service Unavailable"}
 	}
+	if fault.Kind == FaultTwice && lock != lockRead {
+		// What the first of the two says is lost.
+		_, _ = s.operate(c, op, lock)
+	}
+	return s.operate(c, op, lock)
+}
+
+func (s *AWS) operate(c *call, op operation, lock locking) (reply, error) {
 	if lock != lockRead && s.o.Changed != nil {
 		defer s.o.Changed(c.service + ":" + c.action)
 	}
@@ -326,9 +358,11 @@ func (s *AWS) answer(c *call, fault Fault) (reply, error) {
 	case lockRead:
 		s.w.Mu.RLock()
 		defer s.w.Mu.RUnlock()
+		s.lag(c)
 	case lockWrite:
 		s.w.Mu.Lock()
 		defer s.w.Mu.Unlock()
+		s.remember(c)
 	}
 	out, err := op(c)
 	if err != nil {
@@ -341,7 +375,7 @@ func (c *call) noSuchAction() *apiError {
 	switch protocolOf(c.service) {
 	case protocolJSON:
 		return refuse("UnknownOperationException", "")
-	case protocolREST:
+	case protocolREST, protocolRESTJSON:
 		return &apiError{http.StatusMethodNotAllowed, "MethodNotAllowed", "The specified method is not allowed against this resource."}
 	}
 	return refuse("InvalidAction", "The action %s is not valid for this web service.", c.action)
@@ -356,6 +390,8 @@ func (c *call) denied() *apiError {
 		return &apiError{http.StatusForbidden, "UnauthorizedOperation", "You are not authorized to perform this operation. " + message}
 	case protocolJSON:
 		return refuse("AccessDeniedException", "%s", message)
+	case protocolRESTJSON:
+		return &apiError{http.StatusForbidden, "AccessDeniedException", message}
 	}
 	return &apiError{http.StatusForbidden, "AccessDenied", message}
 }
@@ -370,6 +406,8 @@ func (c *call) throttled() *apiError {
 		return refuse("TooManyRequestsException", "You have sent too many requests in too short a period of time.")
 	case protocolOf(c.service) == protocolJSON:
 		return refuse("ThrottlingException", "Rate exceeded")
+	case protocolOf(c.service) == protocolRESTJSON:
+		return &apiError{http.StatusTooManyRequests, "ThrottlingException", "Rate exceeded"}
 	}
 	return refuse("Throttling", "Rate exceeded")
 }
@@ -394,14 +432,22 @@ func encode(c *call, out any) (reply, error) {
 	if r, ok := out.(reply); ok {
 		return r, nil
 	}
-	if protocolOf(c.service) == protocolJSON {
+	switch protocolOf(c.service) {
+	case protocolJSON:
 		body, err := json.Marshal(out)
 		return reply{kind: kindJSON, body: body}, err
+	case protocolRESTJSON:
+		body, err := json.Marshal(out)
+		return reply{kind: "application/json", body: body}, err
 	}
 	root := c.action + "Response"
 	switch protocolOf(c.service) {
 	case protocolQuery:
 		root = c.action + "Result"
+		if _, none := out.(nothing); none {
+			text := fmt.Sprintf("%s<%sResponse xmlns=%q><ResponseMetadata><RequestId>%s</RequestId></ResponseMetadata></%sResponse>", xmlHeader, c.action, namespaces[c.service], c.id, c.action)
+			return reply{kind: kindXML, body: []byte(text)}, nil
+		}
 	case protocolREST:
 		return encodeREST(c, root, out)
 	}
@@ -445,8 +491,11 @@ func errorReply(c *call, err error) reply {
 	if !errors.As(err, &e) {
 		e = &apiError{http.StatusInternalServerError, "InternalError", err.Error()}
 	}
-	if protocolOf(c.service) == protocolJSON {
+	switch protocolOf(c.service) {
+	case protocolJSON:
 		return reply{status: e.status, kind: kindJSON, body: must(json.Marshal(map[string]string{"__type": e.code, "message": e.message}))}
+	case protocolRESTJSON:
+		return reply{status: e.status, kind: "application/json", header: map[string]string{"X-Amzn-ErrorType": e.code}, body: must(json.Marshal(map[string]string{"Message": e.message}))}
 	}
 	var b bytes.Buffer
 	text := func(s string) string {

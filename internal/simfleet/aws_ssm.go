@@ -16,6 +16,7 @@ var ssmOperations = map[string]operation{
 	"GetDocument":                 getDocument,
 	"DescribeDocument":            describeDocument,
 	"ListDocuments":               listDocuments,
+	"ListDocumentVersions":        listDocumentVersions,
 	"DescribeSessions":            describeSessions,
 }
 
@@ -268,17 +269,9 @@ func getServiceSetting(c *call) (any, error) {
 	if err := c.decode(&in); err != nil {
 		return nil, err
 	}
-	prefix := "arn:aws:ssm:" + c.region.Name + ":" + c.account.ID + ":servicesetting"
-	id := strings.TrimPrefix(in.SettingID, prefix)
-	value, ok := serviceSettings[id]
-	if !ok {
-		return nil, refuse("ServiceSettingNotFound", "%s is not a service setting", in.SettingID)
+	name, err := c.settingName(in.SettingID)
+	if err != nil {
+		return nil, err
 	}
-	status := "Default"
-	if id == defaultRoleSetting && c.region.DefaultRole != "" {
-		value, status = c.region.DefaultRole, "Customized"
-	}
-	return map[string]any{"ServiceSetting": map[string]any{
-		"SettingId": id, "SettingValue": value, "Status": status, "ARN": prefix + id, "LastModifiedUser": "System", "LastModifiedDate": 1614589200,
-	}}, nil
+	return map[string]any{"ServiceSetting": c.setting(name)}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,8 +17,8 @@ import (
 // its preferences, its own, and Amazon's.
 func (rg *Region) documents() []*fleet.SessionDocument {
 	var out []*fleet.SessionDocument
-	if rg.Preferences != "" {
-		out = append(out, &fleet.SessionDocument{Name: fleet.PreferencesName, Owner: rg.Account.ID, Version: "1", Content: fleet.Known(rg.Preferences, "", time.Time{})})
+	if v, ok := rg.versionsOf(fleet.PreferencesName); ok {
+		out = append(out, &fleet.SessionDocument{Name: fleet.PreferencesName, Owner: rg.Account.ID, Version: strconv.Itoa(v.standard), Content: fleet.Known(rg.Preferences, "", time.Time{})})
 	}
 	out = append(out, rg.Documents...)
 	for _, name := range slices.Sorted(maps.Keys(amazonDocuments)) {
@@ -52,10 +53,18 @@ func (c *call) document() (*fleet.SessionDocument, error) {
 	if d == nil {
 		return nil, refuse("InvalidDocument", "Document with name %s does not exist.", in.Name)
 	}
-	if v := in.DocumentVersion; v != "" && v != "$DEFAULT" && v != "$LATEST" && v != cmp.Or(d.Version, "1") {
-		return nil, refuse("InvalidDocumentVersion", "Version %s of document %s does not exist.", v, in.Name)
+	v := versions{1, []string{d.Content.Value}, 1}
+	if own, ok := c.region.versionsOf(d.Name); ok {
+		v = own
 	}
-	return d, nil
+	number := v.number(in.DocumentVersion)
+	content, ok := v.content(number)
+	if !ok {
+		return nil, refuse("InvalidDocumentVersion", "Version %s of document %s does not exist.", in.DocumentVersion, in.Name)
+	}
+	wanted := *d
+	wanted.Version, wanted.Content.Value = strconv.Itoa(number), content
+	return &wanted, nil
 }
 
 func getDocument(c *call) (any, error) {
@@ -82,7 +91,10 @@ func describeDocument(c *call) (any, error) {
 	}
 	out := documentIdentifier(d)
 	sum := sha256.Sum256([]byte(d.Content.Value))
-	out["Status"], out["DefaultVersion"], out["LatestVersion"] = "Active", cmp.Or(d.Version, "1"), cmp.Or(d.Version, "1")
+	out["Status"], out["DefaultVersion"], out["LatestVersion"] = "Active", "1", "1"
+	if v, ok := c.region.versionsOf(d.Name); ok {
+		out["DefaultVersion"], out["LatestVersion"] = strconv.Itoa(v.standard), strconv.Itoa(v.latest())
+	}
 	out["Hash"], out["HashType"] = hex.EncodeToString(sum[:]), "Sha256"
 	return map[string]any{"Document": out}, nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -303,10 +304,10 @@ func TestRulesAndRoutesKeepTheirShape(t *testing.T) {
 	}
 	for i, g := range groups.SecurityGroups {
 		want := rg.Groups[i]
-		if diff := cmp.Diff(want.Ingress, permissions(g.IpPermissions), cmp.Comparer(samePrefix), cmp.FilterPath(isDescription, cmp.Ignore())); diff != "" {
+		if diff := cmp.Diff(sorted(fleet.Rules(want.Ingress, false)), sorted(rulesIn(t, g.IpPermissions, false)), cmp.Comparer(samePrefix)); diff != "" {
 			t.Errorf("%s ingress (-world +client):\n%s", want.Name, diff)
 		}
-		if diff := cmp.Diff(want.Egress, permissions(g.IpPermissionsEgress), cmp.Comparer(samePrefix), cmp.FilterPath(isDescription, cmp.Ignore())); diff != "" {
+		if diff := cmp.Diff(sorted(fleet.Rules(want.Egress, true)), sorted(rulesIn(t, g.IpPermissionsEgress, true)), cmp.Comparer(samePrefix)); diff != "" {
 			t.Errorf("%s egress (-world +client):\n%s", want.Name, diff)
 		}
 	}
@@ -340,25 +341,42 @@ func TestRulesAndRoutesKeepTheirShape(t *testing.T) {
 
 func samePrefix(a, b netip.Prefix) bool { return a == b }
 
-func isDescription(p cmp.Path) bool { return strings.HasSuffix(p.String(), "Description") }
+func sorted(rules []fleet.Rule) []fleet.Rule {
+	slices.SortFunc(rules, func(a, b fleet.Rule) int { return strings.Compare(fmt.Sprintf("%+v", a), fmt.Sprintf("%+v", b)) })
+	return rules
+}
 
-func permissions(in []ec2types.IpPermission) []fleet.Permission {
-	var out []fleet.Permission
+// rulesIn takes EC2's permissions apart, of which there is one for each
+// protocol and port range.
+func rulesIn(t *testing.T, in []ec2types.IpPermission, egress bool) []fleet.Rule {
+	t.Helper()
+	var out []fleet.Rule
+	seen := map[string]bool{}
 	for _, p := range in {
-		f := fleet.Permission{Protocol: *p.IpProtocol, From: -1, To: -1}
+		base := fleet.Rule{Egress: egress, Protocol: *p.IpProtocol, From: -1, To: -1}
 		if p.FromPort != nil {
-			f.From, f.To = int(*p.FromPort), int(*p.ToPort)
+			base.From, base.To = int(*p.FromPort), int(*p.ToPort)
 		}
-		for _, r := range p.IpRanges {
-			f.CIDRs = append(f.CIDRs, netip.MustParsePrefix(*r.CidrIp))
+		if key := fmt.Sprint(base.Protocol, base.From, base.To); seen[key] {
+			t.Errorf("%s is shown twice", key)
+		} else {
+			seen[key] = true
 		}
-		for _, l := range p.PrefixListIds {
-			f.PrefixLists = append(f.PrefixLists, *l.PrefixListId)
+		add := func(description *string, set func(*fleet.Rule)) {
+			r := base
+			r.Description = aws.ToString(description)
+			set(&r)
+			out = append(out, r)
 		}
-		for _, g := range p.UserIdGroupPairs {
-			f.Groups = append(f.Groups, *g.GroupId)
+		for _, x := range p.IpRanges {
+			add(x.Description, func(r *fleet.Rule) { r.CIDR = netip.MustParsePrefix(*x.CidrIp) })
 		}
-		out = append(out, f)
+		for _, x := range p.PrefixListIds {
+			add(x.Description, func(r *fleet.Rule) { r.PrefixList = *x.PrefixListId })
+		}
+		for _, x := range p.UserIdGroupPairs {
+			add(x.Description, func(r *fleet.Rule) { r.Group = *x.GroupId })
+		}
 	}
 	return out
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 )
 
 // errOutputLimit is why a program that prints too much is ended.
@@ -15,7 +16,10 @@ var errOutputLimit = errors.New("output limit reached")
 // command is one command line to be run on a machine.
 type command struct {
 	account account
-	line    string // for the account's shell, as -c gives it; empty: the shell reads standard input
+	line    string        // for the account's shell, as -c gives it; empty: the shell reads standard input
+	script  []byte        // in place of line: a script of this text
+	dir     string        // where it runs; empty: the account's home
+	limit   time.Duration // simulated time that it may wait in all; 0: any
 	env     map[string]string
 	parent  int // process ID of what starts it; 0: the service manager
 	stdin   io.Reader
@@ -39,10 +43,11 @@ func (h *Hosts) Run(ctx context.Context, inst *Instance, user, line string, stdi
 	return status, nil
 }
 
-// run runs a command on a machine that was copied for it. Jobs that the command
-// leaves in the background end with it.
+// run runs a command on a machine that was copied for it, and gives its exit
+// status, statusTimedOut beyond its limit. Jobs that the command leaves in the background end with
+// it, unless setsid or nohup starts them. The machine's shutdown ends it.
 func (h *Hosts) run(ctx context.Context, m *machine, c command) int {
-	ctx, cancel := context.WithTimeout(ctx, h.opts.ExecTimeout)
+	ctx, cancel := context.WithTimeout(ctx, max(h.opts.ExecTimeout, c.limit))
 	defer cancel()
 	ended, err := h.started(m.inst, cancel)
 	if err != nil {
@@ -61,6 +66,12 @@ func (h *Hosts) run(ctx context.Context, m *machine, c command) int {
 	if _, err := m.fs.readDir(p.cred, c.account.home); err == nil {
 		p.dir = c.account.home
 	}
+	if c.dir != "" {
+		p.dir = c.dir
+	}
+	if c.limit > 0 {
+		p.allowance = &allowance{left: c.limit}
+	}
 	if c.stdin != nil {
 		r, w, err := os.Pipe()
 		if err != nil {
@@ -75,10 +86,16 @@ func (h *Hosts) run(ctx context.Context, m *machine, c command) int {
 		p.stdin = r
 	}
 	args := []string{c.account.shell, "-c", c.line}
-	if c.line == "" {
+	switch {
+	case c.script != nil:
+		args[2] = string(c.script)
+	case c.line == "":
 		args = args[:1]
 	}
 	status := p.start(ctx, args, nil)
+	if c.limit > 0 && status == statusTimedOut {
+		return status
+	}
 	if status < 0 || status > 255 {
 		status = 255
 	}

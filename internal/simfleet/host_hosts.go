@@ -51,6 +51,7 @@ type Hosts struct {
 	live     map[*Instance][]*liveLogin // guarded by mu; oldest first
 	conns    map[net.Conn]struct{}      // guarded by mu; closed by Close
 	byAddr   map[netip.Addr]*Instance   // guarded by mu, replaced as a whole; nil until asked for
+	moves    int64                      // guarded by mu; the world's, when byAddr was made
 }
 
 // NewHosts makes the host side of a world. Close it when done. A world has one
@@ -133,11 +134,14 @@ func (h *Hosts) overlay(inst *Instance, create bool) *overlay {
 }
 
 // instanceAt finds the instance that has an address, private or public. A
-// world's addresses are unique; instances that are launched later are found
-// after Refresh.
+// world's addresses are unique.
 func (h *Hosts) instanceAt(a netip.Addr) *Instance {
 	h.mu.Lock()
+	moves := h.w.moves.Load()
 	known := h.byAddr
+	if moves != h.moves {
+		known = nil
+	}
 	h.mu.Unlock()
 	if known == nil {
 		// w.Mu comes before h.mu: whoever holds it may look at machines.
@@ -152,14 +156,14 @@ func (h *Hosts) instanceAt(a netip.Addr) *Instance {
 		}
 		h.w.Mu.RUnlock()
 		h.mu.Lock()
-		h.byAddr = known
+		h.byAddr, h.moves = known, moves
 		h.mu.Unlock()
 	}
 	return known[a.Unmap()]
 }
 
-// Refresh forgets which instance has which address, after instances were
-// launched, stopped or terminated.
+// Refresh forgets which instance has which address. It is needed after a test
+// changed addresses in the model; launches and terminations do it by themselves.
 func (h *Hosts) Refresh() {
 	h.mu.Lock()
 	h.byAddr = nil

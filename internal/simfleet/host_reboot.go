@@ -37,6 +37,7 @@ func (w *World) shutDown(in *Instance) {
 		s.wasDown = in.Down && !s.sshdStopped
 	}
 	s.off, s.sshdStopped = true, false
+	s.boots++
 	for _, name := range slices.Sorted(maps.Keys(s.units)) {
 		if r := s.units[name]; r.stop != nil {
 			r.stop()

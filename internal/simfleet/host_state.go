@@ -21,9 +21,17 @@ type hostState struct {
 	foreground map[int]func()      // guarded by mu; end the commands that somebody waits for
 	commands   int                 // guarded by mu; number of the last of them
 
+	boots       int  // guarded by mu; times that it was shut down
 	off         bool // guarded by mu; it reboots or is stopped
 	wasDown     bool // guarded by mu; sshd did not answer before
 	sshdStopped bool // guarded by mu; since somebody stopped it
+}
+
+// bootCount changes when the machine goes down.
+func (s *hostState) bootCount() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.boots
 }
 
 // state gives an instance's, making it if need be.
@@ -227,5 +235,5 @@ func runSetsid(ctx context.Context, p *process) int {
 		p.x.hosts.begin(p, "process of "+p.m.Host.ID, [][]string{args}, nil)
 		return 0
 	}
-	return p.start(ctx, args, nil)
+	return p.exec(ctx, args, nil)
 }

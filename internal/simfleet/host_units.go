@@ -292,10 +292,6 @@ func (h *Hosts) arm(m *machine, f unitFile, r *unitRun, base time.Time) {
 
 // writeStamp notes that a persistent timer started or went off.
 func (m *machine) writeStamp(f unitFile) {
-	dir := path.Dir(f.stamp())
-	if m.fs.node(dir) == nil {
-		_ = m.fs.mkdir(root, dir, 0o755)
-	}
 	// What a full disk does not take is lost, as with systemd.
 	if m.fs.writeFile(root, f.stamp(), nil, 0o644) == nil {
 		_ = m.fs.touch(root, f.stamp(), true, m.clock())

@@ -44,14 +44,18 @@ var dateForms = []string{
 	"2006-01-02T15:04:05Z07:00", "2006-01-02T15:04:05", "2006-01-02", "20060102", "15:04:05", "15:04", "Mon Jan _2 15:04:05 MST 2006",
 }
 
-// parseDate reads what date -d takes: "@SECONDS", "now", a fixed form, and
-// after any of them steps like "+15 minutes", "900 seconds", "2 days ago".
+// parseDate reads what date -d takes: "@SECONDS", a fixed form, or "now" or a day
+// with steps like "+15 minutes", "900 seconds" and "2 days ago", or steps alone.
 func parseDate(text string, now time.Time) (time.Time, error) {
 	words := strings.Fields(text)
 	at, rest := now, words
 	for n := len(words); n > 0; n-- {
-		if t, ok := fixedDate(strings.Join(words[:n], " "), now); ok {
+		first := strings.Join(words[:n], " ")
+		if t, ok := fixedDate(first, now); ok {
 			at, rest = t, words[n:]
+			if n < len(words) && strings.ContainsAny(first, ":@") {
+				return time.Time{}, fmt.Errorf("a step after a time: %q", text) // GNU date takes "+15" for a zone there
+			}
 			break
 		}
 	}

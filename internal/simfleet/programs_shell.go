@@ -146,7 +146,7 @@ func runEnv(ctx context.Context, p *process) int {
 		env[name], args = value, args[1:]
 	}
 	if len(args) > 0 {
-		return p.start(ctx, args, func(c *process) { c.env = env })
+		return p.exec(ctx, args, func(c *process) { c.env = env })
 	}
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		p.printf("%s=%s\n", name, env[name])
@@ -158,7 +158,7 @@ func runNohup(ctx context.Context, p *process) int {
 	if len(p.args) < 2 {
 		return p.fail(125, "missing operand")
 	}
-	return p.start(ctx, p.args[1:], nil)
+	return p.exec(ctx, p.args[1:], nil)
 }
 
 func duration(s string) (time.Duration, bool) {

@@ -17,9 +17,7 @@ func (p *process) changeUnits(ctx context.Context, verb string, units []string, 
 	}
 	status := 0
 	for _, name := range units {
-		if path.Ext(name) == "" {
-			name += ".service"
-		}
+		name = unitName(name)
 		var s int
 		switch verb {
 		case "enable", "disable", "reenable":

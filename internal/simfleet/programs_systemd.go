@@ -23,9 +23,7 @@ type unit struct {
 
 // unit finds a unit by any of its names; ok is false for one that the machine does not have.
 func (m *machine) unit(name string) (unit, bool) {
-	if !slices.Contains([]string{".service", ".socket", ".timer", ".target"}, path.Ext(name)) {
-		name += ".service"
-	}
+	name = unitName(name)
 	main := m.OS.SSHUnit + ".service"
 	switch {
 	case name == main, name == "sshd.service" && m.dpkgBased():
@@ -42,6 +40,14 @@ func (m *machine) unit(name string) (unit, bool) {
 		}
 	}
 	return m.fileUnit(name)
+}
+
+// unitName completes a name without a unit's suffix.
+func unitName(name string) string {
+	if !slices.Contains([]string{".service", ".socket", ".timer", ".target", ".path", ".mount"}, path.Ext(name)) {
+		name += ".service"
+	}
+	return name
 }
 
 // agentService is the unit that one of the agent's packages brings. Of two that

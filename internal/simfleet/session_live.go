@@ -32,6 +32,7 @@ type liveSession struct {
 	ctx     context.Context // ends with the session
 	cancel  context.CancelCauseFunc
 	done    chan struct{} // closed when the session is over
+	waits   *time.Timer   // for the first client
 	client  string        // version of the plugin, by the handshake
 	cipher  *sessionCipher
 
@@ -87,8 +88,8 @@ func (ls *liveSession) end(output string) {
 
 // awaitClient ends a session that no client opens.
 func (ls *liveSession) awaitClient() {
-	t := time.AfterFunc(clientPatience, func() { ls.end("") })
-	context.AfterFunc(ls.ctx, func() { t.Stop() })
+	ls.waits = time.AfterFunc(clientPatience, func() { ls.end("") })
+	context.AfterFunc(ls.ctx, func() { ls.waits.Stop() })
 }
 
 // begin starts the agent's side, once.
@@ -205,6 +206,7 @@ func (s *AWS) serveDataChannel(rw http.ResponseWriter, r *http.Request, id strin
 	if !ls.hosts.spawn(func() { ls.channel.writer(l) }) {
 		return
 	}
+	ls.waits.Stop()
 	ls.begin()
 	ls.read(conn)
 }

@@ -27,6 +27,8 @@ type sessionWorld struct {
 	hosts *simfleet.Hosts
 	rg    *simfleet.Region
 	url   string
+
+	patience time.Duration // of peers; 0: 20 s
 }
 
 func serveSessions(t *testing.T, w *simfleet.World, o simfleet.AWSOptions) *sessionWorld {

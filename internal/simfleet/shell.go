@@ -192,6 +192,16 @@ func (p *process) start(ctx context.Context, args []string, change func(*process
 	return status
 }
 
+// exec runs a program in place of this one, under its process ID.
+func (p *process) exec(ctx context.Context, args []string, change func(*process)) int {
+	return p.start(ctx, args, func(c *process) {
+		c.pid, c.ppid = p.pid, p.ppid
+		if change != nil {
+			change(c)
+		}
+	})
+}
+
 // find looks a command up as execvp does, and says why there is none.
 func (p *process) find(name string) (program, int) {
 	missing := func() (program, int) {

@@ -78,7 +78,7 @@ func (b *baseBuilder) link(name, target string) {
 func (b *baseBuilder) system() {
 	m := b.m
 	for _, d := range []string{"/", "/usr/bin", "/usr/sbin", "/usr/lib", "/usr/local/bin", "/usr/local/sbin", "/etc/ssh/sshd_config.d",
-		"/home", "/var/log", "/var/lib", "/run", "/opt", "/snap"} {
+		"/home", "/srv", "/var/log", "/var/lib", "/run", "/opt", "/snap"} {
 		b.dir(d, 0o755, 0, 0)
 	}
 	for _, d := range []string{"/tmp", "/var/tmp"} {
@@ -97,6 +97,7 @@ func (b *baseBuilder) system() {
 		b.dir("/run/systemd/system", 0o755, 0, 0)
 		b.dir("/etc/systemd/system", 0o755, 0, 0)
 		b.dir("/etc/systemd/system/timers.target.wants", 0o755, 0, 0)
+		b.dir("/var/lib/systemd/timers", 0o755, 0, 0)
 	}
 	b.dir("/dev", 0o755, 0, 0)
 	for _, d := range []string{"/dev/null", "/dev/zero", "/dev/tty"} {

@@ -25,10 +25,13 @@ type World struct {
 	// with its name ("schedule NAME", "launch i-…"). No lock is held.
 	Happened func(what string)
 
+	moves atomic.Int64 // instances that came, went or changed addresses
+
 	agenda  agenda
 	hosts   atomic.Pointer[Hosts] // the host side made last; nil: none yet
 	made    uint64                // IDs made since
 	uses    map[string]use        // client tokens, by account, Region, API and token
+	given   map[string]bool       // addresses given to what was made since; none is given twice
 	ways    map[*Instance]outway  // guarded by Mu: the networks that causes gave to instances alone
 	owners  []*fleet.Owner
 	healthy bool // made by Options.Healthy: the operator has a key for each host
@@ -51,6 +54,8 @@ type Account struct {
 	ControlLevels        []fleet.ControlLevel
 	OrganizationReadable bool
 	Zones                []*fleet.HostedZone // private Route 53 hosted zones
+
+	Tags map[string]map[string]string // of instance profiles, by ARN
 
 	world *World // that Generate made it for; nil: the account stands alone
 }
@@ -108,8 +113,18 @@ type Region struct {
 
 	// Tags names, by ID, the tags of resources whose own type here has none:
 	// launch templates, endpoints, key pairs and security group rules.
-	Tags  map[string]map[string]string
-	rules map[string]ruleNote // of rules that were authorized over the API, by group and ruleText
+	Tags     map[string]map[string]string
+	Launches map[string]LaunchData // by "lt-…/VERSION"
+	Imported map[string]bool       // IDs of key pairs that EC2 did not make
+
+	// NoCapacity makes every launch of an instance fail.
+	NoCapacity bool
+
+	scaling   map[string]*scalingState // by group name
+	schedules []*schedule              // of EventBridge Scheduler
+	versions  map[string]versions      // of session documents that changed over the API
+	settings  map[string]string        // Systems Manager's service settings but DefaultRole; empty: the default
+	rules     map[string]ruleNote      // of rules that were authorized over the API, by group and ruleText
 }
 
 // LaunchConfig is a launch configuration, the forerunner of launch templates.
@@ -150,6 +165,10 @@ type Instance struct {
 	Down     bool          // runs, but its sshd does not answer
 	Fault    MachineFault  // how the machine misbehaves towards those who log in
 	HostKey  []byte        // ed25519 seed (32 bytes) of the SSH host key
+
+	lifecycle   string    // in its Auto Scaling group: "Pending", "Terminating"; empty: in service
+	booted      time.Time // last boot over the API; zero: at the launch
+	association string    // ID of the profile's association; empty: one that follows from the instance's
 }
 
 // MachineFault is a way in which a machine misbehaves. Empty: it does not.

@@ -18,6 +18,15 @@ const maxStderr = 64 << 10
 
 // run executes command once with script on its standard input, and closes conn.
 func run(ctx context.Context, conn *connection, command, script string, limit int64) (fleet.ProbeOutput, error) {
+	out, status, err := execute(ctx, conn, command, script, limit)
+	if err != nil {
+		return out, err
+	}
+	return out, status.judge(ctx, out)
+}
+
+// execute is run without a judgement. After an error nothing has begun.
+func execute(ctx context.Context, conn *connection, command, script string, limit int64) (fleet.ProbeOutput, exitStatus, error) {
 	go conn.serve()
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
@@ -25,7 +34,7 @@ func run(ctx context.Context, conn *connection, command, script string, limit in
 	var out fleet.ProbeOutput
 	ch, reqs, err := conn.OpenChannel("session", nil)
 	if err != nil {
-		return out, fmt.Errorf("open a session: %w", err)
+		return out, exitStatus{}, fmt.Errorf("open a session: %w", err)
 	}
 	exit := make(chan exitStatus, 1)
 	go func() { exit <- awaitExit(reqs) }()
@@ -36,7 +45,7 @@ func run(ctx context.Context, conn *connection, command, script string, limit in
 	if err != nil {
 		conn.Close()
 		<-exit
-		return out, err
+		return out, exitStatus{}, err
 	}
 	// A failed write shows up as a missing end of the output: the command
 	// may end before it has read all of its input.
@@ -70,7 +79,7 @@ func run(ctx context.Context, conn *connection, command, script string, limit in
 	status := <-exit
 	conn.Close()
 	<-written
-	return out, status.judge(ctx, out)
+	return out, status, nil
 }
 
 // chunks hides a reader's WriteTo, so that a script is copied piece by piece

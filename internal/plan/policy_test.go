@@ -1,0 +1,163 @@
+package plan_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v4"
+
+	"ssm-migrate/internal/plan"
+)
+
+func TestPolicyTemplateIsTheDefault(t *testing.T) {
+	got, err := plan.ParsePolicy([]byte(plan.PolicyTemplate()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := plan.DefaultPolicy()
+	for _, k := range plan.Kinds() {
+		if d := want.FixOf(k); d != "" && got.FixOf(k) != d {
+			t.Errorf("the template says %s of %s, the default is %s", got.FixOf(k), k, d)
+		}
+	}
+	// What the template writes out empty is nothing, as left out.
+	for _, p := range []*plan.Policy{&got, &want} {
+		p.Fixes = nil
+		p.Order, p.Exclude, p.Windows, p.Bastions, p.Recovery.From = nil, nil, nil, nil, nil
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Every key of the policy stands in the template, and every example in it is valid.
+func TestPolicyTemplateNamesEverything(t *testing.T) {
+	var keys map[string]any
+	text, err := yaml.Dump(plan.DefaultPolicy())
+	if err == nil {
+		err = yaml.Load(text, &keys)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k := range keys {
+		if !strings.Contains(plan.PolicyTemplate(), "\n"+k+":") {
+			t.Errorf("the template does not name %s", k)
+		}
+	}
+	var lines []string
+	for line := range strings.Lines(plan.PolicyTemplate()) {
+		if rest, ok := strings.CutPrefix(line, "#  "); ok { // an example: it goes below the key, whose value ends
+			lines[len(lines)-1] = strings.Replace(lines[len(lines)-1], " []", "", 1)
+			line = "   " + rest
+		}
+		lines = append(lines, line)
+	}
+	p, err := plan.ParsePolicy([]byte(strings.Join(lines, "")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Order) != 2 || len(p.Exclude) != 1 || len(p.Windows) != 1 || len(p.Bastions) != 1 {
+		t.Errorf("examples: %+v", p)
+	}
+}
+
+func TestParsePolicyRefuses(t *testing.T) {
+	for text, want := range map[string]string{
+		"canry: 1":                            "canry",
+		"canary: 1\ncanary: 2":                "canary",
+		"canary: -1":                          "canary",
+		"waves: []":                           "waves",
+		"waves: ['0']":                        "waves[0]",
+		"waves: ['101%']":                     "waves[0]",
+		"waves: [many]":                       "waves[0]",
+		"group_by: vpc":                       "group_by",
+		"group_by: 'tag:'":                    "group_by",
+		"spread: 0":                           "spread",
+		"concurrency: 0":                      "concurrency",
+		"soak: 5":                             "duration",
+		"timer: 1m":                           "timer",
+		"proof_age: 0s":                       "proof_age",
+		"order: [{}]":                         "order[0]",
+		"order: [{name: '['}]":                "pattern",
+		"exclude: [{name: x}]":                "reason",
+		"exclude: [{reason: x}]":              "selects nothing",
+		"windows: [{from: '9', to: '10:00'}]": "time of day",
+		"windows: [{from: '09:00', to: '09:00'}]":                                   "begins and ends",
+		"windows: [{days: m, from: '1:00', to: '2:00'}]":                            "days",
+		"windows: [{zone: Mars, from: '1:00', to: '2:00'}]":                         "zone",
+		"fixes: {close-port: apply}":                                                "close-port",
+		"fixes: {agent: perhaps}":                                                   "perhaps",
+		"fixes: {wait-for: apply}":                                                  "wait-for",
+		"agent_floor: new":                                                          "agent_floor",
+		"recovery: {from: [10.0.0.1/8]}":                                            "block of addresses",
+		"recovery: {public_key: 'ssh-ed25519 AAAA'}":                                "public_key",
+		"recovery: {public_key: 'no-pty ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ3v'}": "options",
+		"recovery: {public_key: '-----BEGIN OPENSSH PRIVATE KEY-----'}":             "public_key",
+		"recovery: {public_key: 'ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIJ3v2Yq2m0lqVQHcPbZ4b8Hc3l0nYVb3vVQ0m0lqVQHc'}": "type",
+		"recovery: {type: ''}": "type",
+	} {
+		_, err := plan.ParsePolicy([]byte(text))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want one about %s", text, err, want)
+		}
+	}
+}
+
+func TestWindows(t *testing.T) {
+	p, err := plan.ParsePolicy([]byte(`windows: [{days: mon-fri, from: "22:00", to: "04:00", zone: Europe/Berlin}, {days: "sat,sun", from: "10:00", to: "12:00"}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		now, next string // next empty: open
+	}{
+		{"2026-11-02T21:30:00Z", ""},                     // Monday, 22:30 in Berlin
+		{"2026-11-03T02:59:00Z", ""},                     // Tuesday, 03:59: Monday's window
+		{"2026-11-03T03:00:00Z", "2026-11-03T21:00:00Z"}, // 04:00
+		{"2026-11-07T02:00:00Z", ""},                     // Saturday: Friday's window
+		{"2026-11-07T09:00:00Z", "2026-11-07T10:00:00Z"},
+		{"2026-11-08T11:59:59Z", ""},
+		{"2026-11-08T12:00:00Z", "2026-11-09T21:00:00Z"},
+		{"2026-07-06T20:30:00Z", ""}, // summer: 22:30
+	} {
+		now, err := time.Parse(time.RFC3339, test.now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		open, next := p.Open(now)
+		if got := next.UTC().Format(time.RFC3339); open != (test.next == "") || !open && got != test.next {
+			t.Errorf("%s: open %v, next %s; want %q", test.now, open, got, test.next)
+		}
+	}
+	if open, _ := plan.DefaultPolicy().Open(time.Time{}); !open {
+		t.Error("without windows doors may always close")
+	}
+}
+
+func FuzzParsePolicy(f *testing.F) {
+	f.Add([]byte(plan.PolicyTemplate()))
+	f.Add([]byte("windows: [{days: mon-fri, from: '09:00', to: '16:00', zone: Europe/Berlin}]\nfixes: {agent: hand}\n"))
+	f.Add([]byte("recovery: {public_key: '" + publicKey + "', from: [10.0.0.0/8]}\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		p, err := plan.ParsePolicy(text)
+		if err != nil {
+			return
+		}
+		x := newScene(3)
+		x.p = p
+		made, err := plan.Make(x.s, x.a, p, now)
+		if err != nil {
+			t.Fatalf("a valid policy makes no plan: %v", err)
+		}
+		encoded, err := plan.Encode(made)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := plan.Decode(encoded); err != nil {
+			t.Fatalf("the plan does not come back: %v", err)
+		}
+	})
+}
