@@ -142,5 +142,10 @@ func keyByHand(s *simulation, in *simfleet.Instance) string {
 
 func reboot(s *simulation, in *simfleet.Instance) string {
 	s.change(func() { s.world.Reboot(in) })
+	for _, h := range s.hosts {
+		if h.in == in {
+			h.away = time.Now().Add(time.Minute)
+		}
+	}
 	return in.Host.ID + " reboots"
 }

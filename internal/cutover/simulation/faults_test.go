@@ -39,7 +39,7 @@ func (t transport) RoundTrip(q *http.Request) (res *http.Response, err error) {
 		}
 		if fault == "slow" {
 			time.Sleep(time.Duration(1+t.p.s.random.IntN(90)) * time.Second)
-			if t.p.dead {
+			if t.p.dead() {
 				return errKilled
 			}
 		}

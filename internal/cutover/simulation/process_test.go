@@ -45,7 +45,7 @@ func (p *process) live(rollback bool) (cutover.Result, error) {
 	for kind, k := range cutover.HostKinds(cutover.HostWorld{
 		Hosts: reach, Prover: reach, Proofs: simStore{p}, Scaling: changer, Bastions: reach, Plan: p.s.plan,
 		Find:       func(r fleet.HostRef) (fleet.Host, bool) { h, ok := hosts[r]; return h, ok },
-		SigningKey: simfleet.SigningKey(),
+		SigningKey: "simulated",
 	}) {
 		kinds[kind] = k
 	}
@@ -75,7 +75,7 @@ func (d simStore) Append(ctx context.Context, fence int64, entries ...cutover.En
 			label += " " + e.Detail
 		}
 	}
-	err = d.p.call(label, func() error {
+	err = d.p.record(label, func() error {
 		out, err = d.p.s.db.Append(ctx, fence, entries...)
 		return err
 	})
@@ -181,7 +181,7 @@ func (r *simReach) Run(ctx context.Context, h fleet.Host, way fleet.Way, script 
 			return nil
 		case "slow":
 			time.Sleep(time.Duration(1+s.random.IntN(50)) * time.Second)
-			if r.p.dead {
+			if r.p.dead() {
 				return errKilled
 			}
 		case "twice":
@@ -215,7 +215,9 @@ func (s *simulation) script(in *simfleet.Instance, script fleet.Script, commands
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	if commands > 0 {
-		ctx = simfleet.WithCommandLimit(ctx, commands)
+		var end context.CancelFunc
+		ctx, end = simfleet.WithCommandLimit(ctx, commands)
+		defer end()
 	}
 	var out, errs bytes.Buffer
 	status, err := s.machines.Run(ctx, in, "root", "/bin/sh -s", strings.NewReader(script.Text), &out, &errs)

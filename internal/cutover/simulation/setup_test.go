@@ -144,6 +144,14 @@ func (s *simulation) makePlan() {
 	assessment := readiness.Assess(s.snapshot, readiness.DefaultPolicy(), time.Now())
 	s.plan, err = plan.Make(s.snapshot, assessment, p, time.Now())
 	s.must(err)
+	for _, w := range s.plan.Waves {
+		for _, step := range w.Steps {
+			s.lines = append(s.lines, "plan: "+step.ID+": "+step.Title)
+		}
+	}
+	for _, r := range s.plan.Refusals {
+		s.lines = append(s.lines, fmt.Sprintf("refused: %s%s %s %s: %s", r.Host.ID, r.Group, r.Phase, r.Code, r.Text))
+	}
 }
 
 // recoveryUser is the account that the plan gives the recovery key to.

@@ -19,8 +19,8 @@ import (
 // get into at the beginning.
 type watched struct {
 	in     *simfleet.Instance
-	ssh    bool // so at the beginning
-	lastSM time.Time
+	ssh    bool                    // so at the beginning
+	away   time.Time               // until then it reboots
 	lastBy map[fleet.Way]time.Time // when each way was last seen to work
 }
 
@@ -58,7 +58,7 @@ func (s *simulation) check(what string, ours bool) {
 	defer s.world.Mu.RUnlock()
 	now := time.Now()
 	for _, h := range s.hosts {
-		if h.in.Host.State != "running" {
+		if h.in.Host.State != "running" || now.Before(h.away) {
 			continue
 		}
 		w := s.truth(h.in)
@@ -90,10 +90,28 @@ func (s *simulation) closing(what string) bool {
 }
 
 // timerOpens reports whether a dead man's switch is armed that opens SSH to
-// the host again.
+// the host again: one on the machine that its own list counts, or a schedule
+// for one of its groups.
 func (s *simulation) timerOpens(in *simfleet.Instance) bool {
+	armed := map[string]bool{}
+	for _, f := range s.world.FileStates(in, "/var/lib/migrate") {
+		if path.Base(f.Path) == "armed" && f.Kind == "file" {
+			for line := range strings.Lines(f.Content) {
+				if words := strings.Fields(line); len(words) == 3 {
+					armed[words[1]+" "+words[2]] = true
+					armed[words[1]] = true
+				}
+			}
+		}
+	}
 	return slices.ContainsFunc(s.world.Timers(), func(t simfleet.Timer) bool {
-		return t.Instance == in || t.Group != "" && slices.Contains(in.Host.Groups, t.Group)
+		switch {
+		case t.Instance == in && t.How == "sh":
+			return armed["sh"]
+		case t.Instance == in:
+			return armed[t.How+" "+t.ID]
+		}
+		return t.Group != "" && slices.Contains(in.Host.Groups, t.Group)
 	})
 }
 
@@ -114,7 +132,7 @@ func (s *simulation) image() map[string]string {
 			put("role "+r.ARN, []any{r.Attached, sorted(r.Inline)})
 		}
 		for _, p := range a.Profiles {
-			put("profile "+p.ARN, p.Roles)
+			put("profile "+p.ARN, p)
 		}
 		for _, rg := range a.Regions {
 			at := a.ID + "/" + rg.Name + " "

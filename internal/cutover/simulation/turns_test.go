@@ -71,47 +71,86 @@ func (t *turns) run(ctx context.Context) {
 var errKilled = errors.New("the operator's process was killed")
 
 // process is the life of one operator's process. All that it does to the
-// world or writes down passes through call.
+// world or writes down passes through call or record.
 type process struct {
 	s      *simulation
 	name   string
 	ctx    context.Context
 	cancel context.CancelFunc
+	calm   bool // no faults
 
-	// Touched in a turn only.
-	calls     int
 	killAt    int  // call before or after which it dies; 0: never
 	killAfter bool // the call acts, and the process does not learn of it
-	dead      bool
-	calm      bool // no faults
+
+	mu    sync.Mutex
+	calls int  // guarded by mu
+	gone  bool // guarded by mu
 }
 
 // call does one thing in its turn, unless the process is dead by then.
 func (p *process) call(label string, f func() error) error {
 	p.s.turns.take(label)
-	if p.dead {
+	if !p.begin(label) {
 		return errKilled
+	}
+	p.s.happen()
+	return p.finish(f())
+}
+
+// record is call for what the executor writes under a lock of its own: it
+// cannot wait for a turn there, and needs none, since nobody else acts meanwhile.
+func (p *process) record(label string, f func() error) error {
+	if !p.begin(label) {
+		return errKilled
+	}
+	return p.finish(f())
+}
+
+// begin counts a call, and reports whether the process lives to make it.
+func (p *process) begin(label string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.gone {
+		return false
 	}
 	p.calls++
 	p.s.log("%s %d %s", p.name, p.calls, label)
 	if p.calls == p.killAt && !p.killAfter {
-		return p.die()
+		p.dieLocked()
 	}
-	p.s.happen()
-	err := f()
-	if p.calls == p.killAt || p.dead {
-		return p.die()
+	return !p.gone
+}
+
+func (p *process) finish(err error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.calls == p.killAt {
+		p.dieLocked()
+	}
+	if p.gone {
+		return errKilled
 	}
 	return err
 }
 
+func (p *process) dead() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.gone
+}
+
 // die is SIGKILL: nothing that the process would do from now on happens.
-func (p *process) die() error {
-	if !p.dead {
+func (p *process) die() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dieLocked()
+}
+
+func (p *process) dieLocked() {
+	if !p.gone {
 		p.s.log("%s is killed", p.name)
 		p.s.count.kills++
 	}
-	p.dead = true
+	p.gone = true
 	p.cancel()
-	return errKilled
 }
