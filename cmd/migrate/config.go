@@ -24,6 +24,8 @@ type config struct {
 	SSH       sshConfig       `yaml:"ssh"`
 	Readiness readinessConfig `yaml:"readiness"`
 	Owners    string          `yaml:"owners"`
+	Recovery  recoveryConfig  `yaml:"recovery"`
+	Agent     agentConfig     `yaml:"agent"`
 
 	// PolicyFile says how the fleet is cut over; left out: migrate-policy.yaml.
 	PolicyFile string `yaml:"policy"`
@@ -69,6 +71,19 @@ type readinessConfig struct {
 	SilentDays      *int   `yaml:"silent_days"`
 }
 
+// recoveryConfig says where the recovery key is. Neither it nor its passphrase is
+// ever stored elsewhere.
+type recoveryConfig struct {
+	KeyFile        string `yaml:"key_file"`
+	PassphraseFile string `yaml:"passphrase_file"`
+}
+
+// agentConfig names a file with the OpenPGP key that AWS signs agent packages
+// with; without it, steps that install packages fail.
+type agentConfig struct {
+	SigningKeyFile string `yaml:"signing_key_file"`
+}
+
 const defaultConfigFile = "migrate.yaml"
 
 func (a *app) config() (config, error) {
@@ -89,6 +104,7 @@ func (a *app) config() (config, error) {
 	}
 	c.dir = filepath.Dir(path)
 	c.SSH.resolve(c.dir)
+	c.Recovery.KeyFile, c.Recovery.PassphraseFile, c.Agent.SigningKeyFile = inFolder(c.dir, c.Recovery.KeyFile), inFolder(c.dir, c.Recovery.PassphraseFile), inFolder(c.dir, c.Agent.SigningKeyFile)
 	if err := c.readOwners(filepath.Dir(path)); err != nil {
 		return config{}, exitErr{code: exitUsage, err: err}
 	}
@@ -177,11 +193,20 @@ func (s sshConfig) timeout() (time.Duration, error) {
 }
 
 func (s sshConfig) client() (*sshhost.Client, error) {
-	timeout, err := s.timeout()
+	o, err := s.options()
 	if err != nil {
 		return nil, err
 	}
-	return sshhost.New(sshhost.Config{
+	return sshhost.New(o)
+}
+
+// options are what all connections over SSH have in common.
+func (s sshConfig) options() (sshhost.Config, error) {
+	timeout, err := s.timeout()
+	if err != nil {
+		return sshhost.Config{}, err
+	}
+	return sshhost.Config{
 		ConfigFile:    s.ConfigFile,
 		Users:         s.Users,
 		IdentityFiles: s.IdentityFiles,
@@ -192,7 +217,7 @@ func (s sshConfig) client() (*sshhost.Client, error) {
 		Address:       s.Address,
 		Port:          s.Port,
 		Timeout:       timeout,
-	})
+	}, nil
 }
 
 // accesses are the ways into AWS; without any configured, the SDK's default.

@@ -296,6 +296,7 @@ func (d *demoFleet) printExports(w io.Writer) {
 	fmt.Fprintln(w, "# migrate inventory && migrate readiness")
 	fmt.Fprintln(w, "# aws ec2 describe-instances --endpoint-url $AWS_ENDPOINT_URL")
 	fmt.Fprintf(w, "# ssh -F %s ADDRESS        (an address that migrate hosts shows)\n", d.openSSH())
+	fmt.Fprintln(w, "# aws ssm start-session --endpoint-url $AWS_ENDPOINT_URL --target ID        (with AWS's session-manager-plugin)")
 	fmt.Fprintln(w, "# Interrupt with Ctrl-C.")
 }
 

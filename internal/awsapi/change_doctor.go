@@ -75,7 +75,7 @@ func (p *changing) identity(ctx context.Context) (who, clock fleet.Check) {
 	skew := time.Duration(0)
 	if d := sent.Sub(server.Add(time.Second)); d > 0 {
 		skew = d
-	} else if d := server.Sub(time.Now()); d > 0 {
+	} else if d := time.Until(server); d > 0 {
 		skew = -d
 	}
 	clock.Holds, clock.Reason = fleet.TruthYes, "right to within "+maxSkew.String()

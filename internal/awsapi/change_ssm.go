@@ -60,7 +60,7 @@ func (c *Changer) Document(ctx context.Context, at fleet.Place, name, number str
 	if err != nil {
 		return fleet.DocumentVersion{}, p.answer("ssm:GetDocument", err)
 	}
-	return fleet.DocumentVersion{Number: aws.ToString(out.DocumentVersion), Name: aws.ToString(out.VersionName), Content: aws.ToString(out.Content)}, nil
+	return fleet.DocumentVersion{Number: aws.ToString(out.DocumentVersion), Content: aws.ToString(out.Content)}, nil
 }
 
 // DocumentVersions lists a document's versions.
@@ -76,7 +76,7 @@ func (c *Changer) DocumentVersions(ctx context.Context, at fleet.Place, name str
 			return nil, err
 		}
 		for _, v := range out.DocumentVersions {
-			all = append(all, fleet.DocumentVersion{Number: aws.ToString(v.DocumentVersion), Name: aws.ToString(v.VersionName), Default: v.IsDefaultVersion})
+			all = append(all, fleet.DocumentVersion{Number: aws.ToString(v.DocumentVersion), Default: v.IsDefaultVersion})
 		}
 		return out.NextToken, nil
 	})
@@ -96,19 +96,19 @@ func (c *Changer) CreateDocument(ctx context.Context, at fleet.Place, name, cont
 	}
 	_, err = p.ssm.CreateDocument(ctx, &ssm.CreateDocumentInput{
 		Name: &name, Content: &content, DocumentType: types.DocumentTypeSession, DocumentFormat: types.DocumentFormatJson,
-		VersionName: &token, Tags: []types.Tag{{Key: aws.String(fleet.TagStep), Value: &token}},
+		Tags: []types.Tag{{Key: aws.String(fleet.TagStep), Value: &token}},
 	})
 	return p.answer("ssm:CreateDocument", err)
 }
 
 // AddDocumentVersion adds a version, which is not the default yet.
-func (c *Changer) AddDocumentVersion(ctx context.Context, at fleet.Place, name, content, token string) error {
+func (c *Changer) AddDocumentVersion(ctx context.Context, at fleet.Place, name, content string) error {
 	p, err := c.in(ctx, at)
 	if err != nil {
 		return err
 	}
 	_, err = p.ssm.UpdateDocument(ctx, &ssm.UpdateDocumentInput{
-		Name: &name, Content: &content, DocumentFormat: types.DocumentFormatJson, DocumentVersion: aws.String("$LATEST"), VersionName: &token,
+		Name: &name, Content: &content, DocumentFormat: types.DocumentFormatJson, DocumentVersion: aws.String("$LATEST"),
 	})
 	return p.answer("ssm:UpdateDocument", err)
 }
@@ -123,16 +123,12 @@ func (c *Changer) SetDefaultVersion(ctx context.Context, at fleet.Place, name, n
 	return p.answer("ssm:UpdateDocumentDefaultVersion", err)
 }
 
-// DeleteDocument deletes a document, or one version of it.
-func (c *Changer) DeleteDocument(ctx context.Context, at fleet.Place, name, number string) error {
+// DeleteDocument deletes a document with all its versions.
+func (c *Changer) DeleteDocument(ctx context.Context, at fleet.Place, name string) error {
 	p, err := c.in(ctx, at)
 	if err != nil {
 		return err
 	}
-	in := &ssm.DeleteDocumentInput{Name: &name}
-	if number != "" {
-		in.DocumentVersion = &number
-	}
-	_, err = p.ssm.DeleteDocument(ctx, in)
+	_, err = p.ssm.DeleteDocument(ctx, &ssm.DeleteDocumentInput{Name: &name})
 	return p.answer("ssm:DeleteDocument", err)
 }

@@ -1,6 +1,22 @@
 package awsapi
 
-import "github.com/aws/smithy-go"
+import (
+	"slices"
+
+	"github.com/aws/smithy-go"
+)
+
+// CheckedActions are the actions that Changer.Check asks for, sorted.
+func CheckedActions() []string {
+	var out []string
+	for _, n := range needs {
+		for _, g := range n.grants {
+			out = append(out, g.action)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
 
 // ReasonOf is the reason that an API error with this code and message gives.
 func ReasonOf(code, message string) string {

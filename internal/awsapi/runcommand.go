@@ -163,22 +163,18 @@ func (c *Commands) carry(ctx context.Context, b *batch) {
 	c.mu.Unlock()
 	slices.Sort(ids) // they came in no order
 
-	b.results = map[string]fleet.ScriptResult{}
-	all := func(ids []string, started fleet.Truth, why string) {
-		for _, id := range ids {
-			b.results[id] = fleet.ScriptResult{Started: started, Way: fleet.WaySessionManager, Reason: why}
-		}
-	}
+	r := &commandRun{key: b.key, results: map[string]fleet.ScriptResult{}}
+	b.results = r.results
 	if ctx.Err() != nil {
-		all(ids, fleet.TruthNo, ctx.Err().Error())
+		r.none(ids, fleet.TruthNo, ctx.Err().Error())
 		return
 	}
 	p, err := c.changer.in(ctx, b.key.at)
 	if err != nil {
-		all(ids, fleet.TruthNo, err.Error())
+		r.none(ids, fleet.TruthNo, err.Error())
 		return
 	}
-	r := &commandRun{ssm: p.ssm, account: p.account, key: b.key, results: b.results, none: all}
+	r.ssm, r.account = p.ssm, p.account
 	r.run(ctx, r.online(ctx, ids))
 }
 
@@ -187,8 +183,22 @@ type commandRun struct {
 	ssm     *ssm.Client
 	account *Account
 	key     batchKey
-	results map[string]fleet.ScriptResult
-	none    func(ids []string, started fleet.Truth, why string)
+
+	mu      sync.Mutex
+	results map[string]fleet.ScriptResult // guarded by mu
+}
+
+func (r *commandRun) set(id string, res fleet.ScriptResult) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.results[id] = res
+}
+
+// none sets the result of instances on which nothing was seen to run.
+func (r *commandRun) none(ids []string, started fleet.Truth, why string) {
+	for _, id := range ids {
+		r.set(id, fleet.ScriptResult{Started: started, Way: fleet.WaySessionManager, Reason: why})
+	}
 }
 
 // online leaves out instances that Systems Manager does not reach now: one of
@@ -245,9 +255,12 @@ func (r *commandRun) run(ctx context.Context, ids []string) {
 	var invalid *types.InvalidInstanceId
 	switch {
 	case errors.As(err, &invalid) && len(ids) > 1:
+		// Side by side: the good half must not wait for what becomes of the other.
 		half := len(ids) / 2
-		r.run(ctx, ids[:half])
+		var other sync.WaitGroup
+		other.Go(func() { r.run(ctx, ids[:half]) })
 		r.run(ctx, ids[half:])
+		other.Wait()
 	case errors.As(err, &invalid):
 		r.none(ids, fleet.TruthNo, "Systems Manager cannot send to the instance: its agent is down, it is not registered, or the policy does not allow it")
 	case err != nil:
@@ -313,7 +326,7 @@ func (r *commandRun) collect(ctx context.Context, command string, ids []string) 
 				continue
 			}
 			if res, ok := r.result(ctx, command, id, state); ok {
-				r.results[id] = res
+				r.set(id, res)
 				delete(open, id)
 			}
 		}

@@ -26,14 +26,14 @@ const (
 type SessionProver struct {
 	Sessions *Sessions
 	Kind     ProofKind     // zero: ProofShell
-	Timeout  time.Duration // of one proof, its waits for other calls included; 0: 90 s
+	Timeout  time.Duration // from the session's start to its answer; 0: 60 s
 	// LogWait bounds how long a session's log is looked for after the session,
 	// where the preferences want one; 0: 15 s, negative: not looked for.
 	LogWait time.Duration
 }
 
 const (
-	proofTimeout = 90 * time.Second
+	proofTimeout = time.Minute
 	logWait      = 15 * time.Second
 	proofReason  = "migrate: proof that Session Manager works"
 )
@@ -54,12 +54,6 @@ func (v *SessionProver) Prove(ctx context.Context, h fleet.Host, way fleet.Way) 
 		p.At, p.Reason = time.Now().UTC(), "sessions on Windows are not proved"
 		return p
 	}
-	timeout := v.Timeout
-	if timeout <= 0 {
-		timeout = proofTimeout
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
 	err := v.use(ctx, kind, &p)
 	p.At = time.Now().UTC()
 	p.Works, p.Reason = judge(err)
@@ -100,6 +94,12 @@ func (v *SessionProver) use(ctx context.Context, kind ProofKind, p *fleet.Proof)
 	p.Session = live.ID
 	// That it does not end says nothing against the way: it ends when idle.
 	defer func() { _ = live.End(ctx) }()
+	timeout := v.Timeout
+	if timeout <= 0 {
+		timeout = proofTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	switch kind {
 	case ProofPort:
 		err = greetedByPort(ctx, live.Channel)

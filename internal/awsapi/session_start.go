@@ -201,6 +201,15 @@ func (s *Sessions) Start(ctx context.Context, r SessionRequest) (*Session, error
 	return live, nil
 }
 
+// Terminate ends a session by its ID, whoever started it.
+func (s *Sessions) Terminate(ctx context.Context, at fleet.Place, id string) error {
+	p, err := s.at(ctx, at)
+	if err != nil {
+		return fmt.Errorf("terminate session %s: %w", clean(id), err)
+	}
+	return (&Session{ID: id, place: p}).terminate(ctx)
+}
+
 // End closes the channel and terminates the session, even if ctx has ended. It
 // may be called again.
 func (s *Session) End(ctx context.Context) error {

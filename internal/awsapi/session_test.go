@@ -230,6 +230,45 @@ func TestSessionsSurviveABadConnection(t *testing.T) {
 	}
 }
 
+func TestCutConnectionIsResumed(t *testing.T) {
+	s := newSessionWorld(t)
+	in := s.sound(t, anyHost)
+	s.frames.ToClient = func(n int, _ string) simfleet.FrameFault {
+		if n == 2 || n == 5 {
+			return simfleet.FrameCut
+		}
+		return simfleet.FramePasses
+	}
+	p := (&awsapi.SessionProver{Sessions: s.Sessions}).Prove(t.Context(), in.Host, fleet.WaySessionManager)
+	if p.Works != fleet.TruthYes {
+		t.Errorf("%+v", p)
+	}
+	if n := s.aws.Calls()["ssm:ResumeSession"]; n == 0 {
+		t.Error("nothing was resumed")
+	}
+}
+
+func TestSessionThatSomebodyElseTerminates(t *testing.T) {
+	s := newSessionWorld(t)
+	in := s.sound(t, anyHost)
+	live := s.start(t, in, "", nil)
+	done := make(chan error, 1)
+	held, hold := io.Pipe()
+	defer hold.Close() //nolint:errcheck // never fails
+	go func() { done <- live.Shell(t.Context(), held, io.Discard, nil) }()
+	account, err := awsapi.Open(t.Context(), awsapi.Access{}, awsapi.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := awsapi.NewSessions(account).Terminate(t.Context(), in.Host.Ref().Place(), live.ID); err != nil {
+		t.Fatal(err)
+	}
+	var end *session.EndError
+	if err := <-done; err != nil && !errors.As(err, &end) {
+		t.Errorf("end: %v", err)
+	}
+}
+
 func (s *sessionWorld) start(t *testing.T, in *simfleet.Instance, document string, parameters map[string][]string) *awsapi.Session {
 	t.Helper()
 	before := s.open(in)

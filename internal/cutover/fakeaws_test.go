@@ -69,6 +69,9 @@ func (c cloud) dump(t testing.TB) string {
 		slices.SortFunc(rules, func(a, b fleet.Rule) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
 		c.Rules[id] = rules
 	}
+	for name, versions := range c.Documents {
+		c.Documents[name] = slices.DeleteFunc(versions, func(v fleet.DocumentVersion) bool { return !v.Default })
+	}
 	clear(c.Ready)
 	maps.DeleteFunc(c.Endpoints, func(_ string, e fleet.VPCEndpoint) bool { return e.State == "deleted" })
 	text, err := json.MarshalIndent(c, "", " ")
@@ -394,19 +397,19 @@ func (f *fakeAWS) DocumentVersions(_ context.Context, _ fleet.Place, name string
 	return out, err
 }
 
-func (f *fakeAWS) CreateDocument(_ context.Context, _ fleet.Place, name, content, token string) error {
+func (f *fakeAWS) CreateDocument(_ context.Context, _ fleet.Place, name, content, _ string) error {
 	return f.change(func(c *cloud) error {
-		return add(c.Documents, name, []fleet.DocumentVersion{{Number: "1", Name: token, Default: true, Content: content}})
+		return add(c.Documents, name, []fleet.DocumentVersion{{Number: "1", Default: true, Content: content}})
 	})
 }
 
-func (f *fakeAWS) AddDocumentVersion(_ context.Context, _ fleet.Place, name, content, token string) error {
+func (f *fakeAWS) AddDocumentVersion(_ context.Context, _ fleet.Place, name, content string) error {
 	return f.change(func(c *cloud) error {
 		all := c.Documents[name]
-		if all[len(all)-1].Content == content || slices.ContainsFunc(all, func(v fleet.DocumentVersion) bool { return v.Name == token }) {
+		if slices.ContainsFunc(all, func(v fleet.DocumentVersion) bool { return v.Content == content }) {
 			return fleet.ErrExists
 		}
-		c.Documents[name] = append(all, fleet.DocumentVersion{Number: fmt.Sprint(len(all) + 1), Name: token, Content: content})
+		c.Documents[name] = append(all, fleet.DocumentVersion{Number: fmt.Sprint(len(all) + 1), Content: content})
 		return nil
 	})
 }
@@ -424,18 +427,8 @@ func (f *fakeAWS) SetDefaultVersion(_ context.Context, _ fleet.Place, name, numb
 	})
 }
 
-func (f *fakeAWS) DeleteDocument(_ context.Context, _ fleet.Place, name, number string) error {
-	return f.change(func(c *cloud) error {
-		if number == "" {
-			return remove(c.Documents, name)
-		}
-		n := len(c.Documents[name])
-		c.Documents[name] = slices.DeleteFunc(c.Documents[name], func(v fleet.DocumentVersion) bool { return v.Number == number && !v.Default })
-		if len(c.Documents[name]) == n {
-			return fleet.ErrNotFound
-		}
-		return nil
-	})
+func (f *fakeAWS) DeleteDocument(_ context.Context, _ fleet.Place, name string) error {
+	return f.change(func(c *cloud) error { return remove(c.Documents, name) })
 }
 
 func (f *fakeAWS) EndpointsOf(_ context.Context, _ fleet.Place, vpc string) (out []fleet.VPCEndpoint, err error) {

@@ -12,7 +12,7 @@ import (
 // latest proof there is, or else by a new one.
 func (r *run) prove(ctx context.Context, h fleet.HostRef, since time.Time) (fleet.Truth, string) {
 	p, ok, err := r.cfg.Proofs.LatestProof(ctx, h, fleet.WaySessionManager)
-	if err == nil && ok && !p.At.Before(since) && p.Fresh(time.Now(), time.Since(since)) {
+	if err == nil && ok && p.At.After(since) && p.Fresh(time.Now(), time.Since(since)) {
 		return fleet.TruthYes, ""
 	}
 	why := ""

@@ -150,8 +150,11 @@ func (r *run) mayDisarm(ctx context.Context, l lane, n int, s plan.Step) (laneEn
 		if works == fleet.TruthYes {
 			continue
 		}
-		why = fmt.Sprintf("no session on %s since its door closed: %s", h, why)
-		return r.journal(l, s, Entry{Event: Held, Detail: why}, laneEnd{kind: endFailed, step: s.ID, why: why, hosts: []fleet.HostRef{h}}), false
+		end := laneEnd{kind: endFailed, step: s.ID, why: fmt.Sprintf("no session on %s since its door closed: %s", h, why), hosts: []fleet.HostRef{h}}
+		if works == fleet.TruthUnknown {
+			end.kind = endUnknown
+		}
+		return r.journal(l, s, Entry{Event: Held, Detail: end.why}, end), false
 	}
 	return laneEnd{}, true
 }

@@ -196,7 +196,8 @@ type hostTimer struct {
 
 func hostTimerOf(a hostAnswer) (hostTimer, error) {
 	var t hostTimer
-	now, ok := a.first("now")
+	now, _ := a.first("now")
+	var ok bool
 	if t.Now, ok = now.number(0); !ok {
 		return t, errOddAnswer
 	}

@@ -17,7 +17,7 @@ import (
 	"ssm-migrate/internal/plan"
 )
 
-var everyCall = flag.Bool("every-call", false, "let the scripts die at every call, not at every ninth (a minute)")
+var everyCall = flag.Bool("every-call", false, "let the scripts die at every call, not at every 23rd (minutes)")
 
 // changers are the programs by which the scripts change anything.
 var changers = []string{"mv", "cp", "rm", "mkdir", "rmdir", "cat", "chmod", "chown", "sync"}
@@ -66,7 +66,7 @@ func (m *machine) killed(n int, counter string) {
 // to be, observation tells which, the recovery key works throughout, and both a repeat and a
 // restore get to their end.
 func TestScriptsThatDieAnywhereCanGoOnAndBack(t *testing.T) {
-	stride := 9
+	stride := 23
 	if *everyCall {
 		stride = 1
 	}

@@ -123,6 +123,57 @@ func TestQuarantineRefusesBeforeItsFirstChange(t *testing.T) {
 	}
 }
 
+// A user may link the name of a key file to any file: only what sshd would read as
+// that user is touched.
+func TestForeignFilesBehindLinksAreLeftAlone(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		owner  int // of the file behind the link
+		change bool
+	}{{"root's", 0, false}, {"another user's", 1, false}, {"the user's own", 5, true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t, "dash")
+			m.write("precious", m.old.line+"\n", 0o644, tt.owner)
+			link := m.at("home/games/.ssh/authorized_keys2")
+			must(t, os.Remove(link))
+			must(t, os.Symlink(m.at("precious"), link))
+			must(t, os.Lchown(link, 5, 5))
+			m.apply(plan.ArmHostTimer)
+			defer m.undo(t, plan.ArmHostTimer)
+			m.apply(plan.QuarantineKeys)
+			text, err := os.ReadFile(m.at("precious"))
+			if err != nil || (string(text) == "") != tt.change {
+				t.Errorf("the file behind the link is %q, %v", text, err)
+			}
+			if to, err := os.Readlink(link); err != nil || to != m.at("precious") {
+				t.Errorf("the link leads to %q, %v", to, err)
+			}
+			m.undo(t, plan.QuarantineKeys)
+			if text, err := os.ReadFile(m.at("precious")); err != nil || string(text) != m.old.line+"\n" {
+				t.Errorf("afterwards it is %q, %v", text, err)
+			}
+		})
+	}
+}
+
+// Match blocks give single accounts other files.
+func TestFilesOfMatchBlocksAreFound(t *testing.T) {
+	m := newMachine(t, "busybox", "sh")
+	conf, err := os.ReadFile(m.at("sshd_config"))
+	must(t, err)
+	must(t, os.WriteFile(m.at("sshd_config"), []byte(string(conf)+"Match User games\n\tAuthorizedKeysFile "+m.at("keys")+"/only-%u\n"), 0o600))
+	m.write("keys/only-games", m.old.line+"\n", 0o600, 5)
+	m.apply(plan.ArmHostTimer)
+	defer m.undo(t, plan.ArmHostTimer)
+	m.apply(plan.QuarantineKeys)
+	files := m.files()
+	if files["keys/only-games"].Text != "" || files["home/games/.ssh/authorized_keys2"].Text == "" {
+		t.Errorf("the Match block's file was not found, or one that sshd does not read was taken for one: %+v", files)
+	}
+	m.undo(t, plan.QuarantineKeys)
+}
+
 func TestRestoreKeepsWhatOthersChanged(t *testing.T) {
 	m := newMachine(t, "dash")
 	m.apply(plan.ArmHostTimer)

@@ -10,6 +10,7 @@ import (
 
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
+	"ssm-migrate/internal/recovery"
 )
 
 // HostWorld is what the step kinds of hosts work with. All ports may be called
@@ -35,7 +36,7 @@ type HostWorld struct {
 func HostKinds(w HostWorld) Kinds {
 	h := &hostSide{
 		HostWorld: w, folder: token(w.Plan.Digest, ""), paths: w.Paths,
-		recoveryKey: blobOf(w.Plan.Policy.Recovery.PublicKey),
+		recoveryKey: recovery.Blob(w.Plan.Policy.Recovery.PublicKey),
 	}
 	return Kinds{
 		plan.Agent:           agentKind{h},
@@ -55,19 +56,6 @@ type hostSide struct {
 	paths       HostPaths
 	folder      string // name of this plan's folder on hosts
 	recoveryKey string // base64 part of the recovery key
-}
-
-// blobOf is the base64 part of a line of authorized_keys; empty without one.
-func blobOf(line string) string {
-	words := strings.Fields(line)
-	for i, w := range words {
-		if strings.HasPrefix(w, "ssh-") || strings.HasPrefix(w, "ecdsa-") || strings.HasPrefix(w, "sk-") {
-			if i+1 < len(words) {
-				return words[i+1]
-			}
-		}
-	}
-	return ""
 }
 
 // hostWays are tried in this order; the recovery way fails at once unless its

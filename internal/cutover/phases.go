@@ -35,6 +35,11 @@ func (r *run) phase(i int, ph plan.Phase) error {
 	if len(lanes) == 0 {
 		return nil
 	}
+	if slices.ContainsFunc(lanes, func(l lane) bool { return l.closes() && r.due(l) }) {
+		if err := r.redrill(i, lanes); err != nil {
+			return err
+		}
+	}
 	began := time.Now()
 	var steps []plan.Step
 	for _, round := range rounds(lanes) {
@@ -217,8 +222,8 @@ func (r *run) lane(l lane) laneEnd {
 			}
 		}
 		if l.closes() {
-			if end, ok := r.window(l); !ok {
-				return end
+			if err := r.window(l.wave, l.name); err != nil {
+				return laneEnd{kind: endStopped, why: err.Error()}
 			}
 		}
 		end := r.walk(l)
@@ -309,28 +314,54 @@ func (r *run) hold(l lane, why string) laneEnd {
 func (r *run) number(l lane) int { return r.cfg.Plan.Waves[l.wave].Number }
 
 // window waits until doors may close.
-func (r *run) window(l lane) (laneEnd, bool) {
+func (r *run) window(i int, who string) error {
+	w := r.cfg.Plan.Waves[i]
 	windows := r.cfg.Plan.Policy.Windows
-	if len(windows) == 0 {
-		return laneEnd{}, true
+	if _, err := nextOpen(windows, time.Now()); err != nil {
+		return errEnded{r.summary(OutcomeStopped, err.Error())}
 	}
 	told := false
-	err := r.waitUntil(r.number(l), func(now time.Time) (bool, time.Duration) {
+	return r.waitUntil(w.Number, func(now time.Time) (bool, time.Duration) {
 		open, err := nextOpen(windows, now)
 		if err != nil || !open.After(now) {
-			return true, 0 // an error is told below
+			return true, 0
 		}
 		if !told {
 			told = true
-			_ = r.write(Entry{Wave: r.number(l), Event: Note, Detail: fmt.Sprintf("%s waits for its window at %s", l.name, open.UTC().Format(time.RFC3339))})
+			_ = r.write(Entry{Wave: w.Number, Event: Note, Detail: fmt.Sprintf("%s waits for its window at %s", who, open.UTC().Format(time.RFC3339))}) // a failure ends the wait
 		}
 		return false, open.Sub(now)
 	})
-	if err != nil {
-		return laneEnd{kind: endStopped, why: err.Error()}, false
+}
+
+// redrill runs drills again whose logins have become too old for the doors
+// that are to close: waves and windows may lie days apart. What it cannot
+// renew, the guard of each door finds.
+func (r *run) redrill(i int, lanes []lane) error {
+	if err := r.window(i, r.cfg.Plan.Waves[i].Name); err != nil {
+		return err
 	}
-	if _, err := nextOpen(windows, time.Now()); err != nil {
-		return laneEnd{kind: endFailed, why: err.Error()}, false
+	old := map[fleet.HostRef]bool{}
+	for _, l := range lanes {
+		for _, s := range l.steps {
+			if !s.Kind.Closes() || r.record(s.ID).state.Done() {
+				continue
+			}
+			for _, h := range r.still(s.Hosts) {
+				p, ok, err := r.cfg.Proofs.LatestProof(r.work, h, fleet.WayRecovery)
+				old[h] = err == nil && !(ok && p.Fresh(time.Now(), time.Duration(r.cfg.Plan.Policy.RecoveryAge)))
+			}
+		}
 	}
-	return laneEnd{}, true
+	var drills []lane
+	for n := range i + 1 {
+		for _, l := range rounds(r.plan.lanes[n][plan.Prove])[1] {
+			if slices.ContainsFunc(l.steps, func(s plan.Step) bool {
+				return s.Kind == plan.RecoveryDrill && slices.ContainsFunc(s.Hosts, func(h fleet.HostRef) bool { return old[h] })
+			}) {
+				drills = append(drills, l)
+			}
+		}
+	}
+	return r.each(len(drills), func(n int) { r.lane(drills[n]) })
 }

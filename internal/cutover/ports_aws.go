@@ -88,12 +88,11 @@ type Documents interface {
 	// DocumentVersions lists all versions, newest first, without content.
 	DocumentVersions(ctx context.Context, at fleet.Place, name string) ([]fleet.DocumentVersion, error)
 	CreateDocument(ctx context.Context, at fleet.Place, name, content, token string) error
-	// AddDocumentVersion adds a version that is called token. It is
-	// fleet.ErrExists where one is called so or the newest has the same content.
-	AddDocumentVersion(ctx context.Context, at fleet.Place, name, content, token string) error
+	// AddDocumentVersion adds a version, not yet the default. It is
+	// fleet.ErrExists where there is one with the same content.
+	AddDocumentVersion(ctx context.Context, at fleet.Place, name, content string) error
 	SetDefaultVersion(ctx context.Context, at fleet.Place, name, number string) error
-	// DeleteDocument deletes one version, or with an empty number the whole document.
-	DeleteDocument(ctx context.Context, at fleet.Place, name, number string) error
+	DeleteDocument(ctx context.Context, at fleet.Place, name string) error
 }
 
 // Endpoints changes VPC endpoints.

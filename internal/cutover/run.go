@@ -15,6 +15,7 @@ import (
 // How often a run looks for wishes while it waits, and at most between steps.
 const (
 	lookWaiting = 5 * time.Second
+	lookLong    = 30 * time.Second // while it waits for hours
 	lookBetween = time.Second
 )
 
@@ -351,7 +352,7 @@ func (r *run) waitUntil(wave int, ready func(now time.Time) (bool, time.Duration
 		if ok {
 			return nil
 		}
-		if err := r.nap(min(left, lookWaiting)); err != nil {
+		if err := r.nap(min(left, lookLong)); err != nil {
 			return err
 		}
 	}

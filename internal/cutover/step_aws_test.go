@@ -214,13 +214,13 @@ func TestStepsThereAndBack(t *testing.T) {
 			t.Run(fmt.Sprint(tt.name, " ", lag), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					r := begin(t, tt, lag)
-					after := r.must(r.apply())
+					r.must(r.apply())
 					r.observe(fleet.TruthYes)
 					then := r.aws.now.dump(t)
 					if then == r.was {
 						t.Fatal("nothing has changed")
 					}
-					after = r.must(r.kind.Apply(t.Context(), r.step, r.before, token))
+					after := r.must(r.kind.Apply(t.Context(), r.step, r.before, token))
 					if got := r.aws.now.dump(t); got != then {
 						t.Fatalf("a second Apply changed something:\n%s", cmp.Diff(then, got))
 					}

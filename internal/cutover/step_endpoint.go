@@ -132,7 +132,7 @@ func (k createEndpoint) Apply(ctx context.Context, s plan.Step, _ json.RawMessag
 		case len(v.missing) > 0:
 			err := k.endpoints.CreateEndpoint(ctx, s.At, fleet.VPCEndpoint{
 				VPC: c.VPC, Service: v.missing[0], Subnets: c.Subnets, Groups: []string{v.group.ID}, Tags: stepTags(nil, token),
-			}, clientToken(token, v.missing[0]))
+			}, clientToken(token, v.missing[0], v.group.ID))
 			if errors.Is(err, fleet.ErrExists) {
 				return "", fmt.Errorf("create an endpoint for %s: a private hosted zone or another endpoint answers for its name in %s already; remove the zone from the VPC, or use that endpoint: %w", v.missing[0], c.VPC, err)
 			}

@@ -76,14 +76,14 @@ func (k sessionPreferences) Apply(ctx context.Context, s plan.Step, _ json.RawMe
 		case sameJSON(now.Content, s.Preferences.Document):
 			return "", nil
 		}
-		return k.makeDefault(ctx, s, s.Preferences.Document, token)
+		return k.makeDefault(ctx, s, s.Preferences.Document)
 	}))
 }
 
-// makeDefault makes a content the default version: by the version that a try
-// before has added, by any that says the same, or by a new one.
-func (k sessionPreferences) makeDefault(ctx context.Context, s plan.Step, content, token string) (left string, err error) {
-	err = k.documents.AddDocumentVersion(ctx, s.At, fleet.PreferencesName, content, token)
+// makeDefault makes a content the default version: that of the newest version
+// that says exactly so, or of a new one.
+func (k sessionPreferences) makeDefault(ctx context.Context, s plan.Step, content string) (left string, err error) {
+	err = k.documents.AddDocumentVersion(ctx, s.At, fleet.PreferencesName, content)
 	if err := answered(err, fleet.ErrExists); err != nil {
 		return "", fmt.Errorf("add a version to %s: %w", fleet.PreferencesName, err)
 	}
@@ -92,16 +92,13 @@ func (k sessionPreferences) makeDefault(ctx context.Context, s plan.Step, conten
 		return "", fmt.Errorf("list the versions of %s: %w", fleet.PreferencesName, err)
 	}
 	for _, v := range versions {
-		if v.Name != token {
-			d, err := k.documents.Document(ctx, s.At, fleet.PreferencesName, v.Number)
-			if err != nil {
-				return "", fmt.Errorf("read version %s of %s: %w", v.Number, fleet.PreferencesName, err)
-			}
-			if d.Content != content {
-				continue
-			}
+		d, err := k.documents.Document(ctx, s.At, fleet.PreferencesName, v.Number)
+		if err != nil {
+			return "", fmt.Errorf("read version %s of %s: %w", v.Number, fleet.PreferencesName, err)
 		}
-		return k.setDefault(ctx, s, v.Number)
+		if d.Content == content {
+			return k.setDefault(ctx, s, v.Number)
+		}
 	}
 	return "a new version of " + fleet.PreferencesName, nil
 }
@@ -113,7 +110,7 @@ func (k sessionPreferences) setDefault(ctx context.Context, s plan.Step, number 
 	return "version " + number + " of " + fleet.PreferencesName, nil
 }
 
-func (k sessionPreferences) Undo(ctx context.Context, s plan.Step, before, after json.RawMessage, token string) error {
+func (k sessionPreferences) Undo(ctx context.Context, s plan.Step, before, after json.RawMessage, _ string) error {
 	was, err := imageOf[documentImage](before)
 	if err != nil {
 		return err
@@ -126,59 +123,35 @@ func (k sessionPreferences) Undo(ctx context.Context, s plan.Step, before, after
 		case now.Number == "":
 			return "", fmt.Errorf("%s is gone: %w", fleet.PreferencesName, ErrForeign)
 		case was.Number != "" && now.Content == was.Content:
-			return k.sweep(ctx, s, token)
+			return "", nil
 		case !sameJSON(now.Content, s.Preferences.Document):
 			return "", fmt.Errorf("%s has another content than the step gave it: %w", fleet.PreferencesName, ErrForeign)
 		case was.Number == "":
-			if err := answered(k.documents.DeleteDocument(ctx, s.At, fleet.PreferencesName, ""), fleet.ErrNotFound); err != nil {
+			if err := answered(k.documents.DeleteDocument(ctx, s.At, fleet.PreferencesName), fleet.ErrNotFound); err != nil {
 				return "", fmt.Errorf("delete %s: %w", fleet.PreferencesName, err)
 			}
 			return "document " + fleet.PreferencesName, nil
 		}
-		return k.restore(ctx, s, was, token)
+		return k.restore(ctx, s, was)
 	})
 }
 
 // restore makes the version the default that was it, or its content, where
 // somebody has deleted it.
-func (k sessionPreferences) restore(ctx context.Context, s plan.Step, was documentImage, token string) (left string, err error) {
+func (k sessionPreferences) restore(ctx context.Context, s plan.Step, was documentImage) (left string, err error) {
 	old, err := k.documents.Document(ctx, s.At, fleet.PreferencesName, was.Number)
 	switch {
 	case err == nil && old.Content == was.Content:
 		return k.setDefault(ctx, s, was.Number)
 	case err == nil, errors.Is(err, fleet.ErrNotFound):
-		return k.makeDefault(ctx, s, was.Content, token+"-undo")
+		return k.makeDefault(ctx, s, was.Content)
 	}
 	return "", fmt.Errorf("read version %s of %s: %w", was.Number, fleet.PreferencesName, err)
 }
 
-// sweep deletes the version that the step added.
-func (k sessionPreferences) sweep(ctx context.Context, s plan.Step, token string) (left string, err error) {
-	number, err := k.added(ctx, s, token)
-	if err != nil || number == "" {
-		return "", err
-	}
-	if err := answered(k.documents.DeleteDocument(ctx, s.At, fleet.PreferencesName, number), fleet.ErrNotFound); err != nil {
-		return "", fmt.Errorf("delete version %s of %s: %w", number, fleet.PreferencesName, err)
-	}
-	return "version " + number + " of " + fleet.PreferencesName, nil
-}
-
-// added is the number of the version that the step added; empty: there is none.
-func (k sessionPreferences) added(ctx context.Context, s plan.Step, token string) (string, error) {
-	versions, err := k.documents.DocumentVersions(ctx, s.At, fleet.PreferencesName)
-	if err := answered(err, fleet.ErrNotFound); err != nil {
-		return "", fmt.Errorf("list the versions of %s: %w", fleet.PreferencesName, err)
-	}
-	for _, v := range versions {
-		if v.Name == token && !v.Default {
-			return v.Number, nil
-		}
-	}
-	return "", nil
-}
-
-func (k sessionPreferences) Undone(ctx context.Context, s plan.Step, before, _ json.RawMessage, token string) (Observation, error) {
+// Undone compares the default version's content; a version that the step has
+// added stays, out of use.
+func (k sessionPreferences) Undone(ctx context.Context, s plan.Step, before, _ json.RawMessage, _ string) (Observation, error) {
 	was, err := imageOf[documentImage](before)
 	if err != nil {
 		return Observation{}, err
@@ -189,15 +162,6 @@ func (k sessionPreferences) Undone(ctx context.Context, s plan.Step, before, _ j
 		return Observation{}, err
 	case now.Number == "" != (was.Number == "") || now.Content != was.Content:
 		return restored(fleet.PreferencesName + " is not as before")
-	case now.Number == "":
-		return restored("")
-	}
-	number, err := k.added(ctx, s, token)
-	if err != nil {
-		return Observation{}, err
-	}
-	if number != "" {
-		return restored("version " + number + " of " + fleet.PreferencesName + " is still there")
 	}
 	return restored("")
 }

@@ -178,7 +178,7 @@ func (k recoveryGroup) Apply(ctx context.Context, s plan.Step, _ json.RawMessage
 				return "", err
 			}
 			t := fleet.BastionTemplate{Name: c.Name, Image: c.Image, Type: c.Type, Public: c.Public, Groups: []string{v.group.ID}, UserData: data, Tokens: "required", Tags: tags}
-			if err := answered(k.templates.CreateTemplate(ctx, s.At, t, token), fleet.ErrExists); err != nil {
+			if err := answered(k.templates.CreateTemplate(ctx, s.At, t, clientToken(token, v.group.ID)), fleet.ErrExists); err != nil {
 				return "", fmt.Errorf("create the launch template %s: %w", c.Name, err)
 			}
 			return "launch template " + c.Name, nil

@@ -6,13 +6,14 @@ import (
 	"fmt"
 
 	"ssm-migrate/internal/plan"
+	"ssm-migrate/internal/recovery"
 )
 
 // recoveryKeyKind puts the recovery key into an account.
 type recoveryKeyKind struct{ *hostSide }
 
 func (k recoveryKeyKind) key(ctx context.Context, s plan.Step, name, function string, more hostVars) (hostKey, error) {
-	if s.Key == nil || s.Key.User == "" || blobOf(s.Key.Line) == "" {
+	if s.Key == nil || s.Key.User == "" || recovery.Blob(s.Key.Line) == "" {
 		return hostKey{}, fmt.Errorf("step %s: no account or no key", s.ID)
 	}
 	host, err := k.one(s)
@@ -22,7 +23,7 @@ func (k recoveryKeyKind) key(ctx context.Context, s plan.Step, name, function st
 	vars := hostVars{{"ACCOUNT", s.Key.User}, {"LINE", s.Key.Line}}
 	for _, v := range k.keyVars(nil) {
 		if v[0] == "RECOVERY" {
-			v[1] = blobOf(s.Key.Line)
+			v[1] = recovery.Blob(s.Key.Line)
 		}
 		vars = append(vars, v)
 	}

@@ -180,7 +180,8 @@ func (k armRules) arm(ctx context.Context, s plan.Step, t timer, want fleet.Sche
 }
 
 // clientToken makes a token for one of several calls of a step; parts are what
-// the calls differ in. It fits AWS's 64 characters.
+// the calls differ in, also from those of a try that was undone: AWS remembers
+// a token longer than what was made with it. It fits AWS's 64 characters.
 func clientToken(token string, parts ...string) string {
 	sum := sha256.Sum256(fmt.Append([]byte(token), parts))
 	return "migrate-" + hex.EncodeToString(sum[:20])

@@ -124,10 +124,10 @@ func ruleText(r fleet.Rule) string {
 		from = r.CIDR.String()
 	}
 	ports := fmt.Sprintf(" %d-%d", r.From, r.To)
-	switch {
-	case r.From == -1:
+	switch r.From {
+	case -1:
 		ports = ""
-	case r.From == r.To:
+	case r.To:
 		ports = fmt.Sprintf(" %d", r.From)
 	}
 	protocol := r.Protocol

@@ -30,7 +30,7 @@ func (k scaleIn) look(ctx context.Context, s plan.Step) (now, want sizes, err er
 	}
 	g, err := k.scaling.ScalingGroup(ctx, s.At, c.Group)
 	if errors.Is(err, fleet.ErrNotFound) {
-		return now, want, fmt.Errorf("Auto Scaling group %s is gone (%w): %w", c.Group, err, ErrStale)
+		return now, want, fmt.Errorf("the Auto Scaling group %s is gone (%w): %w", c.Group, err, ErrStale)
 	}
 	if err != nil {
 		return now, want, fmt.Errorf("read Auto Scaling group %s: %w", c.Group, err)

@@ -202,7 +202,7 @@ func (r *run) failedTry(l lane, s plan.Step, seen Observation, err, lookErr erro
 		end := laneEnd{kind: endFailed, step: s.ID, why: s.Title + ": " + why, hosts: hosts}
 		return r.journal(l, s, Entry{Event: Failed, Result: fleet.TruthNo, Detail: why}, end)
 	}
-	if lookErr != nil {
+	if lookErr != nil && (err == nil || lookErr.Error() != err.Error()) {
 		why = fmt.Sprintf("%s; then it could not be observed: %v", why, lookErr)
 	}
 	end := laneEnd{kind: endUnknown, step: s.ID, why: s.Title + ": " + why, hosts: hosts}
@@ -220,7 +220,7 @@ func (r *run) ask(ctx context.Context, look func(context.Context) (Observation, 
 		call, cancel := context.WithTimeout(ctx, callTimeout)
 		obs, err := look(call)
 		cancel()
-		if err == nil && obs.Holds != fleet.TruthUnknown || errors.Is(err, ErrStale) || t == observes {
+		if err == nil && obs.Holds != fleet.TruthUnknown || errors.Is(err, ErrStale) || errors.Is(err, ErrForeign) || t == observes {
 			return obs, err
 		}
 		if r.rest(ctx, rest) != nil {

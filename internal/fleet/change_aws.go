@@ -54,7 +54,6 @@ type ProfileState struct {
 // DocumentVersion is one version of a Systems Manager document.
 type DocumentVersion struct {
 	Number  string `json:"number"`
-	Name    string `json:"name,omitempty"` // version name
 	Default bool   `json:"default,omitempty"`
 	Content string `json:"content,omitempty"` // JSON; empty in lists
 }

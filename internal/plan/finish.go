@@ -22,14 +22,17 @@ func (m *maker) findBastions() {
 		for _, via := range h.Probe.Value.Via {
 			for _, b := range names[strings.ToLower(via)] {
 				b.bastion = true
-				m.served[h.VPC] = true
+			}
+		}
+		for _, l := range h.Probe.Value.Logins.Value.Logins {
+			for _, from := range names[l.From.String()] {
+				from.source = from.source || from != h
 			}
 		}
 	}
 	for _, h := range m.hosts {
 		if slices.ContainsFunc(m.policy.Bastions, func(s Selector) bool { return s.matches(h.Host) }) {
 			h.bastion = true
-			m.served[h.VPC] = true
 		}
 	}
 }

@@ -18,9 +18,8 @@ const (
 )
 
 var (
-	at    = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
-	now   = at.Add(time.Hour)
-	place = fleet.Place{Account: account, Region: region}
+	at  = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	now = at.Add(time.Hour)
 )
 
 func known[T any](v T) fleet.Fact[T] { return fleet.Known(v, "test", at) }

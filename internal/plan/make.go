@@ -84,12 +84,10 @@ type maker struct {
 	hosts   []*member            // in the snapshot's order
 	byID    map[string]*member   // by instance ID
 	carries map[string][]*member // security group → every host that is not gone and carries it on any interface
-	served  map[string]bool      // VPCs in which a bastion is used
 
 	shared   map[string]*sharedFix // by key
 	recovery map[vpcKey]*recoveryPlan
 	waves    [][]*member // waves of hosts, in order
-	first    int         // number of the first wave of hosts: 1 after a foundation, else 0
 	groups   []*closing
 	scaleIns []Step
 	reasons  map[fleet.HostRef]string // memo of whyOpen
@@ -105,6 +103,7 @@ type member struct {
 	joins   bool // takes part
 	closes  bool // its doors are closed: keys quarantined, and its groups as far as others let them
 	bastion bool
+	source  bool   // others are logged in to from it: a CI host, or a bastion that the inventory did not need
 	user    string // account that gets the recovery key
 	rank    int    // by Policy.Order
 	wave    int    // position in maker.waves; -1: none
@@ -125,7 +124,7 @@ func newMaker(s *fleet.Snapshot, a *fleet.Assessment, p Policy) *maker {
 	m := &maker{
 		snapshot: s, judged: a, policy: p, world: newWorld(s), grants: readiness.NewGrants(s),
 		plan: &Plan{Snapshot: s.ID, Policy: p, Waves: []Wave{}, Refusals: []Refusal{}},
-		byID: map[string]*member{}, carries: map[string][]*member{}, served: map[string]bool{},
+		byID: map[string]*member{}, carries: map[string][]*member{},
 		shared: map[string]*sharedFix{}, recovery: map[vpcKey]*recoveryPlan{},
 	}
 	for i := range s.Hosts {

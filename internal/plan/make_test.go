@@ -436,6 +436,21 @@ func TestOrderAndSpread(t *testing.T) {
 	}
 }
 
+// People go on from the first host to the second: it comes after it.
+func TestHostsThatLeadToOthersComeLast(t *testing.T) {
+	x := newScene(3)
+	x.probe(1).Logins.Value.Logins = []fleet.Login{{User: "ec2-user", From: x.s.Hosts[0].PrivateIP}}
+	x.probe(2).Logins.Value.Logins = []fleet.Login{{User: "ec2-user", From: x.s.Hosts[2].PrivateIP}} // to itself
+	x.p.Waves = []string{"1"}
+	var got []string
+	for _, w := range x.make(t).Waves[1:] {
+		got = append(got, w.Hosts[0].ID)
+	}
+	if want := []string{"i-002", "i-003", "i-001"}; !slices.Equal(got, want) {
+		t.Errorf("waves %v, want %v", got, want)
+	}
+}
+
 func TestMakeRefusesWhatDoesNotBelongTogether(t *testing.T) {
 	for name, change := range map[string]func(*scene){
 		"another snapshot's judgement": func(x *scene) { x.a.Snapshot = 6 },

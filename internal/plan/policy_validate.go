@@ -96,7 +96,6 @@ func (p Policy) validateTimes() []error {
 	return errs
 }
 
-// weekdays in the order of time.Weekday.
 var weekdays = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
 
 func (w Window) validate() error {
@@ -111,71 +110,16 @@ func (w Window) validate() error {
 	if _, err := time.LoadLocation(w.Zone); err != nil {
 		return fmt.Errorf("zone %q is not known", w.Zone)
 	}
-	_, err := w.weekdays()
-	return err
-}
-
-// weekdays are the days on which the window begins; all where Days is empty.
-func (w Window) weekdays() ([7]bool, error) {
-	var on [7]bool
 	if w.Days == "" {
-		return [7]bool{true, true, true, true, true, true, true}, nil
+		return nil
 	}
 	for part := range strings.SplitSeq(w.Days, ",") {
 		from, to, isRange := strings.Cut(strings.ToLower(strings.TrimSpace(part)), "-")
-		if !isRange {
-			to = from
-		}
-		a, b := slices.Index(weekdays, from), slices.Index(weekdays, to)
-		if a < 0 || b < 0 {
-			return on, fmt.Errorf("days: %q is neither a day such as mon nor days such as mon-fri", part)
-		}
-		for d := a; ; d = (d + 1) % 7 {
-			on[d] = true
-			if d == b {
-				break
-			}
+		if !slices.Contains(weekdays, from) || isRange && !slices.Contains(weekdays, to) {
+			return fmt.Errorf("days: %q is neither a day such as mon nor days such as mon-fri", clip(part))
 		}
 	}
-	return on, nil
-}
-
-// Open reports whether doors may close at a time, and when the next window
-// begins if not. Without windows they always may. The policy must be valid.
-func (p Policy) Open(now time.Time) (open bool, next time.Time) {
-	if len(p.Windows) == 0 {
-		return true, time.Time{}
-	}
-	for _, w := range p.Windows {
-		on, err := w.weekdays()
-		zone, zoneErr := time.LoadLocation(w.Zone)
-		from, fromErr := time.Parse("15:04", w.From)
-		to, toErr := time.Parse("15:04", w.To)
-		if err != nil || zoneErr != nil || fromErr != nil || toErr != nil {
-			continue
-		}
-		local := now.In(zone)
-		// A window over midnight may have begun yesterday; a week on is the furthest.
-		for day := -1; day <= 7; day++ {
-			at := func(t time.Time, plus int) time.Time {
-				return time.Date(local.Year(), local.Month(), local.Day()+day+plus, t.Hour(), t.Minute(), 0, 0, zone)
-			}
-			begin, end := at(from, 0), at(to, 0)
-			if !on[begin.Weekday()] {
-				continue
-			}
-			if !end.After(begin) {
-				end = at(to, 1)
-			}
-			if !now.Before(begin) && now.Before(end) {
-				return true, time.Time{}
-			}
-			if begin.After(now) && (next.IsZero() || begin.Before(next)) {
-				next = begin
-			}
-		}
-	}
-	return false, next
+	return nil
 }
 
 func (p Policy) validateSelectors() []error {

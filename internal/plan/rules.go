@@ -49,7 +49,7 @@ func standIns(r fleet.Rule) (add []fleet.Rule, lost string) {
 
 // ruleLine is a rule as a preview shows it.
 func (m *maker) ruleLine(r fleet.Rule) string {
-	what := ""
+	var what string
 	switch {
 	case r.Protocol == "-1":
 		what = "everything"
@@ -60,7 +60,7 @@ func (m *maker) ruleLine(r fleet.Rule) string {
 	default:
 		what = fmt.Sprintf("%s %d-%d", r.Protocol, r.From, r.To)
 	}
-	source := ""
+	var source string
 	switch {
 	case r.Group != "":
 		source = m.world.groupName(r.Group)

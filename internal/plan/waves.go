@@ -15,8 +15,10 @@ func (m *maker) divide() {
 		return
 	}
 	slices.SortStableFunc(left, func(a, b *member) int {
-		// Hosts whose doors close come first: a canary that closes nothing warns of nothing.
-		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(btoi(b.closes), btoi(a.closes)), a.Ref().Compare(b.Ref()))
+		// Hosts from which people go on to others come last, while those others
+		// may still be open; hosts whose doors close come first: a canary that
+		// closes nothing warns of nothing.
+		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(btoi(a.source), btoi(b.source)), cmp.Compare(btoi(b.closes), btoi(a.closes)), a.Ref().Compare(b.Ref()))
 	})
 	all := len(left)
 	caps := m.caps(left)

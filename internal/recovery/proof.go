@@ -62,6 +62,18 @@ func Judge(hosts []fleet.HostRef, proofs []fleet.Proof, way fleet.Way, age time.
 	return j
 }
 
+// Blob is the base64 part of a line of authorized_keys; empty without one. Options
+// with blanks in them are not looked into: a recovery key needs none.
+func Blob(line string) string {
+	words := strings.Fields(line)
+	for i, w := range words[:max(0, len(words)-1)] {
+		if strings.HasPrefix(w, "ssh-") || strings.HasPrefix(w, "ecdsa-") || strings.HasPrefix(w, "sk-") {
+			return words[i+1]
+		}
+	}
+	return ""
+}
+
 // Newest finds the newest proof of a way into a host.
 func Newest(proofs []fleet.Proof, h fleet.HostRef, way fleet.Way) (fleet.Proof, bool) {
 	i := -1

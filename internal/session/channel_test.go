@@ -108,6 +108,7 @@ func TestShellWithoutHandshake(t *testing.T) {
 func TestEndOfInputIsTheEndOfFileCharacter(t *testing.T) {
 	p := newPeer(t)
 	wait := shell(t, p.open(), strings.NewReader("exit\r"), io.Discard, nil)
+	p.output(session.PayloadOutput, "$ ")
 	if got := string(p.receive(session.PayloadOutput).Payload) + string(p.receive(session.PayloadOutput).Payload); got != "exit\r\x04" {
 		t.Errorf("input %q", got)
 	}
@@ -115,6 +116,28 @@ func TestEndOfInputIsTheEndOfFileCharacter(t *testing.T) {
 	var end *session.EndError
 	if err := wait(); !errors.As(err, &end) || end.Output != `the idle timeout\x1b[2J has passed` {
 		t.Errorf("end: %v", err)
+	}
+}
+
+// What is sent before the keys are there would go in the clear, and before the
+// answer that the agent waits for.
+func TestNothingIsSentBeforeTheHandshakeIsComplete(t *testing.T) {
+	p := newPeer(t)
+	sizes := make(chan session.Size, 1)
+	sizes <- session.Size{Cols: 80, Rows: 24}
+	wait := shell(t, p.open(), strings.NewReader("secret"), io.Discard, sizes)
+	b, _ := json.Marshal(map[string]any{"AgentVersion": "3.3.0.0", "RequestedClientActions": []action{sessionOf(session.KindShell, nil)}})
+	p.output(session.PayloadHandshakeRequest, string(b))
+	if m := <-p.in; m.PayloadType != session.PayloadHandshakeResponse || m.Sequence != 0 {
+		t.Errorf("first came %+v", m)
+	}
+	p.complete()
+	if got := string(p.receive(session.PayloadOutput).Payload); got != "secret" {
+		t.Errorf("input %q", got)
+	}
+	p.closed("")
+	if err := wait(); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -148,6 +171,7 @@ func TestLostInputIsSentAgain(t *testing.T) {
 	p.deaf = 3
 	in, typing := input(t)
 	wait := shell(t, p.open(), in, io.Discard, nil)
+	p.output(session.PayloadOutput, "$ ")
 	fmt.Fprint(typing, "a")
 	if m := p.receive(session.PayloadOutput); m.Sequence != 0 || string(m.Payload) != "a" {
 		t.Errorf("%+v", m)

@@ -28,7 +28,7 @@ type Port struct {
 	one     chan struct{} // the plain form's turn
 }
 
-// Port makes the channel a port session. When the agent tells that a
+// Port makes the channel, which has to be ready, a port session. When the agent tells that a
 // connection could not be made, refused is called; the protocol does not say
 // which one that was. It may be nil. The Port must be closed before the channel.
 func (c *Channel) Port(refused func()) (*Port, error) {
@@ -75,7 +75,9 @@ func (p *Port) Close() {
 // agent at once.
 func (p *Port) Open(ctx context.Context) (io.ReadWriteCloser, error) {
 	if p.mux != nil {
+		p.pipe.gate.Lock()
 		s, err := p.mux.OpenStream()
+		p.pipe.gate.Unlock()
 		if err != nil {
 			if over := p.c.Err(); over != nil {
 				err = over
@@ -192,6 +194,10 @@ type pipe struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	rest    []byte // of the reader
+	// gate holds back what comes in while a stream is being opened: smux tells
+	// the other end of it before it takes data for it, and would lose the
+	// greeting of a server that is quick.
+	gate sync.Mutex
 }
 
 func newPipe(c *Channel, refused func()) *pipe {
@@ -212,6 +218,8 @@ func (p *pipe) Read(b []byte) (int, error) {
 			p.refused()
 		}
 	}
+	p.gate.Lock()
+	defer p.gate.Unlock()
 	n := copy(b, p.rest)
 	p.rest = p.rest[n:]
 	return n, nil

@@ -175,6 +175,29 @@ func TestAnswerToAClientThatHasSaidAll(t *testing.T) {
 	}
 }
 
+// A server that speaks first may do so before smux expects it.
+func TestGreetingsOfQuickServersArrive(t *testing.T) {
+	p := newPeer(t)
+	_, port := p.port("3.3.0.0", forwarding, nil)
+	p.multiplex(func(c net.Conn) {
+		_, _ = io.WriteString(c, "SSH-2.0-quick\r\n")
+		_, _ = io.Copy(io.Discard, c)
+	})
+	for n := range 300 {
+		far, err := port.Open(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		late := time.AfterFunc(20*time.Second, func() { _ = far.Close() })
+		b := make([]byte, 15)
+		if _, err := io.ReadFull(far, b); err != nil || string(b) != "SSH-2.0-quick\r\n" {
+			t.Fatalf("connection %d: %q, %v", n, b, err)
+		}
+		late.Stop()
+		_ = far.Close()
+	}
+}
+
 func TestRefusedConnectionsAreTold(t *testing.T) {
 	p := newPeer(t)
 	told := make(chan struct{}, 1)

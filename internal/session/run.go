@@ -59,8 +59,8 @@ var ErrNoAnswer = errors.New("no answer to the command")
 const (
 	// maxOutput bounds what Run reads.
 	maxOutput = 256 << 10
-	// patience is how long Run waits for a shell to show itself before it
-	// types: one whose prompt is empty shows nothing.
+	// patience is how long a shell may take to show itself before something
+	// is sent to it: one whose prompt is empty shows nothing.
 	patience = 5 * time.Second
 	// typeAgain is after how long it types again: what starts a shell may
 	// throw away what was typed before.

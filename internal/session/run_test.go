@@ -133,6 +133,26 @@ func TestRunInACommandSessionOnlyReads(t *testing.T) {
 	}
 }
 
+func TestRunReadsWhatASessionLeftThatIsOver(t *testing.T) {
+	for range 20 { // which of two things that have happened is seen first is chance
+		p := newPeer(t)
+		c := p.open()
+		cmd := command(t, "echo x")
+		out, err := exec.CommandContext(t.Context(), "sh", "-c", cmd.Script()).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.shake("3.3.0.0", sessionOf(session.KindInteractive, nil))
+		p.complete()
+		p.output(session.PayloadOutput, string(out))
+		p.closed("")
+		<-c.Done()
+		if r, err := c.Run(t.Context(), cmd); err != nil || r.Output != "x" {
+			t.Fatalf("%+v, %v", r, err)
+		}
+	}
+}
+
 func TestRunTellsWhyThereIsNoAnswer(t *testing.T) {
 	t.Run("the agent ends the session", func(t *testing.T) {
 		p := newPeer(t)

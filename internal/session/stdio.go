@@ -11,11 +11,16 @@ import (
 // Shell joins a terminal to a shell or command session until the far side ends
 // it, which is no error, or ctx ends. What is read from in goes to the session
 // as it is; its end is sent as the end-of-file character. Sizes of the terminal
-// are sent as they come; the channel may be nil.
+// are sent as they come; the channel may be nil. A shell that shows nothing is
+// given 5 s before anything is sent to it.
 //
 // A goroutine reads from in. It ends with its next read after Shell has
 // returned: give a reader whose Read can be canceled.
 func (c *Channel) Shell(ctx context.Context, in io.Reader, out io.Writer, sizes <-chan Size) error {
+	// What is sent before a handshake is complete would break it.
+	if err := c.begin(ctx); err != nil {
+		return ended(err)
+	}
 	if kind := c.Kind(); kind == KindPort {
 		return fmt.Errorf("the session is of type %s, which is no shell", kind)
 	}
@@ -66,7 +71,7 @@ func (c *Channel) resize(ctx context.Context, s Size) error {
 }
 
 // Stdio joins in and out to the one stream of an SSH session, until either
-// side ends. Its goroutine ends as Shell's does.
+// side ends. The channel has to be ready. Its goroutine ends as Shell's does.
 func (c *Channel) Stdio(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err := c.isStream(); err != nil {
 		return err
@@ -83,7 +88,7 @@ func (c *Channel) Stdio(ctx context.Context, in io.Reader, out io.Writer) error 
 	for {
 		i, err := c.next(ctx)
 		switch {
-		case err != nil && context.Cause(ctx) == io.EOF:
+		case err != nil && errors.Is(context.Cause(ctx), io.EOF):
 			return nil
 		case err != nil && ctx.Err() != nil:
 			return context.Cause(ctx)

@@ -132,11 +132,15 @@ type templateProfile struct {
 	Name string `xml:"name,omitempty"`
 }
 
+type groupIDs struct {
+	IDs []string `xml:"groupId"`
+}
+
 type templateInterface struct {
-	Index  int             `xml:"deviceIndex"`
-	Public string          `xml:"associatePublicIpAddress,omitempty"`
-	Subnet string          `xml:"subnetId,omitempty"`
-	Groups itemSet[string] `xml:"groupSet"`
+	Index  int      `xml:"deviceIndex"`
+	Public string   `xml:"associatePublicIpAddress,omitempty"`
+	Subnet string   `xml:"subnetId,omitempty"`
+	Groups groupIDs `xml:"groupSet"`
 }
 
 type templateTags struct {
@@ -180,7 +184,7 @@ func (c *call) versionDataXML(l *fleet.LaunchTemplate, v fleet.TemplateVersion) 
 		x.Data.UserData = userData
 	}
 	if d.Interface {
-		n := templateInterface{Subnet: d.Subnet, Groups: itemSet[string]{v.Groups}}
+		n := templateInterface{Subnet: d.Subnet, Groups: groupIDs{v.Groups}}
 		if d.PublicIP != nil {
 			n.Public = strconv.FormatBool(*d.PublicIP)
 		}

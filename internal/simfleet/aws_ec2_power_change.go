@@ -90,7 +90,8 @@ func stopInstances(c *call) (any, error) {
 			return
 		}
 		w.moves.Add(1)
-		in.Host.State, in.Down, in.Agent.Running = "stopping", true, false
+		w.shutDown(in)
+		in.Host.State = "stopping"
 		w.at(w.Now().Add(untilStopped), "instance "+in.Host.ID+" stopped", func() {
 			if in.Host.State != "stopping" {
 				return
@@ -122,7 +123,10 @@ func startInstances(c *call) (any, error) {
 		if s != nil && in.Region.mapsPublicIPs(s) {
 			in.setPublic(c.w.freePublic())
 		}
-		c.w.boot(in, "start")
+		now := c.w.Now()
+		c.w.moves.Add(1)
+		c.w.run(in, now)
+		c.w.atUnlocked(now.Add(untilSSH), "boot of "+in.Host.ID, func() { c.w.bootUp(in) })
 	})
 }
 
@@ -137,8 +141,7 @@ func rebootInstances(c *call) (any, error) {
 		}
 	}
 	for _, in := range list {
-		in.Down, in.Agent.Running = true, false
-		c.w.boot(in, "reboot")
+		c.w.Reboot(in)
 	}
 	return returned{true}, nil
 }

@@ -117,6 +117,73 @@ func describeSecurityGroups(c *call) (any, error) {
 	return out, err
 }
 
+type xmlReferenced struct {
+	Group string `xml:"groupId"`
+	User  string `xml:"userId"`
+	VPC   string `xml:"vpcId,omitempty"`
+}
+
+type xmlRule struct {
+	ID          string         `xml:"securityGroupRuleId"`
+	Group       string         `xml:"groupId"`
+	Owner       string         `xml:"groupOwnerId"`
+	Egress      bool           `xml:"isEgress"`
+	Protocol    string         `xml:"ipProtocol"`
+	From        int            `xml:"fromPort"`
+	To          int            `xml:"toPort"`
+	CIDR        string         `xml:"cidrIpv4,omitempty"`
+	IPv6        string         `xml:"cidrIpv6,omitempty"`
+	PrefixList  string         `xml:"prefixListId,omitempty"`
+	Referenced  *xmlReferenced `xml:"referencedGroupInfo"`
+	Description string         `xml:"description,omitempty"`
+	Tags        itemSet[tag]   `xml:"tagSet"`
+	ARN         string         `xml:"securityGroupRuleArn"`
+}
+
+func (c *call) ruleXML(group string, r fleet.Rule) xmlRule {
+	x := xmlRule{ID: r.ID, Group: group, Owner: c.account.ID, Egress: r.Egress, Protocol: r.Protocol, From: r.From, To: r.To, PrefixList: r.PrefixList,
+		Description: r.Description, Tags: tagSet(r.Tags), ARN: "arn:aws:ec2:" + c.region.Name + ":" + c.account.ID + ":security-group-rule/" + r.ID}
+	switch {
+	case r.Group != "":
+		x.Referenced = &xmlReferenced{Group: r.Group, User: firstNonEmpty(r.GroupAccount, c.account.ID)}
+		if g := find(c.region.Groups, func(g *fleet.SecurityGroup) bool { return g.ID == r.Group }); g != nil {
+			x.Referenced.VPC = g.VPC
+		}
+	case r.CIDR.IsValid() && r.CIDR.Addr().Is4():
+		x.CIDR = r.CIDR.String()
+	case r.CIDR.IsValid():
+		x.IPv6 = r.CIDR.String()
+	}
+	return x
+}
+
+func describeSecurityGroupRules(c *call) (any, error) {
+	type row struct {
+		group string
+		rule  fleet.Rule
+	}
+	var rows []row
+	for _, g := range c.region.Groups {
+		for _, r := range c.region.rulesOf(g) {
+			rows = append(rows, row{g.ID, r})
+		}
+	}
+	var out struct {
+		Rules itemSet[xmlRule] `xml:"securityGroupRuleSet"`
+		Next  string           `xml:"nextToken,omitempty"`
+	}
+	var err error
+	out.Rules, out.Next, err = paged(c, table[row]{
+		rows: rows, id: func(r row) string { return r.rule.ID }, ids: "SecurityGroupRuleId", absent: "InvalidSecurityGroupRuleId.NotFound",
+		tags: func(r row) map[string]string { return r.rule.Tags },
+		filter: map[string]func(row) []string{
+			"group-id":               one(func(r row) string { return r.group }),
+			"security-group-rule-id": one(func(r row) string { return r.rule.ID }),
+		},
+	}, func(r row) xmlRule { return c.ruleXML(r.group, r.rule) })
+	return out, err
+}
+
 func describeNetworkACLs(c *call) (any, error) {
 	type association struct {
 		ID     string `xml:"networkAclAssociationId"`

@@ -132,9 +132,7 @@ func createTemplate(c *call) (any, error) {
 	name := c.form.Get("LaunchTemplateName")
 	if !made {
 		switch {
-		case len(name) < 3 || len(name) > 128 || strings.ContainsFunc(name, func(r rune) bool {
-			return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("().-/_", r))
-		}):
+		case len(name) < 3 || len(name) > 128 || !madeOf(name, "().-/_"):
 			return nil, refuse("InvalidLaunchTemplateName.MalformedException", "A launch template name must be between 3 and 128 characters, and may contain letters, numbers, and the following characters: - ( ) . / _.")
 		case find(c.region.Templates, func(l *fleet.LaunchTemplate) bool { return l.Name == name }) != nil:
 			return nil, refuse("InvalidLaunchTemplateName.AlreadyExistsException", "Launch template name already in use.")

@@ -56,7 +56,7 @@ func TestRefusals(t *testing.T) {
 			return err
 		}, "InvalidVpcID.NotFound", 400},
 		"unknown SSM operation": {func(ctx context.Context) error {
-			_, err := sm.ListCommands(ctx, &ssm.ListCommandsInput{})
+			_, err := sm.DescribeActivations(ctx, &ssm.DescribeActivationsInput{})
 			return err
 		}, "UnknownOperationException", 400},
 		"node page too large": {nodes(&ssm.DescribeInstanceInformationInput{MaxResults: aws.Int32(51)}), "ValidationException", 400},

@@ -33,6 +33,14 @@ func FuzzAWSRequest(f *testing.F) {
 	f.Add("route53resolver", "Route53Resolver.ListResolverRules", `{"MaxResults":1,"NextToken":"x","Filters":[{"Name":"Type","Values":["FORWARD"]}]}`)
 	f.Add("logs", "Logs_20140328.DescribeLogGroups", `{"logGroupNamePrefix":"/ssm","limit":1}`)
 	f.Add("kms", "TrentService.DescribeKey", `{"KeyId":"alias/x"}`)
+	group := w.Accounts[0].Regions[0].Groups[0].ID
+	f.Add("ec2", "", "Action=AuthorizeSecurityGroupIngress&GroupId="+group+"&IpPermissions.1.IpProtocol=tcp&IpPermissions.1.FromPort=22&IpPermissions.1.ToPort=22&IpPermissions.1.IpRanges.1.CidrIp=192.0.2.0/24&TagSpecification.1.ResourceType=security-group-rule&TagSpecification.1.Tag.1.Key=a")
+	f.Add("ec2", "", "Action=RevokeSecurityGroupIngress&GroupId="+group+"&SecurityGroupRuleId.1=sgr-1&CidrIp=::/0&IpProtocol=-1")
+	f.Add("ec2", "", "Action=CreateLaunchTemplate&LaunchTemplateName=abc&LaunchTemplateData.UserData=IyE=&LaunchTemplateData.NetworkInterface.1.DeviceIndex=0&ClientToken=x")
+	f.Add("ec2", "", "Action=ImportKeyPair&KeyName=x&PublicKeyMaterial=c3NoLXJzYQ==")
+	f.Add("iam", "", "Action=PutRolePolicy&RoleName=web&PolicyName=x&PolicyDocument={\"Statement\":{\"Effect\":\"Allow\",\"Action\":\"*\",\"Resource\":\"*\"}}")
+	f.Add("autoscaling", "", "Action=CreateOrUpdateTags&Tags.member.1.ResourceId=prod-web-1&Tags.member.1.Key=a&Tags.member.1.Value=b")
+	f.Add("ssm", "AmazonSSM.CreateDocument", `{"Name":"abc","DocumentType":"Session","Content":"{\"schemaVersion\":\"1.0\",\"sessionType\":\"Port\"}"}`)
 	side := simfleet.ServeAWS(w, simfleet.AWSOptions{NoThrottle: true})
 	f.Fuzz(func(t *testing.T, service, target, body string) {
 		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
@@ -81,6 +89,28 @@ func FuzzAWSRequestPath(f *testing.F) {
 			return // a bucket's policy is its owner's text
 		}
 		wellFormed(t, rec.Body)
+	})
+}
+
+// Scheduler takes a name from the path and the rest from a JSON body, in which
+// the target's input is JSON again.
+func FuzzScheduleRequest(f *testing.F) {
+	w := generate(f, simfleet.Options{})
+	w.Accounts[0].Roles[0].Trust = `{"Statement":{"Effect":"Allow","Principal":{"Service":"scheduler.amazonaws.com"},"Action":"sts:AssumeRole"}}`
+	role := w.Accounts[0].Roles[0].ARN
+	f.Add("POST", "one", `{"ScheduleExpression":"at(2030-01-01T00:00:00)","FlexibleTimeWindow":{"Mode":"OFF"},"ClientToken":"x","Target":{"Arn":"arn:aws:scheduler:::aws-sdk:ec2:authorizeSecurityGroupIngress","RoleArn":"`+role+`","Input":"{\"GroupId\":\"sg-1\",\"IpPermissions\":[{\"FromPort\":22}]}"}}`)
+	f.Add("PUT", "one", `{"ScheduleExpressionTimezone":"Mars","ScheduleExpression":"at("}`)
+	f.Add("DELETE", "one", "")
+	f.Add("GET", "one", "")
+	side := simfleet.ServeAWS(w, simfleet.AWSOptions{NoThrottle: true})
+	f.Fuzz(func(t *testing.T, method, name, body string) {
+		r := &http.Request{Method: method, URL: &url.URL{Path: "/schedules/" + name}, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body))}
+		r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=x/20261001/eu-west-1/scheduler/aws4_request, SignedHeaders=host")
+		rec := httptest.NewRecorder()
+		side.ServeHTTP(rec, r)
+		if rec.Code >= 500 || !json.Valid(rec.Body.Bytes()) {
+			t.Errorf("status %d: %s", rec.Code, rec.Body)
+		}
 	})
 }
 

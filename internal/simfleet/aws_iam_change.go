@@ -33,9 +33,7 @@ const (
 )
 
 func iamName(s string) bool {
-	return s != "" && len(s) <= 128 && !strings.ContainsFunc(s, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("+=,.@_-", r))
-	})
+	return s != "" && len(s) <= 128 && madeOf(s, "+=,.@_-")
 }
 
 // iamPath is the request's path with a slash at both ends.

@@ -64,7 +64,7 @@ func (c *call) scalingSource(g *fleet.ScalingGroup) error {
 	}
 	l, err := c.template(id, name)
 	if err != nil {
-		return invalid("You must use a valid fully-formed launch template. %s", err.(*apiError).message)
+		return invalid("You must use a valid fully-formed launch template. %v", err)
 	}
 	version := c.form.Get("LaunchTemplate.Version")
 	if version == "" {

@@ -114,11 +114,8 @@ func (c *call) scheduleRequest() (q scheduleSpec, at time.Time, err error) {
 	}
 	q.GroupName, q.State = cmp.Or(q.GroupName, scheduleGroup), cmp.Or(q.State, "ENABLED")
 	q.ScheduleExpressionTimezone, q.ActionAfterCompletion = cmp.Or(q.ScheduleExpressionTimezone, "UTC"), cmp.Or(q.ActionAfterCompletion, "NONE")
-	foreign := strings.ContainsFunc(c.name, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.", r))
-	})
 	switch {
-	case len(c.name) > 64 || foreign:
+	case len(c.name) > 64 || !madeOf(c.name, "-_."):
 		return q, at, badSchedule("1 validation error detected: Value '%s' at 'name' failed to satisfy constraint: Member must satisfy regular expression pattern: ^[0-9a-zA-Z-_.]+$", c.name)
 	case q.GroupName != scheduleGroup:
 		return q, at, schedulerError(http.StatusNotFound, "ResourceNotFoundException", "Schedule group %s does not exist.", q.GroupName)

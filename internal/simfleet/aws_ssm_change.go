@@ -141,11 +141,8 @@ func createDocument(c *call) (any, error) {
 	if err := c.decode(&in); err != nil {
 		return nil, err
 	}
-	foreign := strings.ContainsFunc(in.Name, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-.", r))
-	})
 	switch {
-	case len(in.Name) < 3 || len(in.Name) > 128 || foreign:
+	case len(in.Name) < 3 || len(in.Name) > 128 || !madeOf(in.Name, "-_."):
 		return nil, refuse("ValidationException", "1 validation error detected: Value '%s' at 'name' failed to satisfy constraint: Member must satisfy regular expression pattern: ^[a-zA-Z0-9_\\-.]{3,128}$", in.Name)
 	case in.DocumentType != "Session":
 		return nil, refuse("ValidationException", "the simulated AWS keeps documents of type Session alone, not %q", in.DocumentType)

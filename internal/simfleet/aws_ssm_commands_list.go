@@ -21,7 +21,7 @@ type pluginInfo struct {
 // info is a command as SendCommand and ListCommands show it. The caller holds
 // the log's lock.
 func (cmd *sentCommand) info(c *call) map[string]any {
-	status, details := cmd.status(c.w.Now())
+	status, details := cmd.status()
 	done, failed, late := 0, 0, 0
 	for _, v := range cmd.invocations {
 		if v.done() {
@@ -56,7 +56,7 @@ func cloudWatchOff() map[string]any {
 }
 
 // status sums the invocations up. Source: Systems Manager User Guide, monitor-commands.
-func (cmd *sentCommand) status(now time.Time) (status, details string) {
+func (cmd *sentCommand) status() (status, details string) {
 	if len(cmd.invocations) == 0 {
 		return "Success", "No Instances In Tag"
 	}
@@ -208,7 +208,7 @@ func listCommands(c *call) (any, error) {
 	defer log.mu.Unlock()
 	rows := []map[string]any{}
 	for _, cmd := range c.commands() {
-		status, _ := cmd.status(c.w.Now())
+		status, _ := cmd.status()
 		ok, err := r.passes(cmd, status)
 		if err != nil {
 			return nil, err

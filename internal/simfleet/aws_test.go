@@ -72,6 +72,9 @@ func (f doFunc) Do(r *http.Request) (*http.Response, error) { return f(r) }
 // checking that body for its end, gets an error and closes the connection
 // under the answer. Loopback is fast enough for that.
 func ownBody(r *http.Request) (*http.Response, error) {
+	if r.Body == nil {
+		return http.DefaultClient.Do(r)
+	}
 	b, err := io.ReadAll(r.Body)
 	if err != nil {
 		return nil, err

@@ -12,15 +12,15 @@ import (
 	"ssm-migrate/internal/simfleet"
 )
 
-// bubble is a world in a bubble whose clock is the bubble's, with the world
+// commandWorld is a world in a bubble whose clock is the bubble's, with the world
 // advancing by itself.
-type bubble struct {
+type commandWorld struct {
 	*simfleet.World
 	hosts *simfleet.Hosts
 	aws   *simfleet.AWS
 }
 
-func inBubble(t *testing.T, f func(t *testing.T, b *bubble)) {
+func withCommands(t *testing.T, f func(t *testing.T, b *commandWorld)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w, err := simfleet.Generate(simfleet.Options{Instances: 60, Seed: 7, Now: time.Now})
@@ -31,7 +31,7 @@ func inBubble(t *testing.T, f func(t *testing.T, b *bubble)) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { w.Run(ctx); close(ended) }()
-		f(t, &bubble{World: w, hosts: h, aws: simfleet.ServeAWS(w, simfleet.AWSOptions{NoThrottle: true, Hosts: h})})
+		f(t, &commandWorld{World: w, hosts: h, aws: simfleet.ServeAWS(w, simfleet.AWSOptions{NoThrottle: true, Hosts: h})})
 		h.Close()
 		cancel()
 		<-ended
@@ -40,7 +40,7 @@ func inBubble(t *testing.T, f func(t *testing.T, b *bubble)) {
 
 // call makes one request for an instance's account and Region. It gives the
 // answer, or the error's code.
-func (b *bubble) call(t *testing.T, in *simfleet.Instance, action string, request any) (answer map[string]any, code string) {
+func (b *commandWorld) call(t *testing.T, in *simfleet.Instance, action string, request any) (answer map[string]any, code string) {
 	t.Helper()
 	body, err := json.Marshal(request)
 	if err != nil {
@@ -63,7 +63,7 @@ func (b *bubble) call(t *testing.T, in *simfleet.Instance, action string, reques
 type request map[string]any
 
 // send sends a script and gives the command's ID.
-func (b *bubble) send(t *testing.T, in *simfleet.Instance, script string, more request) string {
+func (b *commandWorld) send(t *testing.T, in *simfleet.Instance, script string, more request) string {
 	t.Helper()
 	r := request{"InstanceIds": []string{in.Host.ID}, "DocumentName": "AWS-RunShellScript", "Parameters": map[string][]string{"commands": strings.Split(script, "\n"), "executionTimeout": {"600"}}}
 	for k, v := range more {
@@ -78,7 +78,7 @@ func (b *bubble) send(t *testing.T, in *simfleet.Instance, script string, more r
 }
 
 // result polls until the invocation has ended, or for the time given.
-func (b *bubble) result(t *testing.T, in *simfleet.Instance, id string, patience time.Duration) map[string]any {
+func (b *commandWorld) result(t *testing.T, in *simfleet.Instance, id string, patience time.Duration) map[string]any {
 	t.Helper()
 	for start := time.Now(); ; time.Sleep(2 * time.Second) {
 		answer, code := b.call(t, in, "GetCommandInvocation", request{"CommandId": id, "InstanceId": in.Host.ID})
@@ -88,7 +88,7 @@ func (b *bubble) result(t *testing.T, in *simfleet.Instance, id string, patience
 	}
 }
 
-func (b *bubble) online(t *testing.T) *simfleet.Instance {
+func (b *commandWorld) online(t *testing.T) *simfleet.Instance {
 	t.Helper()
 	return findInstance(t, b.World, "Debian host that is online", func(in *simfleet.Instance) bool {
 		return in.OS.Family != "windows" && in.Fault == "" && in.Agent.Enabled && b.CommandReason(in) == ""
@@ -96,7 +96,7 @@ func (b *bubble) online(t *testing.T) *simfleet.Instance {
 }
 
 func TestRunCommand(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	withCommands(t, func(t *testing.T, b *commandWorld) {
 		in := b.online(t)
 		id := b.send(t, in, "id -u\necho $0 >/dev/null\nsleep 30\npwd\necho oops >&2\nexit 3", nil)
 		if _, code := b.call(t, in, "GetCommandInvocation", request{"CommandId": id, "InstanceId": in.Host.ID}); code != "InvocationDoesNotExist" {
@@ -133,7 +133,7 @@ func TestRunCommand(t *testing.T) {
 }
 
 func TestRunCommandRefuses(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	withCommands(t, func(t *testing.T, b *commandWorld) {
 		in := b.online(t)
 		offline := findInstance(t, b.World, "host of the account that is offline", func(o *simfleet.Instance) bool { return o.Region == in.Region && !b.Online(o) })
 		good := map[string][]string{"commands": {"true"}}
@@ -164,18 +164,18 @@ func TestRunCommandRefuses(t *testing.T) {
 func TestRunCommandCutOff(t *testing.T) {
 	for _, c := range []struct {
 		name, script     string
-		happens          func(b *bubble, in *simfleet.Instance)
+		happens          func(b *commandWorld, in *simfleet.Instance)
 		status, details  string
 		code             float64
 		output, patience string
 	}{
 		{name: "the agent restarts", script: "systemctl restart amazon-ssm-agent 2>/dev/null || systemctl restart snap.amazon-ssm-agent.amazon-ssm-agent\nsleep 5\necho end", status: "Success", details: "Success", output: "end\n"},
-		{name: "reboot", script: "sleep 60\necho end", happens: func(b *bubble, in *simfleet.Instance) { b.Reboot(in) }, status: "Failed", details: "Failed", code: 1},
+		{name: "reboot", script: "sleep 60\necho end", happens: func(b *commandWorld, in *simfleet.Instance) { b.Reboot(in) }, status: "Failed", details: "Failed", code: 1},
 		{name: "too long", script: "sleep 700", status: "TimedOut", details: "Execution Timed Out", code: -1},
-		{name: "the channel dies first", script: "sleep 5", happens: func(_ *bubble, in *simfleet.Instance) { in.Agent.Running = false }, status: "TimedOut", details: "Delivery Timed Out", code: -1},
+		{name: "the channel dies first", script: "sleep 5", happens: func(_ *commandWorld, in *simfleet.Instance) { in.Agent.Running = false }, status: "TimedOut", details: "Delivery Timed Out", code: -1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, b *bubble) {
+			withCommands(t, func(t *testing.T, b *commandWorld) {
 				in := b.online(t)
 				id := b.send(t, in, c.script, request{"TimeoutSeconds": 60})
 				if c.name != "the channel dies first" {
@@ -196,7 +196,7 @@ func TestRunCommandCutOff(t *testing.T) {
 }
 
 func TestCancelCommand(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	withCommands(t, func(t *testing.T, b *commandWorld) {
 		in := b.online(t)
 		id := b.send(t, in, "sleep 300\ntouch /root/end", nil)
 		time.Sleep(10 * time.Second)
@@ -216,7 +216,7 @@ func TestCancelCommand(t *testing.T) {
 // TestRunCommandByTargets runs on many nodes with few at once, and stops after
 // the failures that the command allows.
 func TestRunCommandByTargets(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	withCommands(t, func(t *testing.T, b *commandWorld) {
 		in := b.online(t)
 		r := request{"InstanceIds": nil, "Targets": []map[string]any{{"Key": "InstanceIds", "Values": []string{"*"}}}, "MaxConcurrency": "1", "MaxErrors": "1", "TimeoutSeconds": 30}
 		id := b.send(t, in, "exit 1", r)

@@ -25,6 +25,7 @@ type command struct {
 	stdin   io.Reader
 	stdout  io.Writer
 	stderr  io.Writer
+	tty     *terminal // its terminal; nil: none
 }
 
 // Run runs a command line on an instance as one of its accounts, the way a
@@ -55,7 +56,7 @@ func (h *Hosts) run(ctx context.Context, m *machine, c command) int {
 	}
 	defer ended()
 	p := &process{
-		x: newExecution(h, m), m: m, pid: c.parent, cred: m.credOf(c.account), user: c.account.name, dir: "/", args: []string{"init"}, umask: 0o022,
+		x: newExecution(h, m), m: m, pid: c.parent, cred: m.credOf(c.account), user: c.account.name, dir: "/", args: []string{"init"}, umask: 0o022, tty: c.tty,
 		env:    map[string]string{"HOME": c.account.home, "USER": c.account.name, "LOGNAME": c.account.name, "SHELL": c.account.shell, "PATH": m.defaultPath(c.account)},
 		stdout: &limited{w: c.stdout, left: h.opts.MaxOutput, stop: cancel},
 		stderr: &limited{w: c.stderr, left: h.opts.MaxOutput, stop: cancel},

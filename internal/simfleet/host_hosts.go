@@ -51,7 +51,7 @@ type Hosts struct {
 	live     map[*Instance][]*liveLogin // guarded by mu; oldest first
 	conns    map[net.Conn]struct{}      // guarded by mu; closed by Close
 	byAddr   map[netip.Addr]*Instance   // guarded by mu, replaced as a whole; nil until asked for
-	moves    int64                      // guarded by mu; the world's, when byAddr was made
+	moves    int64                      // guarded by mu; World.moves when byAddr was made
 }
 
 // NewHosts makes the host side of a world. Close it when done. A world has one
@@ -137,13 +137,9 @@ func (h *Hosts) overlay(inst *Instance, create bool) *overlay {
 // world's addresses are unique.
 func (h *Hosts) instanceAt(a netip.Addr) *Instance {
 	h.mu.Lock()
-	moves := h.w.moves.Load()
-	known := h.byAddr
-	if moves != h.moves {
-		known = nil
-	}
+	known, moves := h.byAddr, h.moves
 	h.mu.Unlock()
-	if known == nil {
+	if now := h.w.moves.Load(); known == nil || moves != now {
 		// w.Mu comes before h.mu: whoever holds it may look at machines.
 		known = map[netip.Addr]*Instance{}
 		h.w.Mu.RLock()
@@ -156,7 +152,7 @@ func (h *Hosts) instanceAt(a netip.Addr) *Instance {
 		}
 		h.w.Mu.RUnlock()
 		h.mu.Lock()
-		h.byAddr, h.moves = known, moves
+		h.byAddr, h.moves = known, now
 		h.mu.Unlock()
 	}
 	return known[a.Unmap()]

@@ -58,7 +58,12 @@ func programTable() map[string]programEntry {
 	add(bin, notAlpine, map[string]program{"ss": runSS})
 	add(sbin, nil, map[string]program{"sshd": runSSHD})
 	add(bin, (*machine).rpmBased, map[string]program{"rpm": runRPM})
-	add(bin, (*machine).dpkgBased, map[string]program{"dpkg-query": runDpkgQuery, "dpkg": runDpkgQuery})
+	add(bin, (*machine).dpkgBased, map[string]program{"dpkg-query": runDpkgQuery, "dpkg": runDpkg, "apt-get": runApt, "apt": runApt})
+	add(bin, (*machine).hasDNF, map[string]program{"dnf": runYum})
+	add(bin, func(m *machine) bool { return m.rpmBased() && m.OS.Family != "sles" }, map[string]program{"yum": runYum})
+	add(bin, func(m *machine) bool { return m.OS.Family == "sles" }, map[string]program{"zypper": runYum})
+	add(bin, notAlpine, map[string]program{"gpg": runGPG, "gpgv": runGPG})
+	add(bin, func(m *machine) bool { return m.dpkgBased() || isAlpine(m) }, map[string]program{"wget": runWget})
 	add(bin, func(m *machine) bool { return m.OS.Family == "ubuntu" || slices.Contains(m.agentPackages(), "snap") }, map[string]program{"snap": runSnap})
 	// Shells that end a login at once; sshd refuses users whose shell is missing.
 	add(func(m *machine) []string {
@@ -74,6 +79,12 @@ func programTable() map[string]programEntry {
 		"amazon-ssm-agent": runAgent, "ssm-cli": runAgentCLI, "ssm-agent-worker": runFalse, "ssm-session-worker": runFalse,
 	})
 	return out
+}
+
+// hasDNF reports whether the machine has dnf: Red Hat's family since 8, and
+// Amazon Linux since 2023.
+func (m *machine) hasDNF() bool {
+	return m.OS.Family == "amzn" && m.OS.Version != "2" || m.OS.Family == "rhel" && m.release() >= 800
 }
 
 func notAlpine(m *machine) bool { return m.OS.Family != "alpine" }

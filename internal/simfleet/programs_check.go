@@ -211,10 +211,10 @@ func runBase64(_ context.Context, p *process) int {
 			return
 		}
 		text := base64.StdEncoding.EncodeToString(data)
-		width, ok := 76, false
+		width := 76
 		if v, given := o.value("w", "wrap"); given {
-			if width, ok = decimal(v); !ok {
-				width = 76
+			if n, ok := decimal(v); ok {
+				width = n
 			}
 		}
 		for ; width > 0 && len(text) > width; text = text[width:] {

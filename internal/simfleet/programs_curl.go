@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,7 +39,7 @@ type transfer struct {
 // runCurl knows -s -S -v -k -q -f -I -i -L -m -o -w -X -H -D -x, --noproxy and
 // --connect-timeout, and the proxy variables.
 func runCurl(ctx context.Context, p *process) int {
-	o := parseOptions(p.args[1:], "mowHXATdDux", "connect-timeout", "max-time", "output", "write-out", "noproxy", "url", "request", "header", "cacert", "dump-header", "proxy", "retry")
+	o := parseOptions(p.args[1:], "mowHXATdDuxC", "connect-timeout", "max-time", "output", "write-out", "noproxy", "url", "request", "header", "cacert", "dump-header", "proxy", "retry", "retry-delay", "retry-max-time")
 	urls := slices.Concat(o.operands, o.flags["url"])
 	if len(urls) == 0 {
 		_, _ = fmt.Fprintln(p.stderr, "curl: try 'curl --help' or 'curl --manual' for more information")
@@ -138,12 +139,12 @@ func (r *transfer) run(ctx context.Context) error {
 		return nil
 	}
 	service, ours := r.p.m.serviceOf(r.host)
-	path := r.p.egress(service, nil)
+	to := r.p.egress(service, nil)
 	switch {
-	case !ours || len(path.Addresses) == 0 && len(PublicAddresses(service, r.p.m.Region.Name)) == 0:
+	case !ours || len(to.Addresses) == 0 && len(PublicAddresses(service, r.p.m.Region.Name)) == 0:
 		r.fail(6, "Could not resolve host: %s", r.host)
 		return nil
-	case len(path.Addresses) == 0:
+	case len(to.Addresses) == 0:
 		spent, err := r.patient(ctx, resolverPatience)
 		if err == nil && r.limit > 0 && spent == r.limit {
 			r.fail(28, "Resolving timed out after %d milliseconds", spent.Milliseconds()+1)
@@ -152,14 +153,14 @@ func (r *transfer) run(ctx context.Context) error {
 		}
 		return err
 	}
-	for _, a := range path.Addresses {
+	for _, a := range to.Addresses {
 		r.say("*   Trying %s...", netip.AddrPortFrom(a, 443))
 	}
-	if !path.TCP || r.port != "443" {
+	if !to.TCP || r.port != "443" {
 		return r.unanswered(ctx, r.host, r.port)
 	}
-	r.connected(path.Addresses[0].String(), r.port)
-	r.handshake(path)
+	r.connected(to.Addresses[0].String(), r.port)
+	r.handshake(to)
 	return nil
 }
 
@@ -195,8 +196,8 @@ func (r *transfer) throughProxy(ctx context.Context, proxy string) error {
 	if !ours {
 		probe = "ssm" // whether the proxy answers at all does not depend on what it is asked
 	}
-	path := r.p.egress(probe, map[string]string{"https_proxy": proxy})
-	if !path.TCP {
+	to := r.p.egress(probe, map[string]string{"https_proxy": proxy})
+	if !to.TCP {
 		return r.unanswered(ctx, host, strconv.Itoa(port))
 	}
 	r.connected(host, strconv.Itoa(port))
@@ -206,17 +207,17 @@ func (r *transfer) throughProxy(ctx context.Context, proxy string) error {
 		return nil
 	}
 	r.say("> CONNECT %s:%s HTTP/1.1\n< HTTP/1.1 200 Connection established\n* CONNECT phase completed", r.host, r.port)
-	r.handshake(path)
+	r.handshake(to)
 	return nil
 }
 
 // issuerWords is what OpenSSL says of a chain that ends in an unknown authority.
 const issuerWords = "self-signed certificate in certificate chain"
 
-func (r *transfer) handshake(path PathResult) {
+func (r *transfer) handshake(to PathResult) {
 	insecure := r.o.has("k", "insecure")
 	r.say("* ALPN: offers h2,http/1.1\n* TLSv1.3 (OUT), TLS handshake, Client hello (1):\n* TLSv1.3 (IN), TLS handshake, Server hello (2):")
-	if !path.TLS {
+	if !to.TLS {
 		r.verify = 19
 		if !insecure {
 			r.say("* TLSv1.3 (OUT), TLS alert, unknown CA (560):")
@@ -230,11 +231,15 @@ func (r *transfer) handshake(path PathResult) {
 	now := r.p.m.clock()
 	r.say("* SSL connection using TLSv1.3 / TLS_AES_128_GCM_SHA256\n* Server certificate:\n*  subject: CN=%s\n*  start date: %s\n*  expire date: %s",
 		r.host, now.AddDate(0, -3, 0).Format("Jan _2 00:00:00 2006 GMT"), now.AddDate(0, 10, 0).Format("Jan _2 23:59:59 2006 GMT"))
-	r.say("*  issuer: %s", strings.ReplaceAll(path.Issuer, ", ", "; "))
-	if path.TLS {
+	r.say("*  issuer: %s", strings.ReplaceAll(to.Issuer, ", ", "; "))
+	if to.TLS {
 		r.say("*  SSL certificate verify ok.")
 	} else {
 		r.say("*  SSL certificate verify result: %s (%d), continuing anyway.", issuerWords, r.verify)
+	}
+	if service, _ := r.p.m.serviceOf(r.host); service == "s3" {
+		r.answer(r.object(to.Policy))
+		return
 	}
 	r.answer(response{code: http.StatusNotFound, header: map[string]string{}, body: "<UnknownOperationException/>\n"})
 }
@@ -305,7 +310,12 @@ func (r *transfer) answer(a response) {
 	if !ok {
 		file = "-"
 	}
-	r.write(file, body)
+	if !ok && r.o.has("O", "remote-name") {
+		file = path.Base(r.path)
+	}
+	if r.status == 0 || file == "-" {
+		r.write(file, body)
+	}
 	r.say("* Connection #0 to host %s left intact", r.host)
 }
 
@@ -318,7 +328,7 @@ func (r *transfer) write(file, text string) {
 	if file == "/dev/null" {
 		return
 	}
-	if err := r.p.m.fs.writeFile(r.p.cred, r.p.abs(file), []byte(text), 0o644); err != nil {
+	if err := r.p.writeInto(file, []byte(text), false); err != nil {
 		r.fail(23, "Failure writing output to destination")
 	}
 }

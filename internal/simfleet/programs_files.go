@@ -113,14 +113,6 @@ func runRm(_ context.Context, p *process) int {
 	})
 }
 
-// into gives where a file of this name goes: below dst if that is a directory.
-func into(p *process, name, dst string) string {
-	if info, err := p.m.fs.stat(p.cred, p.abs(dst), true); err == nil && info.IsDir() {
-		return path.Join(p.abs(dst), path.Base(name))
-	}
-	return p.abs(dst)
-}
-
 // below lists operands, with everything below them when recursive.
 func below(p *process, name string, recursive bool) []string {
 	at, n, err := p.m.fs.resolve(p.cred, p.abs(name), true)

@@ -29,7 +29,12 @@ func (p *process) egress(service string, proxy map[string]string) PathResult {
 // serviceOf gives the service of the machine's Region that a DNS name stands for.
 func (m *machine) serviceOf(name string) (string, bool) {
 	region := m.Region.Name
-	return strings.CutSuffix(strings.TrimSuffix(name, "."), "."+region+"."+fleet.DNSSuffix(region))
+	service, ok := strings.CutSuffix(strings.TrimSuffix(name, "."), "."+region+"."+fleet.DNSSuffix(region))
+	// A bucket's own name has the same addresses as the service's.
+	if strings.HasSuffix(service, ".s3") {
+		service = "s3"
+	}
+	return service, ok
 }
 
 // lookup resolves a name as the machine does. No addresses and no error: there

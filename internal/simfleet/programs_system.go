@@ -298,8 +298,8 @@ func (p *process) hasHostKey(conf sshdConfig) bool {
 	})
 }
 
-// runRPM knows -q NAME and -qf FILE, with --qf FORMAT ignored.
-func runRPM(_ context.Context, p *process) int {
+// queryRPM knows -q NAME and -qf FILE, with --qf FORMAT ignored.
+func queryRPM(_ context.Context, p *process) int {
 	o := parseOptions(p.args[1:], "", "qf", "queryformat")
 	a := p.m.Agent
 	arch := p.m.Host.Architecture
@@ -353,17 +353,4 @@ func runDpkgQuery(_ context.Context, p *process) int {
 		}
 	}
 	return status
-}
-
-// runSnap is snap list [NAME].
-func runSnap(_ context.Context, p *process) int {
-	if len(p.args) < 2 || p.args[1] != "list" {
-		return p.fail(64, "unknown command")
-	}
-	if !slices.Contains(p.m.agentPackages(), "snap") || len(p.args) > 2 && p.args[2] != "amazon-ssm-agent" {
-		_, _ = fmt.Fprintln(p.stderr, "error: no matching snaps installed")
-		return 1
-	}
-	p.printf("Name              Version     Rev   Tracking         Publisher  Notes\namazon-ssm-agent  %-11s 9881  latest/stable/…  aws✓       classic\n", p.m.Agent.Version)
-	return 0
 }

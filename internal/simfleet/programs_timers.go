@@ -198,7 +198,7 @@ func atTime(o options, now time.Time) (time.Time, error) {
 		return touchTime(v, now)
 	}
 	text := strings.Join(o.operands, " ")
-	when, err := parseDate(strings.Replace(text, "now +", "now +", 1), now)
+	when, err := parseDate(text, now)
 	if err != nil || text == "" {
 		return time.Time{}, fmt.Errorf("Garbled time") //nolint:staticcheck // at's words
 	}

@@ -253,7 +253,7 @@ func (ls *liveSession) challenge(ctx context.Context) error {
 		return err
 	}
 	if got, err := ls.cipher.fromClient.open(r.Challenge, nil); err != nil || string(got) != secret {
-		return errors.New("Encryption challenge does not match!") //nolint:staticcheck // the agent's words
+		return errors.New("Encryption challenge does not match!") //nolint:staticcheck,revive // the agent's words
 	}
 	return nil
 }

@@ -26,16 +26,15 @@ import (
 // caller makes API calls by hand, as any user of an account.
 type caller struct {
 	*sessionWorld
-	key    string
-	client *http.Client
+	key string
 }
 
 func (s *sessionWorld) operator() caller {
-	return caller{s, simfleet.AccessKey(s.w.Accounts[0].ID), http.DefaultClient}
+	return caller{s, simfleet.AccessKey(s.w.Accounts[0].ID)}
 }
 
 func (s *sessionWorld) as(user string) caller {
-	return caller{s, simfleet.UserAccessKey(s.w.Accounts[0].ID, user), http.DefaultClient}
+	return caller{s, simfleet.UserAccessKey(s.w.Accounts[0].ID, user)}
 }
 
 // call gives the answer, or the error's code and message.
@@ -114,9 +113,9 @@ type peer struct {
 	closed *string          // the output of channel_closed
 	paused bool
 	agent  string
-	greet  string // message of the handshake's end
-	keys   []byte // data key
-	blob   []byte
+	greet  string        // message of the handshake's end
+	keys   []byte        // data key
+	broken int           // connections that ended
 	news   chan struct{} // closed and renewed when something came
 }
 
@@ -174,6 +173,7 @@ func (p *peer) read(conn *websocket.Conn) {
 		_, b, err := conn.Read(context.Background())
 		if err != nil {
 			p.mu.Lock()
+			p.broken++
 			p.changed()
 			p.mu.Unlock()
 			return

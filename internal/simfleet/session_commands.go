@@ -154,7 +154,7 @@ func (ls *liveSession) onTerminal(ctx context.Context, m *machine, c command) {
 	}
 	if ls.spec.kind == kindInteractive {
 		c.line = ls.spec.command
-		c.stdout, c.stderr = t, t
+		c.stdout, c.stderr, c.tty = t, t, t
 		running, stop := context.WithCancel(ctx)
 		defer stop()
 		defer t.during(stop)()

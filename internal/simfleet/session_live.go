@@ -119,6 +119,12 @@ func (h *Hosts) spawn(f func()) bool {
 // run is the session from the agent's start to its end.
 func (ls *liveSession) run() {
 	defer close(ls.done)
+	// A reboot ends the session's worker at once.
+	if ended, err := ls.hosts.started(ls.inst, ls.gone); err == nil {
+		defer ended()
+	} else {
+		ls.gone()
+	}
 	ls.hosts.wg.Go(ls.limits)
 	output := ls.serve(ls.ctx)
 	var ended sessionEnd
@@ -143,9 +149,16 @@ func (ls *liveSession) finish() {
 	ls.server.mu.Unlock()
 }
 
+// gone ends the session because the machine is no longer there: the service
+// pauses the client, and then closes the channel.
+func (ls *liveSession) gone() {
+	ls.channel.control(newFrame(messagePause, nil))
+	ls.cancel(sessionEnd(""))
+}
+
 // limits ends the session when its client was idle for too long, when its time
-// is up, or when the machine under it goes away. Idle is who sends nothing,
-// which is our reading of "inactive".
+// is up, or when the instance no longer runs. Idle is who sends nothing, which
+// is our reading of "inactive".
 func (ls *liveSession) limits() {
 	start := time.Now()
 	idle, most := time.Duration(ls.spec.inputs.IdleTimeout)*time.Minute, time.Duration(ls.spec.inputs.MaxDuration)*time.Minute
@@ -159,12 +172,11 @@ func (ls *liveSession) limits() {
 		}
 		w := ls.server.w
 		w.Mu.RLock()
-		gone := !ls.inst.Host.Running() || !ls.inst.Agent.Installed
+		runs := ls.inst.Host.Running()
 		w.Mu.RUnlock()
 		switch {
-		case gone:
-			ls.channel.control(newFrame(messagePause, nil))
-			ls.cancel(sessionEnd(""))
+		case !runs:
+			ls.gone()
 		case ls.channel.idle() > idle, most > 0 && time.Since(start) > most:
 			ls.cancel(sessionEnd(""))
 		}

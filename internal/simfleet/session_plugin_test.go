@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -29,12 +30,16 @@ type sessionWorld struct {
 	url   string
 
 	patience time.Duration // of peers; 0: 20 s
+	client   *http.Client
 }
 
 func serveSessions(t *testing.T, w *simfleet.World, o simfleet.AWSOptions) *sessionWorld {
 	t.Helper()
-	s := &sessionWorld{w: w, hosts: simfleet.NewHosts(w, simfleet.HostOptions{}), rg: w.Accounts[0].Regions[0]}
-	o.Hosts, o.NoThrottle = s.hosts, true
+	if o.Hosts == nil {
+		o.Hosts = simfleet.NewHosts(w, simfleet.HostOptions{})
+	}
+	o.NoThrottle = true
+	s := &sessionWorld{w: w, hosts: o.Hosts, rg: w.Accounts[0].Regions[0], client: http.DefaultClient}
 	server := httptest.NewServer(simfleet.ServeAWS(w, o))
 	t.Cleanup(func() { s.hosts.Close(); server.Close() })
 	s.url = server.URL
@@ -255,5 +260,52 @@ func TestPlugin(t *testing.T) {
 		off.Agent.Running = false
 		s.w.Mu.Unlock()
 		contains(t, p.session(t, "", "--target", off.Host.ID), "An error occurred (TargetNotConnected)", off.Host.ID+" is not connected.")
+	})
+}
+
+// TestPluginUnencrypted is a plain shell, which makes no handshake, over a data
+// channel that loses, doubles and reorders what the plugin can make up for: it
+// acknowledges a message once.
+func TestPluginUnencrypted(t *testing.T) {
+	faults := &simfleet.FrameFaults{ToAgent: every(3, simfleet.FrameTwice), ToClient: func(n int, _ string) simfleet.FrameFault {
+		return []simfleet.FrameFault{simfleet.FramePasses, simfleet.FrameLater, simfleet.FramePasses, simfleet.FrameDrop, simfleet.FrameTwice}[n%5]
+	}}
+	s := healthySessions(t, map[string]any{}, simfleet.AWSOptions{Frames: faults})
+	p := newPlugin(t, s)
+	in := s.sound(t, anyHost)
+	t.Run("shell", func(t *testing.T) {
+		t.Parallel()
+		out := p.session(t, "i=0; while [ $i -lt 200 ]; do echo number $i is here; i=$((i+1)); done; id -un\nexit\n", "--target", in.Host.ID)
+		want := ""
+		for i := range 200 {
+			want += fmt.Sprintf("number %d is here\r\n", i)
+		}
+		contains(t, out, want+"ssm-user\r\n", "Exiting session")
+		s.ended(t, out)
+	})
+	t.Run("command", func(t *testing.T) {
+		t.Parallel()
+		out := p.session(t, "", "--target", in.Host.ID, "--document-name", "AWS-StartInteractiveCommand", "--parameters", `{"command":["tty; hostname"]}`)
+		contains(t, out, "/dev/pts/0\r\n", in.Hostname+"\r\n", "Exiting session")
+	})
+	t.Run("old agent's port", func(t *testing.T) {
+		t.Parallel()
+		old := s.sound(t, func(other *simfleet.Instance) bool { return other != in })
+		s.w.Mu.Lock()
+		old.Agent.Version = "2.3.1000.0"
+		s.w.Mu.Unlock()
+		lines := p.lines(t, "--target", old.Host.ID, "--document-name", "AWS-StartPortForwardingSession", "--parameters", `{"portNumber":["8080"]}`)
+		port := strings.Fields(until(t, lines, " opened for sessionId"))[1]
+		for range 2 {
+			r, err := http.Get("http://127.0.0.1:" + port + "/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(r.Body)
+			_ = r.Body.Close()
+			if err != nil || !strings.HasPrefix(string(body), old.Hostname) {
+				t.Errorf("the page is %q, %v", body, err)
+			}
+		}
 	})
 }

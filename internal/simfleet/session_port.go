@@ -119,7 +119,7 @@ func (ls *liveSession) remote(host string) (netip.Addr, error) {
 		denied = true
 	}
 	if denied {
-		return netip.Addr{}, fmt.Errorf("Forwarding to IP address %s is forbidden.", addr) //nolint:staticcheck // the agent's words
+		return netip.Addr{}, fmt.Errorf("Forwarding to IP address %s is forbidden.", addr) //nolint:staticcheck,revive // the agent's words
 	}
 	return addr, nil
 }

@@ -81,10 +81,9 @@ func (t *terminal) keyLocked(k byte) []byte {
 		t.line = t.line[:0]
 		echo = []byte("\r\n")
 	case keyInterrupt:
-		t.line = t.line[:0]
+		t.line, t.events = t.line[:0], nil // the kernel drops what was typed ahead
 		echo = []byte("^C")
 		if t.interrupt != nil {
-			t.events = nil // the kernel drops what was typed ahead
 			t.interrupt()
 			break
 		}
@@ -159,11 +158,16 @@ func (t *terminal) next(ctx context.Context) (terminalEvent, error) {
 	}
 }
 
-// during makes stop what Ctrl-C does until the returned function is called.
+// during makes stop what Ctrl-C does until the returned function is called. One
+// that came since the command was read is for the command.
 func (t *terminal) during(stop func()) func() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.interrupt = stop
+	if len(t.events) > 0 && t.events[0].interrupted {
+		t.events = t.events[1:]
+		stop()
+	}
 	return func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()

@@ -113,7 +113,7 @@ func TestDataChannelSurvivesLosses(t *testing.T) {
 				p.typed(fmt.Sprintf("b%d\r", i))
 				want += fmt.Sprintf("a%db%d;", i, i)
 			}
-			p.typed("i=0; while [ $i -lt 300 ]; do echo line $i of many that fill several messages; i=$((i+1)); done; echo done\r")
+			p.typed("i=0; while [ $i -lt 120 ]; do echo line $i of many that fill several messages; i=$((i+1)); done; echo done\r")
 			p.prints("\r\ndone\r\n")
 			got := ""
 			n := 0
@@ -127,8 +127,8 @@ func TestDataChannelSurvivesLosses(t *testing.T) {
 					n++
 				}
 			}
-			if got != want || n != 300 {
-				t.Errorf("got %q and %d lines, want %q and 300", got, n, want)
+			if got != want || n != 120 {
+				t.Errorf("got %q and %d lines, want %q and 120", got, n, want)
 			}
 			p.typed("exit\r")
 			p.ends()
@@ -146,9 +146,12 @@ func every(n int, f simfleet.FrameFault) func(int, string) simfleet.FrameFault {
 }
 
 func TestResumeSession(t *testing.T) {
-	cut := func(n int, kind string) simfleet.FrameFault {
-		if n == 2 && kind == "output_stream_data" {
-			return simfleet.FrameCut
+	outputs := 0
+	cut := func(_ int, kind string) simfleet.FrameFault {
+		if kind == "output_stream_data" {
+			if outputs++; outputs == 2 {
+				return simfleet.FrameCut
+			}
 		}
 		return simfleet.FramePasses
 	}
@@ -157,6 +160,7 @@ func TestResumeSession(t *testing.T) {
 	p := c.open(t, s.sound(t, anyHost).Host.ID, "", nil)
 	p.prints("$ ")
 	p.typed("x=kept; echo first\r")
+	p.wait("the break", func() bool { return p.broken == 1 })
 	var resumed started
 	if refusal := c.call(t, "ssm", "AmazonSSM.ResumeSession", map[string]string{"SessionId": p.s.SessionID}, &resumed); refusal != "" || resumed.TokenValue == "" || resumed.TokenValue == p.s.TokenValue {
 		t.Fatalf("%s %+v", refusal, resumed)
@@ -432,7 +436,8 @@ func TestPlainPorts(t *testing.T) {
 
 // TestRemotePorts follows port sessions to other hosts over the world's network.
 func TestRemotePorts(t *testing.T) {
-	s := healthySessions(t, map[string]any{}, simfleet.AWSOptions{})
+	w := generate(t, simfleet.Options{Healthy: true, Instances: 12})
+	s := serveSessions(t, w, simfleet.AWSOptions{Hosts: simfleet.NewHosts(w, simfleet.HostOptions{TimeScale: -1})})
 	s.rg.Documents = append(s.rg.Documents, &fleet.SessionDocument{Name: "Corp-Remote", Owner: s.w.Accounts[0].ID, Content: fleet.Known(
 		`{"schemaVersion":"1.0","sessionType":"Port","parameters":{"host":{"type":"String"},"portNumber":{"type":"String"}},"properties":{"portNumber":"{{ portNumber }}","host":"{{ host }}"}}`, "", noon)})
 	var from, to *simfleet.Instance
@@ -510,6 +515,25 @@ func TestDataChannelWantsItsToken(t *testing.T) {
 	}
 }
 
+// serveInBubble serves a healthy world on a clock and a network of the test's own.
+func serveInBubble(t *testing.T, inputs map[string]any) *sessionWorld {
+	t.Helper()
+	w := generate(t, simfleet.Options{Healthy: true, Instances: 12, Now: time.Now})
+	l := newPipeListener()
+	transport := &http.Transport{DialContext: l.dial}
+	s := &sessionWorld{w: w, hosts: simfleet.NewHosts(w, simfleet.HostOptions{}), rg: w.Accounts[0].Regions[0], url: "http://aws.test", patience: time.Hour, client: &http.Client{Transport: transport}}
+	s.rg.Preferences = plainPreferences(t, inputs)
+	server := &http.Server{Handler: simfleet.ServeAWS(w, simfleet.AWSOptions{Hosts: s.hosts})}
+	go func() { _ = server.Serve(l) }()
+	t.Cleanup(func() {
+		s.hosts.Close()
+		transport.CloseIdleConnections()
+		_ = server.Close()
+		time.Sleep(time.Second) // the peers' own timers
+	})
+	return s
+}
+
 // TestSessionLimits runs on a clock of its own.
 func TestSessionLimits(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -526,16 +550,8 @@ func TestSessionLimits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := generate(t, simfleet.Options{Healthy: true, Instances: 12, Now: time.Now})
-				s := &sessionWorld{w: w, hosts: simfleet.NewHosts(w, simfleet.HostOptions{}), rg: w.Accounts[0].Regions[0], url: "http://aws.test", patience: time.Hour}
-				s.rg.Preferences = plainPreferences(t, c.inputs)
-				l := newPipeListener()
-				server := &http.Server{Handler: simfleet.ServeAWS(w, simfleet.AWSOptions{Hosts: s.hosts})}
-				go func() { _ = server.Serve(l) }()
-				transport := &http.Transport{DialContext: l.dial}
+				s := serveInBubble(t, c.inputs)
 				by := s.operator()
-				by.client = &http.Client{Transport: transport}
-				defer func() { s.hosts.Close(); transport.CloseIdleConnections(); _ = server.Close() }()
 				in := s.sound(t, anyHost)
 				begin := time.Now()
 				if c.opened {
@@ -547,9 +563,9 @@ func TestSessionLimits(t *testing.T) {
 					}
 					if c.stop {
 						time.Sleep(c.want)
-						w.Mu.Lock()
+						s.w.Mu.Lock()
 						in.Host.State = "stopping"
-						w.Mu.Unlock()
+						s.w.Mu.Unlock()
 						time.Sleep(2 * time.Second)
 					}
 					p.ends()
@@ -561,13 +577,56 @@ func TestSessionLimits(t *testing.T) {
 				}
 				time.Sleep(2*time.Second + max(0, c.want-time.Since(begin)))
 				synctest.Wait()
-				w.Mu.RLock()
-				defer w.Mu.RUnlock()
-				m := w.Accounts[0].Regions[0].ManagedSessions[len(s.rg.ManagedSessions)-1]
+				s.w.Mu.RLock()
+				defer s.w.Mu.RUnlock()
+				m := s.rg.ManagedSessions[len(s.rg.ManagedSessions)-1]
 				if took := m.End.Sub(m.Start); m.Status != "Terminated" || took < c.want || took > c.want+5*time.Second {
 					t.Errorf("%s after %s", m.Status, took)
 				}
 			})
 		})
 	}
+}
+
+func TestRebootEndsSessions(t *testing.T) {
+	s := healthySessions(t, map[string]any{}, simfleet.AWSOptions{})
+	in := s.sound(t, anyHost)
+	p := s.operator().open(t, in.Host.ID, "", nil)
+	p.prints("$ ")
+	s.w.Mu.Lock()
+	s.w.Reboot(in)
+	s.w.Mu.Unlock()
+	if out := p.ends(); out != "" || !p.paused {
+		t.Errorf("the end says %q, paused: %v", out, p.paused)
+	}
+	if _, refusal := s.operator().start(t, in.Host.ID, "", nil); !strings.HasPrefix(refusal, "TargetNotConnected: ") {
+		t.Error(refusal)
+	}
+}
+
+// TestBlankScreen checks a session whose log has no way to where it should go:
+// nothing shows until the agent gives up on it.
+func TestBlankScreen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serveInBubble(t, map[string]any{"cloudWatchLogGroupName": "/ssm/sessions"})
+		in := s.sound(t, func(in *simfleet.Instance) bool { return s.w.AgentEgress(in, "logs").Endpoint != "" })
+		s.w.Mu.Lock()
+		s.rg.Endpoints = slices.DeleteFunc(slices.Clone(s.rg.Endpoints), func(e *fleet.VPCEndpoint) bool { return strings.HasSuffix(e.Service, ".logs") })
+		blank := !s.w.AgentEgress(in, "logs").TLS && s.w.ServesSessions(in)
+		s.w.Mu.Unlock()
+		if !blank {
+			t.Fatal("the host still reaches logs")
+		}
+		begin := time.Now()
+		p := s.operator().open(t, in.Host.ID, "", nil)
+		p.prints("$ ")
+		if waited := time.Since(begin); waited < 2*time.Second { // two minutes at the scale of simulated waits
+			t.Errorf("the prompt came after %s", waited)
+		}
+		p.typed("exit\r")
+		p.ends()
+		if len(s.rg.SessionLogs) != 0 {
+			t.Error("the log arrived")
+		}
+	})
 }

@@ -166,9 +166,8 @@ type Instance struct {
 	Fault    MachineFault  // how the machine misbehaves towards those who log in
 	HostKey  []byte        // ed25519 seed (32 bytes) of the SSH host key
 
-	lifecycle   string    // in its Auto Scaling group: "Pending", "Terminating"; empty: in service
-	booted      time.Time // last boot over the API; zero: at the launch
-	association string    // ID of the profile's association; empty: one that follows from the instance's
+	lifecycle   string // in its Auto Scaling group: "Pending", "Terminating"; empty: in service
+	association string // ID of the profile's association; empty: one that follows from the instance's
 }
 
 // MachineFault is a way in which a machine misbehaves. Empty: it does not.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"ssm-migrate/internal/fleet"
 )
@@ -146,6 +147,19 @@ func (c *call) instanceNamed(id string) (*Instance, error) {
 		return in, nil
 	}
 	return nil, refuse("InvalidInstanceID.NotFound", "The instance ID '%s' does not exist", id)
+}
+
+// madeOf reports whether a name has nothing but ASCII letters and digits and
+// the other characters.
+func madeOf(name, others string) bool {
+	for _, r := range name {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', strings.ContainsRune(others, r):
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 func conflict(code, format string, args ...any) *apiError {

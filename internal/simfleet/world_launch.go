@@ -107,7 +107,7 @@ func (w *World) launch(q launchSpec) (*Instance, error) {
 		h.Tags["aws:ec2launchtemplate:id"], h.Tags["aws:ec2launchtemplate:version"] = q.ref.ID, q.ref.Version
 	}
 	rg.Instances = append(slices.Clone(rg.Instances), in)
-	w.boot(in, "launch")
+	w.firstBoot(in)
 	return in, nil
 }
 
@@ -161,33 +161,32 @@ func cloudConfigKeys(text string) []string {
 	return out
 }
 
-// boot lets an instance come up from now on: running, then sshd, then the agent.
-func (w *World) boot(in *Instance, name string) {
+// firstBoot lets a launched instance come up: running, then sshd, then the agent.
+func (w *World) firstBoot(in *Instance) {
 	w.moves.Add(1)
 	now := w.Now()
-	boot := now
-	in.booted = boot
-	begin := func(in *Instance) bool { return in.booted.Equal(boot) && in.alive() }
-	w.at(now.Add(untilRunning), name+" "+in.Host.ID+" running", func() {
-		if begin(in) {
-			in.Host.State = "running"
-			if in.lifecycle == "Pending" {
-				in.lifecycle = ""
-			}
-		}
-	})
-	w.at(now.Add(untilSSH), name+" "+in.Host.ID+" sshd", func() {
-		if begin(in) {
-			in.Down = false
-		}
-	})
+	w.run(in, now)
+	w.at(now.Add(untilSSH), "sshd of "+in.Host.ID, func() { in.Down = in.Down && !in.alive() })
 	if in.Agent.Installed && in.Agent.Enabled {
-		w.at(now.Add(untilAgent), name+" "+in.Host.ID+" agent", func() {
-			if begin(in) {
-				in.Agent.Running, in.Agent.Started, in.Agent.Stale = true, boot.Add(untilAgent), false
+		w.at(now.Add(untilAgent), "agent of "+in.Host.ID, func() {
+			if in.alive() {
+				in.Agent.start(now.Add(untilAgent))
 			}
 		})
 	}
+}
+
+// run makes a pending instance a running one, some time from now on.
+func (w *World) run(in *Instance, now time.Time) {
+	w.at(now.Add(untilRunning), "instance "+in.Host.ID+" running", func() {
+		if in.Host.State != "pending" {
+			return
+		}
+		in.Host.State = "running"
+		if in.lifecycle == "Pending" {
+			in.lifecycle = ""
+		}
+	})
 }
 
 // alive reports whether the instance is on its way up or runs.
@@ -260,7 +259,8 @@ func (w *World) terminate(in *Instance) {
 	}
 	rg := in.Region
 	w.moves.Add(1)
-	in.Host.State, in.Down, in.Agent.Running = "shutting-down", true, false
+	w.shutDown(in)
+	in.Host.State = "shutting-down"
 	if in.Host.AutoScalingGroup != "" {
 		in.lifecycle = "Terminating"
 	}

@@ -3,7 +3,9 @@ package sqlite_test
 import (
 	"runtime"
 	"testing"
+	"time"
 
+	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/fleet"
 )
 
@@ -44,4 +46,35 @@ func BenchmarkLoad(b *testing.B) {
 	runtime.KeepAlive(s)
 	b.ReportMetric(float64(benchHosts)*float64(b.N)/b.Elapsed().Seconds(), "hosts/s")
 	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/benchHosts, "B/host")
+}
+
+// BenchmarkAppend measures one journal entry, on disk when it returns, and
+// reading a journal of 100,000.
+func BenchmarkAppend(b *testing.B) {
+	db := open(b)
+	fence, err := db.Acquire(b.Context(), "bench", time.Hour)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("one", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := db.Append(b.Context(), fence, entry("s", cutover.Intended)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	many := make([]cutover.Entry, 100_000)
+	for i := range many {
+		many[i] = entry("s", cutover.Intended)
+	}
+	if _, err := db.Append(b.Context(), fence, many...); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("read 100000", func(b *testing.B) {
+		for b.Loop() {
+			if got, err := db.Entries(b.Context(), ""); err != nil || len(got) < len(many) {
+				b.Fatal(len(got), err)
+			}
+		}
+	})
 }

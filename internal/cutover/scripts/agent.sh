@@ -23,7 +23,7 @@ find_agent() {
 	for d in /usr/bin /usr/sbin; do
 		if [ -z "$program" ] && [ -x "$d/amazon-ssm-agent" ]; then
 			program=$d/amazon-ssm-agent
-			[ -n "$form" ] || form=file
+			[ -n "$form" ] || form='file'
 		fi
 	done
 	if [ -n "$program" ] && [ "$form" != snap ]; then

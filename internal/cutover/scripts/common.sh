@@ -14,10 +14,10 @@ T='	'
 NL='
 '
 DEF=" $T$NL"
+set -a
 PATH=${SEARCH:-/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin:/snap/bin:/run/current-system/sw/bin}
-export PATH
 LC_ALL=C
-export LC_ALL
+set +a
 unset LANGUAGE
 IFS=$DEF
 umask 077

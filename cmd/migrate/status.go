@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ssm-migrate/internal/cutover"
+	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/plan"
+	"ssm-migrate/internal/sqlite"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	var hosts bool
+	c := &cobra.Command{
+		Use:   "status [PLAN]",
+		Short: "Show where the cutover stands",
+		Long: `status shows by the journal how far a plan is: waves, phases, steps that failed or were held, timers
+that are armed, who runs it, and what can be done next. It asks neither AWS nor a host. Without PLAN it is
+the plan that the journal spoke of last, or the newest.
+
+Exit code 3: the last run rolled a wave back or found the plan stale. Exit code 4: it has not come to
+its end, or left something out.`,
+		Example: `  migrate status
+  migrate status 3f2a9c --hosts`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.status(cmd.Context(), args, hosts) },
+	}
+	c.Flags().BoolVar(&hosts, "hosts", false, "a line for each host")
+	return c
+}
+
+// statusResult is what status --json prints.
+type statusResult struct {
+	cutover.Standing
+	Holder string       `json:"holder,omitempty"` // who applies now
+	Until  time.Time    `json:"until,omitzero"`   // end of the lease
+	Wish   cutover.Wish `json:"wish"`
+}
+
+func (a *app) status(ctx context.Context, args []string, hosts bool) error {
+	db, err := a.openExisting(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	p, err := begunPlan(ctx, db, args)
+	if err != nil {
+		return err
+	}
+	entries, err := db.Entries(ctx, p.ID)
+	if err != nil {
+		return err
+	}
+	var res statusResult
+	if res.Standing, err = cutover.Status(p, entries); err != nil {
+		return err
+	}
+	if res.Holder, res.Until, err = db.Holder(ctx); err != nil {
+		return err
+	}
+	if res.Wish, err = db.Control(ctx, p.ID); err != nil {
+		return err
+	}
+	if a.json {
+		err = writeJSON(a.out, res)
+	} else {
+		err = printStatus(a.out, res, hosts)
+	}
+	if err != nil {
+		return err
+	}
+	return standingVerdict(res.Standing)
+}
+
+// begunPlan is the plan that is named, or the one that the journal spoke of
+// last, or the newest.
+func begunPlan(ctx context.Context, db *sqlite.DB, args []string) (*plan.Plan, error) {
+	if len(args) > 0 {
+		return findPlan(ctx, db, args[0])
+	}
+	id, err := db.LastPlan(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return findPlan(ctx, db, id)
+}
+
+func standingVerdict(s cutover.Standing) error {
+	outcome, _, _ := strings.Cut(s.State, ":")
+	switch cutover.Outcome(outcome) {
+	case cutover.OutcomeDone:
+		return nil
+	case cutover.OutcomeStale:
+		return verdict(exitNotReady)
+	case cutover.OutcomeRolledBack, cutover.OutcomeRolledPartly:
+		if s.Command == "apply" {
+			return verdict(exitNotReady)
+		}
+		if cutover.Outcome(outcome) == cutover.OutcomeRolledBack {
+			return nil
+		}
+	}
+	if s.Entries == 0 {
+		return nil
+	}
+	return verdict(exitIncomplete)
+}
+
+func printStatus(w io.Writer, s statusResult, hosts bool) error {
+	if s.Entries == 0 {
+		fmt.Fprintf(w, "Plan %s has not been begun: migrate apply %s\n", s.Plan, s.Plan)
+	} else {
+		fmt.Fprintln(w, standingText(s.Standing, time.Now()))
+	}
+	if s.Holder != "" {
+		fmt.Fprintf(w, "%s applies now (lease until %s).\n", oneLine(s.Holder), stamp(s.Until))
+	}
+	if s.Wish.Pause || s.Wish.Stop {
+		fmt.Fprintf(w, "%s asked it to %s at %s. %s\n", oneLine(s.Wish.By), map[bool]string{true: "stop", false: "pause"}[s.Wish.Stop], stamp(s.Wish.At), oneLine(s.Wish.Reason))
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "\nWAVE\tNAME\tHOSTS\tSTATE\tPREPARE\tPROVE\tQUARANTINE\tCLOSE\tFINISH")
+	for _, wave := range s.Waves {
+		fmt.Fprintf(t, "%d\t%s\t%d\t%s", wave.Number, cell(wave.Name), wave.Hosts, wave.State)
+		for _, ph := range plan.Phases() {
+			fmt.Fprint(t, "\t"+phaseCell(wave, ph))
+		}
+		fmt.Fprintln(t)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	printTroubles(w, s.Standing)
+	if hosts {
+		return printHostStatus(w, s.Hosts)
+	}
+	return nil
+}
+
+func phaseCell(w cutover.WaveStatus, ph plan.Phase) string {
+	for _, p := range w.Phases {
+		if p.Phase == ph {
+			text := fmt.Sprintf("%d/%d", p.Done, len(p.Steps))
+			if p.Gate != "" {
+				text += " gate " + p.Gate
+			}
+			return text
+		}
+	}
+	return "-"
+}
+
+// mostTroubles is how many steps that failed are listed.
+const mostTroubles = 20
+
+func printTroubles(w io.Writer, s cutover.Standing) {
+	n := 0
+	for _, wave := range s.Waves {
+		for _, ph := range wave.Phases {
+			for _, st := range ph.Steps {
+				why := ""
+				switch {
+				case st.State == cutover.StateFailed, st.State == cutover.StateUnclear, st.State == cutover.StateUndoFailed:
+					why = string(st.State) + ": " + st.Detail
+				case st.Held != "":
+					why = "held: " + st.Held
+				default:
+					continue
+				}
+				if n++; n <= mostTroubles {
+					fmt.Fprintf(w, "%s: %s\n", oneLine(st.Title), oneLine(why))
+				}
+			}
+		}
+	}
+	if n > mostTroubles {
+		fmt.Fprintf(w, "and %d more (migrate status --json)\n", n-mostTroubles)
+	}
+	if s.Entries > 0 && len(s.Next) > 0 {
+		fmt.Fprintf(w, "Next: %s\n", oneLine(s.Next[0]))
+	}
+}
+
+func printHostStatus(w io.Writer, hosts []cutover.HostStatus) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "\nHOST\tREGION\tWAVE\tSTEPS\tDOORS CLOSED\tWHY")
+	for _, h := range hosts {
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d/%d\t%d/%d\t%s\n", oneLine(h.Host.ID), h.Host.Region, h.Wave, h.Done, h.Steps, h.Doors, h.All, oneLine(h.Why))
+	}
+	return t.Flush()
+}
+
+// hostWords lists hosts in a line.
+func hostWords(hosts []fleet.HostRef) string {
+	const most = 3
+	var out []string
+	for i, h := range hosts {
+		if i == most {
+			out = append(out, fmt.Sprintf("and %d more", len(hosts)-most))
+			break
+		}
+		out = append(out, oneLine(h.ID))
+	}
+	return strings.Join(out, ", ")
+}

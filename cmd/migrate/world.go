@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+
+	"ssm-migrate/internal/awsapi"
+	"ssm-migrate/internal/cutover"
+	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/plan"
+)
+
+// changeWorld is everything that a cutover changes the fleet with. Nothing that
+// only looks at the fleet uses it.
+type changeWorld struct {
+	kinds  cutover.Kinds
+	prover cutover.Prover
+	caller string   // who we are in AWS
+	closes []func() // in the order in which things were opened
+}
+
+func (w *changeWorld) close() {
+	for i := len(w.closes) - 1; i >= 0; i-- {
+		w.closes[i]()
+	}
+}
+
+// openChangeWorld opens the accounts and the three ways to the plan's hosts.
+func (a *app) openChangeWorld(ctx context.Context, cfg config, proofs cutover.Proofs, p *plan.Plan, hosts map[fleet.HostRef]fleet.Host) (*changeWorld, error) {
+	accounts, err := openAccounts(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	w := &changeWorld{}
+	if w.caller, err = accounts[0].Caller(ctx); err != nil {
+		return nil, fmt.Errorf("ask AWS who we are: %w", err)
+	}
+	changer := awsapi.NewChanger(accounts...)
+	sessions := &awsapi.SessionProver{Sessions: awsapi.NewSessions(accounts...), LogWait: -1}
+	ways, err := a.newHostWays(cfg, changer, sessions, recoveryUsers(p))
+	if err != nil {
+		return nil, exitErr{code: exitUsage, err: err}
+	}
+	w.closes = append(w.closes, ways.close)
+	signing, err := readSigningKey(cfg.Agent.SigningKeyFile)
+	if err != nil {
+		w.close()
+		return nil, err
+	}
+	w.prover = ways
+	w.kinds = cutover.AWSKinds(changer)
+	maps.Copy(w.kinds, cutover.HostKinds(cutover.HostWorld{
+		Hosts: ways, Prover: ways, Proofs: proofs, Scaling: changer, Bastions: ways, Plan: p,
+		Find:       func(r fleet.HostRef) (fleet.Host, bool) { h, ok := hosts[r]; return h, ok },
+		SigningKey: signing,
+	}))
+	return w, nil
+}
+
+// openAccounts opens the configured accounts. One that cannot be opened is told
+// when a step needs it.
+func openAccounts(ctx context.Context, cfg config) ([]*awsapi.Account, error) {
+	var accounts []*awsapi.Account
+	var failed []error
+	for _, access := range cfg.accesses() {
+		account, err := awsapi.Open(ctx, access, awsapi.Options{Version: version})
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		accounts = append(accounts, account)
+	}
+	if len(accounts) == 0 {
+		return nil, errors.Join(failed...)
+	}
+	return accounts, nil
+}
+
+func readSigningKey(file string) (string, error) {
+	if file == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", exitErr{code: exitUsage, err: fmt.Errorf("agent.signing_key_file: %w", err)}
+	}
+	return string(text), nil
+}
