@@ -45,7 +45,7 @@ func (p *process) live(rollback bool) (cutover.Result, error) {
 	for kind, k := range cutover.HostKinds(cutover.HostWorld{
 		Hosts: reach, Prover: reach, Proofs: simStore{p}, Scaling: changer, Bastions: reach, Plan: p.s.plan,
 		Find:       func(r fleet.HostRef) (fleet.Host, bool) { h, ok := hosts[r]; return h, ok },
-		SigningKey: "simulated",
+		SigningKey: simfleet.AgentSigningKey(),
 	}) {
 		kinds[kind] = k
 	}

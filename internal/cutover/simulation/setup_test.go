@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -42,6 +43,7 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 	var err error
 	s.world, err = simfleet.Generate(simfleet.Options{Seed: seed % 97, Instances: 3 + random.IntN(5), Healthy: true, Regions: []string{simRegion}})
 	s.must(err)
+	s.operatorKeys = s.world.OperatorFiles("", "").HostKeys
 	s.trouble()
 	s.machines = simfleet.NewHosts(s.world, simfleet.HostOptions{TimeScale: -1})
 	s.aws = simfleet.ServeAWS(s.world, simfleet.AWSOptions{
@@ -182,10 +184,10 @@ func (t calmTransport) RoundTrip(q *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// simProber runs the probe without a connection.
+// simProber runs the probe over SSH, on a connection that no network carries.
 type simProber struct{ s *simulation }
 
-// Probe runs the probe script as the operator's account.
+// Probe logs in as the operator does.
 func (p simProber) Probe(ctx context.Context, h fleet.Host) (fleet.ProbeOutput, error) {
 	in := p.s.instance(h.ID)
 	p.s.world.Mu.RLock()
@@ -194,7 +196,26 @@ func (p simProber) Probe(ctx context.Context, h fleet.Host) (fleet.ProbeOutput, 
 	if reason != "" {
 		return fleet.ProbeOutput{}, fmt.Errorf("no login: %s", reason)
 	}
+	signer, err := ssh.ParsePrivateKey(p.s.operatorKeys[simfleet.OperatorKeyFile+"_"+h.ID])
+	if err != nil {
+		return fleet.ProbeOutput{}, err
+	}
+	near, far := net.Pipe()
+	go p.s.machines.ServeConn(in, far, netip.AddrPortFrom(simfleet.OperatorAddr, 50000), netip.AddrPortFrom(h.PrivateIP, 22))
+	conn, channels, requests, err := ssh.NewClientConn(near, "", &ssh.ClientConfig{
+		User: simfleet.OperatorUser, Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(),
+	})
+	if err != nil {
+		return fleet.ProbeOutput{}, err
+	}
+	client := ssh.NewClient(conn, channels, requests)
+	defer client.Close()
+	session, err := client.NewSession()
+	if err != nil {
+		return fleet.ProbeOutput{}, err
+	}
 	var out, errs bytes.Buffer
-	_, err := p.s.machines.Run(ctx, in, simfleet.OperatorUser, inventory.Command, strings.NewReader(inventory.Script(h)), &out, &errs)
+	session.Stdin, session.Stdout, session.Stderr = strings.NewReader(inventory.Script(h)), &out, &errs
+	err = session.Run(inventory.Command)
 	return fleet.ProbeOutput{Stdout: out.Bytes(), Stderr: errs.Bytes(), User: simfleet.OperatorUser}, err
 }

@@ -193,6 +193,7 @@ type simulation struct {
 	dirty                int // calls for which the world may still change behind an answer
 
 	recoveryLine string
+	operatorKeys map[string][]byte // by file name
 	count        counts
 	failed       bool
 
