@@ -10,10 +10,6 @@ import (
 	"ssm-migrate/internal/simfleet"
 )
 
-// dirtyCalls is for how many calls after a change the world is looked at: a
-// script that Run Command began ends behind the answer.
-const dirtyCalls = 12
-
 // revert is something that passes by itself.
 type revert struct {
 	when time.Time
@@ -58,7 +54,7 @@ func (s *simulation) advance() {
 		return true
 	})
 	if due {
-		s.check("time", false)
+		s.check(change{what: "time"})
 	}
 }
 
@@ -78,7 +74,7 @@ func (s *simulation) happen() {
 	if name := events[s.random.IntN(len(events))](s, h.in); name != "" {
 		s.count.events++
 		s.log("event: %s", name)
-		s.check(name, false)
+		s.check(change{what: name})
 	}
 }
 

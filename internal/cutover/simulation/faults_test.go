@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"time"
 
@@ -52,7 +53,12 @@ func (t transport) RoundTrip(q *http.Request) (res *http.Response, err error) {
 		case "twice":
 			t.answer(q, body)
 		}
+		c := change{what: label, group: t.p.s.closing(q, body)}
+		t.p.s.changed = false
 		res = t.answer(q, body)
+		if t.p.s.changed {
+			t.p.s.check(c)
+		}
 		return nil
 	})
 	switch {
@@ -108,4 +114,23 @@ func (s *simulation) drawFault(p *process) string {
 	}
 	s.count.faults++
 	return faultKinds[s.random.IntN(len(faultKinds))]
+}
+
+// closing is the group in which a request closes port 22, or whose timer it
+// takes away; empty: neither.
+func (s *simulation) closing(q *http.Request, body []byte) string {
+	form, err := url.ParseQuery(string(body))
+	if err == nil && form.Get("Action") == "RevokeSecurityGroupIngress" {
+		return form.Get("GroupId")
+	}
+	if name, ok := strings.CutPrefix(q.URL.Path, "/schedules/"); ok && q.Method == http.MethodDelete {
+		s.world.Mu.RLock()
+		defer s.world.Mu.RUnlock()
+		for _, t := range s.world.Timers() {
+			if t.ID == name {
+				return t.Group
+			}
+		}
+	}
+	return ""
 }

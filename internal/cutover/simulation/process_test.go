@@ -35,6 +35,10 @@ func (p *process) live(rollback bool) (cutover.Result, error) {
 	if err != nil {
 		return cutover.Result{}, err
 	}
+	// As the program does first, and before lanes could wait for it under a lock.
+	if _, err := account.Caller(p.ctx); err != nil {
+		return cutover.Result{}, err
+	}
 	changer := awsapi.NewChanger(account)
 	hosts := map[fleet.HostRef]fleet.Host{}
 	for _, h := range p.s.snapshot.Hosts {
@@ -194,7 +198,11 @@ func (r *simReach) Run(ctx context.Context, h fleet.Host, way fleet.Way, script 
 			stop = 1 + s.random.IntN(30) // the machine or the agent ends it in its middle
 		}
 		status, stdout, stderr := s.script(in, script, stop)
-		s.check(label, true)
+		c := change{what: label}
+		if script.Name == "quarantine-keys" || script.Name == "disarm-host-timer" {
+			c.host = h.ID
+		}
+		s.check(c)
 		out = fleet.ScriptResult{Started: fleet.TruthYes, Ended: stop == 0, Exit: status, Stdout: stdout, Stderr: stderr, Way: way, User: "root"}
 		return nil
 	})

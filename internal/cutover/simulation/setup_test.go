@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -47,7 +48,7 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 	s.trouble()
 	s.machines = simfleet.NewHosts(s.world, simfleet.HostOptions{TimeScale: -1})
 	s.aws = simfleet.ServeAWS(s.world, simfleet.AWSOptions{
-		NoThrottle: true, Faults: s.faults, Hosts: s.machines, Changed: func(string) { s.dirty = dirtyCalls },
+		NoThrottle: true, Faults: s.faults, Hosts: s.machines, Changed: func(string) { s.changed = true },
 	})
 	s.db, err = sqlite.Open(context.Background(), filepath.Join(s.dir, "migrate.db"))
 	s.must(err)
@@ -66,8 +67,8 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 	ctx, end := context.WithCancel(context.Background())
 	s.end = end
 	s.turns = newTurns(rand.New(rand.NewPCG(seed, 1)))
-	go s.turns.run(ctx)
-	go s.passTime(ctx)
+	s.goes.Go(func() { s.turns.run(ctx) })
+	s.goes.Go(func() { s.passTime(ctx) })
 	return s
 }
 
@@ -202,7 +203,7 @@ func (p simProber) Probe(ctx context.Context, h fleet.Host) (fleet.ProbeOutput, 
 	}
 	near, far := net.Pipe()
 	go p.s.machines.ServeConn(in, far, netip.AddrPortFrom(simfleet.OperatorAddr, 50000), netip.AddrPortFrom(h.PrivateIP, 22))
-	conn, channels, requests, err := ssh.NewClientConn(near, "", &ssh.ClientConfig{
+	conn, channels, requests, err := ssh.NewClientConn(buffered(near), "", &ssh.ClientConfig{
 		User: simfleet.OperatorUser, Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(),
 	})
 	if err != nil {
@@ -218,4 +219,44 @@ func (p simProber) Probe(ctx context.Context, h fleet.Host) (fleet.ProbeOutput, 
 	session.Stdin, session.Stdout, session.Stderr = strings.NewReader(inventory.Script(h)), &out, &errs
 	err = session.Run(inventory.Command)
 	return fleet.ProbeOutput{Stdout: out.Bytes(), Stderr: errs.Bytes(), User: simfleet.OperatorUser}, err
+}
+
+// bufferedConn is a pipe whose writes do not wait for the reader, as those into
+// a socket do not: both sides of SSH begin by writing.
+type bufferedConn struct {
+	net.Conn
+	queue chan []byte
+	once  sync.Once
+	done  chan struct{}
+}
+
+func buffered(c net.Conn) *bufferedConn {
+	b := &bufferedConn{Conn: c, queue: make(chan []byte, 1024), done: make(chan struct{})}
+	go func() {
+		for {
+			select {
+			case p := <-b.queue:
+				_, _ = b.Conn.Write(p) // a closed pipe ends the reader
+			case <-b.done:
+				return
+			}
+		}
+	}()
+	return b
+}
+
+// Write queues the data.
+func (b *bufferedConn) Write(p []byte) (int, error) {
+	select {
+	case b.queue <- bytes.Clone(p):
+		return len(p), nil
+	case <-b.done:
+		return 0, net.ErrClosed
+	}
+}
+
+// Close closes the pipe.
+func (b *bufferedConn) Close() error {
+	b.once.Do(func() { close(b.done) })
+	return b.Conn.Close()
 }

@@ -34,7 +34,7 @@ const failureMark = "simulation failed: "
 // counts are the figures of many migrations.
 type counts struct {
 	seeds, faults, kills, events, lockouts, lost int
-	applied, rolledBack, closed                  int
+	applied, rolledBack, foreign, closed         int
 	calls                                        int
 }
 
@@ -49,6 +49,7 @@ func (c *counts) add(o counts) {
 	c.rolledBack += o.rolledBack
 	c.calls += o.calls
 	c.closed += o.closed
+	c.foreign += o.foreign
 }
 
 // TestSimulate runs whole migrations of small simulated fleets, each decided by
@@ -177,7 +178,8 @@ type simulation struct {
 	db       *sqlite.DB
 	dir      string
 	turns    *turns
-	end      context.CancelFunc // of the world's own goroutines
+	end      context.CancelFunc // of the world's own goroutines ...
+	goes     sync.WaitGroup     // ... which these are
 
 	colleague *awsapi.Changer // somebody else at work, without faults and turns
 
@@ -190,7 +192,7 @@ type simulation struct {
 	faultRate, eventRate float64
 	reverts              []revert
 	process              *process
-	dirty                int // calls for which the world may still change behind an answer
+	changed              bool // by the request under way
 
 	recoveryLine string
 	operatorKeys map[string][]byte // by file name
@@ -236,8 +238,7 @@ func (s *simulation) run() {
 	s.log("story: %s", story)
 	done := false
 	for life := 1; !done && !s.failed && life <= 14; life++ {
-		last := life > 9
-		p := s.newProcess(life, last)
+		p := s.newProcess(life, life > 7)
 		rollback := story == "back" && (life > 1 || s.random.IntN(3) == 0) || story == "abandon" && life > 1
 		outcome, err := p.live(rollback)
 		s.count.calls += p.calls
@@ -257,6 +258,13 @@ func (s *simulation) run() {
 			s.afterApply()
 		case story == "abandon" && life == 1:
 			s.abandoned()
+		case p.calm && err == nil && rollback && len(s.touched) > 0 && life > 9:
+			// What others changed meanwhile is left to them, and so is what rests on it.
+			done = true
+			s.count.foreign++
+		case p.calm && err == nil && story == "through":
+			// What others did keeps it from being carried out: it wants a new plan.
+			story = "back"
 		}
 		s.rest()
 	}
@@ -275,7 +283,7 @@ func (s *simulation) rest() { time.Sleep(time.Duration(3+s.random.IntN(20)) * ti
 
 func (s *simulation) close() {
 	s.end()
-	synctest.Wait()
+	s.goes.Wait()
 	s.machines.Close()
 	if err := s.db.Close(); err != nil {
 		s.t.Error(err)

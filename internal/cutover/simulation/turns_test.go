@@ -16,6 +16,7 @@ import (
 type turns struct {
 	mu      sync.Mutex
 	waiting []*waiter // guarded by mu
+	over    bool      // guarded by mu; nobody waits any more
 	wake    chan struct{}
 	random  *rand.Rand // used by run alone
 }
@@ -33,6 +34,10 @@ func newTurns(random *rand.Rand) *turns {
 func (t *turns) take(label string) {
 	w := &waiter{label: label, turn: make(chan struct{})}
 	t.mu.Lock()
+	if t.over {
+		t.mu.Unlock()
+		return
+	}
 	t.waiting = append(t.waiting, w)
 	t.mu.Unlock()
 	select {
@@ -42,7 +47,7 @@ func (t *turns) take(label string) {
 	<-w.turn
 }
 
-// run gives turns until ctx ends; nobody may wait then.
+// run gives turns until ctx ends; from then on nobody waits.
 func (t *turns) run(ctx context.Context) {
 	for {
 		synctest.Wait()
@@ -62,6 +67,12 @@ func (t *turns) run(ctx context.Context) {
 		select {
 		case <-t.wake:
 		case <-ctx.Done():
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			t.over = true
+			for _, w := range t.waiting {
+				close(w.turn)
+			}
 			return
 		}
 	}
