@@ -13,15 +13,16 @@ import (
 	"golang.org/x/tools/txtar"
 )
 
-// mutation is one deliberate defect: a piece of source that is replaced.
+// mutation is a deliberate defect: pieces of source that are replaced.
 type mutation struct {
 	name, what string
-	file       string // from the repository's root
-	old, new   string
+	edits      []edit
 }
 
-// mutations reads testdata/mutations: txtar files whose comment says on its
-// first line what is broken and on its second in which file.
+type edit struct{ file, old, new string }
+
+// mutations reads testdata/mutations: txtar files whose comment says what is
+// broken, with pairs of files "PATH old" and "PATH new".
 func mutations(t *testing.T) []mutation {
 	t.Helper()
 	files, err := filepath.Glob("testdata/mutations/*.txtar")
@@ -34,14 +35,19 @@ func mutations(t *testing.T) []mutation {
 		if err != nil {
 			t.Fatal(err)
 		}
-		lines := strings.Split(strings.TrimSpace(string(a.Comment)), "\n")
-		if len(lines) != 2 || len(a.Files) != 2 || a.Files[0].Name != "old" || a.Files[1].Name != "new" {
-			t.Fatalf("%s: want two lines of comment and the files old and new", f)
+		m := mutation{name: strings.TrimSuffix(filepath.Base(f), ".txtar"), what: strings.TrimSpace(string(a.Comment))}
+		for i := 0; i+1 < len(a.Files); i += 2 {
+			before, okOld := strings.CutSuffix(a.Files[i].Name, " old")
+			after, okNew := strings.CutSuffix(a.Files[i+1].Name, " new")
+			if !okOld || !okNew || before != after {
+				t.Fatalf("%s: want pairs of files PATH old, PATH new", f)
+			}
+			m.edits = append(m.edits, edit{file: before, old: string(a.Files[i].Data), new: string(a.Files[i+1].Data)})
 		}
-		out = append(out, mutation{
-			name: strings.TrimSuffix(filepath.Base(f), ".txtar"), what: lines[0], file: strings.TrimSpace(lines[1]),
-			old: string(a.Files[0].Data), new: string(a.Files[1].Data),
-		})
+		if m.what == "" || len(m.edits) == 0 || len(a.Files)%2 != 0 {
+			t.Fatalf("%s: want a comment and pairs of files", f)
+		}
+		out = append(out, m)
 	}
 	return out
 }
@@ -86,25 +92,33 @@ func (m mutation) run(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(root, m.file)
-	source, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := strings.Count(string(source), m.old); n != 1 {
-		t.Fatalf("%s has the text of the mutation %d times, want once: bring the mutation up to date", m.file, n)
-	}
 	dir := t.TempDir()
-	mutant := filepath.Join(dir, "mutant.go")
-	overlay := filepath.Join(dir, "overlay.json")
-	text, err := json.Marshal(map[string]any{"Replace": map[string]string{file: mutant}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, content := range map[string]string{mutant: strings.Replace(string(source), m.old, m.new, 1), overlay: string(text)} {
-		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+	replaced := map[string]string{}
+	for i, e := range m.edits {
+		file := filepath.Join(root, e.file)
+		mutant, ok := replaced[file]
+		if !ok {
+			mutant = file
+		}
+		source, err := os.ReadFile(mutant)
+		if err != nil {
 			t.Fatal(err)
 		}
+		if n := strings.Count(string(source), e.old); n != 1 {
+			t.Fatalf("%s has the text of edit %d %d times, want once: bring the mutation up to date", e.file, i+1, n)
+		}
+		replaced[file] = filepath.Join(dir, fmt.Sprintf("mutant%d%s", i, filepath.Ext(file)))
+		if err := os.WriteFile(replaced[file], []byte(strings.Replace(string(source), e.old, e.new, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	overlay := filepath.Join(dir, "overlay.json")
+	text, err := json.Marshal(map[string]any{"Replace": replaced})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(overlay, text, 0o600); err != nil {
+		t.Fatal(err)
 	}
 	binary := filepath.Join(dir, "mutant.test")
 	build := exec.CommandContext(t.Context(), "go", "test", "-c", "-tags", "sqlite_omit_load_extension", "-overlay", overlay, "-o", binary, "./internal/cutover/simulation")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -200,7 +201,7 @@ func (r *simReach) Run(ctx context.Context, h fleet.Host, way fleet.Way, script 
 		status, stdout, stderr := s.script(in, script, stop)
 		c := change{what: label}
 		if script.Name == "quarantine-keys" || script.Name == "disarm-host-timer" {
-			c.host = h.ID
+			c.host, c.disarms = h.ID, script.Name == "disarm-host-timer"
 		}
 		s.check(c)
 		out = fleet.ScriptResult{Started: fleet.TruthYes, Ended: stop == 0, Exit: status, Stdout: stdout, Stderr: stderr, Way: way, User: "root"}
@@ -245,6 +246,8 @@ func (r *simReach) Prove(ctx context.Context, h fleet.Host, way fleet.Way) fleet
 	err := r.p.call(fmt.Sprintf("prove %s by %s", h.ID, way), func() error {
 		reason := r.reason(s.instance(h.ID), way, true)
 		switch fault := s.drawFault(r.p); {
+		case way == fleet.WaySessionManager && len(s.instance(h.ID).Region.Outages) > 0:
+			proof.Reason = "Systems Manager gave no answer" // which tells nothing about the host
 		case reason != "":
 			proof.Works, proof.Reason = fleet.TruthNo, reason
 		case fault == "slow":
@@ -304,13 +307,20 @@ func (s *simulation) afterApply() {
 	for _, r := range standing.Risks {
 		s.fail("left armed", "%v", r)
 	}
+	steps := map[string]plan.Step{}
+	for _, w := range s.plan.Waves {
+		for _, step := range w.Steps {
+			steps[step.ID] = step
+		}
+	}
 	s.world.Mu.RLock()
 	defer s.world.Mu.RUnlock()
 	for _, w := range standing.Waves {
 		for _, ph := range w.Phases {
-			for _, step := range ph.Steps {
-				if step.Kind == plan.ClosePort && step.State.Done() {
+			for _, st := range ph.Steps {
+				if step := steps[st.ID]; step.Kind == plan.ClosePort && st.State.Done() {
 					s.count.closed++
+					s.wantClosed(step)
 				}
 			}
 		}
@@ -319,6 +329,24 @@ func (s *simulation) afterApply() {
 		for _, g := range rg.Scaling {
 			if strings.HasPrefix(g.Name, "migrate-recovery-") && g.Desired != 0 {
 				s.fail("bastion left running", "%s has desired size %d", g.Name, g.Desired)
+			}
+		}
+	}
+}
+
+// wantClosed wants no rule but the recovery bastion's to admit port 22, unless
+// a colleague made one.
+func (s *simulation) wantClosed(step plan.Step) {
+	for _, rg := range s.world.Accounts[0].Regions {
+		for _, g := range rg.Groups {
+			if g.ID != step.Rules.Group || s.touched[rg.Account.ID+"/"+rg.Name+" group "+g.ID] {
+				continue
+			}
+			for _, r := range fleet.Rules(g.Ingress, false) {
+				source := slices.IndexFunc(rg.Groups, func(o *fleet.SecurityGroup) bool { return o.ID == r.Group })
+				if r.Admits(22) && (source < 0 || rg.Groups[source].Name != step.Rules.Keep) {
+					s.fail("not closed", "the journal says that %s is done, and %v is there", step.ID, r)
+				}
 			}
 		}
 	}

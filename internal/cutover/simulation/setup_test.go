@@ -54,6 +54,7 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 	s.must(err)
 	s.inventory()
 	s.makePlan()
+	s.aheadOfUs()
 	s.before = s.image()
 	for _, h := range s.snapshot.Hosts {
 		in := s.instance(h.ID)
@@ -61,7 +62,7 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 		w := s.world.WaysIn(in, simfleet.Recovery{})
 		s.world.Mu.RUnlock()
 		if h.Running() && !h.Windows() && w.Open() {
-			s.hosts = append(s.hosts, &watched{in: in, ssh: w.SSH == "", lastBy: map[fleet.Way]time.Time{}})
+			s.hosts = append(s.hosts, &watched{in: in, ssh: w.SSH == ""})
 		}
 	}
 	ctx, end := context.WithCancel(context.Background())
@@ -154,6 +155,19 @@ func (s *simulation) makePlan() {
 	}
 	for _, r := range s.plan.Refusals {
 		s.lines = append(s.lines, fmt.Sprintf("refused: %s%s %s %s: %s", r.Host.ID, r.Group, r.Phase, r.Code, r.Text))
+	}
+}
+
+// aheadOfUs lets colleagues do by hand, now and then, what the plan would do: a
+// rollback must leave that to them.
+func (s *simulation) aheadOfUs() {
+	for _, w := range s.plan.Waves {
+		for _, step := range w.Steps {
+			if step.Kind == plan.ExtendRole && s.random.IntN(2) == 0 {
+				s.must(s.colleague.PutRolePolicy(context.Background(), step.At, step.Role.Name, step.Role.Policy, step.Role.Document))
+				s.lines = append(s.lines, "done by hand: "+step.Title)
+			}
+		}
 	}
 }
 

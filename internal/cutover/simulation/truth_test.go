@@ -19,9 +19,9 @@ import (
 // get into at the beginning.
 type watched struct {
 	in     *simfleet.Instance
-	ssh    bool                    // so at the beginning
-	away   time.Time               // until then it reboots
-	lastBy map[fleet.Way]time.Time // when each way was last seen to work
+	ssh    bool      // so at the beginning
+	away   time.Time // until then it reboots
+	lastSM time.Time // when a session would last have opened
 }
 
 // truth computes the ways into a host as they are now, from the model alone.
@@ -57,6 +57,7 @@ type change struct {
 	// host or group is whose door the operator's process closed by it, or whose
 	// dead man's switch it took away; both empty: nobody's.
 	host, group string
+	disarms     bool // the switch, not the door
 }
 
 func (c change) closes(in *simfleet.Instance) bool {
@@ -75,10 +76,8 @@ func (s *simulation) check(c change) {
 			continue
 		}
 		w := s.truth(h.in)
-		for way, reason := range map[fleet.Way]string{fleet.WaySessionManager: w.SessionManager, fleet.WaySSH: w.SSH, fleet.WayRecovery: w.Recovery} {
-			if reason == "" {
-				h.lastBy[way] = now
-			}
+		if w.SessionManager == "" {
+			h.lastSM = now
 		}
 		timer := s.timerOpens(h.in)
 		if !w.Open() && !timer {
@@ -87,10 +86,13 @@ func (s *simulation) check(c change) {
 		if !c.closes(h.in) || !h.ssh || w.SSH == "" {
 			continue
 		}
-		// What proofs could know is what was true within their age.
-		sm := now.Sub(h.lastBy[fleet.WaySessionManager]) <= time.Duration(s.plan.Policy.ProofAge)
-		rec := now.Sub(h.lastBy[fleet.WayRecovery]) <= time.Duration(s.plan.Policy.RecoveryAge)
-		if !rec || !sm {
+		// What proofs could know is what was true within their age. Nothing in
+		// these stories but the operator's process takes the recovery way away.
+		sm := now.Sub(h.lastSM) <= time.Duration(s.plan.Policy.ProofAge)
+		switch {
+		case !timer && !c.disarms:
+			s.fail("no timer", "%s after %s: its door is closed, and nothing would open it again", h.in.Host.ID, firstLine(c.what))
+		case !sm || w.Recovery != "":
 			s.fail("one way only", "%s after %s: session-manager: %s; ssh: %s; recovery: %s", h.in.Host.ID, firstLine(c.what), w.SessionManager, w.SSH, w.Recovery)
 		}
 	}
