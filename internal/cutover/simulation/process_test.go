@@ -21,9 +21,14 @@ import (
 func (s *simulation) newProcess(life int, calm bool) *process {
 	p := &process{s: s, name: fmt.Sprintf("operator-%d", life), calm: calm}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
-	if !calm && s.random.IntN(3) > 0 {
-		p.killAt = 1 + s.random.IntN(40+s.random.IntN(800))
-		p.killAfter = s.random.IntN(2) == 0
+	if !calm {
+		switch s.random.IntN(3) {
+		case 0:
+			p.killAt = 1 + s.random.IntN(40+s.random.IntN(800))
+			p.killAfter = s.random.IntN(2) == 0
+		case 1:
+			p.killIntended = 1 + s.random.IntN(60)
+		}
 	}
 	s.process = p
 	return p

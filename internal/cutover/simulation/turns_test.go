@@ -92,9 +92,13 @@ type process struct {
 
 	killAt    int  // call before or after which it dies; 0: never
 	killAfter bool // the call acts, and the process does not learn of it
+	// killIntended is which of its intentions it dies of, right after writing it
+	// down; 0: none. There what was done and what is known lie furthest apart.
+	killIntended int
 
 	mu    sync.Mutex
 	calls int  // guarded by mu
+	meant int  // guarded by mu; intentions written down
 	gone  bool // guarded by mu
 }
 
@@ -114,7 +118,19 @@ func (p *process) record(label string, f func() error) error {
 	if !p.begin(label) {
 		return errKilled
 	}
-	return p.finish(f())
+	err := f()
+	if strings.HasPrefix(label, "journal intended") {
+		p.intended()
+	}
+	return p.finish(err)
+}
+
+func (p *process) intended() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.meant++; p.meant == p.killIntended {
+		p.dieLocked()
+	}
 }
 
 // begin counts a call, and reports whether the process lives to make it.
