@@ -197,6 +197,14 @@ func count(n int, noun string) string {
 	return thousands(n) + " " + noun + "s"
 }
 
+// counted is count for nouns whose plural is no s at the end.
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return thousands(n) + " " + many
+}
+
 // thousands groups digits, so that fleets of 100,000 can be read.
 func thousands(n int) string {
 	s := fmt.Sprint(n)
