@@ -9,8 +9,8 @@ import (
 // confirm asks before the fleet is changed: the operator types what they mean.
 type confirm struct {
 	title   string
-	lines   func() []string // told anew at every drawing
-	choices []string        // clean; at least one
+	lines   func(at int) []string // told anew at every drawing
+	choices []string              // clean; at least one
 	at      int
 	want    string // what is to be typed
 	input   line
@@ -47,7 +47,7 @@ func (c *confirm) view(e *env, inner int) []string {
 	for _, l := range wrap(c.title, inner) {
 		text = append(text, s.strong.Render(fit(l, inner)))
 	}
-	for _, p := range c.lines() {
+	for _, p := range c.lines(c.at) {
 		for _, l := range wrap(p, inner) {
 			text = append(text, fit(l, inner))
 		}

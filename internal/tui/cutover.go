@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	tea "charm.land/bubbletea/v2"
 	"charm.land/lipgloss/v2"
@@ -335,8 +336,7 @@ func (s *cutoverScreen) viewWaves(w int) []string {
 			case "SOAK":
 				text = "-"
 				if wave.Soak > 0 {
-					text = wave.Soak.String()
-					text = strings.TrimSuffix(strings.TrimSuffix(text, "0s"), "0m")
+					text = shortDuration(time.Duration(wave.Soak))
 				}
 			default:
 				text = phaseCell(st, c.phase, c.width)

@@ -69,7 +69,11 @@ func (s *cutoverScreen) headline() (style lipgloss.Style, symbol, text string) {
 	case c.counted == 0:
 		return st.text, "○", "Not begun: nothing has been changed."
 	case c.stand.State == broken:
-		return st.risk, "!", fmt.Sprintf("The last run was broken off %s; %s.", ago(c.stand.Since, s.now()), counted(c.stand.Begun, "step was begun without a known end", "steps were begun without a known end"))
+		text = "The last run was broken off " + ago(c.stand.Since, s.now())
+		if n := c.stand.Begun; n > 0 {
+			text += "; " + counted(n, "step was begun without a known end", "steps were begun without a known end")
+		}
+		return st.risk, "!", text + "."
 	}
 	text = upperFirst(clean(c.stand.State))
 	if !strings.HasSuffix(text, ".") {
@@ -82,7 +86,9 @@ func (s *cutoverScreen) headline() (style lipgloss.Style, symbol, text string) {
 		return st.unknown, "↶", text
 	case cutover.OutcomeStopped:
 		return st.unknown, "!", text
-	case cutover.OutcomePartly, cutover.OutcomePaused, cutover.OutcomeRolledPartly, cutover.OutcomeStale:
+	case cutover.OutcomeRolledPartly:
+		return st.blocked, "✗", text
+	case cutover.OutcomePartly, cutover.OutcomePaused, cutover.OutcomeStale:
 	}
 	return st.risk, "!", text
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+	"time"
 
 	"charm.land/lipgloss/v2"
 
@@ -127,7 +128,7 @@ func (v *waveView) view(state []string, w, h int) []string {
 		about = count(n, "host") + ", " + about
 	}
 	if v.wave.Soak > 0 {
-		about += ", then watched for " + v.wave.Soak.String()
+		about += ", then watched for " + shortDuration(time.Duration(v.wave.Soak))
 	}
 	out := []string{v.title(upperFirst(waveName(v.wave)), about, w)}
 	if v.course.underway() {

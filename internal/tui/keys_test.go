@@ -66,7 +66,7 @@ var contexts = map[keyContext]func(t *testing.T) *driver{
 		return many(t, manyBegun()).press("end", "enter", "pgdown", "pgdown", "A").write("3f2a9c01d4e7").press("enter")
 	},
 	ctxConfirm: func(t *testing.T) *driver {
-		return many(t, manyBegun()).press("pgdown", "b", "down").write("3f2a9c01d4e7")
+		return many(t, manyBegun()).press("end", "enter", "b", "down").write("3f2a9c01d4e7")
 	},
 	ctxDecide: func(t *testing.T) *driver {
 		d := many(t, nil).press("A").write("3f2a9c01d4e7").press("enter")
@@ -93,9 +93,10 @@ func many(t *testing.T, entries []cutover.Entry) *driver {
 
 func manyWaves() *plan.Plan {
 	p := testPlan()
-	for i := range 30 {
-		p.Waves = append(p.Waves, testWave(3+i, fmt.Sprintf("wave %d", 3+i), 5+20*i, 25+20*i))
+	for i := range 20 {
+		p.Waves = append(p.Waves, testWave(3+i, fmt.Sprintf("wave %d", 3+i), 5+i, 6+i))
 	}
+	p.Waves = append(p.Waves, testWave(23, "wave 23", 25, 55))
 	return p
 }
 

@@ -164,7 +164,9 @@ func (m *model) cutoverStage() (style lipgloss.Style, symbol, status string) {
 		return s.ready, "✓", "done"
 	case cutover.OutcomeRolledBack:
 		return s.unknown, "↶", "taken back"
-	case cutover.OutcomeStopped, cutover.OutcomePaused, cutover.OutcomePartly, cutover.OutcomeRolledPartly, cutover.OutcomeStale:
+	case cutover.OutcomeRolledPartly:
+		return s.blocked, "✗", "half undone"
+	case cutover.OutcomeStopped, cutover.OutcomePaused, cutover.OutcomePartly, cutover.OutcomeStale:
 	}
 	return s.risk, "!", clean(string(c.outcome()))
 }

@@ -274,7 +274,7 @@ func (m *model) askApply() {
 	}
 	m.confirm = &confirm{
 		title: "Apply plan " + clean(p.ID) + "?", want: p.ID, choices: choices,
-		lines: func() []string { return m.applyLines(p) },
+		lines: func(int) []string { return m.applyLines(p) },
 		yes:   func(at int) tea.Cmd { return m.begin(nil, ends[at]) },
 	}
 }
@@ -324,13 +324,7 @@ func (m *model) askRollback() {
 	}
 	m.confirm = &confirm{
 		title: "Roll back?", want: p.ID, choices: choices,
-		lines: func() []string {
-			out := []string{fmt.Sprintf("Undone, last step first, is what the journal calls ours, or may be ours; then it is looked at again. %s in the whole plan. What was there before stays.", count(c.stand.Owed, "such step"))}
-			if c.mine() {
-				out = append(out, "The run is stopped first: its steps under way end.")
-			}
-			return out
-		},
+		lines: func(at int) []string { return m.rollbackLines(scopes[at]) },
 		yes: func(at int) tea.Cmd {
 			if c.mine() {
 				c.doing.then = &scopes[at]
@@ -342,11 +336,28 @@ func (m *model) askRollback() {
 	}
 }
 
+func (m *model) rollbackLines(s cutover.Scope) []string {
+	c := m.env.course
+	out := []string{"Undone, last step first, is what the journal calls ours, or may be ours; then it is looked at again. What was there before stays."}
+	switch {
+	case s.Host != nil:
+		out = append(out, "Groups that the host shares are opened, too, and later runs leave it out.")
+	case s.Wave != nil:
+		out = append(out, "Its hosts' doors are opened in whatever wave they closed.")
+	default:
+		out = append(out, counted(c.stand.Owed, "step is", "steps are")+" to be undone.")
+	}
+	if c.mine() {
+		out = append(out, "The run is stopped first: its steps under way end.")
+	}
+	return out
+}
+
 func (m *model) scopeName(s cutover.Scope) string {
 	c := m.env.course
 	switch {
 	case s.Host != nil:
-		return "host " + c.named(*s.Host) + ", with groups that it shares"
+		return "host " + c.named(*s.Host)
 	case s.Wave != nil:
 		if w := findWave(c.plan(), *s.Wave); w != nil {
 			return waveName(w)
