@@ -182,10 +182,10 @@ func checkStateFile(path string) fleet.Check {
 func worst(checks []fleet.Check) fleet.Truth {
 	all := fleet.TruthYes
 	for _, c := range checks {
-		switch {
-		case c.Holds == fleet.TruthNo:
+		switch c.Holds {
+		case fleet.TruthNo:
 			return fleet.TruthNo
-		case c.Holds == fleet.TruthUnknown:
+		case fleet.TruthUnknown:
 			all = fleet.TruthUnknown
 		}
 	}
