@@ -82,9 +82,14 @@ func (h *hostSide) find(r fleet.HostRef) (fleet.Host, error) {
 // may run again, and keep out of each other's way by a lock on the host: so the
 // next way is tried also where an answer was lost. A refusal is an answer.
 func (h *hostSide) run(ctx context.Context, host fleet.Host, s fleet.Script) (hostAnswer, error) {
+	return answerOf(ctx, host, s.Name, func(way fleet.Way) fleet.ScriptResult { return h.Hosts.Run(ctx, host, way, s) })
+}
+
+// answerOf tries the ways into a host until one gives a complete answer.
+func answerOf(ctx context.Context, host fleet.Host, name string, run func(fleet.Way) fleet.ScriptResult) (hostAnswer, error) {
 	var reasons []string
 	for _, way := range hostWays {
-		r := h.Hosts.Run(ctx, host, way, s)
+		r := run(way)
 		if r.Started != fleet.TruthNo {
 			answer, err := parseAnswer(r.Stdout)
 			if !errors.Is(err, errNoAnswer) {
@@ -96,7 +101,7 @@ func (h *hostSide) run(ctx context.Context, host fleet.Host, s fleet.Script) (ho
 			break
 		}
 	}
-	return nil, fmt.Errorf("run %s on %s: %s", s.Name, host.ID, strings.Join(reasons, "; "))
+	return nil, fmt.Errorf("run %s on %s: %s", name, host.ID, strings.Join(reasons, "; "))
 }
 
 // silence says why a run gave no answer.
