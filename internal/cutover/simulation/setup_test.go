@@ -48,13 +48,14 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 	s.trouble()
 	s.machines = simfleet.NewHosts(s.world, simfleet.HostOptions{TimeScale: -1})
 	s.aws = simfleet.ServeAWS(s.world, simfleet.AWSOptions{
-		NoThrottle: true, Faults: s.faults, Hosts: s.machines, Changed: func(string) { s.changed = true },
+		NoThrottle: true, Lag: []time.Duration{0, 0, 0, 2 * time.Second, 6 * time.Second}[random.IntN(5)], Faults: s.faults, Hosts: s.machines, Changed: func(string) { s.changed = true },
 	})
 	s.db, err = sqlite.Open(context.Background(), filepath.Join(s.dir, "migrate.db"))
 	s.must(err)
 	s.inventory()
 	s.makePlan()
 	s.aheadOfUs()
+	time.Sleep(time.Minute) // reads have caught up when the story begins
 	s.before = s.image()
 	for _, h := range s.snapshot.Hosts {
 		in := s.instance(h.ID)
