@@ -187,7 +187,8 @@ type simulation struct {
 	plan     *plan.Plan
 	before   map[string]string
 	hosts    []*watched
-	touched  map[string]bool // by others than the operator's process: names of image
+	known    map[string]*simfleet.Instance // all there ever were, by ID
+	touched  map[string]bool               // by others than the operator's process: names of image
 
 	faultRate, eventRate float64
 	reverts              []revert

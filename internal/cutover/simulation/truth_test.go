@@ -75,10 +75,13 @@ func (s *simulation) check(c change) {
 		if h.in.Host.State != "running" || now.Before(h.away) {
 			continue
 		}
-		w := s.truth(h.in)
-		if w.SessionManager == "" {
+		if s.world.SessionReason(h.in) == "" && h.in.SessionSudo() {
 			h.lastSM = now
+			if !c.closes(h.in) {
+				continue // open; the rest would only cost time
+			}
 		}
+		w := s.truth(h.in)
 		timer := s.timerOpens(h.in)
 		if !w.Open() && !timer {
 			s.fail("lock-out", "%s after %s: session-manager: %s; ssh: %s; recovery: %s; no timer", h.in.Host.ID, firstLine(c.what), w.SessionManager, w.SSH, w.Recovery)
