@@ -330,7 +330,7 @@ func (s *doneScreen) next() (what, why string) {
 
 func (s *doneScreen) view(w, _ int) []string {
 	c := s.course
-	if c.plan() == nil || c.counted <= 0 {
+	if c.plan() == nil || c.known <= 0 {
 		out := []string{s.title("Done", "", w), ""}
 		return append(out, s.paintWrapped(s.styles.text, "Nothing has been done yet. When a plan has come to its end, this stage says what was closed, what stays open and why.", w)...)
 	}

@@ -109,7 +109,7 @@ func (m *model) laterStage(id screenID) (style lipgloss.Style, symbol, status st
 	switch id {
 	case screenPrepare:
 		switch sum := c.sum; {
-		case c.plan() == nil || c.counted < 0:
+		case c.plan() == nil || c.known < 0:
 			return none("by the plan")
 		case sum.prepared == sum.prepare:
 			return s.ready, "✓", thousands(sum.prepare) + " done"
@@ -154,9 +154,9 @@ func (m *model) cutoverStage() (style lipgloss.Style, symbol, status string) {
 		return s.dim, "○", "after 2"
 	case c.plan() == nil:
 		return s.dim, "○", "no plan yet"
-	case c.counted <= 0:
+	case c.known <= 0:
 		return s.accent, "▶", "planned"
-	case c.stand.State == broken:
+	case c.stand.State == brokenOff:
 		return s.risk, "!", "broken off"
 	}
 	switch c.outcome() {
