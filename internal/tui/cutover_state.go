@@ -18,7 +18,7 @@ const truthYes = fleet.TruthYes
 // outcome is how the last run ended; empty while one is under way, after one
 // that was broken off and before the first.
 func (c *course) outcome() cutover.Outcome {
-	if c.underway() || c.known <= 0 || c.stand.State == brokenOff {
+	if c.underway() || c.known <= 0 || c.broken != nil || c.stand.State == brokenOff {
 		return ""
 	}
 	word, _, _ := strings.Cut(c.stand.State, ":")
@@ -57,7 +57,7 @@ func (s *cutoverScreen) headline() (style lipgloss.Style, symbol, text string) {
 	case c.err != nil:
 		return st.blocked, "✗", "Where it stands cannot be read: " + clean(c.err.Error())
 	case c.broken != nil:
-		return st.blocked, "✗", "The journal is not right: " + clean(c.broken.Error()) + ". Look at it with migrate journal --verify."
+		return st.blocked, "✗", "The journal is not right: " + clean(c.broken.Error())
 	case c.mine():
 		return s.runningLine()
 	case c.elsewhere():
@@ -133,16 +133,16 @@ func (s *cutoverScreen) viewState(w, h int) []string {
 	c, st := s.course, s.styles
 	style, symbol, text := s.headline()
 	var out []string
-	for i, l := range wrapTo(symbol+" "+text, w, 2) {
+	for i, l := range wrapTo(symbol+" "+text, w-2, 3) {
 		if i > 0 {
-			l = "  " + cut(l, w-2)
+			l = "  " + l
 		}
 		out = append(out, style.Bold(true).Render(l))
 	}
 	if len(c.state.Stale) > 0 && c.outcome() == "" && !c.underway() {
 		out = append(out, st.risk.Render(cut(fmt.Sprintf("! A newer snapshot speaks against it (%d): %s", len(c.state.Stale), clean(c.state.Stale[0])), w)))
 	}
-	if c.known < 0 {
+	if c.known < 0 || c.broken != nil {
 		return out
 	}
 	sum := c.sum
@@ -326,6 +326,8 @@ func (s *cutoverScreen) next() (what, why string) {
 		return "watch, or press p to pause it", "another process works on the plan; its entries come every second"
 	case s.wave != nil && c.known == 0:
 		return "look at the steps, enter shows one in full", "what is red goes, what is green comes; nothing has been changed yet"
+	case c.broken != nil:
+		return "look at it with migrate journal --verify", "a journal that is not right says nothing of where the plan stands"
 	case c.known < 0:
 		return "wait a moment", "the journal is being read"
 	case c.known == 0:

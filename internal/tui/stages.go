@@ -154,6 +154,8 @@ func (m *model) cutoverStage() (style lipgloss.Style, symbol, status string) {
 		return s.dim, "○", "after 2"
 	case c.plan() == nil:
 		return s.dim, "○", "no plan yet"
+	case c.broken != nil:
+		return s.blocked, "✗", "not right"
 	case c.known <= 0:
 		return s.accent, "▶", "planned"
 	case c.stand.State == brokenOff:

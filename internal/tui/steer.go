@@ -240,9 +240,9 @@ func (m *model) fedCourse() tea.Cmd {
 }
 
 func outcomeNotice(r cutover.Result) *notice {
-	n := &notice{text: upperFirst(string(r.Outcome)) + "."}
+	n := &notice{text: upperFirst(clean(string(r.Outcome))) + "."}
 	if r.Reason != "" {
-		n.text = upperFirst(string(r.Outcome)) + ": " + clean(r.Reason)
+		n.text = upperFirst(clean(string(r.Outcome))) + ": " + clean(r.Reason)
 	}
 	switch r.Outcome {
 	case cutover.OutcomeDone, cutover.OutcomeRolledBack, cutover.OutcomeStopped:
