@@ -318,7 +318,7 @@ func (s *cutoverScreen) viewWaves(w int) []string {
 		here := i == s.waves.cursor && s.at == paneWaves
 		line := ""
 		for _, c := range columns {
-			text := ""
+			var text string
 			switch c.title {
 			case "HOSTS":
 				text = "-"

@@ -25,6 +25,10 @@ func (c *course) outcome() cutover.Outcome {
 	return cutover.Outcome(word)
 }
 
+// reached reports whether the plan has come to its end, and not only as far as
+// the last run was asked to go.
+func (c *course) reached() bool { return c.outcome() == cutover.OutcomeDone && c.stand.Ended }
+
 // brokenOff is what cutover.Status says of a run without an end.
 const brokenOff = "running or broken off"
 
@@ -83,6 +87,9 @@ func (s *cutoverScreen) headline() (style lipgloss.Style, symbol, text string) {
 	}
 	switch c.outcome() {
 	case cutover.OutcomeDone:
+		if !c.stand.Ended {
+			text = "Done as far as it was asked to go; later waves wait."
+		}
 		return st.ready, "✓", text
 	case cutover.OutcomeRolledBack:
 		return st.unknown, "↶", text
@@ -337,6 +344,9 @@ func (s *cutoverScreen) next() (what, why string) {
 	}
 	switch c.outcome() {
 	case cutover.OutcomeDone:
+		if !c.stand.Ended {
+			return "press A to go on with the next wave", "the waves so far are done and proved; b takes them back"
+		}
 		return "press 6 for what has been reached", "the plan has come to its end"
 	case cutover.OutcomeRolledBack:
 		switch {

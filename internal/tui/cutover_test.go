@@ -301,6 +301,11 @@ func TestHowRunsEnd(t *testing.T) {
 		h := newHistory(testPlan(), testNow.Add(-time.Hour)).run("apply").wave(0, 0).add(cutover.Entry{Event: cutover.RunEnded, Detail: detail})
 		planned(t, h.entries, 80, 24).mustShow(want[0], want[1])
 	}
+	part := newHistory(testPlan(), testNow.Add(-time.Hour)).run("apply").wave(0, 0).end(0).wave(1, 0).end(1).add(cutover.Entry{Event: cutover.RunEnded, Detail: "done"})
+	d := planned(t, part.entries, 80, 24)
+	d.mustShow("Done as far as it was asked to go", "▸○ wave 2", "Press A to go on with the next wave", "7/28")
+	d.press("6")
+	d.mustShow("not at its end yet", "Press 5 for Cutover")
 	h := newHistory(testPlan(), testNow.Add(-time.Hour)).run("rollback --all").add(cutover.Entry{Event: cutover.RunEnded, Detail: "rolled back"})
 	planned(t, h.entries, 80, 24).mustShow("Rolled back.", "Press A to apply it again")
 }

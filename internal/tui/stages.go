@@ -131,7 +131,7 @@ func (m *model) laterStage(id screenID) (style lipgloss.Style, symbol, status st
 		return m.cutoverStage()
 	default:
 	}
-	if c.outcome() == cutover.OutcomeDone {
+	if c.reached() {
 		return s.ready, "✓", "reached"
 	}
 	return none("after 5")
@@ -163,6 +163,9 @@ func (m *model) cutoverStage() (style lipgloss.Style, symbol, status string) {
 	}
 	switch c.outcome() {
 	case cutover.OutcomeDone:
+		if !c.stand.Ended {
+			return s.accent, "▶", fmt.Sprintf("%s/%s", thousands(c.sum.done), thousands(c.sum.steps))
+		}
 		return s.ready, "✓", "done"
 	case cutover.OutcomeRolledBack:
 		return s.unknown, "↶", "taken back"
