@@ -42,6 +42,7 @@ type carried struct {
 }
 
 const driftPolicy = `soak: 1s
+canary: 0
 waves: ["100%%"]
 timer: 30m
 require_silent: false
@@ -118,7 +119,6 @@ func (c *carried) must(err error, allowed ...int) {
 
 func (c *carried) carry(w plan.Wave, s plan.Step) error {
 	ctx := c.t.Context()
-	t0 := time.Now()
 	entry := cutover.Entry{At: time.Now().Add(-time.Hour), Plan: c.plan.ID, Digest: c.plan.Digest, Wave: w.Number, Step: s.ID, Hosts: s.Hosts, Event: cutover.Found, Operator: "test"}
 	if k := c.kinds[s.Kind]; s.Kind != plan.ProveSession && s.Kind != plan.RecoveryDrill && s.Kind != plan.WaitFor {
 		before, err := k.Observe(ctx, s)
@@ -137,7 +137,6 @@ func (c *carried) carry(w plan.Wave, s plan.Step) error {
 			}
 		}
 	}
-	c.t.Logf("%s %v", s.ID, time.Since(t0))
 	_, err := c.db.Append(ctx, c.fence, entry)
 	return err
 }
@@ -385,4 +384,39 @@ func TestDriftNamesWhatWasChangedAndNothingElse(t *testing.T) {
 			restore()
 		}
 	}
+
+	// What somebody who holds the lease may be doing is not called drift.
+	c.fence, err = c.db.Acquire(ctx, "a colleague", time.Hour)
+	c.must(err)
+	report, got := c.drift(driftQuery{}, 3)
+	if want := []string{"host-gone " + other.ID, "recovery-group-up " + rescue + " ?"}; !slices.Equal(got, want) || report.Holder != "a colleague" {
+		t.Errorf("while %q holds the lease: %q, want %q", report.Holder, got, want)
+	}
+	c.newcomer()
+}
+
+// newcomer has an Auto Scaling group launch one instance more.
+func (c *carried) newcomer() {
+	c.t.Helper()
+	for _, h := range c.plan.Hosts() {
+		name := c.hosts[h].AutoScalingGroup
+		if name == "" {
+			continue
+		}
+		g, err := c.aws.ScalingGroup(c.t.Context(), h.Place(), name)
+		c.must(err)
+		c.must(c.aws.SetSize(c.t.Context(), h.Place(), name, g.Min, g.Desired+1, max(g.Max, g.Desired+1)))
+		report, _ := c.drift(driftQuery{}, 3)
+		var found []cutover.DriftItem
+		for _, i := range report.Items {
+			if i.Code == cutover.DriftNewInstance {
+				found = append(found, i)
+			}
+		}
+		if len(found) != 1 || !strings.Contains(found[0].Now, name) || found[0].Since.IsZero() {
+			c.t.Errorf("after a launch by %s: %+v", name, found)
+		}
+		return
+	}
+	c.t.Fatal("no host of the plan is in an Auto Scaling group")
 }
