@@ -57,6 +57,12 @@ matrix: ## inject all known causes of failure, alone and in pairs, and write doc
 	@$(GO) test -tags $(TAGS) -run '^TestDetectionMatrix$$' -count 1 -timeout 3h ./cmd/migrate -args -matrix $(CURDIR)/docs/detection.md; \
 	  status=$$?; tail -n 1 docs/detection.md; exit $$status
 
+SEEDS ?= 2000
+FIRST ?= 1
+simulate: ## run SEEDS simulated migrations from seed FIRST on, with faults and kills, then with deliberate defects (long)
+	@tell=$$(mktemp); $(GO) test -tags $(TAGS) -run '^(TestSimulate|TestMutationsAreCaught)$$' -count 1 -timeout 12h ./internal/cutover/simulation -args -seeds $(SEEDS) -first $(FIRST) -tell $$tell; \
+	  status=$$?; paste -sd, $$tell | sed 's/,/, /g; s/,  /, /g'; rm -f $$tell; exit $$status
+
 FUZZTIME ?= 20s
 fuzz: ## run every fuzz target for FUZZTIME each
 	@set -e; for pkg in $$($(GO) list -tags $(TAGS) ./...); do \
@@ -67,4 +73,4 @@ fuzz: ## run every fuzz target for FUZZTIME each
 bench: ## measure; figures go to docs/benchmarks.md by hand
 	$(GO) test -tags $(TAGS) -run '^$$' -bench . -benchtime 1x -timeout 30m ./...
 
-.PHONY: help build demo setup test race check golden pictures matrix fuzz bench
+.PHONY: help build demo setup test race check golden pictures matrix simulate fuzz bench

@@ -22,10 +22,10 @@ func TestCountsAgreeWithAWSCLIAndTruth(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it runs other programs, which show the race detector nothing")
 	}
-	sim := serve(t, "--instances", "300", "--seed", "7")
+	sim := serve(t, "--instances", "150", "--seed", "7")
 	got := decode[inventoryResult](t, output(t, sim.program(t, "inventory", "--json")))
 
-	world, err := simfleet.Generate(simfleet.Options{Seed: 7, Instances: 300})
+	world, err := simfleet.Generate(simfleet.Options{Seed: 7, Instances: 150})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func TestSameSeedSameFindings(t *testing.T) {
 	}
 	var runs [2]essence
 	for i := range runs {
-		sim := serve(t, "--instances", "120", "--seed", "11")
+		sim := serve(t, "--instances", "50", "--seed", "11")
 		output(t, sim.program(t, "inventory"))
 		judged := decode[fleet.Assessment](t, output(t, sim.program(t, "readiness", "--json"), exitNotReady))
 		for _, f := range judged.Findings {
@@ -121,6 +121,9 @@ func TestSameSeedSameFindings(t *testing.T) {
 
 // An inventory that is killed at any moment leaves the snapshot before it whole.
 func TestKilledInventoryLeavesThePreviousSnapshotWhole(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the race detector has no time to tell of a program that is killed")
+	}
 	d := newSim(t, demoOptions{instances: 12, seed: 7, noThrottle: true})
 	output(t, program("inventory"))
 	before := latest(t, d.db())

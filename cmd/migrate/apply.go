@@ -176,16 +176,21 @@ func (e *execution) run(ctx context.Context, work func(context.Context, *cutover
 	}()
 	res, err := work(ctx, x)
 	e.progress.end()
+	return res, e.explain(err)
+}
+
+// explain says beside why a run could not go on what can be done.
+func (e *execution) explain(err error) error {
 	var held *cutover.HeldError
 	switch {
+	case err == nil:
+		return nil
 	case errors.As(err, &held):
-		return res, fmt.Errorf("%w: migrate status shows where it is; if that run has died, wait until then and try again", held)
+		return fmt.Errorf("%w: migrate status shows where it is; if that run has died, wait until then and try again", held)
 	case errors.Is(err, cutover.ErrLease):
-		return res, fmt.Errorf("%w: somebody else may have gone on; look at migrate status %s before anything else", err, e.plan.ID)
-	case err != nil:
-		return res, fmt.Errorf("%w: migrate status %s says where things stand; migrate apply goes on, migrate rollback takes back", err, e.plan.ID)
+		return fmt.Errorf("%w: somebody else may have gone on; look at migrate status %s before anything else", err, e.plan.ID)
 	}
-	return res, nil
+	return fmt.Errorf("%w: migrate status %s says where things stand; migrate apply goes on, migrate rollback takes back", err, e.plan.ID)
 }
 
 // ask asks the operator on the terminal.

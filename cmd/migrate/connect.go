@@ -152,7 +152,7 @@ func (a *app) connectHost(ctx context.Context, cfg config, q connectQuery) (flee
 	}
 	region := q.region
 	if region == "" {
-		account, err := awsapi.Open(ctx, cfg.accesses()[0], awsapi.Options{Version: version})
+		account, err := awsapi.Open(ctx, cfg.accesses()[0], cfg.awsOptions())
 		if err != nil {
 			return h, err
 		}

@@ -10,10 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v4"
 
 	"ssm-migrate/internal/simfleet"
 )
@@ -25,6 +25,8 @@ type demoOptions struct {
 	addr        string
 	unreachable int
 	noThrottle  bool
+	pace        float64 // 0: as AWS
+	mendable    bool
 	dir         string
 	healthy     bool // a fleet in which nothing is wrong; tests inject causes into it
 }
@@ -39,7 +41,11 @@ loopback. On a terminal it opens the wizard on it. Elsewhere it runs inventory a
 the summary, and leaves the HTML report.
 
 With --serve it prints export lines for another terminal, in which migrate, the AWS CLI and ssh can
-use the fleet, and runs until it is interrupted.`,
+use the fleet, and runs until it is interrupted. What a cutover needs is in its folder: a policy, a
+recovery key, the key of the agent's packages. docs/walkthrough.md leads through it.
+
+The usual fleet has troubles of every kind, and hosts that no plan can close. With --mendable all of
+its hosts can be closed.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !cmd.Flags().Changed("unreachable") && o.serve {
@@ -55,6 +61,8 @@ use the fleet, and runs until it is interrupted.`,
 	f.StringVar(&o.addr, "addr", "127.0.0.1:0", "loopback address and port of the AWS endpoint")
 	f.IntVar(&o.unreachable, "unreachable", 5, "percentage of hosts that are down or refuse the login (with --serve: 0)")
 	f.BoolVar(&o.noThrottle, "no-throttle", false, "answer API calls without AWS's rate limits")
+	f.Float64Var(&o.pace, "pace", 20, "how many times as fast as AWS the simulated one launches instances and makes endpoints")
+	f.BoolVar(&o.mendable, "mendable", false, "a fleet whose troubles are all such that a plan mends them")
 	f.StringVar(&o.dir, "dir", "", "folder for the state file, keys and report (default: a new temporary one)")
 	return c
 }
@@ -123,7 +131,7 @@ func startDemo(o demoOptions) (_ *demoFleet, err error) {
 	if o.instances <= 0 {
 		return nil, usageErr("--instances %d is not a number of instances", o.instances)
 	}
-	if d.world, err = simfleet.Generate(simfleet.Options{Seed: o.seed, Instances: o.instances, Unreachable: o.unreachable, Healthy: o.healthy}); err != nil {
+	if d.world, err = demoWorld(o); err != nil {
 		return nil, exitErr{code: exitUsage, err: err}
 	}
 	if d.dir == "" {
@@ -161,6 +169,10 @@ func (d *demoFleet) listen() (err error) {
 	}
 	hosts := simfleet.NewHosts(d.world, simfleet.HostOptions{})
 	d.close = append(d.close, hosts.Close)
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { d.world.Run(ctx) })
+	d.close = append(d.close, func() { cancel(); running.Wait() })
 	server := &http.Server{
 		Handler:           simfleet.ServeAWS(d.world, simfleet.AWSOptions{NoThrottle: d.options.noThrottle, Faults: d.faults, Hosts: hosts}),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -185,76 +197,6 @@ func (d *demoFleet) stop() {
 		f()
 	}
 	d.close = nil
-}
-
-func (d *demoFleet) db() string     { return filepath.Join(d.dir, "migrate.db") }
-func (d *demoFleet) config() string { return filepath.Join(d.dir, "migrate.yaml") }
-func (d *demoFleet) report() string { return filepath.Join(d.dir, "report.html") }
-
-// openSSH is an ssh_config for OpenSSH itself, which needs nc for the proxy.
-func (d *demoFleet) openSSH() string { return filepath.Join(d.dir, "openssh_config") }
-
-func (d *demoFleet) writeFiles() error {
-	files := d.world.OperatorFiles(d.socks.Addr().String(), d.dir)
-	sshConfig, known := filepath.Join(d.dir, "ssh_config"), filepath.Join(d.dir, simfleet.OperatorKnownHostsFile)
-	var regions []string
-	for _, r := range d.world.Accounts[0].Regions {
-		regions = append(regions, r.Name)
-	}
-	rate := ""
-	if d.options.noThrottle {
-		rate = "aws:\n  connection_rate: 10000\n"
-	}
-	config := fmt.Sprintf(`# Configuration of migrate for the simulated fleet.
-accounts:
-  - label: demo
-    regions: [%s]
-%sssh:
-  concurrency: 32 # the hosts share this machine's processors with migrate
-  config_file: %s
-  known_hosts: [%s]
-  proxy: socks5://%s
-`, strings.Join(regions, ", "), rate, sshConfig, known, d.socks.Addr())
-	owners, err := d.owners()
-	if err != nil {
-		return err
-	}
-	texts := map[string]string{
-		filepath.Join(d.dir, defaultOwnersFile):        owners,
-		filepath.Join(d.dir, simfleet.OperatorKeyFile): string(files.PrivateKey),
-		known:       files.KnownHosts,
-		sshConfig:   files.SSHConfig,
-		d.openSSH(): files.OpenSSHConfig,
-		d.config():  config,
-	}
-	for name, key := range files.HostKeys {
-		texts[filepath.Join(d.dir, name)] = string(key)
-	}
-	for path, text := range texts {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// owners is the owners file of those whom anybody in the simulated company
-// would name. The inventory's own key is nobody's: it is left out, so that its
-// logins are known as the inventory's. In the healthy fleet, which causes are
-// injected into, it is somebody's.
-func (d *demoFleet) owners() (string, error) {
-	var f ownersFile
-	for _, o := range d.world.Owners() {
-		if o.Person == simfleet.OperatorUser && !d.options.healthy {
-			continue
-		}
-		f.Owners = append(f.Owners, ownerEntry(o))
-	}
-	text, err := yaml.Dump(f)
-	if err != nil {
-		return "", fmt.Errorf("write the owners file: %w", err)
-	}
-	return "# Whose SSH keys are whose in the simulated fleet (docs/owners.md).\n" + string(text), nil
 }
 
 type variable struct{ name, value string }

@@ -99,7 +99,7 @@ func openChanger(ctx context.Context, cfg config) (*awsapi.Changer, []fleet.Chec
 	var accounts []*awsapi.Account
 	var failed []fleet.Check
 	for _, access := range cfg.accesses() {
-		account, err := awsapi.Open(ctx, access, awsapi.Options{Version: version, ConnectionRate: cfg.AWS.ConnectionRate})
+		account, err := awsapi.Open(ctx, access, cfg.awsOptions())
 		if err != nil {
 			failed = append(failed, fleet.Check{Name: "access " + access.Name(), Holds: fleet.TruthUnknown, Reason: oneLine(err.Error()), Remedy: "correct the access in the configuration, or sign in"})
 			continue
@@ -182,10 +182,10 @@ func checkStateFile(path string) fleet.Check {
 func worst(checks []fleet.Check) fleet.Truth {
 	all := fleet.TruthYes
 	for _, c := range checks {
-		switch {
-		case c.Holds == fleet.TruthNo:
+		switch c.Holds {
+		case fleet.TruthNo:
 			return fleet.TruthNo
-		case c.Holds == fleet.TruthUnknown:
+		case fleet.TruthUnknown:
 			all = fleet.TruthUnknown
 		}
 	}

@@ -124,7 +124,8 @@ func (c *collection) run(ctx context.Context, db *sqlite.DB, emit func(inventory
 // any source that does not answer; when none can, there is nothing to collect.
 func (c *collection) open(ctx context.Context, cfg config) error {
 	var failed []error
-	options := awsapi.Options{Version: version, ConnectionRate: cfg.AWS.ConnectionRate, Organization: &awsapi.Organization{}}
+	options := cfg.awsOptions()
+	options.Organization = &awsapi.Organization{}
 	for _, access := range cfg.accesses() {
 		account, err := awsapi.Open(ctx, access, options)
 		if err != nil {

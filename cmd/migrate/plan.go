@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
 	"ssm-migrate/internal/sqlite"
 )
@@ -113,21 +114,27 @@ func (a *app) makePlan(ctx context.Context, snapshot int64, policyFile string, v
 	if err != nil {
 		return exitErr{code: exitUsage, err: err}
 	}
-	judged, err := assess(ctx, s.db, s.snap, s.cfg.policy())
+	p, err := newPlan(ctx, s.db, s.cfg, s.snap, policy)
 	if err != nil {
-		return err
-	}
-	p, err := plan.Make(s.snap, judged, policy, time.Now())
-	if err != nil {
-		return fmt.Errorf("plan: %w", err)
-	}
-	if err := s.db.SavePlan(ctx, p, planner()); err != nil {
 		return err
 	}
 	if err := a.writePlan(p, namesOfHosts(s.snap), view); err != nil {
 		return err
 	}
 	return planVerdict(p)
+}
+
+// newPlan judges a snapshot, plans its cutover and stores the plan.
+func newPlan(ctx context.Context, db *sqlite.DB, cfg config, snap *fleet.Snapshot, policy plan.Policy) (*plan.Plan, error) {
+	judged, err := assess(ctx, db, snap, cfg.policy())
+	if err != nil {
+		return nil, err
+	}
+	p, err := plan.Make(snap, judged, policy, time.Now())
+	if err != nil {
+		return nil, fmt.Errorf("plan: %w", err)
+	}
+	return p, db.SavePlan(ctx, p, planner())
 }
 
 // planner is who makes a plan, as this machine knows them.
@@ -225,30 +232,41 @@ func (a *app) listPlans(ctx context.Context) error {
 // defaultPolicyFile is read from the configuration's folder where it exists.
 const defaultPolicyFile = "migrate-policy.yaml"
 
-// planPolicy reads the policy of the cutover: the given file, the one that the
-// configuration names, or the default one where it exists.
-func (c config) planPolicy(file string) (plan.Policy, error) {
-	path, must := file, true
+// policyPath is where the policy of the cutover is: the given file, the one
+// that the configuration names, or the default one, which need not exist.
+func (c config) policyPath(file string) (path string, must bool) {
 	switch {
 	case file != "":
+		return file, true
 	case c.PolicyFile != "":
-		path = inFolder(c.dir, c.PolicyFile)
-	default:
-		path, must = filepath.Join(c.dir, defaultPolicyFile), false
+		return inFolder(c.dir, c.PolicyFile), true
 	}
+	return filepath.Join(c.dir, defaultPolicyFile), false
+}
+
+// planPolicy reads the policy of the cutover.
+func (c config) planPolicy(file string) (plan.Policy, error) {
+	_, p, err := c.readPolicy(file)
+	return p, err
+}
+
+// readPolicy also says whether there is a file.
+func (c config) readPolicy(file string) (there bool, _ plan.Policy, _ error) {
+	path, must := c.policyPath(file)
 	text, err := os.ReadFile(path)
+	there = err == nil
 	if errors.Is(err, os.ErrNotExist) && !must {
 		text, err = nil, nil
 	}
 	if err != nil {
-		return plan.Policy{}, fmt.Errorf("read policy: %w", err)
+		return there, plan.Policy{}, fmt.Errorf("read policy: %w", err)
 	}
 	p, err := plan.ParsePolicy(text)
 	if err != nil {
-		return plan.Policy{}, fmt.Errorf("policy %s: %w", path, err)
+		return there, plan.Policy{}, fmt.Errorf("policy %s: %w", path, err)
 	}
 	if p.AgentFloor == "" {
 		p.AgentFloor = c.policy().FunctionalFloor
 	}
-	return p, nil
+	return there, p, nil
 }

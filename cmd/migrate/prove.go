@@ -144,7 +144,7 @@ func openSessions(ctx context.Context, cfg config) (*awsapi.Sessions, error) {
 	var accounts []*awsapi.Account
 	var failed []error
 	for _, access := range cfg.accesses() {
-		account, err := awsapi.Open(ctx, access, awsapi.Options{Version: version})
+		account, err := awsapi.Open(ctx, access, cfg.awsOptions())
 		if err != nil {
 			failed = append(failed, err)
 			continue

@@ -51,7 +51,7 @@ Keep the key where an outage of AWS does not block it, and tell migrate.yaml whe
 		Example: `  migrate recovery key migrate-recovery
   migrate recovery key migrate-recovery --passphrase-file /run/secrets/recovery`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(_ *cobra.Command, args []string) error {
 			if bare && phraseFile != "" {
 				return usageErr("--no-passphrase and --passphrase-file exclude each other")
 			}

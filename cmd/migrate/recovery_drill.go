@@ -173,7 +173,7 @@ func finder(snap *fleet.Snapshot) func(fleet.HostRef) (fleet.Host, bool) {
 func drillChanger(ctx context.Context, cfg config) (*awsapi.Changer, error) {
 	var accounts []*awsapi.Account
 	for _, access := range cfg.accesses() {
-		account, err := awsapi.Open(ctx, access, awsapi.Options{Version: version, ConnectionRate: cfg.AWS.ConnectionRate})
+		account, err := awsapi.Open(ctx, access, cfg.awsOptions())
 		if err != nil {
 			return nil, err
 		}

@@ -165,7 +165,7 @@ func printTroubles(w io.Writer, s cutover.Standing) {
 	for _, wave := range s.Waves {
 		for _, ph := range wave.Phases {
 			for _, st := range ph.Steps {
-				why := ""
+				var why string
 				switch {
 				case st.State == cutover.StateFailed, st.State == cutover.StateUnclear, st.State == cutover.StateUndoFailed:
 					why = string(st.State) + ": " + st.Detail

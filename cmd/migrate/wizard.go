@@ -41,18 +41,24 @@ func (a *app) runWizard(ctx context.Context, o wizardOptions) error {
 		return err
 	}
 	defer db.Close()
-	w := &wizard{cfg: cfg, db: db, reportPath: o.reportPath}
+	w := &wizard{app: a, cfg: cfg, db: db, reportPath: o.reportPath}
 	return tui.Run(ctx, tui.Backend{
 		Demo:      o.demo,
 		Place:     w.place(a.dbPath),
 		Load:      w.load,
 		Inventory: w.inventory,
 		Report:    w.report,
+		Cutover:   w.cutover,
+		MakePlan:  w.makePlan,
+		Apply:     w.apply,
+		Rollback:  w.rollback,
+		Wish:      w.wish,
 	}, tui.Options{Input: a.in, Output: a.out})
 }
 
 // wizard serves the screens with what the commands use.
 type wizard struct {
+	app        *app
 	cfg        config
 	db         *sqlite.DB
 	reportPath string

@@ -66,7 +66,7 @@ func openAccounts(ctx context.Context, cfg config) ([]*awsapi.Account, error) {
 	var accounts []*awsapi.Account
 	var failed []error
 	for _, access := range cfg.accesses() {
-		account, err := awsapi.Open(ctx, access, awsapi.Options{Version: version})
+		account, err := awsapi.Open(ctx, access, cfg.awsOptions())
 		if err != nil {
 			failed = append(failed, err)
 			continue

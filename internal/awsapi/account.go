@@ -58,6 +58,13 @@ type Options struct {
 	// made in one account and Region; default 40. AWS publishes a quota of 50
 	// ("Systems Manager endpoints and quotas"), which consoles and others share.
 	ConnectionRate float64
+	// SessionRate is how many ssm:StartSession calls a second are made in one
+	// account and Region, and twice as many ssm:ResumeSession and
+	// ssm:TerminateSession calls each; default 2.5. AWS publishes quotas of 3 and 6.
+	SessionRate float64
+	// ChangeRate is how many calls a second change EC2's things in one account
+	// and Region; default 4. EC2's bucket for them refills by 5 a second.
+	ChangeRate float64
 	// Organization is what the accounts of one inventory share; default: this
 	// account reads for itself.
 	Organization *Organization
@@ -77,6 +84,8 @@ func (o Options) withDefaults() Options {
 	o.CallTimeout = cmp.Or(o.CallTimeout, time.Minute)
 	o.IdentityTimeout = min(cmp.Or(o.IdentityTimeout, 15*time.Second), o.CallTimeout)
 	o.ConnectionRate = cmp.Or(o.ConnectionRate, 40)
+	o.SessionRate = cmp.Or(o.SessionRate, 2.5)
+	o.ChangeRate = cmp.Or(o.ChangeRate, 4)
 	o.Version = cmp.Or(o.Version, "dev")
 	if o.Organization == nil {
 		o.Organization = &Organization{}

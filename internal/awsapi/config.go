@@ -93,7 +93,7 @@ func (a *Account) configWithin(region string, timeout time.Duration) aws.Config 
 		region:  region,
 		timeout: timeout,
 		stats:   &a.stats,
-		pace:    newPace(a.options.ConnectionRate),
+		pace:    newPace(a.options),
 		log:     a.options.Logger.With("access", a.access.Label, "region", region),
 	}
 	cfg.APIOptions = append(cfg.APIOptions, w.install)

@@ -35,18 +35,18 @@ const (
 // start is a guess, which throttling corrects. StartSession has a quota of 3 a
 // second, ResumeSession and TerminateSession of 6 each ("Systems Manager
 // endpoints and quotas").
-func newPace(connectionRate float64) *pace {
+func newPace(o Options) *pace {
 	return &pace{families: map[string]*pacer{
 		"ec2":         newPacer(15, 50),
-		ec2Changes:    newPacer(4, 25),
+		ec2Changes:    newPacer(rate.Limit(o.ChangeRate), 25),
 		"route53":     newPacer(4, 4),
-		apiConnection: newPacer(rate.Limit(connectionRate), 5),
+		apiConnection: newPacer(rate.Limit(o.ConnectionRate), 5),
 		apiSessions:   newPacer(4, 4),
 		apiSimulate:   newPacer(10, 10),
 
-		apiStartSession:     newPacer(2.5, 2),
-		apiResumeSession:    newPacer(5, 4),
-		apiTerminateSession: newPacer(5, 4),
+		apiStartSession:     newPacer(rate.Limit(o.SessionRate), 2),
+		apiResumeSession:    newPacer(rate.Limit(2*o.SessionRate), 4),
+		apiTerminateSession: newPacer(rate.Limit(2*o.SessionRate), 4),
 	}}
 }
 

@@ -15,7 +15,6 @@ func (r *run) prove(ctx context.Context, h fleet.HostRef, since time.Time) (flee
 	if err == nil && ok && p.At.After(since) && p.Fresh(time.Now(), time.Since(since)) {
 		return fleet.TruthYes, ""
 	}
-	why := ""
 	for t, rest := 1, firstRest; ; t, rest = t+1, 2*rest {
 		p := r.cfg.Prover.Prove(ctx, r.cfg.Hosts[h], fleet.WaySessionManager)
 		if p.Works == fleet.TruthYes {
@@ -24,9 +23,8 @@ func (r *run) prove(ctx context.Context, h fleet.HostRef, since time.Time) (flee
 		if err := r.cfg.Proofs.SaveProof(context.WithoutCancel(ctx), p); err != nil {
 			return fleet.TruthUnknown, err.Error() // a proof that nobody can look up is none
 		}
-		why = p.Reason
 		if p.Works == fleet.TruthYes || t == tries || r.rest(ctx, rest) != nil {
-			return p.Works, why
+			return p.Works, p.Reason
 		}
 	}
 }

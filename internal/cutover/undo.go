@@ -204,10 +204,10 @@ func (r *run) leaveToTimer(ctx context.Context, l lane, s plan.Step, undone func
 	if failed := r.failure(); failed != nil {
 		return false, failed
 	}
-	if err != nil || obs.Holds != fleet.TruthYes {
-		return false, nil
+	if err == nil && obs.Holds == fleet.TruthYes {
+		return true, write(Entry{Event: Undone, Result: fleet.TruthYes, Detail: "opened again by its timer"})
 	}
-	return true, write(Entry{Event: Undone, Result: fleet.TruthYes, Detail: "opened again by its timer"})
+	return false, nil
 }
 
 // disarmed reports whether disarming the lane's timer was ever begun and not taken back.

@@ -40,10 +40,8 @@ func (r Rule) Admits(port int) bool {
 // Same reports whether two rules let the same through. ID, Description and Tags
 // make no difference.
 func (r Rule) Same(o Rule) bool {
-	a, b := r, o
-	a.ID, b.ID, a.Description, b.Description, a.Tags, b.Tags = "", "", "", "", nil, nil
-	return a.Egress == b.Egress && a.Protocol == b.Protocol && a.From == b.From && a.To == b.To &&
-		a.CIDR == b.CIDR && a.PrefixList == b.PrefixList && a.Group == b.Group && a.GroupAccount == b.GroupAccount
+	return r.Egress == o.Egress && r.Protocol == o.Protocol && r.From == o.From && r.To == o.To &&
+		r.CIDR == o.CIDR && r.PrefixList == o.PrefixList && r.Group == o.Group && r.GroupAccount == o.GroupAccount
 }
 
 // Rules takes permissions apart, one rule for each source. IDs, tags and the

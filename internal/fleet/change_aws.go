@@ -29,6 +29,15 @@ func Partition(region string) string {
 	return "aws"
 }
 
+// ARNAccount is the account ID in an ARN; empty when it has none.
+func ARNAccount(arn string) string {
+	parts := strings.SplitN(arn, ":", 6)
+	if len(parts) < 6 {
+		return ""
+	}
+	return parts[4]
+}
+
 // ProfileAssociation ties an instance profile to an instance.
 type ProfileAssociation struct {
 	ID      string `json:"id"`

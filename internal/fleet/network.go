@@ -1,6 +1,10 @@
 package fleet
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+)
 
 // Region is one account in one Region: everything around the hosts that
 // decides whether they can reach Systems Manager. A collection that is unknown
@@ -234,6 +238,30 @@ type TemplateVersion struct {
 	Groups   []string        `json:"groups,omitempty"`
 	UserData bool            `json:"userData"` // has user data; its text may hold secrets and is not stored
 	Metadata MetadataOptions `json:"metadata"`
+}
+
+// Template finds a launch template and the version of it that a reference
+// means; nil what was not read.
+func (r *Region) Template(ref LaunchTemplateRef) (*LaunchTemplate, *TemplateVersion) {
+	i := slices.IndexFunc(r.Templates.Value, func(t LaunchTemplate) bool { return ref.ID != "" && t.ID == ref.ID })
+	if i < 0 {
+		return nil, nil
+	}
+	t := &r.Templates.Value[i]
+	number := t.Default // also what an empty version means (Auto Scaling API Reference, LaunchTemplateSpecification)
+	switch ref.Version {
+	case "", "$Default":
+	case "$Latest":
+		number = t.Latest
+	default:
+		number, _ = strconv.ParseInt(ref.Version, 10, 64)
+	}
+	for k := range t.Versions {
+		if t.Versions[k].Number == number {
+			return t, &t.Versions[k]
+		}
+	}
+	return t, nil
 }
 
 // KeyPair is an EC2 key pair. PublicKey is what matches it to keys on hosts:

@@ -60,3 +60,12 @@ func invisible(r rune) bool {
 	}
 	return unicode.Is(unicode.Variation_Selector, r)
 }
+
+// Count is a number with its noun, in the plural where that takes an s:
+// "1 host", "3 hosts".
+func Count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

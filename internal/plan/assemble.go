@@ -107,7 +107,7 @@ func (m *maker) waveSteps(n int, hosts []*member) []Step {
 			change := m.recovery[k].change
 			out = append(out, Step{
 				Kind: RecoveryDrill, Phase: Prove, Lane: m.recoveryLane(k), At: k.at, Hosts: refs(list), Recovery: &change,
-				Title: fmt.Sprintf("Log in to %s through recovery bastion %s", plural(len(list), "host"), change.Name),
+				Title: fmt.Sprintf("Log in to %s through recovery bastion %s", fleet.Count(len(list), "host"), change.Name),
 				After: []string{"the bastion is started, used and stopped again"},
 			})
 		}

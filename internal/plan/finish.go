@@ -109,7 +109,7 @@ func (m *maker) scaleIn(bastions []*member) {
 		Title:  fmt.Sprintf("Scale in the bastions of Auto Scaling group %s", clip(name)),
 		Before: []string{fmt.Sprintf("%d instances, at least %d, at most %d", g.Desired, g.Min, g.Max)},
 		After:  []string{fmt.Sprintf("0 instances, at least 0, at most %d", g.Max)},
-		Blast:  plural(len(bastions), "bastion") + "; their instances are terminated, and others start when this is taken back",
+		Blast:  fleet.Count(len(bastions), "bastion") + "; their instances are terminated, and others start when this is taken back",
 		Scaling: &ScalingChange{
 			Group: name, Min: 0, Desired: 0, Max: g.Max,
 		},

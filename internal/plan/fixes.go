@@ -317,7 +317,7 @@ func beyond(what string, hosts []*member) string {
 			out++
 		}
 	}
-	text := fmt.Sprintf("%s %s", what, plural(len(hosts), "host"))
+	text := fmt.Sprintf("%s %s", what, fleet.Count(len(hosts), "host"))
 	if out > 0 {
 		text += fmt.Sprintf(", %d of them not in this plan", out)
 	}

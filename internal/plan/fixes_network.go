@@ -85,7 +85,7 @@ func (m *maker) endpoints(h *member, missing []string) ([]want, string) {
 	switch {
 	case v == nil || !r.Endpoints.Known || !r.Subnets.Known:
 		return nil, "the VPC, its subnets or its endpoints were not read"
-	case partition(h.Region) != "aws" && partition(h.Region) != "aws-us-gov":
+	case fleet.Partition(h.Region) != "aws" && fleet.Partition(h.Region) != "aws-us-gov":
 		return nil, "what the endpoint services are called in " + clip(h.Region) + " is not known here"
 	case !v.DNSSupport.Known || !v.DNSHostnames.Known:
 		return nil, "whether the VPC's DNS attributes are on is not known"

@@ -130,10 +130,10 @@ func (m *maker) preferenceGrants(at fleet.Place) []grant {
 	}
 	if in.LogGroup != "" {
 		grants = append(grants, on("*", "logs:DescribeLogGroups", "logs:DescribeLogStreams")...)
-		grants = append(grants, on(fmt.Sprintf("arn:%s:logs:%s:%s:log-group:%s:*", partition(at.Region), at.Region, at.Account, in.LogGroup), "logs:CreateLogStream", "logs:PutLogEvents")...)
+		grants = append(grants, on(fmt.Sprintf("arn:%s:logs:%s:%s:log-group:%s:*", fleet.Partition(at.Region), at.Region, at.Account, in.LogGroup), "logs:CreateLogStream", "logs:PutLogEvents")...)
 	}
 	if in.Bucket != "" {
-		bucket := "arn:" + partition(at.Region) + ":s3:::" + in.Bucket
+		bucket := "arn:" + fleet.Partition(at.Region) + ":s3:::" + in.Bucket
 		grants = append(grants, on(bucket, "s3:GetEncryptionConfiguration")...)
 		prefix := strings.Trim(in.Prefix, "/")
 		if prefix != "" {
@@ -204,7 +204,7 @@ func (m *maker) extendForPreferences(h *member, code string) ([]want, string) {
 	case code == "log-check-denied":
 		return m.extend(h, role.ARN, "*", []string{"logs:DescribeLogGroups"})
 	case code == "bucket-check-denied" && in.Bucket != "":
-		return m.extend(h, role.ARN, "arn:"+partition(h.Region)+":s3:::"+in.Bucket, []string{"s3:GetEncryptionConfiguration"})
+		return m.extend(h, role.ARN, "arn:"+fleet.Partition(h.Region)+":s3:::"+in.Bucket, []string{"s3:GetEncryptionConfiguration"})
 	}
 	return nil, "the key or bucket that the preferences name was not read"
 }
@@ -212,7 +212,7 @@ func (m *maker) extendForPreferences(h *member, code string) ([]want, string) {
 func (m *maker) roleStep(f *sharedFix, s *Step) {
 	name := f.role[strings.LastIndexByte(f.role, '/')+1:]
 	s.Lane = "role-" + f.at.Account + "-" + name
-	s.At = fleet.Place{Account: cmp.Or(accountOf(f.role), f.at.Account)}
+	s.At = fleet.Place{Account: cmp.Or(fleet.ARNAccount(f.role), f.at.Account)}
 	text := allowing(f.grants)
 	// Named by its text, so that a later plan's policy stands beside an earlier one's.
 	sum := sha256.Sum256([]byte(text))
@@ -227,14 +227,6 @@ func (m *maker) roleStep(f *sharedFix, s *Step) {
 		return r == nil || r.ARN != f.role
 	})
 	s.Blast = beyond("role shared by", sharing)
-}
-
-func accountOf(arn string) string {
-	parts := strings.SplitN(arn, ":", 6)
-	if len(parts) < 6 {
-		return ""
-	}
-	return parts[4]
 }
 
 func actionsOf(grants []grant) string {
@@ -252,7 +244,7 @@ func actionsOf(grants []grant) string {
 // cross-service-confused-deputy-prevention; Service Authorization Reference, Amazon EC2.
 func (m *maker) timerRoleStep(account string, groups []*closing) Step {
 	var arns []string
-	part := partition(groups[0].at.Region)
+	part := fleet.Partition(groups[0].at.Region)
 	for _, g := range groups {
 		arns = append(arns, fmt.Sprintf("arn:%s:ec2:%s:%s:security-group/%s", part, g.at.Region, account, g.id))
 	}

@@ -252,7 +252,7 @@ func (m *maker) recoverySteps() []Step {
 		p := m.recovery[k]
 		lane := m.recoveryLane(k)
 		c := p.change
-		what := plural(len(p.hosts), "host")
+		what := fleet.Count(len(p.hosts), "host")
 		s := Step{
 			Kind: RecoveryGroup, Phase: Prepare, Lane: lane, At: k.at, Hosts: refs(p.hosts), Recovery: &c,
 			Title:  fmt.Sprintf("Make recovery bastion %s, held at zero instances", c.Name),

@@ -273,7 +273,7 @@ func (m *maker) closeSteps(c *closing) []Step {
 	arm := step(ArmRuleTimer, fmt.Sprintf("Arm a timer that opens port 22 in %s again after %s", name, shortly(m.policy.Timer)))
 	armed1, timer1 := armed, timer
 	arm.Rules, arm.Timer = &armed1, &timer1
-	arm.After = []string{fmt.Sprintf("%s, one for each rule, fire unless a session proves that the hosts are reachable", plural(len(c.rules), "schedule"))}
+	arm.After = []string{fmt.Sprintf("%s, one for each rule, fire unless a session proves that the hosts are reachable", fleet.Count(len(c.rules), "schedule"))}
 
 	shut := step(ClosePort, fmt.Sprintf("Close port 22 in %s", name))
 	shut.Rules = &change

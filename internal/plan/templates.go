@@ -33,7 +33,7 @@ func (m *maker) templates() {
 		u := all[k]
 		m.plan.Refusals = append(m.plan.Refusals, Refusal{
 			At: u.at, Phase: Prepare, Code: "template-undoes",
-			Text: fmt.Sprintf("%s; %s of this plan would come back so", u.text, plural(u.hosts, "host")),
+			Text: fmt.Sprintf("%s; %s of this plan would come back so", u.text, fleet.Count(u.hosts, "host")),
 			Do:   "make a new version of the template with the profile, the recovery key (user data or image) and no key pair, in the code that owns it, and let the group use it",
 		})
 	}

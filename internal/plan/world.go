@@ -6,7 +6,6 @@ import (
 	"maps"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 
 	"ssm-migrate/internal/fleet"
@@ -110,26 +109,7 @@ func (w *world) template(h *fleet.Host) (*fleet.LaunchTemplate, *fleet.TemplateV
 	if g := w.scalingGroup(h); g != nil {
 		ref = g.Template
 	}
-	templates := w.region(h.Ref().Place()).Templates.Value
-	i := slices.IndexFunc(templates, func(t fleet.LaunchTemplate) bool { return ref.ID != "" && t.ID == ref.ID })
-	if i < 0 {
-		return nil, nil
-	}
-	t := &templates[i]
-	number := t.Default // also what an empty version means (Auto Scaling API Reference, LaunchTemplateSpecification)
-	switch ref.Version {
-	case "", "$Default":
-	case "$Latest":
-		number = t.Latest
-	default:
-		number, _ = strconv.ParseInt(ref.Version, 10, 64)
-	}
-	for k := range t.Versions {
-		if t.Versions[k].Number == number {
-			return t, &t.Versions[k]
-		}
-	}
-	return t, nil
+	return w.region(h.Ref().Place()).Template(ref)
 }
 
 // groupName is a security group as texts name it: "sg-0abc (web)".
@@ -174,20 +154,6 @@ func (s Selector) matches(h *fleet.Host) bool {
 	return true
 }
 
-// partition is the first field of ARNs in a Region.
-// Source: AWS General Reference, Amazon Resource Names; the SDK's partitions.json.
-func partition(region string) string {
-	for _, p := range []struct{ prefix, partition string }{
-		{"cn-", "aws-cn"}, {"us-gov-", "aws-us-gov"}, {"us-iso-", "aws-iso"}, {"us-isob-", "aws-iso-b"},
-		{"eu-isoe-", "aws-iso-e"}, {"us-isof-", "aws-iso-f"}, {"eusc-", "aws-eusc"},
-	} {
-		if strings.HasPrefix(region, p.prefix) {
-			return p.partition
-		}
-	}
-	return "aws"
-}
-
 func comparePlaces(a, b fleet.Place) int {
 	return cmp.Or(strings.Compare(a.Account, b.Account), strings.Compare(a.Region, b.Region))
 }
@@ -205,13 +171,6 @@ func addOnce[T comparable](list []T, more ...T) []T {
 		}
 	}
 	return list
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // clip makes a text from a host, an API or a file fit for one line.

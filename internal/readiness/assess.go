@@ -220,8 +220,8 @@ func (a *assessor) shared() []fleet.Finding {
 	out = append(out, a.strays()...)
 	if end := a.snapshot.Finished; !end.IsZero() && a.now.Sub(end) > a.policy.MaxAge {
 		days := int(a.now.Sub(end).Hours() / 24)
-		out = append(out, found("snapshot-stale", "", "", "", plural(len(a.snapshot.Hosts), "host"), []fleet.Evidence{{
-			Fact: fmt.Sprintf("the snapshot ended %s before it was judged", plural(days, "day")), Source: "snapshot", At: end,
+		out = append(out, found("snapshot-stale", "", "", "", fleet.Count(len(a.snapshot.Hosts), "host"), []fleet.Evidence{{
+			Fact: fmt.Sprintf("the snapshot ended %s before it was judged", fleet.Count(days, "day")), Source: "snapshot", At: end,
 		}}))
 	}
 	return out

@@ -39,7 +39,7 @@ func (p *path) last() string {
 	if len(p.hops) == 0 {
 		return "nothing is in the way"
 	}
-	return "nothing is in the way; the last of " + plural(len(p.hops), "hop") + ": " + p.hops[len(p.hops)-1].text
+	return "nothing is in the way; the last of " + fleet.Count(len(p.hops), "hop") + ": " + p.hops[len(p.hops)-1].text
 }
 
 func (p *path) source() string {

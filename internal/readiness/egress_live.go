@@ -301,7 +301,7 @@ func (j *judge) badCertificate(s serviceWay) (stopped, bool) {
 	case s.live.issuer != "" && public && !amazonIssuer(s.live.issuer):
 		at.object, at.code = j.inspector(s.static), "tls-intercepted"
 		at.fix = fmt.Sprintf("exempt ssm and ssmmessages from TLS inspection, where %s issues the certificates, or let the hosts reach them by interface endpoints; only where inspection has to stay, put its certificate authority into the hosts' trust stores", quoted(s.live.issuer))
-		at.blast = fmt.Sprintf("what inspects TLS serves every host behind it: %s of this snapshot saw certificates of %s", plural(j.network.issuers[s.live.issuer], "host"), quoted(s.live.issuer))
+		at.blast = fmt.Sprintf("what inspects TLS serves every host behind it: %s of this snapshot saw certificates of %s", fleet.Count(j.network.issuers[s.live.issuer], "host"), quoted(s.live.issuer))
 		at.undo = "take the exemption back"
 		if trust.Known && trust.Value {
 			at.facts = append(at.facts, evidence(trust, "Amazon Root CA 1 is in the host's trust store, so that Amazon's own certificates would verify"))

@@ -50,7 +50,7 @@ func (g *Grants) RoleOf(h *fleet.Host) *fleet.Role {
 // that was not read; empty when it would.
 func (g *Grants) Lacks(roleARN string, h *fleet.Host, resource string, actions []string) (missing []string, stop string) {
 	name := roleARN[strings.LastIndexByte(roleARN, '/')+1:]
-	v := g.iam.roles[roleKey(arnAccount(roleARN), name)]
+	v := g.iam.roles[roleKey(fleet.ARNAccount(roleARN), name)]
 	if v == nil {
 		return nil, fmt.Sprintf("role %s was not read", name)
 	}

@@ -52,7 +52,7 @@ func (a *authority) user(acct *fleet.Account, u *fleet.IAMUser) *userView {
 func principalValues(arn, kind string, tags map[string]string) contextValues {
 	v := contextValues{
 		"aws:principalarn":          {arn},
-		"aws:principalaccount":      {arnAccount(arn)},
+		"aws:principalaccount":      {fleet.ARNAccount(arn)},
 		"aws:principaltype":         {kind},
 		"aws:principalisawsservice": {"false"},
 		"aws:viaawsservice":         {"false"},

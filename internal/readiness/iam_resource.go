@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"strings"
+
+	"ssm-migrate/internal/fleet"
 )
 
 // principals is a Principal or NotPrincipal element.
@@ -78,7 +80,7 @@ func (p *principals) match(c caller) grant {
 			if who == c.session || strings.Contains(c.arn, ":user/") {
 				g.unbound = yes
 			}
-		case who == c.account || arnAccount(who) == c.account && strings.HasSuffix(who, ":root"):
+		case who == c.account || fleet.ARNAccount(who) == c.account && strings.HasSuffix(who, ":root"):
 			g.delegated = yes
 		case c.session == "" && sessionOfRole(who, c.arn):
 			g.direct, g.unbound = max(g.direct, maybe), max(g.unbound, maybe)
@@ -93,7 +95,7 @@ func (p *principals) match(c caller) grant {
 // sessionOfRole reports whether an ARN is that of a session of a role.
 func sessionOfRole(session, role string) bool {
 	parts := strings.Split(session, ":")
-	if len(parts) != 6 || parts[2] != "sts" || arnAccount(role) != parts[4] {
+	if len(parts) != 6 || parts[2] != "sts" || fleet.ARNAccount(role) != parts[4] {
 		return false
 	}
 	name, ok := strings.CutPrefix(parts[5], "assumed-role/")

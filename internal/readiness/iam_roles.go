@@ -127,7 +127,7 @@ func newAuthority(s *fleet.Snapshot) *authority {
 		acct := &s.Accounts[i]
 		for j := range acct.Roles.Value {
 			r := &acct.Roles.Value[j]
-			key := roleKey(arnAccount(r.ARN), r.Name)
+			key := roleKey(fleet.ARNAccount(r.ARN), r.Name)
 			if a.roles[key] == nil {
 				a.roles[key] = a.view(acct, r)
 				a.order = append(a.order, a.roles[key])
@@ -298,7 +298,7 @@ func (a *authority) ofHost(h *fleet.Host) *roleView {
 	if p == nil || p.Role == "" {
 		return nil
 	}
-	return a.roles[roleKey(arnAccount(p.ARN), p.Role)]
+	return a.roles[roleKey(fleet.ARNAccount(p.ARN), p.Role)]
 }
 
 // countUsers notes who uses which role and which permissions boundary.
@@ -314,7 +314,7 @@ func (a *authority) countUsers(s *fleet.Snapshot) {
 	for i := range s.Regions {
 		r := &s.Regions[i]
 		if name := r.DefaultRole.Value; r.DefaultRole.Known && name != "" {
-			if v := a.byName(cmp.Or(arnAccount(name), r.Account), name); v != nil {
+			if v := a.byName(cmp.Or(fleet.ARNAccount(name), r.Account), name); v != nil {
 				v.regions++
 			}
 		}
@@ -345,29 +345,20 @@ func (a *authority) boundaryBlast(arn string) string {
 	if b.partial {
 		least = "at least "
 	}
-	text := fmt.Sprintf("permissions boundary %s binds %s%s with %s", arn, least, plural(b.roles, "role"), plural(b.hosts, "host"))
+	text := fmt.Sprintf("permissions boundary %s binds %s%s with %s", arn, least, fleet.Count(b.roles, "role"), fleet.Count(b.hosts, "host"))
 	if b.regions > 0 {
-		text += fmt.Sprintf(", and every host without a profile in %s", plural(b.regions, "Region"))
+		text += fmt.Sprintf(", and every host without a profile in %s", fleet.Count(b.regions, "Region"))
 	}
 	return text
 }
 
 // blast says who shares the role.
 func (v *roleView) blast() string {
-	b := fmt.Sprintf("role %s is used by %s through instance profiles", v.role.Name, plural(v.hosts, "host"))
+	b := fmt.Sprintf("role %s is used by %s through instance profiles", v.role.Name, fleet.Count(v.hosts, "host"))
 	if v.regions > 0 {
-		b += fmt.Sprintf(" and by every host without a profile in %s through Default Host Management Configuration", plural(v.regions, "Region"))
+		b += fmt.Sprintf(" and by every host without a profile in %s through Default Host Management Configuration", fleet.Count(v.regions, "Region"))
 	}
 	return b
 }
 
 func roleKey(account, name string) string { return account + "/" + name }
-
-// arnAccount is the account ID in an ARN; empty when it has none.
-func arnAccount(arn string) string {
-	parts := strings.SplitN(arn, ":", 6)
-	if len(parts) < 6 {
-		return ""
-	}
-	return parts[4]
-}

@@ -71,7 +71,7 @@ func (j *judge) profile() credentials {
 		return credentials{kind: absent, facts: []fleet.Evidence{j.ec2("no instance profile is attached")}}
 	}
 	var listed fleet.Fact[[]fleet.InstanceProfile]
-	for _, a := range j.iam.accounts[arnAccount(arn)] {
+	for _, a := range j.iam.accounts[fleet.ARNAccount(arn)] {
 		if listed = a.Profiles; listed.Known {
 			break
 		}
@@ -85,7 +85,7 @@ func (j *judge) profile() credentials {
 	case p.Role == "":
 		return credentials{kind: absent, facts: []fleet.Evidence{evidence(listed, "instance profile %s holds no role", arn)}}
 	}
-	c := j.roleOf(arnAccount(arn), p.Role)
+	c := j.roleOf(fleet.ARNAccount(arn), p.Role)
 	if c.kind == fromRole && c.role.trusted == no {
 		return credentials{kind: absent, facts: []fleet.Evidence{evidence(c.role.account.Roles, "the trust policy of role %s does not let EC2 assume it", p.Role)}}
 	}
@@ -106,7 +106,7 @@ func (j *judge) roleOf(account, name string) credentials {
 }
 
 func (j *judge) namedRole(name string) credentials {
-	account := cmp.Or(arnAccount(name), j.h.Account)
+	account := cmp.Or(fleet.ARNAccount(name), j.h.Account)
 	return j.roleOf(account, name)
 }
 

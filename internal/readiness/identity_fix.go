@@ -189,7 +189,7 @@ func (j *judge) unserved() string {
 			least = "at least "
 		}
 	}
-	text := fmt.Sprintf("every instance of account %s in %s without a working profile: %s%d of %s", j.h.Account, j.h.Region, least, without, plural(all, "host"))
+	text := fmt.Sprintf("every instance of account %s in %s without a working profile: %s%d of %s", j.h.Account, j.h.Region, least, without, fleet.Count(all, "host"))
 	j.unservedMemo[key] = text
 	return text
 }
@@ -210,10 +210,10 @@ func (j *judge) profileWorks() answer {
 func (j *judge) origin() string {
 	var from []string
 	if t := j.h.LaunchTemplate.ID; t != "" {
-		from = append(from, fmt.Sprintf("launch template %s, from which %s came", t, plural(j.index.hostsOfTemplate[t], "host")))
+		from = append(from, fmt.Sprintf("launch template %s, from which %s came", t, fleet.Count(j.index.hostsOfTemplate[t], "host")))
 	}
 	if g := j.h.AutoScalingGroup; g != "" {
-		from = append(from, fmt.Sprintf("Auto Scaling group %s with %s", g, plural(j.index.hostsOfScalingGroup[scalingGroupKey(j.h)], "host")))
+		from = append(from, fmt.Sprintf("Auto Scaling group %s with %s", g, fleet.Count(j.index.hostsOfScalingGroup[scalingGroupKey(j.h)], "host")))
 	}
 	if from == nil {
 		return hostOnly

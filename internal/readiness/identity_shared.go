@@ -96,7 +96,7 @@ func (a *assessor) servesApplication(v *roleView) fleet.Finding {
 	fix := fmt.Sprintf("attach AmazonSSMManagedInstanceCore to role %s beside what it has; do not replace the profile or its policies, on which the application lives", v.role.Name)
 	return found("role-serves-application", "", v.role.ARN, fix, v.blast(), []fleet.Evidence{
 		evidence(v.account.Roles, "role %s %s", v.role.Name, v.serves()),
-		evidence(v.account.Profiles, "it is on %s: %s", plural(v.hosts, "host"), list),
+		evidence(v.account.Profiles, "it is on %s: %s", fleet.Count(v.hosts, "host"), list),
 	})
 }
 
@@ -188,5 +188,5 @@ func (a *authority) simulates(acct *fleet.Account) bool {
 
 // controlsBlast says whom an account's service control policies bind.
 func (a *authority) controlsBlast(acct *fleet.Account) string {
-	return fmt.Sprintf("service control policies bind every user and role of account %s with %s, and those of every other account under the same level", acct.ID, plural(a.hostsOfAccount[acct.ID], "host"))
+	return fmt.Sprintf("service control policies bind every user and role of account %s with %s, and those of every other account under the same level", acct.ID, fleet.Count(a.hostsOfAccount[acct.ID], "host"))
 }

@@ -179,37 +179,37 @@ func (x *index) blast(id string) string {
 
 func (x *index) sharers(id string) string {
 	if n := x.hostsOfProfile[id]; n > 0 {
-		return fmt.Sprintf("instance profile %s is on %s", id, plural(n, "host"))
+		return fmt.Sprintf("instance profile %s is on %s", id, fleet.Count(n, "host"))
 	}
 	if x.groups[id] != nil {
 		guarded := x.endpointsOf(id)
 		switch {
 		case guarded == "":
-			return fmt.Sprintf("security group %s is on %s", id, plural(x.hostsOfGroup[id], "host"))
+			return fmt.Sprintf("security group %s is on %s", id, fleet.Count(x.hostsOfGroup[id], "host"))
 		case x.hostsOfGroup[id] == 0:
 			return fmt.Sprintf("security group %s guards %s", id, guarded)
 		}
-		return fmt.Sprintf("security group %s is on %s and guards %s", id, plural(x.hostsOfGroup[id], "host"), guarded)
+		return fmt.Sprintf("security group %s is on %s and guards %s", id, fleet.Count(x.hostsOfGroup[id], "host"), guarded)
 	}
 	if t := x.tables[id]; t != nil {
 		subnets := x.subnetsOf(t)
-		return fmt.Sprintf("route table %s serves %s with %s", id, plural(len(subnets), "subnet"), plural(x.hostsIn(subnets), "host"))
+		return fmt.Sprintf("route table %s serves %s with %s", id, fleet.Count(len(subnets), "subnet"), fleet.Count(x.hostsIn(subnets), "host"))
 	}
 	if a := x.acls[id]; a != nil {
-		return fmt.Sprintf("network ACL %s guards %s with %s", id, plural(len(a.Subnets), "subnet"), plural(x.hostsIn(a.Subnets), "host"))
+		return fmt.Sprintf("network ACL %s guards %s with %s", id, fleet.Count(len(a.Subnets), "subnet"), fleet.Count(x.hostsIn(a.Subnets), "host"))
 	}
 	if e := x.byEndpoint[id]; e != nil {
-		return fmt.Sprintf("endpoint %s serves VPC %s with %s", id, e.VPC, plural(x.hostsOfVPC[e.VPC], "host"))
+		return fmt.Sprintf("endpoint %s serves VPC %s with %s", id, e.VPC, fleet.Count(x.hostsOfVPC[e.VPC], "host"))
 	}
 	if x.vpcs[id] != nil {
-		return fmt.Sprintf("VPC %s has %s", id, plural(x.hostsOfVPC[id], "host"))
+		return fmt.Sprintf("VPC %s has %s", id, fleet.Count(x.hostsOfVPC[id], "host"))
 	}
 	if x.nats[id] != nil || x.gateways[id] != nil {
 		subnets := x.routedTo(id)
-		return fmt.Sprintf("gateway %s serves %s with %s", id, plural(len(subnets), "subnet"), plural(x.hostsIn(subnets), "host"))
+		return fmt.Sprintf("gateway %s serves %s with %s", id, fleet.Count(len(subnets), "subnet"), fleet.Count(x.hostsIn(subnets), "host"))
 	}
 	if x.subnets[id] != nil {
-		return fmt.Sprintf("subnet %s has %s", id, plural(x.hostsOfSubnet[id], "host"))
+		return fmt.Sprintf("subnet %s has %s", id, fleet.Count(x.hostsOfSubnet[id], "host"))
 	}
 	return "not known: " + id + " was not read"
 }
@@ -232,7 +232,7 @@ func (x *index) endpointsOf(group string) string {
 	if endpoints == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s, which serve VPCs with %s", plural(endpoints, "endpoint"), plural(hosts, "host"))
+	return fmt.Sprintf("%s, which serve VPCs with %s", fleet.Count(endpoints, "endpoint"), fleet.Count(hosts, "host"))
 }
 
 // routedTo lists the subnets whose routes lead to a target, in order.
@@ -245,11 +245,4 @@ func (x *index) routedTo(target string) []string {
 	}
 	slices.SortFunc(out, cmp.Compare)
 	return slices.Compact(out)
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

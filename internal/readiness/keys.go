@@ -156,16 +156,16 @@ func (k *keyring) findings(p Policy, people *registry) []fleet.Finding {
 			continue // every line with it sends people away
 		}
 		if whose, several := people.claims(u); several && !u.key.CA && (u.hosts >= p.SharedKeyHosts || len(u.users) > 1) {
-			out = append(out, k.finding("key-shared", u, "", fmt.Sprintf("it opens %s as %s, and %s", plural(u.hosts, "host"), quotedList(u.users), whose)))
+			out = append(out, k.finding("key-shared", u, "", fmt.Sprintf("it opens %s as %s, and %s", fleet.Count(u.hosts, "host"), quotedList(u.users), whose)))
 		}
 		if why := weakness(u.key, p); why != "" {
 			out = append(out, k.finding("key-weak", u, "", why))
 		}
 		if u.limited > 0 {
-			out = append(out, k.finding("key-with-options", u, u.limitsFix(), fmt.Sprintf("in %s it carries %s", plural(u.limited, "place"), strings.Join(u.options, ", "))))
+			out = append(out, k.finding("key-with-options", u, u.limitsFix(), fmt.Sprintf("in %s it carries %s", fleet.Count(u.limited, "place"), strings.Join(u.options, ", "))))
 		}
 		if u.unused > 0 {
-			text := fmt.Sprintf("no login used it for %d days in %s whose logs reach back that far", p.UnusedDays, plural(u.unused, "place"))
+			text := fmt.Sprintf("no login used it for %d days in %s whose logs reach back that far", p.UnusedDays, fleet.Count(u.unused, "place"))
 			if total := len(u.places) + u.more; u.unused < total {
 				text += fmt.Sprintf("; of %d others, %d saw a login and the rest cannot tell", total-u.unused, u.used)
 			}
@@ -229,7 +229,7 @@ func (k *keyring) finding(code string, u *keyUse, fix, what string) fleet.Findin
 		places += fmt.Sprintf("; and %d more", u.more)
 	}
 	facts = append(facts, fleet.Evidence{Fact: places, Source: u.source, At: u.at})
-	return found(code, "", u.key.Fingerprint, fix, "the key opens "+plural(u.hosts, "host"), facts)
+	return found(code, "", u.key.Fingerprint, fix, "the key opens "+fleet.Count(u.hosts, "host"), facts)
 }
 
 func quotedList(all []string) string {

@@ -82,12 +82,12 @@ func (b *book) findings() []fleet.Finding {
 	}
 	for _, t := range b.loopback {
 		u.add("ssh-through-session-manager", cmp.Or(identity(t.login), "user "+t.login.User), []string{t.host.ID},
-			evidence(t.host.Probe.Value.Logins, "%s from the loopback address as %s, the last on %s", plural(t.login.Count, "login"), quoted(t.login.User), t.login.Last.UTC().Format(time.DateOnly)))
+			evidence(t.host.Probe.Value.Logins, "%s from the loopback address as %s, the last on %s", fleet.Count(t.login.Count, "login"), quoted(t.login.User), t.login.Last.UTC().Format(time.DateOnly)))
 	}
 	var out []fleet.Finding
 	for _, x := range u.all {
 		x.facts = append(x.facts, fleet.Evidence{Fact: "on " + listed(x.hosts), Source: "probe"})
-		out = append(out, found(x.code, "", x.object, "", plural(len(x.hosts), "host"), x.facts))
+		out = append(out, found(x.code, "", x.object, "", fleet.Count(len(x.hosts), "host"), x.facts))
 	}
 	return out
 }
@@ -164,7 +164,7 @@ func (c *consumer) evidence() fleet.Evidence {
 	if c.From.IsValid() {
 		text += " from " + c.From.String()
 	}
-	text += fmt.Sprintf(": %s on %s", plural(c.Count, "login"), plural(len(c.Hosts), "host"))
+	text += fmt.Sprintf(": %s on %s", fleet.Count(c.Count, "login"), fleet.Count(len(c.Hosts), "host"))
 	if !c.Last.IsZero() {
 		text += ", the last on " + c.Last.UTC().Format(time.DateOnly)
 	}

@@ -112,7 +112,7 @@ func (r *registry) started(o fleet.Owner, arn string) bool {
 			continue
 		}
 		roles++
-		if arnAccount(p) == account && p[strings.LastIndexByte(p, '/')+1:] == role {
+		if fleet.ARNAccount(p) == account && p[strings.LastIndexByte(p, '/')+1:] == role {
 			return len(o.Sessions) > 0 || r.sharers[p] == 1
 		}
 	}

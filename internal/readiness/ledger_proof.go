@@ -40,9 +40,9 @@ func (b *book) migrated(c *consumer) (why string, done bool) {
 	case missing == len(c.visits):
 		return fmt.Sprintf("%s has not %s on %s", c.Owner, used, anyHost(missing)), false
 	case missing > 0:
-		return fmt.Sprintf("%s has not %s on %d of %s", c.Owner, used, missing, plural(len(c.visits), "host")), false
+		return fmt.Sprintf("%s has not %s on %d of %s", c.Owner, used, missing, fleet.Count(len(c.visits), "host")), false
 	case early > 0:
-		return fmt.Sprintf("%s has %s, but it came regularly, and that it has stopped is not known on %d of %s", c.Owner, used, early, plural(len(c.visits), "host")), false
+		return fmt.Sprintf("%s has %s, but it came regularly, and that it has stopped is not known on %d of %s", c.Owner, used, early, fleet.Count(len(c.visits), "host")), false
 	}
 	return fmt.Sprintf("%s has %s on %s", c.Owner, used, everyHost(len(c.visits))), true
 }

@@ -18,7 +18,7 @@ func (b *book) settleStatus(c *consumer) {
 	}
 	switch why, migrated := b.migrated(c); {
 	case c.Open > 0:
-		c.Why = plural(c.Open, "session") + " open now"
+		c.Why = fleet.Count(c.Open, "session") + " open now"
 	case migrated:
 		c.Status, c.Why = fleet.ConsumerMigrated, why
 	default:
@@ -150,7 +150,7 @@ func (b *book) silent(c *consumer) (why string, is bool) {
 		}
 	}
 	if short > 0 {
-		return fmt.Sprintf("%s, but the logs of %s do not cover the %d days before they were read", last, plural(short, "host"), b.policy.SilentDays), false
+		return fmt.Sprintf("%s, but the logs of %s do not cover the %d days before they were read", last, fleet.Count(short, "host"), b.policy.SilentDays), false
 	}
 	if mute > 0 {
 		return fmt.Sprintf("%s, but it is not known that %s every login", last, logOf(mute)), false
@@ -169,14 +169,14 @@ func everyHost(n int) string {
 	if n == 1 {
 		return "its only host"
 	}
-	return "all " + plural(n, "host")
+	return "all " + fleet.Count(n, "host")
 }
 
 func anyHost(n int) string {
 	if n == 1 {
 		return "its only host"
 	}
-	return "any of " + plural(n, "host")
+	return "any of " + fleet.Count(n, "host")
 }
 
 // hint helps to find out whose a consumer is that nobody claims. A key pair's

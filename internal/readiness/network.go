@@ -90,17 +90,29 @@ func (n *network) addZone(z *fleet.HostedZone) {
 	}
 }
 
+// addRule takes a Resolver rule. Every account that a rule is shared with lists
+// it with the associations of its own VPCs only.
+// Source: Route 53 Resolver API Reference, ListResolverRuleAssociations.
+func (n *network) addRule(r *fleet.ResolverRule) {
+	all := n.byRule[r.ID]
+	if all == nil {
+		first := *r
+		first.VPCs = nil
+		all = &first
+		n.byRule[r.ID] = all
+	}
+	for _, vpc := range r.VPCs {
+		if !slices.Contains(n.rules[vpc], all) {
+			all.VPCs = append(all.VPCs, vpc)
+			n.rules[vpc] = append(n.rules[vpc], all)
+		}
+	}
+}
+
 func (n *network) addRegionNetwork(r *fleet.Region) {
 	byID(n.peerings, r.Peerings.Value, func(p *fleet.Peering) string { return p.ID })
 	for i := range r.ResolverRules.Value {
-		rule := &r.ResolverRules.Value[i]
-		if n.byRule[rule.ID] != nil {
-			continue // shared between accounts
-		}
-		n.byRule[rule.ID] = rule
-		for _, vpc := range rule.VPCs {
-			n.rules[vpc] = append(n.rules[vpc], rule)
-		}
+		n.addRule(&r.ResolverRules.Value[i])
 	}
 	for i := range r.Endpoints.Value {
 		e := &r.Endpoints.Value[i]

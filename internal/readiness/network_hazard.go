@@ -77,11 +77,11 @@ func (n *network) shutsOut(r *fleet.Region, e *fleet.VPCEndpoint) (fleet.Finding
 	f := found("endpoint-shuts-out-neighbours", "", group,
 		fmt.Sprintf("allow TCP 443 into security group %s from %s, or from the whole of VPC %s", group, strings.Join(n.subnetsOfHosts(refused), ", "), e.VPC),
 		n.index.blast(group), []fleet.Evidence{
-			evidence(r.Endpoints, "%s of VPC %s with private DNS, to which every host of the VPC connects: %s", plural(len(alike), "endpoint"), e.VPC, strings.Join(alike, ", ")),
-			evidence(r.Groups, "security group %s lets in %d of %s; it does not let in %s", strings.Join(e.Groups, ", "), len(admitted), plural(len(refused)+len(admitted), "host"), someHosts(refused)),
+			evidence(r.Endpoints, "%s of VPC %s with private DNS, to which every host of the VPC connects: %s", fleet.Count(len(alike), "endpoint"), e.VPC, strings.Join(alike, ", ")),
+			evidence(r.Groups, "security group %s lets in %d of %s; it does not let in %s", strings.Join(e.Groups, ", "), len(admitted), fleet.Count(len(refused)+len(admitted), "host"), someHosts(refused)),
 		})
 	if heard > 0 {
-		f.Evidence = append(f.Evidence, evidence(r.Nodes, "Systems Manager still hears %s of those: they will be cut off when their connections end", plural(heard, "host")))
+		f.Evidence = append(f.Evidence, evidence(r.Nodes, "Systems Manager still hears %s of those: they will be cut off when their connections end", fleet.Count(heard, "host")))
 	}
 	f.Undo = "remove the added rule from security group " + group
 	return f, true
@@ -163,14 +163,14 @@ func (n *network) refusesBuckets(r *fleet.Region, e *fleet.VPCEndpoint) (fleet.F
 // index does not know.
 func (n *network) blast(id string) string {
 	if z := n.byZone[id]; z != nil {
-		return fmt.Sprintf("private hosted zone %s is associated with %s with %s", id, plural(len(z.VPCs), "VPC"), plural(n.hostsInVPCs(z.VPCs), "host"))
+		return fmt.Sprintf("private hosted zone %s is associated with %s with %s", id, fleet.Count(len(z.VPCs), "VPC"), fleet.Count(n.hostsInVPCs(z.VPCs), "host"))
 	}
 	if r := n.byRule[id]; r != nil {
-		return fmt.Sprintf("Resolver rule %s holds in %s with %s", id, plural(len(r.VPCs), "VPC"), plural(n.hostsInVPCs(r.VPCs), "host"))
+		return fmt.Sprintf("Resolver rule %s holds in %s with %s", id, fleet.Count(len(r.VPCs), "VPC"), fleet.Count(n.hostsInVPCs(r.VPCs), "host"))
 	}
 	if p := n.peerings[id]; p != nil {
 		both := []string{p.Requester.VPC, p.Accepter.VPC}
-		return fmt.Sprintf("peering connection %s joins VPCs %s with %s", id, strings.Join(both, " and "), plural(n.hostsInVPCs(both), "host"))
+		return fmt.Sprintf("peering connection %s joins VPCs %s with %s", id, strings.Join(both, " and "), fleet.Count(n.hostsInVPCs(both), "host"))
 	}
 	if n.dhcp[id] != nil {
 		var vpcs []string
@@ -179,10 +179,10 @@ func (n *network) blast(id string) string {
 				vpcs = append(vpcs, v.ID)
 			}
 		}
-		return fmt.Sprintf("DHCP options %s hold in %s with %s", id, plural(len(vpcs), "VPC"), plural(n.hostsInVPCs(vpcs), "host"))
+		return fmt.Sprintf("DHCP options %s hold in %s with %s", id, fleet.Count(len(vpcs), "VPC"), fleet.Count(n.hostsInVPCs(vpcs), "host"))
 	}
 	if subnets := n.routedTo(id); len(subnets) > 0 && n.byEndpoint[id] == nil && n.nats[id] == nil && n.gateways[id] == nil {
-		return fmt.Sprintf("%s carries the traffic of at least %s with %s", id, plural(len(subnets), "subnet"), plural(n.hostsIn(subnets), "host"))
+		return fmt.Sprintf("%s carries the traffic of at least %s with %s", id, fleet.Count(len(subnets), "subnet"), fleet.Count(n.hostsIn(subnets), "host"))
 	}
 	return n.index.blast(id)
 }

@@ -29,6 +29,17 @@ func forward(domain, kind string) change {
 	}
 }
 
+// sharedRule puts another account before the host's, which owns its rules and
+// lists them with its own VPCs. It comes last: it moves the Regions.
+func sharedRule(s *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
+	owner := fleet.Region{Account: "210987654321", Name: r.Name, Label: "owner", ResolverRules: known([]fleet.ResolverRule{}, r.ResolverRules.Source)}
+	for _, rule := range r.ResolverRules.Value {
+		rule.VPCs = []string{"vpc-of-owner"}
+		owner.ResolverRules.Value = append(owner.ResolverRules.Value, rule)
+	}
+	s.Regions = append([]fleet.Region{owner}, s.Regions...)
+}
+
 func ownServers(_ *fleet.Snapshot, _ *fleet.Host, r *fleet.Region) {
 	r.DHCPOptions.Value[0].Servers = []string{"10.0.0.53"}
 }
@@ -147,6 +158,7 @@ func TestNamesAndPeering(t *testing.T) {
 		{"R53 autodefined rules: a rule for a parent does not touch private DNS", []change{isolated, forward("amazonaws.com", "FORWARD"), forward("", "FORWARD")}, through, "", ""},
 		{"R53 resolver-rules: FORWARD of the same domain wins over private DNS", []change{isolated, forward(name("ssm"), "FORWARD")}, doubt, "", "rslvr-rr-1 forwards"},
 		{"R53 resolver-rules: FORWARD of the same domain wins over a private zone", []change{noEndpoints, zone("Z1", "amazonaws.com"), forward("amazonaws.com", "FORWARD")}, through, "", ""},
+		{"R53 ListResolverRuleAssociations: each account lists a shared rule with its own VPCs", []change{isolated, forward(name("ssm"), "FORWARD"), sharedRule}, doubt, "", "rslvr-rr-1 forwards"},
 		{"R53 private-overlapping: a longer zone wins over a rule", []change{noEndpoints, zone("Z1", "eu-west-1.amazonaws.com"), forward("amazonaws.com", "FORWARD")}, "dns-zone-hides", "Z1", "NXDOMAIN"},
 		{"R53 domain-name-matches: SYSTEM of a longer domain ends the forwarding", []change{noEndpoints, isolated, forward("", "FORWARD"), forward("amazonaws.com", "SYSTEM")}, "endpoint-missing", "vpc-1", "no interface endpoint"},
 		{"a RECURSIVE rule is Resolver's own", []change{forward("", "RECURSIVE")}, through, "", ""},

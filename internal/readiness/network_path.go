@@ -358,7 +358,7 @@ func (n *network) wouldShutOut(e *fleet.VPCEndpoint) string {
 	if len(refused) == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" (today it does not admit %s)", plural(len(refused), "host"))
+	return fmt.Sprintf(" (today it does not admit %s)", fleet.Count(len(refused), "host"))
 }
 
 // wayOut advises on a VPC whose hosts reach nothing. It is the same for all

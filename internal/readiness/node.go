@@ -159,9 +159,9 @@ func (a *assessor) strays() []fleet.Finding {
 			doubt = fmt.Sprintf(", and of %d nobody can tell, as EC2's list is not whole", n)
 		}
 		facts := []fleet.Evidence{
-			evidence(r.Instances, "%s in %s: EC2 lists %s, %d of them running", r.Account, r.Name, plural(r.Instances.Value, "instance"), running[r]),
+			evidence(r.Instances, "%s in %s: EC2 lists %s, %d of them running", r.Account, r.Name, fleet.Count(r.Instances.Value, "instance"), running[r]),
 			evidence(r.Nodes, "Systems Manager lists %s: %d are instances that EC2 lists, %d are not%s",
-				plural(registered[r]+len(r.HybridNodes)+len(r.UnplacedNodes), "managed node"), registered[r], len(r.HybridNodes), doubt),
+				fleet.Count(registered[r]+len(r.HybridNodes)+len(r.UnplacedNodes), "managed node"), registered[r], len(r.HybridNodes), doubt),
 		}
 		if names := nodeNames(append(slices.Clone(r.HybridNodes), r.UnplacedNodes...)); names != "" {
 			facts = append(facts, evidence(r.Nodes, "nodes that are no listed instance: %s", names))

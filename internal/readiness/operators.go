@@ -97,7 +97,7 @@ func newWorkforce(a *assessor) *workforce {
 }
 
 func (w *workforce) add(x *actor) {
-	x.account = arnAccount(x.arn)
+	x.account = fleet.ARNAccount(x.arn)
 	x.people = w.people.ofPrincipal(x.arn)
 	x.admin = administers(x.may)
 	x.where = w.partition(x)

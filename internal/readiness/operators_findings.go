@@ -45,7 +45,7 @@ func (w *workforce) unread() []fleet.Finding {
 }
 
 func (w *workforce) finding(x *actor, code, format string, args ...any) fleet.Finding {
-	who := plural(1, x.kind)
+	who := fleet.Count(1, x.kind)
 	if x.kind == "role" {
 		who = "whoever assumes the role"
 	}
@@ -220,10 +220,10 @@ func (w *workforce) matchesNothing(x *actor, s *statement, tags []string) string
 	}
 	for _, key := range tags {
 		if !slices.ContainsFunc(x.where.classes, func(c class) bool { _, has := c.values[strings.ToLower(key)]; return has }) {
-			return fmt.Sprintf("it demands %s, and none of %s has that tag", key, plural(hosts, "host"))
+			return fmt.Sprintf("it demands %s, and none of %s has that tag", key, fleet.Count(hosts, "host"))
 		}
 	}
-	return fmt.Sprintf("what it demands of %s holds on none of %s", listed(tags), plural(hosts, "host"))
+	return fmt.Sprintf("what it demands of %s holds on none of %s", listed(tags), fleet.Count(hosts, "host"))
 }
 
 // usernameIn names the first policy about sessions that uses ${aws:username}.

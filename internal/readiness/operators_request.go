@@ -195,7 +195,7 @@ func (w *workforce) listDocuments(x *actor) {
 
 // onHosts says on how many hosts an actor may do a thing.
 func onHosts(r fleet.Reach) string {
-	text := "on " + plural(r.Yes, "host")
+	text := "on " + fleet.Count(r.Yes, "host")
 	if r.Unknown > 0 {
 		text += fmt.Sprintf(", and perhaps on %d more", r.Unknown)
 	}

@@ -121,7 +121,7 @@ func (g *gate) owners() {
 				e.actors = append(e.actors, x)
 				e.assumes = append(e.assumes, g.people.workforce.assumedBy(x)...)
 			} else {
-				e.lost = e.lost || !g.listedIn(arnAccount(arn), arn)
+				e.lost = e.lost || !g.listedIn(fleet.ARNAccount(arn), arn)
 			}
 		}
 		// A federated person without a role: which one they assume is not known.

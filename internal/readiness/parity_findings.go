@@ -35,11 +35,11 @@ func parityFinding(out *fleet.Assessment, p fleet.PersonParity, code string, let
 			hosts = append(hosts, out.Hosts[i].Host)
 		}
 	}
-	text := fmt.Sprintf("on %s: %s", plural(n, "host"), listed(hosts))
+	text := fmt.Sprintf("on %s: %s", fleet.Count(n, "host"), listed(hosts))
 	if len(p.Principals) == 0 {
 		text += "; the owners file names no IAM principal"
 	}
-	return found(code, "", p.Person, "", quoted(p.Person)+" "+fmt.Sprintf("on %s", plural(n, "host")), []fleet.Evidence{
+	return found(code, "", p.Person, "", quoted(p.Person)+" "+fmt.Sprintf("on %s", fleet.Count(n, "host")), []fleet.Evidence{
 		{Fact: text, Source: "readiness: parity"},
 		{Fact: fmt.Sprintf("keeps %d, loses %d, gains %d, not known %d", p.Keeps, p.Loses, p.Gains, p.Unknown), Source: "readiness: parity"},
 	})

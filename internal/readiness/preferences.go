@@ -118,7 +118,7 @@ func (j *judge) sessionKey(s *sessionSettings) {
 		j.undecided(s.inputs.Key, named, evidence(key, "the key was not read%s", because(key.Reason)))
 		return
 	}
-	d := s.withPolicy(j.role, j.h, s.key, "kms:Decrypt", arn, keyRequest(arnAccount(j.role.role.ARN), j.h.ID))
+	d := s.withPolicy(j.role, j.h, s.key, "kms:Decrypt", arn, keyRequest(fleet.ARNAccount(j.role.role.ARN), j.h.ID))
 	switch d.allowed {
 	case no:
 		facts := []fleet.Evidence{named}
@@ -162,7 +162,7 @@ func (j *judge) idleTimeout(s *sessionSettings) {
 		}
 	}
 	if facts != nil {
-		facts = append(facts, evidence(s.fact, "sessions end after %s without input", plural(s.inputs.IdleTimeout, "minute")))
+		facts = append(facts, evidence(s.fact, "sessions end after %s without input", fleet.Count(s.inputs.IdleTimeout, "minute")))
 		j.addToSession("idle-timeout-short", "", facts...)
 	}
 }
@@ -340,7 +340,7 @@ func (a *assessor) preferencesFindings() []fleet.Finding {
 			continue
 		}
 		name := r.Account + "/" + r.Name
-		blast := fmt.Sprintf("the preferences hold for every session in account %s and Region %s, on %s that run", r.Account, r.Name, plural(s.hosts, "host"))
+		blast := fmt.Sprintf("the preferences hold for every session in account %s and Region %s, on %s that run", r.Account, r.Name, fleet.Count(s.hosts, "host"))
 		if s.state == settingsDefault {
 			out = append(out, found("preferences-default", "", name, "", blast, []fleet.Evidence{evidence(s.fact, "document %s does not exist", fleet.PreferencesName)}))
 		}

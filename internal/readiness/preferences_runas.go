@@ -118,7 +118,7 @@ func (j *judge) taggedUsers(s *sessionSettings, tagged *runAsTags) {
 		return
 	}
 	if n := len(missing); n > most {
-		missing = append(missing[:most], plural(n-most, "further user"))
+		missing = append(missing[:most], fleet.Count(n-most, "further user"))
 	}
 	from.Fact = "the host has no user " + strings.Join(missing, ", ")
 	j.addHere("runas-tag-user-missing", "", hostOnly, from, tagged.evidence("the tag "+runAsTag+" names them"))
@@ -159,12 +159,12 @@ func (a *authority) runAsTags(account string) *runAsTags {
 		t.facts = append(t.facts, evidence(acct.Users, ""), evidence(acct.Roles, ""))
 	}
 	for _, v := range a.users {
-		if arnAccount(v.user.ARN) == account {
+		if fleet.ARNAccount(v.user.ARN) == account {
 			note(v.user.Tags, v.user.ARN)
 		}
 	}
 	for _, v := range a.order {
-		if arnAccount(v.role.ARN) == account {
+		if fleet.ARNAccount(v.role.ARN) == account {
 			note(v.role.Tags, v.role.ARN)
 		}
 	}

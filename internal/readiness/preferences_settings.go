@@ -74,7 +74,7 @@ func readSettings(r *fleet.Region) *sessionSettings {
 // keyPolicy reads the policy of a KMS key. Unlike other resources, a key lets
 // not even its own account in unless its policy says so.
 func keyPolicy(k fleet.KMSKey, id string, r *fleet.Region) resourcePolicy {
-	p := resourcePolicy{name: "the policy of key " + id, account: cmp.Or(arnAccount(k.ARN), arnAccount(id), r.Account), needsPolicy: true}
+	p := resourcePolicy{name: "the policy of key " + id, account: cmp.Or(fleet.ARNAccount(k.ARN), fleet.ARNAccount(id), r.Account), needsPolicy: true}
 	if !k.Policy.Known {
 		p.gap = cmp.Or(k.Policy.Reason, "it was not read")
 		return p
@@ -153,7 +153,7 @@ func (a *assessor) operatorKey(r *fleet.Region, may permissions, who caller, tar
 
 // caller is the role as resources' policies name it, in the session of a host.
 func (v *roleView) caller(h *fleet.Host) caller {
-	c := caller{arn: v.role.ARN, account: arnAccount(v.role.ARN), id: v.role.ID, bounded: v.may.boundary != nil}
+	c := caller{arn: v.role.ARN, account: fleet.ARNAccount(v.role.ARN), id: v.role.ID, bounded: v.may.boundary != nil}
 	if h != nil {
 		c.session = "arn:" + partitionOf(v.role.ARN) + ":sts::" + c.account + ":assumed-role/" + v.role.Name + "/" + h.ID
 	}
@@ -162,7 +162,7 @@ func (v *roleView) caller(h *fleet.Host) caller {
 
 // caller is the user as resources' policies name it.
 func (v *userView) caller() caller {
-	return caller{arn: v.user.ARN, account: arnAccount(v.user.ARN), id: v.user.ID, bounded: v.may.boundary != nil}
+	return caller{arn: v.user.ARN, account: fleet.ARNAccount(v.user.ARN), id: v.user.ID, bounded: v.may.boundary != nil}
 }
 
 // withPolicy answers one action of a host's role on a resource whose policy has a say.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"ssm-migrate/internal/fleet"
@@ -45,7 +44,7 @@ func launches(r *fleet.Region, inGroup map[string][]*fleet.Host) []*launch {
 	var out []*launch
 	for _, g := range r.ScalingGroups.Value {
 		hosts := inGroup[r.Account+"/"+r.Name+"/"+g.Name]
-		t, v := templateOf(r, g.Template)
+		t, v := r.Template(g.Template)
 		if v == nil || len(hosts) == 0 {
 			continue
 		}
@@ -65,29 +64,6 @@ func launches(r *fleet.Region, inGroup map[string][]*fleet.Host) []*launch {
 		slices.SortFunc(l.hosts, func(x, y *fleet.Host) int { return strings.Compare(x.ID, y.ID) })
 	}
 	return out
-}
-
-// templateOf resolves a reference to a template version; nil when it was not read.
-func templateOf(r *fleet.Region, ref fleet.LaunchTemplateRef) (*fleet.LaunchTemplate, *fleet.TemplateVersion) {
-	i := slices.IndexFunc(r.Templates.Value, func(t fleet.LaunchTemplate) bool { return ref.ID != "" && t.ID == ref.ID })
-	if i < 0 {
-		return nil, nil
-	}
-	t := &r.Templates.Value[i]
-	number := t.Default // also what an empty version means (Auto Scaling API Reference, LaunchTemplateSpecification)
-	switch ref.Version {
-	case "", "$Default":
-	case "$Latest":
-		number = t.Latest
-	default:
-		number, _ = strconv.ParseInt(ref.Version, 10, 64)
-	}
-	for k := range t.Versions {
-		if t.Versions[k].Number == number {
-			return t, &t.Versions[k]
-		}
-	}
-	return t, nil
 }
 
 func (l *launch) findings() []fleet.Finding {
@@ -115,22 +91,22 @@ func (l *launch) findings() []fleet.Finding {
 			}
 		}
 		wants = append(wants, "instance profile "+listed(had))
-		undone = append(undone, l.evidence("it names %s, while %s a different one", names, plural(n, "host")+have(n)))
+		undone = append(undone, l.evidence("it names %s, while %s a different one", names, fleet.Count(n, "host")+have(n)))
 	}
 	if n := count(func(h *fleet.Host) bool { return h.Metadata.Endpoint == "enabled" }); n > 0 && v.Metadata.Endpoint == "disabled" {
 		wants = append(wants, "the metadata service on (HttpEndpoint=enabled)")
-		undone = append(undone, l.evidence("it turns the instance metadata service off, which is on for %s", plural(n, "host")))
+		undone = append(undone, l.evidence("it turns the instance metadata service off, which is on for %s", fleet.Count(n, "host")))
 	}
 	if n := count(func(h *fleet.Host) bool { return v.ImageID != "" && h.ImageID != v.ImageID }); n > 0 {
-		differs = append(differs, l.evidence("it starts image %s, while %s another one", quoted(v.ImageID), plural(n, "host")+have(n)))
+		differs = append(differs, l.evidence("it starts image %s, while %s another one", quoted(v.ImageID), fleet.Count(n, "host")+have(n)))
 	}
 	if n := count(func(h *fleet.Host) bool { return len(v.Groups) > 0 && !sameGroups(v.Groups, h.Groups) }); n > 0 {
-		differs = append(differs, l.evidence("it gives security groups %s, while %s others", quotedList(v.Groups), plural(n, "host")+have(n)))
+		differs = append(differs, l.evidence("it gives security groups %s, while %s others", quotedList(v.Groups), fleet.Count(n, "host")+have(n)))
 	}
 	if n := count(func(h *fleet.Host) bool {
 		return h.Metadata.Tokens == "required" && v.Metadata.Tokens == "optional"
 	}); n > 0 {
-		differs = append(differs, l.evidence("it leaves IMDSv2 optional, which %s to use", plural(n, "host")+have(n)))
+		differs = append(differs, l.evidence("it leaves IMDSv2 optional, which %s to use", fleet.Count(n, "host")+have(n)))
 	}
 	var out []fleet.Finding
 	add := func(code, fix string, facts []fleet.Evidence) {
@@ -161,7 +137,7 @@ func (l *launch) groupNames() string {
 }
 
 func (l *launch) blast() string {
-	return fmt.Sprintf("launch template %s starts the instances of %s (%s) with %s now", l.template.ID, plural(len(l.groups), "Auto Scaling group"), l.groupNames(), plural(len(l.hosts), "host"))
+	return fmt.Sprintf("launch template %s starts the instances of %s (%s) with %s now", l.template.ID, fleet.Count(len(l.groups), "Auto Scaling group"), l.groupNames(), fleet.Count(len(l.hosts), "host"))
 }
 
 // namesProfile reports whether a template's profile, a name or an ARN, is the

@@ -16,16 +16,19 @@ import (
 	"ssm-migrate/internal/report"
 )
 
-// TestHTMLInABrowser loads the report of 1,000 hosts in Chromium under its own
+// TestHTMLInABrowser loads the report of 300 hosts in Chromium under its own
 // security policy, and works with it as a reader does.
 func TestHTMLInABrowser(t *testing.T) {
-	in := realistic(t, 1000)
+	if testing.Short() {
+		t.Skip("a browser shows the race detector nothing")
+	}
+	in := realistic(t, 300)
 	page := render(t, report.HTML, in)
 	dom, console := browse(t, page)
 	if console != "" {
 		t.Errorf("the console says:\n%s", console)
 	}
-	if want := "1000 of 1000"; !strings.Contains(dom, want) {
+	if want := "300 of 300"; !strings.Contains(dom, want) {
 		t.Fatalf("the script did not run: the page does not say %q", want)
 	}
 	// The reader filters by the first issue, opens what is left, and sorts.
@@ -65,7 +68,7 @@ setTimeout(() => {
 		t.Fatal("no path, or nothing that several hosts say")
 	}
 	for what, want := range map[string]string{
-		"nf1": first[1], "np1": path[1], "ne1": told[1], "nnosuchhost": "0", "n": "1000", "linked": "F1 " + first[1],
+		"nf1": first[1], "np1": path[1], "ne1": told[1], "nnosuchhost": "0", "n": "300", "linked": "F1 " + first[1],
 		"opened": first[1], "filled": first[1], "references": "0", "sorted": "true",
 	} {
 		if said[what] != want {

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"fmt"
 	"time"
 
 	"ssm-migrate/internal/fleet"
@@ -24,12 +23,4 @@ func stamp(t time.Time, layout string) string {
 		return ""
 	}
 	return t.UTC().Format(layout)
-}
-
-// count is a number with its noun: "1 host", "3 hosts".
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

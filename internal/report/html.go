@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+
+	"ssm-migrate/internal/fleet"
 )
 
 //go:embed assets/report.html
@@ -19,7 +21,7 @@ var pageStyle string
 var pageScript string
 
 var page = template.Must(template.New("report").Funcs(template.FuncMap{
-	"count":  count,
+	"count":  fleet.Count,
 	"sign":   sign,
 	"change": func(then, now int) string { return sign(now - then) },
 }).Parse(pageText))

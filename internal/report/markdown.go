@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"ssm-migrate/internal/fleet"
 )
 
 // Markdown writes the report for wikis and pull requests, in CommonMark with
@@ -43,7 +45,7 @@ func (m *markdown) table(columns ...string) {
 func (m *markdown) row(cells ...string) { m.line("| %s |", strings.Join(cells, " | ")) }
 
 func (m *markdown) head(v *view) {
-	m.line("# Session Manager readiness: %d of %s ready\n", v.Tally.Ready, count(v.Tally.Total(), "host"))
+	m.line("# Session Manager readiness: %d of %s ready\n", v.Tally.Ready, fleet.Count(v.Tally.Total(), "host"))
 	m.line("Snapshot %d (%s), taken %s by migrate %s; judged %s.\n", v.ID, v.State, cmp.Or(v.Started, "at a time not known"), md(v.TakenBy), cmp.Or(v.Judged, "at a time not known"))
 	m.table("Verdict", "Hosts", "Share")
 	for _, r := range []struct {
@@ -54,10 +56,10 @@ func (m *markdown) head(v *view) {
 	}
 	m.line("")
 	if n := len(v.Sources.Silent); n > 0 {
-		m.line("**This picture has gaps:** %s gave no full answer. What is missing counts neither as good nor as bad.\n", count(n, "source"))
+		m.line("**This picture has gaps:** %s gave no full answer. What is missing counts neither as good nor as bad.\n", fleet.Count(n, "source"))
 	}
 	if c := v.Change; c != nil {
-		m.line("Since snapshot %d: ready %+d, blocked %+d, unknown %+d; %s, %d gone.\n", c.PreviousSnapshot, c.Ready, c.Blocked, c.Unknown, count(c.New, "new host"), c.Gone)
+		m.line("Since snapshot %d: ready %+d, blocked %+d, unknown %+d; %s, %d gone.\n", c.PreviousSnapshot, c.Ready, c.Blocked, c.Unknown, fleet.Count(c.New, "new host"), c.Gone)
 	}
 }
 
@@ -68,7 +70,7 @@ func (m *markdown) causes(v *view) {
 		return
 	}
 	for _, c := range v.Causes {
-		m.line("### %s: %s (%s)\n", count(c.Decides, "host"), md(c.Title), code(c.Code))
+		m.line("### %s: %s (%s)\n", fleet.Count(c.Decides, "host"), md(c.Title), code(c.Code))
 		several := ""
 		if c.Several() {
 			several = " Some hosts have several of these:"
@@ -92,7 +94,7 @@ func (m *markdown) causes(v *view) {
 			if i.Blast != "" {
 				parts = append(parts, "**Blast radius:** "+md(strings.TrimSuffix(i.Blast, ".")))
 			}
-			m.line("- %s", strings.Join(append([]string{"**" + i.Ref() + "**, " + count(i.Roots, "host")}, parts...), ". ")+".")
+			m.line("- %s", strings.Join(append([]string{"**" + i.Ref() + "**, " + fleet.Count(i.Roots, "host")}, parts...), ". ")+".")
 		}
 		if c.More() > 0 {
 			m.line("- and %d more under Findings", c.More())
@@ -191,9 +193,9 @@ func (i *issue) origins() string {
 func (i *issue) reach() string {
 	switch {
 	case i.Hosts > 0:
-		return count(i.Hosts, "host")
+		return fleet.Count(i.Hosts, "host")
 	case i.Keys > 0:
-		return count(i.Keys, "key")
+		return fleet.Count(i.Keys, "key")
 	}
 	return "shared"
 }
@@ -214,7 +216,7 @@ func origin(e evidence) string {
 
 func (m *markdown) keys(v *view) {
 	k := v.Keys
-	m.line("## Keys\n\n%s on the hosts, %d with a finding. All keys are known on %d of %s.\n", count(k.Total, "key"), k.Noted, k.Probed, count(k.Hosts, "host"))
+	m.line("## Keys\n\n%s on the hosts, %d with a finding. All keys are known on %d of %s.\n", fleet.Count(k.Total, "key"), k.Noted, k.Probed, fleet.Count(k.Hosts, "host"))
 	if len(k.Rows) == 0 {
 		return
 	}
@@ -227,7 +229,7 @@ func (m *markdown) keys(v *view) {
 		m.row(code(r.Fingerprint), md(r.Type), md(r.Comment), fmt.Sprint(r.Hosts), md(r.LastUse), strings.Join(notes, "; "))
 	}
 	if k.More() > 0 {
-		m.line("\n%s with the least against them are left out.", count(k.More(), "key"))
+		m.line("\n%s with the least against them are left out.", fleet.Count(k.More(), "key"))
 	}
 	m.line("")
 }

@@ -26,14 +26,14 @@ func (m *markdown) paths(v *view) {
 	}
 	m.line("## Network paths that are not open\n")
 	if v.Paths.Shut > 0 {
-		m.line("%s with the fewest hosts are left out.\n", count(v.Paths.Shut, "path"))
+		m.line("%s with the fewest hosts are left out.\n", fleet.Count(v.Paths.Shut, "path"))
 	}
 	for _, p := range v.Paths.Closed {
 		state := "not known"
 		if p.Open == fleet.TruthNo {
 			state = "stopped"
 		}
-		m.line("- **%s**, %s, %s, %s", p.Ref(), md(p.Service), state, count(p.Hosts, "host"))
+		m.line("- **%s**, %s, %s, %s", p.Ref(), md(p.Service), state, fleet.Count(p.Hosts, "host"))
 		for _, h := range p.Hops {
 			m.line("  - %s%s: %s%s", md(h.Kind), objectText(h.Object), md(strings.Join(h.Texts, "; ")), map[fleet.Truth]string{fleet.TruthNo: " **(stops it)**", fleet.TruthUnknown: " **(not known)**"}[h.Passes])
 		}
@@ -43,7 +43,7 @@ func (m *markdown) paths(v *view) {
 
 func (m *markdown) ledger(l ledgerList) {
 	m.line("## Who uses SSH\n\n%s: %d active, %d waived, %d silent, %d migrated. The logins of %d of %s are not known.\n",
-		count(l.Total(), "consumer"), l.Active, l.Waived, l.Silent, l.Migrated, l.Unread, count(l.Hosts, "host"))
+		fleet.Count(l.Total(), "consumer"), l.Active, l.Waived, l.Silent, l.Migrated, l.Unread, fleet.Count(l.Hosts, "host"))
 	if len(l.Rows) == 0 {
 		return
 	}
@@ -52,7 +52,7 @@ func (m *markdown) ledger(l ledgerList) {
 		m.row(md(cmp.Or(r.Owner, "nobody claims it")), code(r.Identity)+" "+md(r.Comment), md(r.From), md(r.User), md(r.Use), fmt.Sprint(r.Hosts), fmt.Sprint(r.Count), md(r.Last), r.Status.String(), md(r.Why))
 	}
 	if l.More > 0 {
-		m.line("\n%s that matter least are left out.", count(l.More, "consumer"))
+		m.line("\n%s that matter least are left out.", fleet.Count(l.More, "consumer"))
 	}
 	m.line("")
 }

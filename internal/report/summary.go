@@ -67,7 +67,7 @@ func (s *summary) line(text string) {
 
 func (s *summary) head(v *view) {
 	s.text("", fmt.Sprintf("Snapshot %d, %s, taken %s: %s in %s", v.ID, v.State, cmp.Or(v.Started, "at a time not known"),
-		count(v.Tally.Total(), "host"), count(v.Accounts, "account")+", "+count(v.Regions, "Region")))
+		fleet.Count(v.Tally.Total(), "host"), fleet.Count(v.Accounts, "account")+", "+fleet.Count(v.Regions, "Region")))
 	s.line("")
 	bar := max(s.width-26, 10)
 	for _, r := range []struct {
@@ -96,11 +96,11 @@ func (s *summary) causes(v *view) {
 			if n := len(c.Issues) - 1; n > 1 {
 				more = fmt.Sprintf("and %d more fixes", n)
 			}
-			s.text("         ", fmt.Sprintf("Fix on %s: %s (%s)", count(first[0].Hosts, "host"), first[0].Fix, more))
+			s.text("         ", fmt.Sprintf("Fix on %s: %s (%s)", fleet.Count(first[0].Hosts, "host"), first[0].Fix, more))
 		}
 	}
 	if more := len(v.Causes) - summaryCauses; more > 0 {
-		s.line(fmt.Sprintf("         and %s", count(more, "more cause")))
+		s.line(fmt.Sprintf("         and %s", fleet.Count(more, "more cause")))
 	}
 }
 
@@ -111,7 +111,7 @@ func (s *summary) people(v *view) {
 	}
 	s.line("\nWho uses SSH")
 	if l := v.Ledger; l.Total() > 0 {
-		s.text("  ", fmt.Sprintf("%s: %d active, %d waived, %d silent, %d migrated (migrate ledger).", count(l.Total(), "consumer"), l.Active, l.Waived, l.Silent, l.Migrated))
+		s.text("  ", fmt.Sprintf("%s: %d active, %d waived, %d silent, %d migrated (migrate ledger).", fleet.Count(l.Total(), "consumer"), l.Active, l.Waived, l.Silent, l.Migrated))
 	}
 	if p := v.Parity.Sum; len(v.Parity.Rows) > 0 {
 		s.text("  ", fmt.Sprintf("Access, in pairs of a person and a host: %d kept, %d lost, %d gained, %d unknown (migrate access).", p.Keeps, p.Loses, p.Gains, p.Unknown))
@@ -127,7 +127,7 @@ func (s *summary) unknowns(v *view) {
 		s.text("  ", fmt.Sprintf("%s (%s): %s", r.Source, strings.TrimSpace(r.Account+" "+r.Region), r.Reason))
 	}
 	if more := len(v.Sources.Silent) - summaryGaps; more > 0 {
-		s.line(fmt.Sprintf("  and %s", count(more, "more source")))
+		s.line(fmt.Sprintf("  and %s", fleet.Count(more, "more source")))
 	}
 	for _, r := range v.Sources.Denied {
 		s.text("  ", fmt.Sprintf("%s (%s), optional: %s", r.Source, r.Account, r.Reason))
@@ -152,7 +152,7 @@ func (s *summary) silentHosts(l sourceList) {
 		}
 	}
 	if more > 0 {
-		s.line(fmt.Sprintf("         and %s", count(more, "more reason")))
+		s.line(fmt.Sprintf("         and %s", fleet.Count(more, "more reason")))
 	}
 	if l.Partly > 0 {
 		s.text(fmt.Sprintf("  %5d  ", l.Partly), "host over SSH: answered only in part; most often "+usual+". The report lists the rest")
@@ -175,17 +175,17 @@ func (s *summary) next(v *view) {
 		}
 	}
 	if begin.Alone > 0 {
-		s.text("  - ", fmt.Sprintf("Begin with %s: nothing else that is known stands in the way on %s.", begin.Code, count(begin.Alone, "host")))
+		s.text("  - ", fmt.Sprintf("Begin with %s: nothing else that is known stands in the way on %s.", begin.Code, fleet.Count(begin.Alone, "host")))
 	}
 	if n := v.Tally.Unknown - v.Stopped; n > 0 {
-		s.text("  - ", fmt.Sprintf("Find out about the %s: the report names the missing facts.", count(n, "unknown host")))
+		s.text("  - ", fmt.Sprintf("Find out about the %s: the report names the missing facts.", fleet.Count(n, "unknown host")))
 	}
 	if v.Stopped > 0 {
 		are := "are"
 		if v.Stopped == 1 {
 			are = "is"
 		}
-		s.text("  - ", fmt.Sprintf("Start the %s that %s not running and run migrate inventory again, or leave them out of the move.", count(v.Stopped, "host"), are))
+		s.text("  - ", fmt.Sprintf("Start the %s that %s not running and run migrate inventory again, or leave them out of the move.", fleet.Count(v.Stopped, "host"), are))
 	}
 	if v.Tally.Ready == v.Tally.Total() {
 		s.text("  - ", "Every host is ready for Session Manager.")
@@ -201,7 +201,7 @@ func (s *summary) nothing(v *view) {
 	case n > 0:
 		where := strings.Join(v.Unlisted[:min(n, summaryGaps)], ", ")
 		if more := n - summaryGaps; more > 0 {
-			where += fmt.Sprintf(" and %s", count(more, "more Region"))
+			where += fmt.Sprintf(" and %s", fleet.Count(more, "more Region"))
 		}
 		s.text("  - ", "The list of instances could not be read in "+where+": let ec2:DescribeInstances answer, then run migrate inventory again.")
 	default:

@@ -93,6 +93,8 @@ func (m movable) sshHost(t *testing.T) (*simfleet.Instance, *fleet.SecurityGroup
 
 // answers reports whether packets of the operator get to port 22 directly.
 func (m movable) answers(in *simfleet.Instance) bool {
+	m.Mu.RLock()
+	defer m.Mu.RUnlock()
 	return m.CanReach(simfleet.Origin{Addr: simfleet.OperatorAddr}, in, in.Host.PublicIP, 22).OK
 }
 

@@ -198,7 +198,7 @@ func (c *call) makeEndpoint(q endpointRequest) string {
 		rg.addInterface(w, e, s)
 	}
 	e.Addresses = fleet.Known(rg.endpointAddresses(e), "", w.Now())
-	w.at(w.Now().Add(endpointPending), "endpoint "+e.ID+" available", func() {
+	w.at(w.Now().Add(w.takes(endpointPending)), "endpoint "+e.ID+" available", func() {
 		if e.State == "pending" {
 			e.State = "available"
 		}
@@ -363,6 +363,6 @@ func (c *call) removeEndpoint(e *fleet.VPCEndpoint) {
 	}
 	if e.State != "deleting" {
 		e.State = "deleting"
-		c.w.at(c.w.Now().Add(endpointDeleting), "endpoint "+e.ID+" deleted", remove)
+		c.w.at(c.w.Now().Add(c.w.takes(endpointDeleting)), "endpoint "+e.ID+" deleted", remove)
 	}
 }

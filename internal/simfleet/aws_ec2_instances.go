@@ -358,9 +358,9 @@ func getConsoleOutput(c *call) (any, error) {
 	out.ID, out.Time = id, timestamp(in.Host.LaunchTime.Add(fiveMinutes))
 	// What the console shows now is there as soon as cloud-init wrote it; the
 	// copy that EC2 keeps is made later.
-	ready := in.Host.LaunchTime.Add(untilConsole)
+	ready := in.Host.LaunchTime.Add(c.w.takes(untilConsole))
 	if c.form.Get("Latest") == "true" {
-		ready = in.Host.LaunchTime.Add(untilSSH)
+		ready = in.Host.LaunchTime.Add(c.w.takes(untilSSH))
 	}
 	if text := in.consoleOutput(); text != "" && !c.w.Now().Before(ready) {
 		out.Output = base64.StdEncoding.EncodeToString([]byte(text))

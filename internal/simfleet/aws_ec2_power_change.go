@@ -76,7 +76,7 @@ func (w *World) noticeLater(in *Instance) {
 	if rg.scalingNamed(name) == nil {
 		return
 	}
-	w.at(w.Now().Add(unhealthyAfter), "scaling group "+name+" checks its instances", func() {
+	w.at(w.Now().Add(w.takes(unhealthyAfter)), "scaling group "+name+" checks its instances", func() {
 		if g := rg.scalingNamed(name); g != nil {
 			w.reconcile(rg, g)
 		}
@@ -92,7 +92,7 @@ func stopInstances(c *call) (any, error) {
 		w.moves.Add(1)
 		w.shutDown(in)
 		in.Host.State = "stopping"
-		w.at(w.Now().Add(untilStopped), "instance "+in.Host.ID+" stopped", func() {
+		w.at(w.Now().Add(w.takes(untilStopped)), "instance "+in.Host.ID+" stopped", func() {
 			if in.Host.State != "stopping" {
 				return
 			}
@@ -126,7 +126,7 @@ func startInstances(c *call) (any, error) {
 		now := c.w.Now()
 		c.w.moves.Add(1)
 		c.w.run(in, now)
-		c.w.atUnlocked(now.Add(untilSSH), "boot of "+in.Host.ID, func() { c.w.bootUp(in) })
+		c.w.atUnlocked(now.Add(c.w.takes(untilSSH)), "boot of "+in.Host.ID, func() { c.w.bootUp(in) })
 	})
 }
 

@@ -239,10 +239,12 @@ func TestScheduleFiresByItselfInVirtualTime(t *testing.T) {
 		fine(t, err)
 		closeDoor(t, m, g, door)
 		time.Sleep(time.Hour - time.Second)
+		synctest.Wait()
 		if m.answers(in) {
 			t.Error("port 22 answers before the time")
 		}
 		time.Sleep(time.Minute + time.Second)
+		synctest.Wait()
 		if !m.answers(in) || !slices.Equal(happened, []string{"schedule one"}) {
 			t.Errorf("answers: %v; happened: %v", m.answers(in), happened)
 		}

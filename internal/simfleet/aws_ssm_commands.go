@@ -189,7 +189,7 @@ func sendCommand(c *call) (any, error) {
 	s := c.server
 	s.commands.mu.Lock()
 	s.commands.list = append(s.commands.list, cmd)
-	out := cmd.info(c)
+	out := cmd.info()
 	s.commands.mu.Unlock()
 	if h := s.o.Hosts; h != nil {
 		h.wg.Go(func() { (&dispatcher{s: s, h: h, c: cmd}).run() })

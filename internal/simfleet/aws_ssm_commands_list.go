@@ -20,7 +20,7 @@ type pluginInfo struct {
 
 // info is a command as SendCommand and ListCommands show it. The caller holds
 // the log's lock.
-func (cmd *sentCommand) info(c *call) map[string]any {
+func (cmd *sentCommand) info() map[string]any {
 	status, details := cmd.status()
 	done, failed, late := 0, 0, 0
 	for _, v := range cmd.invocations {
@@ -214,7 +214,7 @@ func listCommands(c *call) (any, error) {
 			return nil, err
 		}
 		if ok && (r.InstanceID == "" || slices.ContainsFunc(cmd.invocations, func(v *invocation) bool { return v.node == r.InstanceID })) {
-			rows = append(rows, cmd.info(c))
+			rows = append(rows, cmd.info())
 		}
 	}
 	rows, next, err := jsonPage(c, rows, r.MaxResults, r.NextToken, 50, "ValidationException", "InvalidNextToken")

@@ -28,6 +28,11 @@ type Options struct {
 	// complete.
 	Unreachable int
 
+	// Pace is how many times as fast as AWS the world launches, stops and
+	// terminates instances and makes endpoints. Default 1. Timers and schedules
+	// go off at their own times.
+	Pace float64
+
 	// Healthy leaves out everything that a readiness report should name: the
 	// world in which one injected cause can be told from the rest.
 	Healthy bool
@@ -46,6 +51,9 @@ func (o *Options) setDefaults() error {
 	if len(o.Regions) == 0 {
 		o.Regions = []string{"eu-west-1", "us-east-1"}
 	}
+	if o.Pace == 0 {
+		o.Pace = 1
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -54,6 +62,9 @@ func (o *Options) setDefaults() error {
 	}
 	if o.Unreachable < 0 || o.Unreachable > 90 {
 		return fmt.Errorf("%d%% unreachable hosts: want 0 to 90", o.Unreachable)
+	}
+	if o.Pace < 0 {
+		return fmt.Errorf("pace %v: want a positive number", o.Pace)
 	}
 	if o.Accounts < 0 || o.Accounts > 20 {
 		return fmt.Errorf("%d accounts: want 1 to 20", o.Accounts)
@@ -79,7 +90,7 @@ func Generate(o Options) (*World, error) {
 		base:        o.Now().UTC().Truncate(time.Hour),
 		used:        map[string]bool{},
 	}
-	w := &World{Seed: o.Seed, Now: o.Now, healthy: o.Healthy}
+	w := &World{Seed: o.Seed, Now: o.Now, healthy: o.Healthy, pace: o.Pace}
 	g.people = g.makePeople()
 	_, public := w.OperatorKey()
 	g.operator = public

@@ -25,7 +25,7 @@ const bootDuration = 40 * time.Second
 // the launch key where it does that at every boot. The caller holds w.Mu for writing.
 func (w *World) Reboot(in *Instance) {
 	w.shutDown(in)
-	w.atUnlocked(w.Now().Add(bootDuration), "boot of "+in.Host.ID, func() { w.bootUp(in) })
+	w.atUnlocked(w.Now().Add(w.takes(bootDuration)), "boot of "+in.Host.ID, func() { w.bootUp(in) })
 }
 
 // shutDown ends everything that runs on an instance. The caller holds w.Mu for writing.

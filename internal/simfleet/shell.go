@@ -157,6 +157,9 @@ func (p *process) input(name string) ([]byte, error) {
 // start runs a program as a child process with other arguments and, where a
 // change function is given, other properties. It returns the exit status.
 func (p *process) start(ctx context.Context, args []string, change func(*process)) int {
+	if l, ok := ctx.Value(commandLimit{}).(*limit); ok && l.reached() {
+		return 137
+	}
 	child := *p
 	child.args, child.ppid, child.pid, child.m = args, p.pid, 0, p.x.current()
 	if change != nil {

@@ -34,7 +34,8 @@ type World struct {
 	given   map[string]bool       // addresses given to what was made since; none is given twice
 	ways    map[*Instance]outway  // guarded by Mu: the networks that causes gave to instances alone
 	owners  []*fleet.Owner
-	healthy bool // made by Options.Healthy: the operator has a key for each host
+	pace    float64 // of AWS's own work, Options.Pace; 0: 1
+	healthy bool    // made by Options.Healthy: the operator has a key for each host
 }
 
 // Account is a simulated AWS account. Its regions list the network in fleet's

@@ -27,6 +27,14 @@ const (
 	untilForgotten  = time.Hour // after which EC2 no longer lists a terminated instance
 )
 
+// takes is how long AWS's own work takes in this world.
+func (w *World) takes(d time.Duration) time.Duration {
+	if w.pace == 0 {
+		return d
+	}
+	return time.Duration(float64(d) / w.pace)
+}
+
 // launchSpec is what a new instance is made from.
 type launchSpec struct {
 	region  *Region
@@ -96,7 +104,7 @@ func (w *World) launch(q launchSpec) (*Instance, error) {
 	}
 	in.Hostname = "ip-" + dashed
 	h.Interfaces = []fleet.NetworkInterface{{ID: w.newID("eni"), Subnet: h.Subnet, PrivateIP: addr, PublicIP: h.PublicIP, Groups: groups}}
-	in.inside(w.Now(), key, v.UserData, q.data.UserData)
+	in.inside(w.Now().Add(w.takes(untilAgent)), key, v.UserData, q.data.UserData)
 	if q.group == nil {
 		in.lifecycle = ""
 	} else {
@@ -111,8 +119,9 @@ func (w *World) launch(q launchSpec) (*Instance, error) {
 	return in, nil
 }
 
-// inside is what the image and cloud-init make of the machine.
-func (in *Instance) inside(now time.Time, key string, data bool, text string) {
+// inside is what the image and cloud-init make of the machine, whose agent, if
+// any, comes up then.
+func (in *Instance) inside(agent time.Time, key string, data bool, text string) {
 	if data && text == "" {
 		text = userData
 	}
@@ -134,7 +143,7 @@ func (in *Instance) inside(now time.Time, key string, data bool, text string) {
 	// AWS's images of these systems have the agent. Source: Systems Manager
 	// User Guide, AMIs with the agent preinstalled.
 	if slices.Contains([]string{"amzn", "ubuntu", "sles", "windows"}, in.OS.Family) {
-		in.Agent = Agent{Installed: true, Package: packageOf(in.OS.Family), Version: agentCurrent, Enabled: true, Started: now.Add(untilAgent)}
+		in.Agent = Agent{Installed: true, Package: packageOf(in.OS.Family), Version: agentCurrent, Enabled: true, Started: agent}
 	}
 	in.Machine = Machine{SSMUser: SSMUserAbsent, CloudInitKeys: strings.Contains(string(decoded), "always")}
 }
@@ -166,11 +175,11 @@ func (w *World) firstBoot(in *Instance) {
 	w.moves.Add(1)
 	now := w.Now()
 	w.run(in, now)
-	w.at(now.Add(untilSSH), "sshd of "+in.Host.ID, func() { in.Down = in.Down && !in.alive() })
+	w.at(now.Add(w.takes(untilSSH)), "sshd of "+in.Host.ID, func() { in.Down = in.Down && !in.alive() })
 	if in.Agent.Installed && in.Agent.Enabled {
-		w.at(now.Add(untilAgent), "agent of "+in.Host.ID, func() {
+		w.at(now.Add(w.takes(untilAgent)), "agent of "+in.Host.ID, func() {
 			if in.alive() {
-				in.Agent.start(now.Add(untilAgent))
+				in.Agent.start(now.Add(w.takes(untilAgent)))
 			}
 		})
 	}
@@ -178,7 +187,7 @@ func (w *World) firstBoot(in *Instance) {
 
 // run makes a pending instance a running one, some time from now on.
 func (w *World) run(in *Instance, now time.Time) {
-	w.at(now.Add(untilRunning), "instance "+in.Host.ID+" running", func() {
+	w.at(now.Add(w.takes(untilRunning)), "instance "+in.Host.ID+" running", func() {
 		if in.Host.State != "pending" {
 			return
 		}
@@ -264,7 +273,7 @@ func (w *World) terminate(in *Instance) {
 	if in.Host.AutoScalingGroup != "" {
 		in.lifecycle = "Terminating"
 	}
-	w.at(w.Now().Add(untilTerminated), "instance "+in.Host.ID+" terminated", func() {
+	w.at(w.Now().Add(w.takes(untilTerminated)), "instance "+in.Host.ID+" terminated", func() {
 		h := &in.Host
 		h.State, h.PrivateIP, h.PublicIP, h.PrivateDNS, h.Interfaces, h.ProfileARN = "terminated", netip.Addr{}, netip.Addr{}, "", nil, ""
 		w.moves.Add(1)

@@ -108,7 +108,7 @@ func (w *World) retryLaunch(rg *Region, g *fleet.ScalingGroup, err error) {
 		return
 	}
 	s.retrying = true
-	w.at(w.Now().Add(launchRetry), "scaling group "+g.Name+" tries again", func() {
+	w.at(w.Now().Add(w.takes(launchRetry)), "scaling group "+g.Name+" tries again", func() {
 		s.retrying = false
 		if rg.scalingNamed(g.Name) == g {
 			w.reconcile(rg, g)

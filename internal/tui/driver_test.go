@@ -3,6 +3,7 @@ package tui
 import (
 	"context"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,8 +16,10 @@ import (
 	"github.com/charmbracelet/x/ansi"
 	"github.com/google/go-cmp/cmp"
 
+	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/inventory"
+	"ssm-migrate/internal/plan"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -33,6 +36,23 @@ type world struct {
 	steps   chan func(emit func(inventory.Event))
 	result  chan error
 	stopped error // context's error when the inventory was interrupted
+
+	cutover    *Cutover
+	cutoverErr error
+	asked      []string // the plans that were asked for
+	made       *plan.Plan
+	madeErr    error
+	wishErr    error
+	began      []string // what was applied and rolled back
+	acts       chan func(context.Context, Talk)
+	ends       chan ending
+	holds      bool // a run does not end with its context
+}
+
+// ending is how the run of a plan ends.
+type ending struct {
+	result cutover.Result
+	err    error
 }
 
 func (w *world) backend() Backend {
@@ -44,6 +64,54 @@ func (w *world) backend() Backend {
 			return w.report, w.repErr
 		},
 		Inventory: w.inventory,
+		Cutover: func(_ context.Context, id string) (*Cutover, error) {
+			w.asked = append(w.asked, id)
+			return w.cutover, w.cutoverErr
+		},
+		MakePlan: func(context.Context) (string, error) {
+			if w.madeErr != nil {
+				return "", w.madeErr
+			}
+			w.cutover = testCutover(w.made, nil)
+			return w.made.ID, nil
+		},
+		Apply: func(ctx context.Context, id string, last *int, t Talk) (cutover.Result, error) {
+			what := "apply " + id
+			if last != nil {
+				what += fmt.Sprintf(" to wave %d", *last)
+			}
+			return w.act(ctx, what, t)
+		},
+		Rollback: func(ctx context.Context, id string, s cutover.Scope, t Talk) (cutover.Result, error) {
+			return w.act(ctx, "rollback "+id+" "+s.String(), t)
+		},
+		Wish: func(_ context.Context, _ string, change func(cutover.Wish) cutover.Wish) (cutover.Wish, error) {
+			if w.wishErr != nil {
+				return cutover.Wish{}, w.wishErr
+			}
+			now := *w.cutover
+			now.Wish = change(now.Wish)
+			w.cutover = &now
+			return now.Wish, nil
+		},
+	}
+}
+
+func (w *world) act(ctx context.Context, what string, t Talk) (cutover.Result, error) {
+	w.began = append(w.began, what)
+	stop := ctx.Done()
+	if w.holds {
+		stop = nil
+	}
+	for {
+		select {
+		case act := <-w.acts:
+			act(ctx, t)
+		case e := <-w.ends:
+			return e.result, e.err
+		case <-stop:
+			return cutover.Result{Outcome: cutover.OutcomeStopped, Reason: "on request"}, nil
+		}
 	}
 }
 
@@ -78,6 +146,7 @@ func newDriver(t *testing.T, w *world, width, height int, o Options) *driver {
 	if w.steps == nil {
 		w.steps, w.result = make(chan func(func(inventory.Event))), make(chan error)
 	}
+	w.acts, w.ends = make(chan func(context.Context, Talk)), make(chan ending)
 	o.Now = func() time.Time { return testNow }
 	ctx, cancel := context.WithCancel(context.Background())
 	d := &driver{t: t, world: w, queue: make(chan tea.Msg, 1000)}
@@ -89,6 +158,23 @@ func newDriver(t *testing.T, w *world, width, height int, o Options) *driver {
 	})
 	d.send(tea.WindowSizeMsg{Width: width, Height: height})
 	d.run(d.m.Init())
+	return d
+}
+
+// planned starts with a stored snapshot and a plan, on the cutover screen.
+func planned(t *testing.T, entries []cutover.Entry, width, height int) *driver {
+	t.Helper()
+	snap, judged := testFleet(60)
+	p := testPlan()
+	w := &world{snap: snap, judged: judged, made: p, report: "/home/ann/migrate-report.html", cutover: testCutover(p, entries)}
+	return newDriver(t, w, width, height, Options{}).press("5")
+}
+
+// applying is a plan that this wizard applies, from where the history ends.
+func applying(t *testing.T, h *history, width, height int) *driver {
+	t.Helper()
+	d := planned(t, nil, width, height).press("A").write(h.plan.ID).press("enter")
+	d.journal(h.entries...)
 	return d
 }
 
@@ -157,6 +243,39 @@ func (d *driver) finish(err error) {
 func (d *driver) settle() {
 	d.alive.Wait()
 	d.pump()
+}
+
+// journal lets the run of the plan write entries.
+func (d *driver) journal(entries ...cutover.Entry) {
+	done := make(chan struct{})
+	d.world.acts <- func(_ context.Context, t Talk) {
+		for _, e := range entries {
+			t.Emit(e)
+		}
+		close(done)
+	}
+	<-done
+	d.pump()
+}
+
+// question lets the run ask, and gives what it is answered.
+func (d *driver) question(q cutover.Question) <-chan cutover.Decision {
+	answer := make(chan cutover.Decision, 1)
+	d.world.acts <- func(ctx context.Context, t Talk) {
+		x, err := t.Ask(ctx, q)
+		if err != nil {
+			x = -1
+		}
+		answer <- x
+	}
+	d.send(<-d.queue)
+	return answer
+}
+
+// over ends the run of the plan.
+func (d *driver) over(r cutover.Result, err error) {
+	d.world.ends <- ending{r, err}
+	d.settle()
 }
 
 func (d *driver) press(keys ...string) *driver {

@@ -6,6 +6,8 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 	"charm.land/lipgloss/v2"
+
+	"ssm-migrate/internal/cutover"
 )
 
 // The least size that the wizard is of use in.
@@ -58,6 +60,9 @@ func (m *model) tooSmall(w, h int) string {
 	if m.env.running() {
 		lines = append(lines, wrap("The inventory goes on meanwhile.", w)...)
 	}
+	if m.env.course.mine() {
+		lines = append(lines, wrap("The run of the plan goes on meanwhile.", w)...)
+	}
 	return strings.Join(lines[:min(len(lines), h)], "\n")
 }
 
@@ -94,9 +99,13 @@ func (m *model) viewNext(w int) []string {
 	what, why := m.screens[m.at].next()
 	switch {
 	case m.leaving:
-		what, why = "wait a moment", "the inventory is being stopped before migrate leaves"
+		what, why = "wait a moment", m.stoppingWhat()+" is being stopped before migrate leaves"
 	case m.ask != nil:
 		what, why = "answer y or n", "nothing is interrupted before you say so"
+	case m.confirm != nil:
+		what, why = "type the plan's ID and press enter, or esc", "a plain yes is said too easily for what changes a fleet"
+	case m.env.course.asked() != nil:
+		what, why = "look at the hosts, then answer r, b or s", "the run does not go on by guessing; armed timers go on meanwhile"
 	case m.help != nil:
 		what, why = "press esc to close the help", "after that, "+what
 	}
@@ -117,6 +126,13 @@ func (m *model) viewNext(w int) []string {
 		out = append(out, start+fit(l, w-len(label)))
 	}
 	return out
+}
+
+func (m *model) stoppingWhat() string {
+	if m.env.course.mine() {
+		return "the run of the plan"
+	}
+	return "the inventory"
 }
 
 func upperFirst(s string) string {
@@ -161,16 +177,20 @@ func (m *model) viewWork(w, h int) []string {
 	default:
 		out = m.screens[m.at].view(w, h)
 	}
-	if m.ask != nil {
-		out = m.viewAsk(out, w, h)
+	switch inner := min(w-8, 60); {
+	case m.ask != nil:
+		out = m.box(out, m.viewAsk(inner), 1, inner, w, h)
+	case m.confirm != nil:
+		out = m.box(out, m.confirm.view(m.env, inner), len(m.confirm.choices)+3, inner, w, h)
+	case m.env.course.asked() != nil:
+		out = m.box(out, m.viewAsked(inner), 1, inner, w, h)
 	}
 	return out[:min(len(out), h)]
 }
 
-// viewAsk lays the question over the work.
-func (m *model) viewAsk(under []string, w, h int) []string {
+// viewAsk is the question with its answers, in lines of so many cells.
+func (m *model) viewAsk(inner int) []string {
 	s := m.env.styles
-	inner := min(w-8, 60)
 	var text []string
 	for _, l := range wrap(m.ask.title, inner) {
 		text = append(text, s.strong.Render(fit(l, inner)))
@@ -181,9 +201,51 @@ func (m *model) viewAsk(under []string, w, h int) []string {
 			text = append(text, fit(l, inner))
 		}
 	}
-	text = append(text, strings.Repeat(" ", inner), fit(s.accent.Render("y")+" yes   "+s.accent.Render("n")+" no", inner))
+	return append(text, strings.Repeat(" ", inner), fit(s.accent.Render("y")+" yes   "+s.accent.Render("n")+" no", inner))
+}
+
+// viewAsked is what the run of a plan asks.
+func (m *model) viewAsked(inner int) []string {
+	s, c := m.env.styles, m.env.course
+	q := c.asked()
+	blank := strings.Repeat(" ", inner)
+	text := []string{s.strong.Render(fit("Not known: what now?", inner)), blank}
+	for _, l := range wrapTo(clean(q.Text), inner, 5) {
+		text = append(text, fit(l, inner))
+	}
+	for i, h := range q.Hosts {
+		if i == 3 {
+			text = append(text, fit(fmt.Sprintf("  and %d more", len(q.Hosts)-i), inner))
+			break
+		}
+		text = append(text, fit("  "+c.named(h), inner))
+	}
+	for _, t := range q.Timers[:min(len(q.Timers), 2)] {
+		text = append(text, s.risk.Render(fit("! "+m.env.until(t.Deadline)+" left: "+m.timerName(t), inner)))
+	}
+	if n := len(q.Timers) - 2; n > 0 {
+		text = append(text, s.risk.Render(fit("! and "+counted(n, "more armed timer", "more armed timers"), inner)))
+	}
+	return append(text, blank,
+		fit(s.accent.Render("r")+" look again   "+s.accent.Render("b")+" roll the wave back   "+s.accent.Render("s")+" stop here", inner))
+}
+
+func (m *model) timerName(r cutover.Risk) string {
+	if p := m.env.course.plan(); p != nil {
+		if _, st := p.Step(r.Step); st != nil {
+			return clean(st.Title)
+		}
+	}
+	return clean(r.Step)
+}
+
+// box lays text of so many cells over the work. Of a text that is too long the
+// last lines stay, which have the answers.
+func (m *model) box(under, text []string, last, inner, w, h int) []string {
+	s := m.env.styles
 	if room := h - 2; len(text) > room {
-		text = append(text[:room-1:room-1], text[len(text)-1])
+		last = min(last, room)
+		text = append(text[:room-last:room-last], text[len(text)-last:]...)
 	}
 	edge := s.risk
 	box := []string{edge.Render("╭" + strings.Repeat("─", inner+4) + "╮")}

@@ -48,7 +48,8 @@ func (p *help) view(w, h int) []string {
 	row("✓ ✗ ?", "ready, blocked, unknown: can Session Manager open a session?")
 	row("! ·", "a risk, a note: does not decide the verdict")
 	row("? - in a cell", "not known; known to be absent")
-	row("▶ … ◌", "the stage to work on, one at work, one to come")
+	row("▶ … ○", "the stage to work on, one at work, one to come")
+	row("✓ … ○ ↶", "a step or wave: done, under way, to come, taken back")
 	shown := p.pager.view(lines, h-2)
 	right := more(p.pager.offset, p.pager.offset+len(shown), len(lines))
 	if right != "" {

@@ -1,5 +1,7 @@
 package tui
 
+import "ssm-migrate/internal/cutover"
+
 // intent is what the operator wants, apart from the key that says it. Screens
 // act on intents and never see keys.
 type intent interface{ isIntent() }
@@ -23,6 +25,24 @@ type (
 	showHelp   struct{}              //
 	quit       struct{}              // leave, after asking where work would be lost
 	answer     struct{ yes bool }    // to a question
+
+	makePlan struct{}                            // from the latest snapshot
+	apply    struct{}                            // carry the plan out, or go on; asks first
+	rollBack struct{}                            // take back; asks what, and first
+	stopDo   struct{}                            // let the steps under way end, and end
+	wish     struct{ kind wishKind }             // of a run, whoever runs it
+	decide   struct{ decision cutover.Decision } // of a run's question
+)
+
+// wishKind is what can be wished of a run that is under way.
+type wishKind int
+
+const (
+	wishPause wishKind = iota
+	wishResume
+	wishMore // lanes at once
+	wishFewer
+	wishStop
 )
 
 func (move) isIntent()       {}
@@ -43,6 +63,12 @@ func (nextHost) isIntent()   {}
 func (showHelp) isIntent()   {}
 func (quit) isIntent()       {}
 func (answer) isIntent()     {}
+func (makePlan) isIntent()   {}
+func (apply) isIntent()      {}
+func (rollBack) isIntent()   {}
+func (stopDo) isIntent()     {}
+func (wish) isIntent()       {}
+func (decide) isIntent()     {}
 
 // typed adds text to the line that is being typed; edit changes that line.
 type (

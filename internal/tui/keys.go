@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	tea "charm.land/bubbletea/v2"
+
+	"ssm-migrate/internal/cutover"
 )
 
 // This file alone names keys: it turns them into intents, and tells the
@@ -24,10 +26,18 @@ const (
 	ctxTable                       // a table of people
 	ctxTables                      // one of several tables of people
 	ctxText                        // one finding or reason in full
-	ctxLater                       // a stage to come
+	ctxStage                       // a stage that only tells
+	ctxList                        // a stage with a list
+	ctxNoPlan                      // cutover: there is no plan
+	ctxPlan                        // cutover: a plan on which nobody works
+	ctxBusy                        // cutover: a run is under way
+	ctxWave                        // cutover: one wave, on which nobody works
+	ctxWaveBusy                    // cutover: one wave while a run is under way
+	ctxConfirm                     // the plan's ID is being typed
+	ctxDecide                      // a run asks
 	ctxHelp                        // the help is open
 	ctxAsk                         // a question is open
-	ctxStopping                    // leaving, as soon as the inventory has stopped
+	ctxStopping                    // leaving, as soon as what is under way has stopped
 )
 
 type binding struct {
@@ -55,16 +65,16 @@ var (
 	keysEverywhere = section{"Everywhere", []binding{
 		{[]string{"1"}, goTo{screenInventory}, "", "stage 1, Inventory"},
 		{[]string{"2"}, goTo{screenReadiness}, "2 readiness", "stage 2, Readiness"},
-		{[]string{"3"}, goTo{screenPrepare}, "", "stage 3, Prepare (to come)"},
-		{[]string{"4"}, goTo{screenRecovery}, "", "stage 4, Recovery (to come)"},
-		{[]string{"5"}, goTo{screenCutover}, "", "stage 5, Cutover (to come)"},
-		{[]string{"6"}, goTo{screenDone}, "", "stage 6, Done (to come)"},
+		{[]string{"3"}, goTo{screenPrepare}, "", "stage 3, Prepare: the fixes"},
+		{[]string{"4"}, goTo{screenRecovery}, "", "stage 4, Recovery: the way back in"},
+		{[]string{"5"}, goTo{screenCutover}, "", "stage 5, Cutover: plan, apply, roll back"},
+		{[]string{"6"}, goTo{screenDone}, "", "stage 6, Done"},
 		{[]string{"r"}, report{}, "r report", "write the HTML report and say where it is"},
 		{[]string{"f"}, goTo{screenFleet}, "f fleet", "the fleet: all hosts in a table"},
 		{[]string{"l"}, goTo{screenLedger}, "l ledger", "the ledger: who still comes in over SSH"},
 		{[]string{"a"}, goTo{screenAccess}, "a access", "who gets in today and tomorrow, and what operators may do"},
 		{[]string{"?"}, showHelp{}, "? help", "this help"},
-		{[]string{"q", "ctrl+c"}, quit{}, "q quit", "leave; asks first while an inventory runs"},
+		{[]string{"q", "ctrl+c"}, quit{}, "q quit", "leave; asks first while an inventory or a plan runs"},
 	}}
 	keysEmpty = section{"Inventory, before the first one", []binding{
 		{[]string{"enter"}, open{}, "enter start", "take the inventory; it only reads. After one that failed: the selected reason"},
@@ -123,6 +133,53 @@ var (
 	keysText = section{"One finding or reason", []binding{
 		{[]string{"esc", "backspace", "enter"}, back{}, "esc back", "back to the list"},
 	}}
+	keysList = section{"Prepare and Recovery", []binding{
+		{[]string{"enter"}, open{}, "enter show", "all about the selected one"},
+	}}
+	keysNoPlan = section{"Cutover, before the first plan", []binding{
+		{[]string{"enter", "n"}, makePlan{}, "enter plan", "make a plan from the latest snapshot and the policy; it changes nothing"},
+	}}
+	keysPlan = section{"Cutover: a plan", []binding{
+		{[]string{"enter"}, open{}, "enter show", "the selected wave with its steps, or the selected line in full"},
+		{[]string{"tab"}, nextPane{}, "tab list", "move in the waves, what needs a look, the journal, what stays open"},
+		{[]string{"A"}, apply{}, "A apply", "carry the plan out, or go on with it; asks for the plan's ID"},
+		{[]string{"b"}, rollBack{}, "b roll back", "take back a host, a wave or all; asks for the plan's ID"},
+		{[]string{"n"}, makePlan{}, "n new plan", "make another plan from the latest snapshot"},
+	}}
+	keysBusy = section{"Cutover, while a run is under way", []binding{
+		{[]string{"p"}, wish{wishPause}, "p pause", "the steps under way end, none begins until r"},
+		{[]string{"r"}, wish{wishResume}, "r resume", "go on after a pause"},
+		{[]string{"s"}, stopDo{}, "s stop", "the steps under way end, and the run does; asks first"},
+		{[]string{"b"}, rollBack{}, "b roll back", "stop, then take back a host, a wave or all; asks for the plan's ID"},
+		{[]string{"+", "="}, wish{wishMore}, "+ faster", "one more lane at once"},
+		{[]string{"-"}, wish{wishFewer}, "- slower", "one lane less at once"},
+	}}
+	keysWatch = section{"Cutover, while a run is under way: its lists", []binding{
+		{[]string{"enter"}, open{}, "enter show", "the selected wave with its steps, or the selected line in full"},
+		{[]string{"tab"}, nextPane{}, "tab list", "move in the waves, what needs a look, the journal, what stays open"},
+	}}
+	keysWave = section{"One wave", []binding{
+		{[]string{"enter"}, open{}, "enter show", "the selected step or host in full"},
+		{[]string{"tab"}, nextPane{}, "tab hosts", "the wave's steps, or its hosts"},
+		{[]string{"esc", "backspace"}, back{}, "esc waves", "back to all waves"},
+	}}
+	keysWaveIdle = section{"One wave, while nobody works on the plan", []binding{
+		{[]string{"A"}, apply{}, "A apply", "carry the plan out, or go on with it; asks for the plan's ID"},
+		{[]string{"b"}, rollBack{}, "b roll back", "take back the host, the wave or all; asks for the plan's ID"},
+	}}
+	keysConfirm = section{"While the plan's ID is typed", []binding{
+		{[]string{"enter"}, open{}, "enter do it", "do it, if what is typed is the plan's ID"},
+		{[]string{"esc"}, back{}, "esc do nothing", "do nothing"},
+		{[]string{"up"}, move{-1}, "", "the choice above"},
+		{[]string{"down"}, move{1}, "", "the choice below"},
+		{[]string{"backspace"}, edit{eraseLeft}, "", "erase the last character"},
+		{[]string{"ctrl+u"}, edit{eraseAll}, "", "erase all"},
+	}}
+	keysDecide = section{"When a run asks", []binding{
+		{[]string{"r"}, decide{cutover.DecideRetry}, "r look again", "look at the world once more"},
+		{[]string{"b"}, decide{cutover.DecideRollback}, "b roll back", "roll the wave back and end the run"},
+		{[]string{"s"}, decide{cutover.DecideStop}, "s stop", "end the run here; it can be resumed"},
+	}}
 	keysHelp = section{"Help", []binding{
 		{[]string{"esc", "?", "q", "enter"}, back{}, "esc close", "close the help"},
 	}}
@@ -137,6 +194,12 @@ var (
 		{[]string{"ctrl+c"}, quit{}, "ctrl+c leave now", ""},
 	}}
 )
+
+// without leaves out a key that means something else in a context.
+func (s section) without(key string) section {
+	s.bindings = slices.DeleteFunc(slices.Clone(s.bindings), func(b binding) bool { return slices.Contains(b.keys, key) })
+	return s
+}
 
 // layers gives the sections that hold in a context, the most special first.
 func (c keyContext) layers() []section {
@@ -163,8 +226,24 @@ func (c keyContext) layers() []section {
 		return []section{keysTables, keysTable, keysMoving, keysEverywhere}
 	case ctxText:
 		return []section{keysText, keysMoving, keysEverywhere}
-	case ctxLater:
+	case ctxStage:
 		return []section{keysEverywhere}
+	case ctxList:
+		return []section{keysList, keysMoving, keysEverywhere}
+	case ctxNoPlan:
+		return []section{keysNoPlan, keysEverywhere}
+	case ctxPlan:
+		return []section{keysPlan, keysMoving, keysEverywhere}
+	case ctxBusy:
+		return []section{keysBusy, keysWatch, keysMoving, keysEverywhere.without("r")}
+	case ctxWave:
+		return []section{keysWaveIdle, keysWave, keysMoving, keysEverywhere}
+	case ctxWaveBusy:
+		return []section{keysBusy, keysWave, keysMoving, keysEverywhere.without("r")}
+	case ctxConfirm:
+		return []section{keysConfirm, keysInterrupt}
+	case ctxDecide:
+		return []section{keysDecide, keysInterrupt}
 	case ctxHelp:
 		return []section{keysHelp, keysMoving, keysInterrupt}
 	case ctxAsk:
@@ -186,7 +265,7 @@ func (c keyContext) intent(k tea.KeyPressMsg) intent {
 			}
 		}
 	}
-	if c == ctxFilter && k.Text != "" {
+	if (c == ctxFilter || c == ctxConfirm) && k.Text != "" {
 		return typed{k.Text}
 	}
 	return nil
@@ -208,7 +287,7 @@ func (c keyContext) hints(at screenID) []string {
 
 // helpSections are all sections, those of the context first.
 func helpSections(c keyContext) []section {
-	all := []section{keysEmpty, keysRunning, keysTaken, keysComplete, keysReadiness, keysText, keysFleet, keysFilter, keysHost, keysTable, keysTables, keysEverywhere, keysMoving}
+	all := []section{keysEmpty, keysRunning, keysTaken, keysComplete, keysReadiness, keysList, keysNoPlan, keysPlan, keysBusy, keysWatch, keysWave, keysWaveIdle, keysConfirm, keysDecide, keysText, keysFleet, keysFilter, keysHost, keysTable, keysTables, keysEverywhere, keysMoving}
 	var out []section
 	for _, s := range c.layers() {
 		if s.title != "" && s.title != keysEverywhere.title && s.title != keysMoving.title {

@@ -8,7 +8,9 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 
+	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/plan"
 )
 
 func pasted(s string) tea.PasteMsg { return tea.PasteMsg{Content: s} }
@@ -47,15 +49,59 @@ var contexts = map[keyContext]func(t *testing.T) *driver{
 		d := newDriver(t, &world{snap: snap, judged: judged}, 80, 24, Options{}).press("2", "home", "enter", "pgdown", "pgdown")
 		return d
 	},
-	ctxLater: func(t *testing.T) *driver { return stocked(t, 60, 80, 24).press("4") },
-	ctxHelp:  func(t *testing.T) *driver { return stocked(t, 60, 80, 24).press("?", "pgdown", "pgdown") },
-	ctxAsk:   func(t *testing.T) *driver { return running(t, 80, 24, 20).press("x") },
+	ctxStage: func(t *testing.T) *driver { return stocked(t, 60, 80, 24).press("6") },
+	ctxList:  func(t *testing.T) *driver { return many(t, nil).press("3", "pgdown", "pgdown") },
+	ctxNoPlan: func(t *testing.T) *driver {
+		d := stocked(t, 60, 80, 24).press("5")
+		d.world.made = testPlan()
+		return d
+	},
+	ctxPlan: func(t *testing.T) *driver { return many(t, manyBegun()).press("pgdown", "pgdown") },
+	ctxBusy: func(t *testing.T) *driver {
+		d := many(t, manyBegun()).press("pgdown", "pgdown", "A").write("3f2a9c01d4e7").press("enter")
+		return d
+	},
+	ctxWave: func(t *testing.T) *driver { return many(t, manyBegun()).press("end", "enter", "pgdown", "pgdown") },
+	ctxWaveBusy: func(t *testing.T) *driver {
+		return many(t, manyBegun()).press("end", "enter", "pgdown", "pgdown", "A").write("3f2a9c01d4e7").press("enter")
+	},
+	ctxConfirm: func(t *testing.T) *driver {
+		return many(t, manyBegun()).press("end", "enter", "b", "down").write("3f2a9c01d4e7")
+	},
+	ctxDecide: func(t *testing.T) *driver {
+		d := many(t, nil).press("A").write("3f2a9c01d4e7").press("enter")
+		d.question(cutover.Question{Text: "what now?"})
+		return d
+	},
+	ctxHelp: func(t *testing.T) *driver { return stocked(t, 60, 80, 24).press("?", "pgdown", "pgdown") },
+	ctxAsk:  func(t *testing.T) *driver { return running(t, 80, 24, 20).press("x") },
 	ctxStopping: func(t *testing.T) *driver {
 		d := running(t, 80, 24, 20)
 		// The backend has not noticed yet: its goroutine is busy with a step.
 		d.m.leaving = true
 		return d
 	},
+}
+
+// many is a plan with more waves and steps than a screen has lines.
+func many(t *testing.T, entries []cutover.Entry) *driver {
+	t.Helper()
+	d := planned(t, nil, 80, 24)
+	d.world.cutover = testCutover(manyWaves(), entries)
+	return d.press("1", "5")
+}
+
+func manyWaves() *plan.Plan {
+	p := testPlan()
+	for i := range 20 {
+		p.Waves = append(p.Waves, testWave(3+i, fmt.Sprintf("wave %d", 3+i), 5+i, 6+i))
+	}
+	p.Waves = append(p.Waves, testWave(23, "wave 23", 25, 55))
+	return p
+}
+
+func manyBegun() []cutover.Entry {
+	return newHistory(manyWaves(), testNow).run("apply").wave(0, 0).entries
 }
 
 // crowded is a fleet with more people than a screen has lines.
@@ -76,7 +122,11 @@ func (d *driver) state() string {
 	if r := d.m.env.run; r != nil {
 		run = fmt.Sprint(r.started, r.stopping)
 	}
-	return fmt.Sprint(d.m.View().Content, d.quit, d.world.reports, run, d.m.abandoned, d.m.at)
+	wish := ""
+	if c := d.world.cutover; c != nil {
+		wish = fmt.Sprint(c.Wish)
+	}
+	return fmt.Sprint(d.m.View().Content, d.quit, d.world.reports, run, d.m.abandoned, d.m.at, d.world.began, wish, d.m.env.course.asked() != nil)
 }
 
 func TestEveryKeyDoesWhatTheHelpSays(t *testing.T) {
@@ -132,7 +182,7 @@ func TestEveryContextIsStaged(t *testing.T) {
 func TestHelpNamesEveryKey(t *testing.T) {
 	for c := range contexts {
 		shown := "\n" + strings.Join(newHelp(&env{styles: newStyles(true, true)}, c).view(200, 500), "\n")
-		for _, s := range []section{keysEmpty, keysRunning, keysTaken, keysComplete, keysReadiness, keysText, keysFleet, keysFilter, keysHost, keysTable, keysTables, keysEverywhere, keysMoving} {
+		for _, s := range []section{keysEmpty, keysRunning, keysTaken, keysComplete, keysReadiness, keysList, keysNoPlan, keysPlan, keysBusy, keysWatch, keysWave, keysWaveIdle, keysConfirm, keysDecide, keysText, keysFleet, keysFilter, keysHost, keysTable, keysTables, keysEverywhere, keysMoving} {
 			if strings.Count(shown, "\n"+s.title+"\n") > 1 {
 				t.Errorf("the help has %q twice", s.title)
 			}

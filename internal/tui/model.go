@@ -54,6 +54,7 @@ type env struct {
 	loading bool
 	loadErr error
 	run     *run // the inventory of this session that was started last
+	course  *course
 }
 
 func (e *env) running() bool { return e.run != nil && !e.run.over }
@@ -81,32 +82,35 @@ type model struct {
 	at, before    screenID
 	help          *help
 	ask           *question
+	confirm       *confirm
 	notice        *notice
 	reporting     bool
-	leaving       bool // quit as soon as the inventory has stopped
+	ticking       bool
+	leaving       bool // quit as soon as what is under way has stopped
 	abandoned     bool
 }
 
 func newModel(ctx context.Context, b Backend, o Options, alive *sync.WaitGroup) *model {
-	e := &env{ctx: ctx, backend: b, now: o.Now, alive: alive, styles: newStyles(true, o.NoColor), loading: true}
+	e := &env{ctx: ctx, backend: b, now: o.Now, alive: alive, styles: newStyles(true, o.NoColor), loading: true, course: &course{counted: -1}}
 	m := &model{env: e, options: o}
 	m.screens[screenInventory] = &inventoryScreen{env: e}
 	m.screens[screenReadiness] = &readinessScreen{env: e}
 	m.screens[screenFleet] = &fleetScreen{env: e}
 	m.screens[screenLedger] = &peopleScreen{env: e, head: "Ledger: who comes in over SSH", pick: func(d *data) []table { return d.ledger }, advice: ledgerAdvice}
 	m.screens[screenAccess] = &peopleScreen{env: e, head: "Access", pick: func(d *data) []table { return d.access }, advice: accessAdvice}
-	for id, s := range laterStages {
-		m.screens[id] = &laterScreen{env: e, stage: s}
-	}
+	m.screens[screenPrepare] = &prepareScreen{env: e}
+	m.screens[screenRecovery] = &recoveryScreen{env: e}
+	m.screens[screenCutover] = &cutoverScreen{env: e}
+	m.screens[screenDone] = &doneScreen{env: e}
 	return m
 }
 
 // Init reads the latest snapshot and asks the terminal for its background.
 func (m *model) Init() tea.Cmd {
 	if m.options.NoColor {
-		return m.load()
+		return tea.Batch(m.load(), m.look())
 	}
-	return tea.Batch(m.load(), tea.RequestBackgroundColor)
+	return tea.Batch(m.load(), m.look(), tea.RequestBackgroundColor)
 }
 
 func (m *model) load() tea.Cmd {
@@ -123,6 +127,11 @@ func (m *model) load() tea.Cmd {
 
 // Update acts on one message.
 func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	cmd := m.update(msg)
+	return m, tea.Batch(cmd, m.clock())
+}
+
+func (m *model) update(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
 		m.width, m.height = msg.Width, msg.Height
@@ -133,19 +142,31 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		m.options.NoColor = m.options.NoColor || msg.Profile == colorprofile.ASCII || msg.Profile == colorprofile.NoTTY
 		m.restyle()
 	case tea.KeyPressMsg:
-		return m, m.key(msg)
+		return m.key(msg)
 	case tea.PasteMsg:
-		if m.context() == ctxFilter {
-			return m, m.act(typed{msg.Content})
+		if c := m.context(); c == ctxFilter || c == ctxConfirm {
+			return m.act(typed{msg.Content})
 		}
 	case loadedMsg:
 		m.loaded(msg)
 	case fedMsg:
-		return m, m.fed()
+		return m.fed()
 	case tickMsg:
-		if msg.run == m.env.run && m.env.running() {
-			return m, m.nextTick()
+		m.ticking = false
+		if m.env.course.elsewhere() && m.at >= screenPrepare && m.at <= screenDone {
+			return m.look() // its entries do not come by themselves
 		}
+	case standsMsg:
+		return m.stands(msg)
+	case reckonMsg:
+		m.env.course.reckons = false
+		return m.reckon()
+	case reckonedMsg:
+		return m.reckoned(msg)
+	case plannedMsg:
+		return m.planned(msg)
+	case wishedMsg:
+		m.wished(msg)
 	case reportedMsg:
 		m.reporting = false
 		m.notice = &notice{text: "The report is in " + clean(msg.path)}
@@ -153,7 +174,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 			m.notice = &notice{failed: true, text: "The report was not written: " + clean(msg.err.Error())}
 		}
 	}
-	return m, nil
+	return nil
 }
 
 func (m *model) restyle() { m.env.styles = newStyles(!m.light, m.options.NoColor) }
@@ -164,6 +185,10 @@ func (m *model) context() keyContext {
 		return ctxStopping
 	case m.ask != nil:
 		return ctxAsk
+	case m.confirm != nil:
+		return ctxConfirm
+	case m.env.course.asked() != nil:
+		return ctxDecide
 	case m.help != nil:
 		return ctxHelp
 	}
@@ -194,6 +219,16 @@ func (m *model) act(in intent) tea.Cmd {
 			return ask.yes()
 		}
 		return nil
+	case decide:
+		m.env.course.doing.answer(in.decision)
+		return nil
+	}
+	if m.confirm != nil {
+		done, cmd := m.confirm.handle(in)
+		if done {
+			m.confirm = nil
+		}
+		return cmd
 	}
 	if m.help != nil {
 		if _, ok := in.(back); ok {
@@ -207,13 +242,23 @@ func (m *model) act(in intent) tea.Cmd {
 	case showHelp:
 		m.help = newHelp(m.env, m.screens[m.at].context())
 	case goTo:
-		m.goTo(in.to)
+		return m.goTo(in.to)
 	case startRun:
 		return m.start()
 	case stopRun:
 		m.askToStop()
 	case report:
 		return m.report()
+	case makePlan:
+		return m.makePlan()
+	case apply:
+		m.askApply()
+	case rollBack:
+		m.askRollback()
+	case stopDo:
+		return m.askStop()
+	case wish:
+		return m.wish(in.kind)
 	default:
 		follow, cmd := m.screens[m.at].handle(in)
 		return tea.Batch(cmd, m.follow(follow))
@@ -227,54 +272,69 @@ func (m *model) follow(in intent) tea.Cmd {
 	case nil:
 		return nil
 	case setFilter:
-		m.goTo(screenFleet)
+		cmd := m.goTo(screenFleet)
 		m.screens[screenFleet].handle(in)
-		return nil
+		return cmd
 	case back:
-		m.goTo(m.before)
-		return nil
+		return m.goTo(m.before)
 	}
 	return m.act(in)
 }
 
-func (m *model) goTo(id screenID) {
+func (m *model) goTo(id screenID) tea.Cmd {
 	if id == m.at {
-		return
+		return nil
 	}
 	m.before, m.at = m.at, id
 	if m.before >= screenFleet {
 		m.before = screenReadiness
 	}
+	if id >= screenPrepare && id <= screenDone && !m.env.course.mine() {
+		return m.look() // other processes may have changed it
+	}
+	return nil
 }
 
 func (m *model) start() tea.Cmd {
-	m.goTo(screenInventory)
+	cmd := m.goTo(screenInventory)
 	if m.env.running() {
-		return nil
+		return cmd
 	}
 	e := m.env
 	e.run = startInventory(e.ctx, e.backend.Inventory, func() { e.send(fedMsg{}) }, e.now(), e.alive)
-	return m.nextTick()
+	return cmd
 }
 
-// nextTick makes the running clock go on; without a tick source it stands.
-func (m *model) nextTick() tea.Cmd {
-	if m.env.tick == nil {
+// clock makes the next tick come where something on the screen moves with time;
+// without a tick source it stands.
+func (m *model) clock() tea.Cmd {
+	c := m.env.course
+	moves := m.env.running() || c.underway() || len(c.stand.Risks) > 0
+	if !moves || m.ticking || m.env.tick == nil {
 		return nil
 	}
-	r := m.env.run
-	return m.env.tick(time.Second, func(time.Time) tea.Msg { return tickMsg{r} })
+	m.ticking = true
+	return m.env.tick(time.Second, func(time.Time) tea.Msg { return tickMsg{} })
 }
 
-// fed takes what the running inventory brought.
+// fed takes what the running inventory and the run of a plan brought.
 func (m *model) fed() tea.Cmd {
+	cmd := tea.Batch(m.fedInventory(), m.fedCourse())
+	if m.leaving && !m.busy() {
+		return tea.Quit
+	}
+	return cmd
+}
+
+// busy reports whether leaving would cut something off.
+func (m *model) busy() bool { return m.env.running() || m.env.course.mine() }
+
+func (m *model) fedInventory() tea.Cmd {
 	if m.env.run == nil || !m.env.run.drain(m.env.now()) {
 		return nil
 	}
-	m.ask = nil // the only questions are about interrupting it
+	m.ask = nil // it may have been about interrupting it
 	switch r := m.env.run; {
-	case m.leaving:
-		return tea.Quit
 	case r.err != nil && r.stopping && errors.Is(r.err, context.Canceled):
 		m.notice = &notice{failed: true, text: "The inventory was stopped. Earlier snapshots stay as they are."}
 		return nil
@@ -282,7 +342,7 @@ func (m *model) fed() tea.Cmd {
 		m.notice = &notice{failed: true, text: "The inventory failed: " + clean(r.err.Error())}
 		return nil
 	}
-	return m.load()
+	return tea.Batch(m.load(), m.look())
 }
 
 func (m *model) loaded(msg loadedMsg) {
@@ -331,10 +391,10 @@ func (m *model) askToStop() {
 }
 
 // quit leaves at once when no work would be lost. Asked again while a question
-// is open or an inventory is being stopped, it does not wait any longer.
+// is open or something is being stopped, it does not wait any longer.
 func (m *model) quit() tea.Cmd {
 	switch {
-	case !m.env.running():
+	case !m.busy():
 		return tea.Quit
 	case m.leaving:
 		m.abandoned = true
@@ -342,22 +402,37 @@ func (m *model) quit() tea.Cmd {
 	case m.ask != nil:
 		return m.leave()
 	}
-	m.ask = &question{
-		title: "An inventory is running. Stop it and leave?",
-		lines: func() []string {
-			return []string{m.howFar(), "Leaving interrupts it: what it found so far is not judged. Earlier snapshots stay as they are."}
-		},
-		yes: m.leave,
+	title := "An inventory is running. Stop it and leave?"
+	if m.env.course.mine() {
+		title = "A run of plan " + clean(m.env.course.plan().ID) + " is under way. Stop it and leave?"
 	}
+	m.ask = &question{title: title, lines: m.leaveLines, yes: m.leave}
 	return nil
 }
 
+func (m *model) leaveLines() []string {
+	var out []string
+	if c := m.env.course; c.mine() {
+		out = append(out, "Its steps under way end, none begins, then migrate leaves. Nothing is lost: migrate apply goes on from there, migrate rollback takes back.")
+		out = append(out, m.riskLines()...)
+	}
+	if m.env.running() {
+		out = append(out, m.howFar(), "Leaving interrupts it: what it found so far is not judged. Earlier snapshots stay as they are.")
+	}
+	return out
+}
+
 func (m *model) leave() tea.Cmd {
-	if !m.env.running() {
+	if !m.busy() {
 		return tea.Quit
 	}
-	m.ask, m.leaving = nil, true
-	m.env.run.interrupt()
+	m.ask, m.confirm, m.leaving = nil, nil, true
+	if m.env.running() {
+		m.env.run.interrupt()
+	}
+	if c := m.env.course; c.mine() {
+		c.doing.interrupt()
+	}
 	return nil
 }
 

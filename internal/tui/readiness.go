@@ -152,7 +152,7 @@ func (s *readinessScreen) next() (what, why string) {
 		c := d.causes[0]
 		return "find out about " + c.code, fmt.Sprintf("%s cannot be judged for it, and unknown never counts as good; then press i", count(c.hosts, "host"))
 	}
-	return "press r for the report", "every host is ready; Prepare, Recovery and Cutover are still to come"
+	return "press 5 for Cutover", "every host is ready; the plan of the cutover is next"
 }
 
 func (s *readinessScreen) view(w, h int) []string {

@@ -11,7 +11,7 @@ import (
 // run is one inventory that goes on outside of the screen's loop. Only its
 // feed is shared between goroutines; the rest belongs to the loop.
 type run struct {
-	feed     feed
+	feed     feed[inventory.Event]
 	cancel   context.CancelFunc
 	started  time.Time
 	ended    time.Time
@@ -21,28 +21,27 @@ type run struct {
 	err      error
 }
 
-// feed hands an inventory's events to the loop in lots: however fast they
-// come, the collector never waits for the screen, and at most one wake-up is
-// under way.
-type feed struct {
+// feed hands events to the loop in lots: however fast they come, whoever
+// works never waits for the screen, and at most one wake-up is under way.
+type feed[E any] struct {
 	notify func() // wakes the loop; must not block
 
 	mu     sync.Mutex
-	events []inventory.Event // guarded by mu
-	woken  bool              // guarded by mu
-	over   bool              // guarded by mu
-	err    error             // guarded by mu
+	events []E   // guarded by mu
+	woken  bool  // guarded by mu
+	over   bool  // guarded by mu
+	err    error // guarded by mu
 }
 
-func (f *feed) emit(e inventory.Event) {
+func (f *feed[E]) emit(e E) {
 	f.add(func() { f.events = append(f.events, e) })
 }
 
-func (f *feed) finish(err error) {
+func (f *feed[E]) finish(err error) {
 	f.add(func() { f.over, f.err = true, err })
 }
 
-func (f *feed) add(change func()) {
+func (f *feed[E]) add(change func()) {
 	f.mu.Lock()
 	change()
 	wake := !f.woken
@@ -54,18 +53,18 @@ func (f *feed) add(change func()) {
 }
 
 // take empties the feed.
-func (f *feed) take() (events []inventory.Event, over bool, err error) {
+func (f *feed[E]) take() (events []E, over bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	events, f.events, f.woken = f.events, nil, false
 	return events, f.over, f.err
 }
 
-// start begins an inventory. work runs in a goroutine of its own that alive
+// startInventory begins an inventory. work runs in a goroutine of its own that alive
 // counts.
 func startInventory(ctx context.Context, work func(context.Context, func(inventory.Event)) error, notify func(), now time.Time, alive *sync.WaitGroup) *run {
 	ctx, cancel := context.WithCancel(ctx)
-	r := &run{cancel: cancel, started: now, progress: newProgress(), feed: feed{notify: notify}}
+	r := &run{cancel: cancel, started: now, progress: newProgress(), feed: feed[inventory.Event]{notify: notify}}
 	alive.Go(func() {
 		defer cancel()
 		r.feed.finish(work(ctx, r.feed.emit))

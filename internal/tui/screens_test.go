@@ -6,11 +6,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/colorprofile"
 	"github.com/charmbracelet/x/ansi"
 
+	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/fleet"
 )
 
@@ -29,7 +31,43 @@ var scenes = []struct {
 	{"finding", func(t *testing.T, w, h int) *driver {
 		return stocked(t, 60, w, h).press("2", "down", "down", "down", "enter")
 	}},
-	{"later", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("4") }},
+	{"prepare-none", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("3") }},
+	{"prepare", func(t *testing.T, w, h int) *driver { return planned(t, nil, w, h).press("3") }},
+	{"recovery", func(t *testing.T, w, h int) *driver { return planned(t, nil, w, h).press("4", "down") }},
+	{"recovery-host", func(t *testing.T, w, h int) *driver {
+		return planned(t, nil, w, h).press("4", "end", "up", "enter")
+	}},
+	{"cutover-none", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("5") }},
+	{"cutover-planned", func(t *testing.T, w, h int) *driver { return planned(t, nil, w, h) }},
+	{"cutover-refusals", func(t *testing.T, w, h int) *driver { return planned(t, nil, w, h).press("tab", "down") }},
+	{"cutover-refusal", func(t *testing.T, w, h int) *driver { return planned(t, nil, w, h).press("tab", "enter") }},
+	{"cutover-wave", func(t *testing.T, w, h int) *driver {
+		return planned(t, nil, w, h).press("end", "enter", "down", "down", "down", "down", "down", "down", "down", "down", "down")
+	}},
+	{"cutover-step", func(t *testing.T, w, h int) *driver { return planned(t, nil, w, h).press("enter", "enter") }},
+	{"cutover-confirm", func(t *testing.T, w, h int) *driver { return planned(t, nil, w, h).press("A", "down").write("3f2a") }},
+	{"cutover-running", func(t *testing.T, w, h int) *driver { return applying(t, halfway(testPlan()), w, h) }},
+	{"cutover-wave-running", func(t *testing.T, w, h int) *driver {
+		return applying(t, halfway(testPlan()), w, h).press("enter", "tab")
+	}},
+	{"cutover-paused", func(t *testing.T, w, h int) *driver {
+		p := testPlan()
+		return applying(t, halfway(p).add(cutover.Entry{Wave: 2, Event: cutover.Paused, Detail: "by ann: incident 4711"}), w, h)
+	}},
+	{"cutover-asks", func(t *testing.T, w, h int) *driver {
+		p := testPlan()
+		d := applying(t, halfway(p), w, h)
+		d.question(cutover.Question{Wave: p.Waves[2], Text: "wave 2, after quarantine: 1 host gave no answer: i/o timeout", Hosts: p.Waves[2].Hosts[:1],
+			Timers: []cutover.Risk{{Step: p.Waves[2].Steps[8].ID, Hosts: p.Waves[2].Hosts[:1], Deadline: testNow.Add(9*time.Minute + 3*time.Second)}}})
+		return d
+	}},
+	{"cutover-rollback", func(t *testing.T, w, h int) *driver {
+		return planned(t, halfway(testPlan()).entries, w, h).press("end", "enter", "tab", "b")
+	}},
+	{"cutover-broken", func(t *testing.T, w, h int) *driver { return planned(t, halfway(testPlan()).entries, w, h) }},
+	{"cutover-failed", func(t *testing.T, w, h int) *driver { return planned(t, failedHistory().entries, w, h) }},
+	{"cutover-quit", func(t *testing.T, w, h int) *driver { return applying(t, halfway(testPlan()), w, h).press("q") }},
+	{"done", func(t *testing.T, w, h int) *driver { return planned(t, doneHistory().entries, w, h).press("6") }},
 	{"fleet", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("f", "down", "down") }},
 	{"fleet-cause", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("2", "down", "enter") }},
 	{"filter", func(t *testing.T, w, h int) *driver {

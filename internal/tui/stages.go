@@ -3,8 +3,9 @@ package tui
 import (
 	"fmt"
 
-	tea "charm.land/bubbletea/v2"
 	"charm.land/lipgloss/v2"
+
+	"ssm-migrate/internal/cutover"
 )
 
 var stageNames = [...]string{"Inventory", "Readiness", "Prepare", "Recovery", "Cutover", "Done"}
@@ -40,17 +41,10 @@ func (m *model) viewRail(h int) []string {
 		if w == railTiny {
 			name = name[:1]
 		}
-		ink := s.text
-		if id >= screenPrepare {
-			ink = s.dim
-		}
-		out = append(out, m.railLine(id == m.at, style, symbol, ink, name, w))
+		out = append(out, m.railLine(id == m.at, style, symbol, s.text, name, w))
 		if h >= 15 && w > railTiny {
 			out = append(out, style.Render(fit("   "+status, w)))
 		}
-	}
-	if h < 15 && w > railTiny {
-		out = append(out, s.dim.Render(fit("   ◌ to come", w)))
 	}
 	out = append(out, fit("", w))
 	for _, v := range views {
@@ -81,7 +75,7 @@ func (m *model) stage(id screenID) (style lipgloss.Style, symbol, status string)
 	s, d := m.env.styles, m.env.data
 	switch {
 	case id >= screenPrepare:
-		return s.dim, "◌", "to come"
+		return m.laterStage(id)
 	case id == screenInventory && m.env.running():
 		return s.accent, "…", m.runningStatus()
 	case id == screenInventory && m.env.loading:
@@ -93,11 +87,88 @@ func (m *model) stage(id screenID) (style lipgloss.Style, symbol, status string)
 	case d == nil:
 		return s.dim, "○", "after 1"
 	case d.counts.blocked > 0:
-		return s.blocked, "▶", thousands(d.counts.blocked) + " blocked"
+		return s.blocked, m.here(), thousands(d.counts.blocked) + " blocked"
 	case d.counts.unknown > 0:
-		return s.unknown, "▶", thousands(d.counts.unknown) + " unknown"
+		return s.unknown, m.here(), thousands(d.counts.unknown) + " unknown"
 	}
 	return s.ready, "✓", "all ready"
+}
+
+// here marks Readiness as the stage to work on; with a plan, Cutover is.
+func (m *model) here() string {
+	if m.env.course.plan() != nil {
+		return "·"
+	}
+	return "▶"
+}
+
+// laterStage is how far one of the stages is that need a plan.
+func (m *model) laterStage(id screenID) (style lipgloss.Style, symbol, status string) {
+	s, c := m.env.styles, m.env.course
+	none := func(text string) (lipgloss.Style, string, string) { return s.dim, "○", text }
+	switch id {
+	case screenPrepare:
+		switch sum := c.sum; {
+		case c.plan() == nil || c.counted < 0:
+			return none("by the plan")
+		case sum.prepared == sum.prepare:
+			return s.ready, "✓", thousands(sum.prepare) + " done"
+		default:
+			return none(fmt.Sprintf("%s/%s", thousands(sum.prepared), thousands(sum.prepare)))
+		}
+	case screenRecovery:
+		proved, hosts := c.proved()
+		switch {
+		case c.state == nil || hosts == 0:
+			return none("after 1")
+		case c.state.Policy.Recovery.PublicKey == "":
+			return s.dim, "○", "no key yet"
+		case proved == hosts:
+			return s.ready, "✓", "all proved"
+		}
+		return none(fmt.Sprintf("%s/%s proved", thousands(proved), thousands(hosts)))
+	case screenCutover:
+		return m.cutoverStage()
+	default:
+	}
+	if c.outcome() == cutover.OutcomeDone {
+		return s.ready, "✓", "reached"
+	}
+	return none("after 5")
+}
+
+func (m *model) cutoverStage() (style lipgloss.Style, symbol, status string) {
+	s, c := m.env.styles, m.env.course
+	switch {
+	case c.asked() != nil:
+		return s.unknown, "?", "asks you"
+	case c.underway() && c.paused():
+		return s.risk, "!", "paused"
+	case c.mine() && c.doing.stopping:
+		return s.unknown, "…", "stopping"
+	case c.mine() && c.doing.scope != nil:
+		return s.unknown, "↶", "taking back"
+	case c.underway():
+		return s.accent, "…", fmt.Sprintf("%s/%s", thousands(c.sum.done), thousands(c.sum.steps))
+	case c.plan() == nil && m.env.data == nil:
+		return s.dim, "○", "after 2"
+	case c.plan() == nil:
+		return s.dim, "○", "no plan yet"
+	case c.counted <= 0:
+		return s.accent, "▶", "planned"
+	case c.stand.State == broken:
+		return s.risk, "!", "broken off"
+	}
+	switch c.outcome() {
+	case cutover.OutcomeDone:
+		return s.ready, "✓", "done"
+	case cutover.OutcomeRolledBack:
+		return s.unknown, "↶", "taken back"
+	case cutover.OutcomeRolledPartly:
+		return s.blocked, "✗", "half undone"
+	case cutover.OutcomeStopped, cutover.OutcomePaused, cutover.OutcomePartly, cutover.OutcomeStale:
+	}
+	return s.risk, "!", clean(string(c.outcome()))
 }
 
 func (m *model) runningStatus() string {
@@ -108,55 +179,4 @@ func (m *model) runningStatus() string {
 		return fmt.Sprintf("%s/%s", thousands(p.done), thousands(p.total))
 	}
 	return "running"
-}
-
-// laterStage is a stage that is not built yet.
-type laterStage struct{ name, gives, safe string }
-
-var laterStages = map[screenID]laterStage{
-	screenPrepare: {
-		"Prepare",
-		"The fixes that Readiness names: applied from here or handed over as Terraform, each previewed with its blast radius, and each reversible.",
-		"Until then, the fix and its blast radius stand with every finding: open a host in the fleet, or press r for the report.",
-	},
-	screenRecovery: {
-		"Recovery",
-		"A way back in that does not depend on Session Manager: a recovery key and a recovery bastion group held at zero, rehearsed with a timed drill.",
-		"Nothing is closed before this way is proved.",
-	},
-	screenCutover: {
-		"Cutover",
-		"Waves, a canary first: prove a real session, quarantine the keys, close port 22; with gates, pause and rollback.",
-		"No host is left with fewer than two proved ways in, and what closes a door is armed with a timer that opens it again.",
-	},
-	screenDone: {
-		"Done",
-		"The old bastions scaled in, a report with the evidence, and a watch for drift: port 22 open again, keys back, new instances from an old image.",
-		"",
-	},
-}
-
-// laterScreen tells what a stage will bring.
-type laterScreen struct {
-	*env
-	stage laterStage
-}
-
-func (s *laterScreen) context() keyContext             { return ctxLater }
-func (s *laterScreen) handle(intent) (intent, tea.Cmd) { return nil, nil }
-func (s *laterScreen) loaded()                         {}
-
-func (s *laterScreen) next() (what, why string) {
-	return "press 2 for Readiness", "this stage is not built yet; Readiness says what to fix meanwhile"
-}
-
-func (s *laterScreen) view(w, _ int) []string {
-	out := []string{s.title(s.stage.name, "to come", w), ""}
-	out = append(out, s.paintWrapped(s.styles.text, s.stage.gives, w)...)
-	if s.stage.safe != "" {
-		out = append(out, "")
-		out = append(out, s.paintWrapped(s.styles.text, s.stage.safe, w)...)
-	}
-	out = append(out, "")
-	return append(out, s.paintWrapped(s.styles.dim, "This stage is not built yet. Nothing that migrate does today changes your accounts or hosts.", w)...)
 }

@@ -1,5 +1,6 @@
-// Package tui is the wizard: a full-screen view of what is stored, and of an
-// inventory while it runs. It judges nothing and changes nothing in the world.
+// Package tui is the wizard: a full-screen view of what is stored, of an
+// inventory while it runs, and of a cutover. It judges nothing, and what
+// changes the world is asked of its Backend, after the operator has agreed.
 package tui
 
 import (
@@ -12,8 +13,11 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 
+	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/inventory"
+	"ssm-migrate/internal/plan"
+	"ssm-migrate/internal/recovery"
 )
 
 // Backend is what the wizard works on. Its functions are called from
@@ -36,6 +40,51 @@ type Backend struct {
 	// Report writes the report on the latest snapshot and says where. It and
 	// Load may still be running when Run returns; their ctx is done then.
 	Report func(ctx context.Context) (path string, err error)
+
+	// Cutover reads where a plan stands. An empty ID means the plan that needs
+	// attention: one that was begun and has not come to its end, else the newest. The
+	// result, of which Plan is nil when there is none, is not changed afterwards.
+	Cutover func(ctx context.Context, planID string) (*Cutover, error)
+	// MakePlan makes a plan from the latest snapshot and the policy, and stores it.
+	MakePlan func(ctx context.Context) (planID string, err error)
+	// Apply carries a plan out, or goes on with it, up to the end of the wave with the
+	// number last; nil: to its end. When ctx ends it finishes the steps that are
+	// under way and returns. Apply and Rollback are never called at the same time.
+	Apply func(ctx context.Context, planID string, last *int, t Talk) (cutover.Result, error)
+	// Rollback takes back what a plan has done. It does not end with ctx at once.
+	Rollback func(ctx context.Context, planID string, s cutover.Scope, t Talk) (cutover.Result, error)
+	// Wish changes what is wished of a plan's run, whoever runs it.
+	Wish func(ctx context.Context, planID string, change func(cutover.Wish) cutover.Wish) (cutover.Wish, error)
+}
+
+// Talk is how a run speaks with the operator. Both functions may be called from
+// any goroutine.
+type Talk struct {
+	// Emit is told each journal entry once it is on disk. It does not block.
+	Emit func(cutover.Entry)
+	// Ask gives the operator's decision, or fails when ctx ends.
+	Ask func(ctx context.Context, q cutover.Question) (cutover.Decision, error)
+}
+
+// Cutover is a plan and where it stands.
+type Cutover struct {
+	Plan    *plan.Plan      // nil: there is none yet
+	Entries []cutover.Entry // the plan's journal, in order
+	Stale   []string        // what a newer snapshot tells against the plan
+	Wish    cutover.Wish
+	Holder  string    // who applies or rolls back now, in whatever process; empty: nobody
+	Until   time.Time // when the holder's lease runs out unless it is renewed
+	Names   map[fleet.HostRef]string
+	// Recovery is the state of the recovery way, as the latest snapshot and the proofs show it.
+	Recovery []recovery.VPC
+	// Policy is that of the next plan. PolicyFile is where it was looked for; PolicyErr
+	// says why it cannot be read.
+	Policy      plan.Policy
+	PolicyFile  string
+	PolicyThere bool
+	PolicyErr   error
+	// RecoveryKey: the configuration says where the private half of the recovery key is.
+	RecoveryKey bool
 }
 
 // Options are where and how the wizard is shown. The zero value is the
@@ -47,12 +96,13 @@ type Options struct {
 	Now     func() time.Time // nil: time.Now
 }
 
-// ErrAbandoned says that the operator left without waiting for the inventory
-// to stop. Its last changes may still be on their way to the store.
-var ErrAbandoned = errors.New("left before the inventory had stopped")
+// ErrAbandoned says that the operator left without waiting for what was under
+// way. Its last changes may still be on their way to the store, and a cutover's
+// steps may have been cut off: the next run looks at them first.
+var ErrAbandoned = errors.New("left before what was under way had stopped")
 
 // Run shows the wizard until the operator leaves or ctx is done; then it
-// interrupts a running inventory and waits for it to return. It fails with
+// interrupts a running inventory or cutover and waits for it to return. It fails with
 // ctx's error, with ErrAbandoned, or when the terminal cannot be used.
 func Run(ctx context.Context, b Backend, o Options) error {
 	ctx, cancel := context.WithCancel(ctx)

@@ -15,7 +15,7 @@ import (
 func TestFromNothingToTheFleet(t *testing.T) {
 	w := &world{}
 	d := newDriver(t, w, 80, 24, Options{})
-	d.mustShow("none yet", "start here", "to come", "Press enter to take the inventory")
+	d.mustShow("none yet", "start here", "after 5", "Press enter to take the inventory")
 	d.press("enter")
 	d.mustShow("running for", "waiting for the first instances")
 	d.emit(testEvents(34)...)
@@ -39,7 +39,7 @@ func TestLeavingTheScreenLeavesTheInventoryRunning(t *testing.T) {
 	d := running(t, 80, 24, 10)
 	d.press("4")
 	d.emit(testEvents(30)...)
-	d.mustShow("30/60", "This stage is not built yet")
+	d.mustShow("30/60", "The way back in without Session Manager")
 	d.press("f", "1")
 	d.mustShow("30 of 60")
 	if d.world.runs != 1 {
@@ -192,7 +192,7 @@ func TestRemainingTimeNeedsABasis(t *testing.T) {
 func TestFeedLosesNothingAndWakesOnce(t *testing.T) {
 	var mu sync.Mutex
 	wakes := 0
-	f := feed{notify: func() { mu.Lock(); wakes++; mu.Unlock() }}
+	f := feed[inventory.Event]{notify: func() { mu.Lock(); wakes++; mu.Unlock() }}
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {

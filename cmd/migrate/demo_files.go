@@ -1,0 +1,132 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+
+	"ssm-migrate/internal/simfleet"
+	"ssm-migrate/internal/sshhost"
+)
+
+func (d *demoFleet) db() string     { return filepath.Join(d.dir, "migrate.db") }
+func (d *demoFleet) config() string { return filepath.Join(d.dir, "migrate.yaml") }
+func (d *demoFleet) report() string { return filepath.Join(d.dir, "report.html") }
+
+// openSSH is an ssh_config for OpenSSH itself, which needs nc for the proxy.
+func (d *demoFleet) openSSH() string { return filepath.Join(d.dir, "openssh_config") }
+
+func (d *demoFleet) writeFiles() error {
+	files := d.world.OperatorFiles(d.socks.Addr().String(), d.dir)
+	sshConfig, known := filepath.Join(d.dir, "ssh_config"), filepath.Join(d.dir, simfleet.OperatorKnownHostsFile)
+	var regions []string
+	for _, r := range d.world.Accounts[0].Regions {
+		regions = append(regions, r.Name)
+	}
+	rate := ""
+	if d.options.noThrottle {
+		rate = "aws: # the simulated AWS was started without rate limits\n  connection_rate: 10000\n  session_rate: 10000\n  change_rate: 10000\n"
+	}
+	config := fmt.Sprintf(`# Configuration of migrate for the simulated fleet.
+accounts:
+  - label: demo
+    regions: [%s]
+%sssh:
+  concurrency: 32 # the hosts share this machine's processors with migrate
+  config_file: %s
+  known_hosts: [%s]
+  proxy: socks5://%s
+recovery:
+  key_file: %s # not encrypted: it opens simulated hosts alone
+agent:
+  signing_key_file: %s
+`, strings.Join(regions, ", "), rate, sshConfig, known, d.socks.Addr(), demoRecoveryKey, demoSigningKey)
+	recoveryKey, err := d.recoveryKey()
+	if err != nil {
+		return err
+	}
+	owners, err := d.owners()
+	if err != nil {
+		return err
+	}
+	texts := map[string]string{
+		filepath.Join(d.dir, defaultOwnersFile):        owners,
+		filepath.Join(d.dir, simfleet.OperatorKeyFile): string(files.PrivateKey),
+		known:                                   files.KnownHosts,
+		sshConfig:                               files.SSHConfig,
+		d.openSSH():                             files.OpenSSHConfig,
+		d.config():                              config,
+		filepath.Join(d.dir, demoSigningKey):    simfleet.AgentSigningKey(),
+		filepath.Join(d.dir, defaultPolicyFile): fmt.Sprintf(demoPolicy, recoveryKey, netip.PrefixFrom(simfleet.OperatorAddr, 32)),
+	}
+	for name, key := range files.HostKeys {
+		texts[filepath.Join(d.dir, name)] = string(key)
+	}
+	for path, text := range texts {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// owners is the owners file of those whom anybody in the simulated company
+// would name. The inventory's own key is nobody's: it is left out, so that its
+// logins are known as the inventory's. In the healthy fleet, which causes are
+// injected into, it is somebody's.
+func (d *demoFleet) owners() (string, error) {
+	var f ownersFile
+	for _, o := range d.world.Owners() {
+		if o.Person == simfleet.OperatorUser && !d.options.healthy {
+			continue
+		}
+		f.Owners = append(f.Owners, ownerEntry(o))
+	}
+	text, err := yaml.Dump(f)
+	if err != nil {
+		return "", fmt.Errorf("write the owners file: %w", err)
+	}
+	return "# Whose SSH keys are whose in the simulated fleet (docs/owners.md).\n" + string(text), nil
+}
+
+// Files of the demo's folder that a cutover needs.
+const (
+	demoRecoveryKey = "recovery_key"
+	demoSigningKey  = "agent-signing-key.asc"
+)
+
+// demoPolicy wants the recovery key's public line and the operator's addresses.
+const demoPolicy = `# How the simulated fleet is cut over. docs/plan.md explains every key, and migrate plan
+# --policy-template prints all of them with their defaults.
+
+canary: 1               # one host first
+waves: ["10", "50%%"]    # then ten, then half of the fleet at a time
+soak: 2s                # nobody wants to wait in a demo; 30m is the default
+concurrency: 32         # lanes at once; the simulated hosts are many and patient
+
+# The two that protect people. In the simulated company many still come by SSH, and few have
+# been given sessions: with true here, most doors stay open, and the plan names those people.
+require_silent: false   # true: hosts that somebody still uses over SSH keep their doors
+require_access: false   # true: hosts on which somebody in the owners file would lose access keep theirs
+
+split_wide_rules: true  # rules for all protocols are replaced by such as leave port 22 out
+
+recovery:               # the second way in, without which nothing is closed
+  public_key: %s
+  from: [%s]    # where the operator of the demo sits
+`
+
+// recoveryKey makes the recovery key, unless the folder has one of an earlier
+// demo, and gives its public line.
+func (d *demoFleet) recoveryKey() (string, error) {
+	path := filepath.Join(d.dir, demoRecoveryKey)
+	line, err := os.ReadFile(path + ".pub")
+	if err == nil {
+		return strings.TrimSpace(string(line)), nil
+	}
+	return sshhost.NewKeyFile(path, "migrate-recovery", nil)
+}

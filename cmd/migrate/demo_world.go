@@ -1,0 +1,106 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/simfleet"
+)
+
+// demoWorld makes the demo's fleet.
+func demoWorld(o demoOptions) (*simfleet.World, error) {
+	w, err := simfleet.Generate(simfleet.Options{Seed: o.seed, Instances: o.instances, Unreachable: o.unreachable, Healthy: o.healthy || o.mendable, Pace: o.pace})
+	if err != nil {
+		return nil, err
+	}
+	if o.mendable {
+		breakMendably(w)
+	}
+	if o.mendable || !o.healthy {
+		for _, a := range w.Accounts {
+			allowCutover(a)
+		}
+	}
+	return w, nil
+}
+
+// mendable are causes, by their names in simfleet, that steps of a plan mend.
+var mendable = []string{
+	"no-profile", "agent-disabled", "agent-too-old", "shared-role-without-ssm", "hardening-stops-agent",
+	"channel-actions-missing", "endpoint-missing", "endpoint-group-closed",
+}
+
+// breakMendably brings the mendable causes about one after the other, on every
+// third host.
+func breakMendably(w *simfleet.World) {
+	causes := map[string]simfleet.Cause{}
+	for _, c := range simfleet.Causes() {
+		causes[c.Name] = c
+	}
+	turn, seen := 0, 0
+	for _, in := range slices.Collect(w.Instances()) {
+		if seen++; seen%3 != 0 {
+			continue
+		}
+		name := mendable[turn%len(mendable)]
+		// Endpoints are prod's; the other networks only have ways to them, or need none.
+		if strings.HasPrefix(name, "endpoint-") && !strings.HasPrefix(in.Hostname, "prod-") {
+			continue
+		}
+		// A host that does not take a cause stays sound.
+		if causes[name].Inject(w, in) == nil {
+			turn++
+		}
+	}
+}
+
+// cutoverActions are what docs/permissions.md grants for a cutover, by service.
+var cutoverActions = map[string][]string{
+	"autoscaling": {"CreateAutoScalingGroup", "CreateOrUpdateTags", "DeleteAutoScalingGroup", "UpdateAutoScalingGroup"},
+	"ec2": {"AssociateIamInstanceProfile", "AuthorizeSecurityGroupEgress", "AuthorizeSecurityGroupIngress", "CreateLaunchTemplate", "CreateSecurityGroup", "CreateTags",
+		"CreateVpcEndpoint", "DeleteLaunchTemplate", "DeleteSecurityGroup", "DeleteVpcEndpoints", "DescribeIamInstanceProfileAssociations", "DescribeSecurityGroupRules",
+		"DisassociateIamInstanceProfile", "GetConsoleOutput", "RevokeSecurityGroupEgress", "RevokeSecurityGroupIngress", "RunInstances"},
+	"iam": {"AddRoleToInstanceProfile", "AttachRolePolicy", "CreateInstanceProfile", "CreateRole", "DeleteInstanceProfile", "DeleteRole", "DeleteRolePolicy",
+		"DetachRolePolicy", "GetInstanceProfile", "PassRole", "PutRolePolicy", "RemoveRoleFromInstanceProfile", "TagInstanceProfile", "TagRole"},
+	"kms":       {"GenerateDataKey"},
+	"logs":      {"DescribeLogStreams"},
+	"s3":        {"ListBucket"},
+	"scheduler": {"CreateSchedule", "DeleteSchedule", "GetSchedule", "ListSchedules"},
+	"ssm": {"AddTagsToResource", "CreateDocument", "DeleteDocument", "GetCommandInvocation", "ListCommandInvocations", "ListDocumentVersions", "ResetServiceSetting",
+		"ResumeSession", "SendCommand", "StartSession", "TerminateSession", "UpdateDocument", "UpdateDocumentDefaultVersion", "UpdateServiceSetting"},
+	"ssmmessages": {"OpenDataChannel"},
+}
+
+// allowCutover lets the demo's user do what a cutover does.
+func allowCutover(a *simfleet.Account) {
+	var actions []string
+	for _, service := range slices.Sorted(maps.Keys(cutoverActions)) {
+		for _, action := range cutoverActions[service] {
+			actions = append(actions, service+":"+action)
+		}
+	}
+	text, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": []any{
+		map[string]any{"Sid": "MigrateCutover", "Effect": "Allow", "Action": actions, "Resource": "*"},
+	}})
+	if err != nil {
+		panic(fmt.Sprintf("a policy cannot be written: %v", err)) // strings always can
+	}
+	i := slices.IndexFunc(a.Users, func(u *fleet.IAMUser) bool { return u.Name == demoUser })
+	if i < 0 {
+		i = len(a.Users)
+		a.Users = append(a.Users, &fleet.IAMUser{Name: demoUser, ARN: "arn:aws:iam::" + a.ID + ":user/" + demoUser, ID: "AIDADEMOOPERATOR00001"})
+	}
+	u := a.Users[i]
+	u.Inline = maps.Clone(u.Inline)
+	if u.Inline == nil {
+		u.Inline = map[string]string{}
+	}
+	u.Inline["migrate-cutover"] = string(text)
+}
+
+// demoUser is the IAM user that simfleet.AccessKey belongs to.
+const demoUser = "operator"

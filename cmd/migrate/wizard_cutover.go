@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"ssm-migrate/internal/cutover"
+	"ssm-migrate/internal/plan"
+	"ssm-migrate/internal/recovery"
+	"ssm-migrate/internal/sqlite"
+	"ssm-migrate/internal/tui"
+)
+
+// cutover reads where a plan stands, and what the next one would be made from.
+func (w *wizard) cutover(ctx context.Context, planID string) (*tui.Cutover, error) {
+	cfg, err := w.app.config() // again: the operator may have put it right meanwhile
+	if err != nil {
+		return nil, err
+	}
+	path, _ := cfg.policyPath("")
+	out := &tui.Cutover{RecoveryKey: cfg.Recovery.KeyFile != "", PolicyFile: filepath.Base(path)}
+	out.PolicyThere, out.Policy, out.PolicyErr = cfg.readPolicy("")
+	latest, err := load(ctx, w.db, 0)
+	if errors.Is(err, sqlite.ErrNoSnapshot) {
+		return out, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	proofs, err := recoveryProofs(ctx, w.db, latest.Hosts)
+	if err != nil {
+		return nil, err
+	}
+	out.Recovery = recovery.Status(latest, proofs, recovery.Blob(out.Policy.Recovery.PublicKey), time.Duration(out.Policy.RecoveryAge), time.Now())
+	if out.Plan, err = w.plan(ctx, planID); err != nil || out.Plan == nil {
+		return out, err
+	}
+	snap := latest
+	if out.Plan.Snapshot != latest.ID {
+		if snap, err = load(ctx, w.db, out.Plan.Snapshot); err != nil {
+			return nil, err
+		}
+	}
+	if out.Plan.Snapshot < latest.ID {
+		out.Stale = out.Plan.Stale(latest)
+	}
+	out.Names = namesOfHosts(snap)
+	if out.Entries, err = w.db.Entries(ctx, out.Plan.ID); err != nil {
+		return nil, err
+	}
+	if out.Holder, out.Until, err = w.db.Holder(ctx); err != nil {
+		return nil, err
+	}
+	out.Wish, err = w.db.Control(ctx, out.Plan.ID)
+	return out, err
+}
+
+// plan is the one with the ID, or the one that needs attention: the plan of the
+// last journal entry as long as it has not come to an end, else the newest. Nil:
+// there is none.
+func (w *wizard) plan(ctx context.Context, id string) (*plan.Plan, error) {
+	if id == "" {
+		p, err := w.unfinished(ctx)
+		if p != nil || err != nil {
+			return p, err
+		}
+	}
+	p, err := w.db.Plan(ctx, id)
+	if id == "" && errors.Is(err, sqlite.ErrNoPlan) {
+		return nil, nil
+	}
+	return p, err
+}
+
+// unfinished is the plan of the last journal entry, if it has left timers armed
+// or is neither at its end nor taken back; nil else.
+func (w *wizard) unfinished(ctx context.Context) (*plan.Plan, error) {
+	id, err := w.db.LastPlan(ctx)
+	if err != nil || id == "" {
+		return nil, err
+	}
+	p, err := w.db.Plan(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := w.db.Entries(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	s, err := cutover.Status(p, entries)
+	if err != nil {
+		return nil, err
+	}
+	word, _, _ := strings.Cut(s.State, ":")
+	if (cutover.Outcome(word) == cutover.OutcomeDone || s.Owed == 0) && len(s.Risks) == 0 {
+		return nil, nil
+	}
+	return p, nil
+}
+
+func (w *wizard) makePlan(ctx context.Context) (string, error) {
+	cfg, err := w.app.config()
+	if err != nil {
+		return "", err
+	}
+	policy, err := cfg.planPolicy("")
+	if err != nil {
+		return "", err
+	}
+	snap, err := load(ctx, w.db, 0)
+	if err != nil {
+		return "", err
+	}
+	p, err := newPlan(ctx, w.db, cfg, snap, policy)
+	if err != nil {
+		return "", err
+	}
+	return p.ID, nil
+}
+
+func (w *wizard) apply(ctx context.Context, planID string, last *int, t tui.Talk) (cutover.Result, error) {
+	e, err := w.execution(ctx, planID, t)
+	if err != nil {
+		return cutover.Result{}, err
+	}
+	defer e.close()
+	e.config.LastWave = last
+	if err := clearStop(ctx, e.db, e.plan.ID); err != nil {
+		return cutover.Result{}, err
+	}
+	x, err := cutover.New(e.config)
+	if err != nil {
+		return cutover.Result{}, err
+	}
+	res, err := x.Apply(ctx)
+	return res, e.explain(err)
+}
+
+func (w *wizard) rollback(ctx context.Context, planID string, s cutover.Scope, t tui.Talk) (cutover.Result, error) {
+	e, err := w.execution(ctx, planID, t)
+	if err != nil {
+		return cutover.Result{}, err
+	}
+	defer e.close()
+	x, err := cutover.New(e.config)
+	if err != nil {
+		return cutover.Result{}, err
+	}
+	res, err := x.Rollback(ctx, s)
+	return res, e.explain(err)
+}
+
+// execution opens all that carries a plan out, with the screen in place of the
+// terminal that the commands speak to.
+func (w *wizard) execution(ctx context.Context, planID string, t tui.Talk) (*execution, error) {
+	quiet := &app{streams: streams{in: strings.NewReader(""), out: io.Discard, err: io.Discard}, dbPath: w.app.dbPath, configPath: w.app.configPath}
+	e, err := quiet.openExecution(ctx, planID)
+	if err != nil {
+		return nil, err
+	}
+	e.config.Event, e.config.Ask = t.Emit, t.Ask
+	return e, nil
+}
+
+func (w *wizard) wish(ctx context.Context, planID string, change func(cutover.Wish) cutover.Wish) (cutover.Wish, error) {
+	now, err := w.db.Control(ctx, planID)
+	if err != nil {
+		return cutover.Wish{}, err
+	}
+	next := change(now)
+	next.By, next.At = planner(), time.Now()
+	return next, w.db.SetControl(ctx, planID, next)
+}

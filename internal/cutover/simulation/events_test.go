@@ -1,0 +1,147 @@
+package simulation_test
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"time"
+
+	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/simfleet"
+)
+
+// revert is something that passes by itself.
+type revert struct {
+	when time.Time
+	name string
+	f    func()
+}
+
+// passTime lets the world's own things happen when they are due, also while
+// nobody calls.
+func (s *simulation) passTime(ctx context.Context) {
+	for {
+		wait := 30 * time.Second
+		if when, ok := s.world.NextDue(); ok {
+			wait = min(wait, max(time.Until(when), time.Millisecond))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		s.turns.take("world")
+		if ctx.Err() != nil {
+			return
+		}
+		s.advance()
+	}
+}
+
+// advance lets happen what is due. The caller has the turn.
+func (s *simulation) advance() {
+	when, ok := s.world.NextDue()
+	due := ok && !when.After(time.Now())
+	s.world.Advance()
+	now := time.Now()
+	s.reverts = slices.DeleteFunc(s.reverts, func(r revert) bool {
+		if r.when.After(now) {
+			return false
+		}
+		s.log("event: %s", r.name)
+		r.f()
+		due = true
+		return true
+	})
+	if due {
+		s.check(change{what: "time"})
+	}
+}
+
+// event is something that people or machines do meanwhile. It gives its name,
+// or "" where it cannot happen.
+type event func(s *simulation, in *simfleet.Instance) string
+
+var events = []event{outage, agentDies, fullDisk, opensByHand, keyByHand, reboot}
+
+// happen lets things happen between two calls. The caller has the turn.
+func (s *simulation) happen() {
+	s.advance()
+	if s.process == nil || s.process.calm || s.random.Float64() >= s.eventRate || len(s.hosts) == 0 {
+		return
+	}
+	h := s.hosts[s.random.IntN(len(s.hosts))]
+	if name := events[s.random.IntN(len(events))](s, h.in); name != "" {
+		s.count.events++
+		s.log("event: %s", name)
+		s.check(change{what: name})
+	}
+}
+
+func (s *simulation) later(from, to time.Duration, name string, f func()) {
+	s.reverts = append(s.reverts, revert{when: time.Now().Add(from + time.Duration(s.random.Int64N(int64(to-from)))), name: name, f: f})
+}
+
+// change changes the world.
+func (s *simulation) change(f func()) {
+	s.world.Mu.Lock()
+	defer s.world.Mu.Unlock()
+	f()
+}
+
+// outage takes Session Manager down in the Region.
+func outage(s *simulation, in *simfleet.Instance) string {
+	if in.Region.Outages != nil {
+		return ""
+	}
+	s.change(func() { in.Region.Outages = map[string]bool{"ssm": true, "ssmmessages": true, "ec2messages": true} })
+	s.later(time.Minute, 90*time.Minute, "Systems Manager is back", func() { s.change(func() { in.Region.Outages = nil }) })
+	return "Systems Manager is down"
+}
+
+func agentDies(s *simulation, in *simfleet.Instance) string {
+	if !in.Agent.Running {
+		return ""
+	}
+	s.change(func() { in.Agent.Running = false })
+	s.later(2*time.Minute, 2*time.Hour, "the agent is back on "+in.Host.ID, func() { s.change(func() { in.Agent.Running = true }) })
+	return "the agent dies on " + in.Host.ID
+}
+
+func fullDisk(s *simulation, in *simfleet.Instance) string {
+	s.change(func() { s.world.SetDiskFull(in, true) })
+	s.later(time.Minute, time.Hour, "there is room again on "+in.Host.ID, func() { s.change(func() { s.world.SetDiskFull(in, false) }) })
+	return "the disk is full on " + in.Host.ID
+}
+
+// opensByHand is a colleague who opens port 22 in one of the host's groups.
+func opensByHand(s *simulation, in *simfleet.Instance) string {
+	group := in.Host.Groups[s.random.IntN(len(in.Host.Groups))]
+	rule := fleet.Rule{Protocol: "tcp", From: 22, To: 22, CIDR: netip.MustParsePrefix("198.51.100.0/24"), Description: "by hand"}
+	if err := s.colleague.Authorize(context.Background(), in.Host.Ref().Place(), group, rule); err != nil {
+		return ""
+	}
+	s.touched[in.Region.Account.ID+"/"+in.Region.Name+" group "+group] = true
+	return "a colleague opens port 22 in " + group
+}
+
+// keyByHand is a colleague who adds a key of theirs.
+func keyByHand(s *simulation, in *simfleet.Instance) string {
+	file := "/home/" + simfleet.OperatorUser + "/.ssh/authorized_keys"
+	const line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1qkkwrlpJ2cYVMMIvxbGYyFJKGZuCyQPjqYUSkkAo1 by-hand"
+	if status, _, _ := s.script(in, fleet.Script{Name: "by hand", Text: "echo '" + line + "' >> " + file + "\n"}, 0); status != 0 {
+		return ""
+	}
+	s.touched["file "+in.Host.ID+" "+file] = true
+	return "a colleague adds a key on " + in.Host.ID
+}
+
+func reboot(s *simulation, in *simfleet.Instance) string {
+	s.change(func() { s.world.Reboot(in) })
+	for _, h := range s.hosts {
+		if h.in == in {
+			h.away = time.Now().Add(time.Minute)
+		}
+	}
+	return in.Host.ID + " reboots"
+}

@@ -1,0 +1,308 @@
+package simulation_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ssm-migrate/internal/awsapi"
+	"ssm-migrate/internal/cutover"
+	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/plan"
+	"ssm-migrate/internal/simfleet"
+	"ssm-migrate/internal/sqlite"
+)
+
+var (
+	seeds     = flag.Int("seeds", 0, "how many migrations TestSimulate runs; 0: a few")
+	firstSeed = flag.Uint64("first", 1, "the first seed of TestSimulate")
+	traceSeed = flag.Bool("trace", false, "print all that happens in the simulated migrations")
+	tellFile  = flag.String("tell", "", "append the figures of the simulation to this file")
+)
+
+// failureMark is what a failing simulation's line begins with.
+const failureMark = "simulation failed: "
+
+// counts are the figures of many migrations.
+type counts struct {
+	seeds, faults, kills, events, lockouts, lost int
+	applied, rolledBack, foreign, closed         int
+	calls                                        int
+}
+
+func (c *counts) add(o counts) {
+	c.seeds += o.seeds
+	c.faults += o.faults
+	c.kills += o.kills
+	c.events += o.events
+	c.lockouts += o.lockouts
+	c.lost += o.lost
+	c.applied += o.applied
+	c.rolledBack += o.rolledBack
+	c.calls += o.calls
+	c.closed += o.closed
+	c.foreign += o.foreign
+}
+
+// TestSimulate runs whole migrations of small simulated fleets, each decided by
+// its seed: which hosts and which troubles they begin with, which calls fail and how, what
+// people and machines do meanwhile, when the operator's process dies, and
+// whether somebody resumes, rolls back, or nobody ever comes. After every
+// change of the world nobody may be locked out.
+func TestSimulate(t *testing.T) {
+	setCredentials(t)
+	n := *seeds
+	if n == 0 {
+		n = 40
+		if testing.Short() {
+			n = 4
+		}
+	}
+	var mu sync.Mutex
+	var total counts
+	t.Run("seeds", func(t *testing.T) {
+		next := make(chan uint64)
+		var workers sync.WaitGroup
+		for range 2 {
+			workers.Go(func() {
+				for seed := range next {
+					t.Run(fmt.Sprint(seed), func(t *testing.T) {
+						c := simulate(t, seed)
+						mu.Lock()
+						defer mu.Unlock()
+						total.add(c)
+					})
+				}
+			})
+		}
+		for i := range n {
+			if t.Failed() && *tellFile == "" {
+				break
+			}
+			next <- *firstSeed + uint64(i)
+		}
+		close(next)
+		workers.Wait()
+	})
+	tell(t, "seeds %d, faults %d, kills %d, lock-outs %d", total.seeds, total.faults, total.kills, total.lockouts)
+	t.Logf("%+v", total)
+	if total.seeds > 20 && (total.applied == 0 || total.rolledBack == 0 || total.kills == 0 || total.faults == 0) {
+		t.Errorf("the simulation does not try what it should: %+v", total)
+	}
+}
+
+// TestSimulationReplays runs a few seeds twice: the same things must happen.
+func TestSimulationReplays(t *testing.T) {
+	setCredentials(t)
+	for seed := *firstSeed; seed < *firstSeed+2; seed++ {
+		var traces [2][]string
+		for i := range traces {
+			t.Run(fmt.Sprint(seed), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := newSimulation(t, seed)
+					s.run()
+					traces[i] = s.lines
+				})
+			})
+		}
+		for i := range min(len(traces[0]), len(traces[1])) {
+			if traces[0][i] != traces[1][i] {
+				t.Fatalf("seed %d, line %d differs:\n%s\n%s", seed, i, traces[0][i], traces[1][i])
+			}
+		}
+		if len(traces[0]) != len(traces[1]) || len(traces[0]) == 0 {
+			t.Fatalf("seed %d: %d and %d lines", seed, len(traces[0]), len(traces[1]))
+		}
+	}
+}
+
+func setCredentials(t *testing.T) {
+	for _, name := range []string{"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_CONFIG_FILE"} {
+		t.Setenv(name, "")
+		if err := os.Unsetenv(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	t.Setenv("AWS_ACCESS_KEY_ID", "SIMULATION")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "not-a-secret")
+	t.Setenv("AWS_REGION", simRegion)
+}
+
+// tell appends a line for make simulate.
+func tell(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if *tellFile == "" {
+		return
+	}
+	f, err := os.OpenFile(*tellFile, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = fmt.Fprintf(f, format+"\n", args...)
+	if err = f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func simulate(t *testing.T, seed uint64) (c counts) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSimulation(t, seed)
+		s.run()
+		c = s.count
+		if *traceSeed || t.Failed() {
+			t.Log("\n" + strings.Join(s.lines, "\n"))
+		}
+	})
+	return c
+}
+
+// simulation is one migration of a small fleet.
+type simulation struct {
+	t        *testing.T
+	seed     uint64
+	random   *rand.Rand // what happens; used in turns only
+	world    *simfleet.World
+	machines *simfleet.Hosts
+	aws      *simfleet.AWS
+	faults   *simfleet.Faults
+	db       *sqlite.DB
+	dir      string
+	turns    *turns
+	end      context.CancelFunc // of the world's own goroutines ...
+	goes     sync.WaitGroup     // ... which these are
+
+	colleague *awsapi.Changer // somebody else at work, without faults and turns
+
+	snapshot *fleet.Snapshot
+	plan     *plan.Plan
+	before   map[string]string
+	hosts    []*watched
+	touched  map[string]bool // by others than the operator's process: names of image
+
+	faultRate, eventRate float64
+	reverts              []revert
+	process              *process
+	changed              bool // by the request under way
+
+	recoveryLine string
+	operatorKeys map[string][]byte // by file name
+	count        counts
+	failed       bool
+
+	mu    sync.Mutex
+	lines []string // guarded by mu; the trace
+}
+
+// log keeps a line of the trace.
+func (s *simulation) log(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lines = append(s.lines, time.Now().UTC().Format("15:04:05.000 ")+strings.ReplaceAll(firstLine(fmt.Sprintf(format, args...)), "\n", " "))
+}
+
+// fail reports what must not happen, once, and ends the operator's process.
+func (s *simulation) fail(kind, format string, args ...any) {
+	if s.failed {
+		return
+	}
+	s.failed = true
+	switch kind {
+	case "lock-out", "one way only":
+		s.count.lockouts++
+	case "lost":
+		s.count.lost++
+	}
+	text := fmt.Sprintf(format, args...)
+	s.log("%s%s: %s", failureMark, kind, text)
+	s.t.Errorf("%sseed %d: %s: %s\nreplay: go test -tags sqlite_omit_load_extension -run '^TestSimulate$' ./internal/cutover/simulation -args -seeds 1 -first %d -trace", failureMark, s.seed, kind, text, s.seed)
+	if s.process != nil {
+		s.process.cancel()
+	}
+}
+
+// run is the story of one migration.
+func (s *simulation) run() {
+	defer s.close()
+	s.count.seeds++
+	story := []string{"through", "through", "back", "back", "abandon"}[s.random.IntN(5)]
+	s.log("story: %s", story)
+	done := false
+	for life := 1; !done && !s.failed && life <= 14; life++ {
+		p := s.newProcess(life, life > 7)
+		rollback := story == "back" && (life > 1 || s.random.IntN(3) == 0) || story == "abandon" && life > 1
+		outcome, err := p.live(rollback)
+		s.count.calls += p.calls
+		s.log("life %d ends: %s %s, %v", life, outcome.Outcome, outcome.Reason, err)
+		s.verifyJournal()
+		switch {
+		case s.failed:
+		case err == nil && outcome.Outcome == cutover.OutcomeRolledBack && rollback:
+			done = true
+			s.count.rolledBack++
+			s.afterRollback()
+		case err == nil && ended(outcome) && story == "back":
+			// All applied: the next life rolls it back.
+		case err == nil && ended(outcome):
+			done = true
+			s.count.applied++
+			s.afterApply()
+		case story == "abandon" && life == 1:
+			s.abandoned()
+		case p.calm && err == nil && rollback && len(s.touched) > 0 && life > 9:
+			// What others changed meanwhile is left to them, and so is what rests on it.
+			done = true
+			s.count.foreign++
+		case p.calm && err == nil && story == "through":
+			// What others did keeps it from being carried out: it wants a new plan.
+			story = "back"
+		}
+		s.rest()
+	}
+	if !done && !s.failed {
+		s.fail("no end", "story %q did not come to an end", story)
+	}
+}
+
+// ended reports whether there is nothing more to apply.
+func ended(r cutover.Result) bool {
+	return r.Outcome == cutover.OutcomeDone || r.Outcome == cutover.OutcomePartly
+}
+
+// rest lets a while pass between two lives, so that leases expire.
+func (s *simulation) rest() { time.Sleep(time.Duration(3+s.random.IntN(20)) * time.Minute) }
+
+func (s *simulation) close() {
+	s.end()
+	s.goes.Wait()
+	s.machines.Close()
+	if err := s.db.Close(); err != nil {
+		s.t.Error(err)
+	}
+}
+
+func (s *simulation) verifyJournal() {
+	entries, err := s.db.Entries(context.Background(), "")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := cutover.Verify(entries); err != nil {
+		s.fail("journal", "%v", err)
+	}
+	for _, e := range entries {
+		if e.Event == cutover.Intended && len(e.Image) == 0 && !strings.Contains(e.Step, "prove-session") && !strings.Contains(e.Step, "drill") && !strings.Contains(e.Step, "wait-for") {
+			s.fail("lost", "step %s was begun without a before-image", e.Step)
+		}
+	}
+}
+
+func (s *simulation) path(name string) string { return filepath.Join(s.dir, name) }

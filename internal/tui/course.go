@@ -1,0 +1,269 @@
+package tui
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"ssm-migrate/internal/cutover"
+	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/plan"
+)
+
+// course is the plan that the wizard is about, and how its cutover goes.
+type course struct {
+	state   *Cutover // as read last; nil before that
+	shown   string   // ID of the plan to show; empty: the one that needs attention
+	loading bool
+	again   bool // read once more when what is being read has come
+	err     error
+	entries []cutover.Entry  // the journal, with what came since
+	log     []cutover.Entry  // of them, what the screen lists
+	stand   cutover.Standing // by counted entries
+	sum     sum
+	counted int // how many entries stand tells of; -1: none yet
+	reckons bool
+	doing   *doing // what this wizard started last
+	making  bool   // a plan is being made
+	wishing bool
+}
+
+// plan is the plan that is shown; nil without one.
+func (c *course) plan() *plan.Plan {
+	if c.state == nil {
+		return nil
+	}
+	return c.state.Plan
+}
+
+// mine reports whether this wizard applies or rolls back now.
+func (c *course) mine() bool { return c.doing != nil && !c.doing.over }
+
+// elsewhere reports whether another process does.
+func (c *course) elsewhere() bool { return !c.mine() && c.state != nil && c.state.Holder != "" }
+
+// underway reports whether anybody does.
+func (c *course) underway() bool { return c.mine() || c.elsewhere() }
+
+// asked is the run's question that waits for the operator; nil: none.
+func (c *course) asked() *asked {
+	if !c.mine() {
+		return nil
+	}
+	return c.doing.asked
+}
+
+// take takes what was read of a plan. Entries that came meanwhile are kept.
+func (c *course) take(s *Cutover) {
+	same := c.plan() != nil && s.Plan != nil && c.plan().ID == s.Plan.ID
+	if !same || len(s.Entries) >= len(c.entries) {
+		c.entries, c.counted = slices.Clip(s.Entries), -1 // appending makes a copy
+		c.log = nil
+		c.list(s.Entries...)
+	}
+	c.state = s
+}
+
+// add appends entries that are not known yet.
+func (c *course) add(more []cutover.Entry) {
+	for _, e := range more {
+		if n := len(c.entries); n == 0 || c.entries[n-1].Seq < e.Seq {
+			c.entries = append(c.entries, e)
+			c.list(e)
+		}
+	}
+}
+
+func (c *course) list(more ...cutover.Entry) {
+	for _, e := range more {
+		if entryWords[e.Event] != "" {
+			c.log = append(c.log, e)
+		}
+	}
+}
+
+// paused reports whether the run that the journal tells of last waits.
+func (c *course) paused() bool {
+	for i := len(c.entries) - 1; i >= 0; i-- {
+		switch c.entries[i].Event {
+		case cutover.Paused:
+			return true
+		case cutover.Resumed, cutover.RunBegan, cutover.RunEnded:
+			return false
+		}
+	}
+	return false
+}
+
+// sum is what the standing adds up to.
+type sum struct {
+	steps, done         int
+	prepare, prepared   int
+	keys, quarantined   int // hosts
+	groups, closed      int // security groups
+	underway            []cutover.StepStatus
+	troubles            []cutover.StepStatus
+	left                []cutover.HostStatus // hosts that are not gone on with
+	soaking             string               // name of the wave that is watched
+	soaked              time.Time            // until when
+	firstOpen, lastDone int                  // positions of waves; -1: none
+}
+
+// reckon sums up. It looks at every step, so it runs outside of the loop.
+func reckon(p *plan.Plan, s cutover.Standing) sum {
+	out := sum{firstOpen: -1, lastDone: -1}
+	for i, w := range s.Waves {
+		last := time.Time{}
+		for _, ph := range w.Phases {
+			out.steps, out.done = out.steps+len(ph.Steps), out.done+ph.Done
+			if ph.Phase == plan.Prepare {
+				out.prepare, out.prepared = out.prepare+len(ph.Steps), out.prepared+ph.Done
+			}
+			for _, st := range ph.Steps {
+				out.step(st)
+				if st.Since.After(last) {
+					last = st.Since
+				}
+			}
+		}
+		switch {
+		case w.State == "done":
+			out.lastDone = i
+		case out.firstOpen < 0:
+			out.firstOpen = i
+		}
+		if w.State == "soaking" && i < len(p.Waves) {
+			out.soaking, out.soaked = w.Name, last.Add(time.Duration(p.Waves[i].Soak))
+		}
+	}
+	for _, h := range s.Hosts {
+		if h.Why != "" {
+			out.left = append(out.left, h)
+		}
+	}
+	return out
+}
+
+func (s *sum) step(st cutover.StepStatus) {
+	done := 0
+	if st.State.Done() {
+		done = 1
+	}
+	switch st.Kind {
+	case plan.QuarantineKeys:
+		s.keys, s.quarantined = s.keys+1, s.quarantined+done
+	case plan.ClosePort:
+		s.groups, s.closed = s.groups+1, s.closed+done
+	default:
+	}
+	switch st.State {
+	case cutover.StateIntended, cutover.StateUndoing:
+		s.underway = append(s.underway, st)
+	case cutover.StateFailed, cutover.StateUnclear, cutover.StateUndoFailed:
+		s.troubles = append(s.troubles, st)
+	default:
+		if st.Held != "" {
+			s.troubles = append(s.troubles, st)
+		}
+	}
+}
+
+// doing is an apply or a rollback that this wizard has started. Only its feed
+// is shared between goroutines.
+type doing struct {
+	feed     feed[said]
+	cancel   context.CancelFunc
+	scope    *cutover.Scope // of a rollback; nil: an apply
+	started  time.Time
+	asked    *asked
+	then     *cutover.Scope // what to roll back when it has stopped
+	stopping bool
+	over     bool
+	result   cutover.Result
+	err      error
+}
+
+// said is one thing that a run tells: an entry or a question.
+type said struct {
+	entry cutover.Entry
+	asked *asked
+}
+
+// asked is a question of the run and the way back for its answer.
+type asked struct {
+	cutover.Question
+	reply chan cutover.Decision // has room for one
+}
+
+// startDoing begins work in a goroutine of its own that alive counts. The result may
+// be read when the feed is over.
+func startDoing(ctx context.Context, scope *cutover.Scope, work func(context.Context, Talk) (cutover.Result, error), notify func(), now time.Time, alive *sync.WaitGroup) *doing {
+	ctx, cancel := context.WithCancel(ctx)
+	d := &doing{cancel: cancel, scope: scope, started: now, feed: feed[said]{notify: notify}}
+	alive.Go(func() {
+		defer cancel()
+		res, err := work(ctx, Talk{
+			Emit: func(e cutover.Entry) { d.feed.emit(said{entry: e}) },
+			Ask:  d.ask,
+		})
+		d.result = res // before finish, whose lock makes it seen
+		d.feed.finish(err)
+	})
+	return d
+}
+
+func (d *doing) ask(ctx context.Context, q cutover.Question) (cutover.Decision, error) {
+	a := &asked{Question: q, reply: make(chan cutover.Decision, 1)}
+	d.feed.emit(said{asked: a})
+	select {
+	case answer := <-a.reply:
+		return answer, nil
+	case <-ctx.Done():
+		return cutover.DecideStop, ctx.Err()
+	}
+}
+
+// drain takes what the feed brought, and reports whether the run just ended.
+func (d *doing) drain() (entries []cutover.Entry, ended bool) {
+	all, over, err := d.feed.take()
+	for _, s := range all {
+		if s.asked != nil {
+			d.asked = s.asked
+			continue
+		}
+		if s.entry.Event == cutover.Resumed || s.entry.Event == cutover.RunEnded {
+			d.asked = nil
+		}
+		entries = append(entries, s.entry)
+	}
+	if !over || d.over {
+		return entries, false
+	}
+	d.over, d.err, d.asked = true, err, nil
+	return entries, true
+}
+
+// answer gives the operator's decision to the run.
+func (d *doing) answer(x cutover.Decision) {
+	if d.asked != nil {
+		d.asked.reply <- x
+		d.asked = nil
+	}
+}
+
+// interrupt lets the run finish the steps that are under way and end.
+func (d *doing) interrupt() {
+	d.stopping = true
+	d.cancel()
+}
+
+// named is a host as people know it.
+func (c *course) named(h fleet.HostRef) string {
+	if c.state != nil {
+		if n := c.state.Names[h]; n != "" && n != h.ID {
+			return clean(n) + " (" + clean(h.ID) + ")"
+		}
+	}
+	return clean(h.ID)
+}

@@ -1,0 +1,429 @@
+package tui
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"charm.land/lipgloss/v2"
+
+	"ssm-migrate/internal/cutover"
+	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/plan"
+)
+
+const truthYes = fleet.TruthYes
+
+// outcome is how the last run ended; empty while one is under way, after one
+// that was broken off and before the first.
+func (c *course) outcome() cutover.Outcome {
+	if c.underway() || c.counted <= 0 || c.stand.State == broken {
+		return ""
+	}
+	word, _, _ := strings.Cut(c.stand.State, ":")
+	return cutover.Outcome(word)
+}
+
+// broken is what cutover.Status says of a run without an end.
+const broken = "running or broken off"
+
+// wave is the standing of a wave by its position.
+func (c *course) wave(i int) cutover.WaveStatus {
+	if i < len(c.stand.Waves) {
+		return c.stand.Waves[i]
+	}
+	return cutover.WaveStatus{}
+}
+
+// status is the standing of a step.
+func (c *course) status(id string) cutover.StepStatus {
+	for _, w := range c.stand.Waves {
+		for _, ph := range w.Phases {
+			for _, st := range ph.Steps {
+				if st.ID == id {
+					return st
+				}
+			}
+		}
+	}
+	return cutover.StepStatus{ID: id, State: cutover.StateNew}
+}
+
+// headline says in one line how the plan stands.
+func (s *cutoverScreen) headline() (style lipgloss.Style, symbol, text string) {
+	c, st := s.course, s.styles
+	switch {
+	case c.err != nil:
+		return st.blocked, "✗", "Where it stands cannot be read: " + clean(c.err.Error())
+	case c.mine():
+		return s.runningLine()
+	case c.elsewhere():
+		text := "Run by " + clean(c.state.Holder)
+		if c.paused() {
+			text = "Paused; run by " + clean(c.state.Holder)
+		}
+		return st.accent, "…", text
+	case c.counted < 0:
+		return st.dim, "…", "Reading the journal …"
+	case c.counted == 0:
+		return st.text, "○", "Not begun: nothing has been changed."
+	case c.stand.State == broken:
+		text = "The last run was broken off " + ago(c.stand.Since, s.now())
+		if n := c.stand.Begun; n > 0 {
+			text += "; " + counted(n, "step was begun without a known end", "steps were begun without a known end")
+		}
+		return st.risk, "!", text + "."
+	}
+	text = upperFirst(clean(c.stand.State))
+	if !strings.HasSuffix(text, ".") {
+		text += "."
+	}
+	switch c.outcome() {
+	case cutover.OutcomeDone:
+		return st.ready, "✓", text
+	case cutover.OutcomeRolledBack:
+		return st.unknown, "↶", text
+	case cutover.OutcomeStopped:
+		return st.unknown, "!", text
+	case cutover.OutcomeRolledPartly:
+		return st.blocked, "✗", text
+	case cutover.OutcomePartly, cutover.OutcomePaused, cutover.OutcomeStale:
+	}
+	return st.risk, "!", text
+}
+
+func (s *cutoverScreen) runningLine() (style lipgloss.Style, symbol, text string) {
+	c, st := s.course, s.styles
+	d := c.doing
+	since := span(s.now().Sub(d.started))
+	switch {
+	case d.asked != nil:
+		return st.unknown, "?", "Waiting for your answer: " + clean(d.asked.Text)
+	case d.stopping && d.then != nil:
+		return st.unknown, "…", "Stopping, then rolling back: the steps under way end."
+	case d.stopping:
+		return st.unknown, "…", "Stopping: the steps under way end, none begins."
+	case d.scope != nil:
+		return st.unknown, "↶", "Rolling back for " + since
+	case c.paused():
+		return st.risk, "!", "PAUSED: no step begins before r."
+	case c.state.Wish.Pause:
+		return st.risk, "!", "Pausing: the steps under way end, none begins."
+	case c.sum.soaking != "":
+		return st.accent, "…", fmt.Sprintf("%s is watched until %s: %s left", upperFirst(clean(c.sum.soaking)), c.sum.soaked.UTC().Format("15:04:05Z"), s.until(c.sum.soaked))
+	}
+	return st.accent, "…", "Running for " + since + s.lanes()
+}
+
+// lanes says how many may run at once.
+func (s *cutoverScreen) lanes() string {
+	n := s.of.Policy.Concurrency
+	if w := s.course.state.Wish.Concurrency; w > 0 {
+		n = w
+	}
+	return ", up to " + count(n, "lane") + " at once"
+}
+
+// viewState tells how the plan stands: headline, progress, doors, what is under
+// way, what is at risk.
+func (s *cutoverScreen) viewState(w int) []string {
+	c, st := s.course, s.styles
+	style, symbol, text := s.headline()
+	var out []string
+	for i, l := range wrapTo(symbol+" "+text, w, 2) {
+		if i > 0 {
+			l = "  " + cut(l, w-2)
+		}
+		out = append(out, style.Bold(true).Render(l))
+	}
+	if len(c.state.Stale) > 0 && c.outcome() == "" && !c.underway() {
+		out = append(out, st.risk.Render(cut(fmt.Sprintf("! A newer snapshot speaks against it (%d): %s", len(c.state.Stale), clean(c.state.Stale[0])), w)))
+	}
+	if c.counted < 0 {
+		return out
+	}
+	sum := c.sum
+	tally := fmt.Sprintf(" %s of %s", thousands(sum.done), thousands(sum.steps))
+	bar := min(max(w-9-width(tally), 5), 60)
+	full := 0
+	if sum.steps > 0 {
+		full = bar * sum.done / sum.steps
+	}
+	out = append(out, st.dim.Render(fit("Steps", 9))+st.accent.Render(strings.Repeat("█", full))+st.dim.Render(strings.Repeat("░", bar-full))+tally)
+	doors := "the plan closes none"
+	if sum.keys+sum.groups > 0 {
+		doors = fmt.Sprintf("keys of %s of %s, port 22 of %s of %s", thousands(sum.quarantined), count(sum.keys, "host"), thousands(sum.closed), count(sum.groups, "group"))
+	}
+	out = append(out, st.dim.Render(fit("Closed", 9))+cut(doors, w-9))
+	if windows := s.windows(); windows != "" && c.counted == 0 {
+		out = append(out, st.dim.Render(fit("Windows", 9))+cut(windows, w-9))
+	}
+	if n := len(sum.underway); n > 0 {
+		now := clean(sum.underway[n-1].Title)
+		if n > 1 {
+			now = fmt.Sprintf("%s begun; %s", counted(n, "step", "steps"), now)
+		}
+		out = append(out, st.dim.Render(fit("Now", 9))+cut(now, w-9))
+	}
+	return append(out, s.viewRisks(w)...)
+}
+
+// windows says when doors may close.
+func (s *cutoverScreen) windows() string {
+	var out []string
+	for _, w := range s.of.Policy.Windows {
+		out = append(out, strings.TrimSpace(fmt.Sprintf("%s %s-%s %s", clean(w.Days), clean(w.From), clean(w.To), clean(cmp.Or(w.Zone, "UTC")))))
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	return "doors close only " + strings.Join(out, ", ")
+}
+
+// viewRisks counts down the armed timers, the next one first.
+func (s *cutoverScreen) viewRisks(w int) []string {
+	all := slices.Clone(s.course.stand.Risks)
+	slices.SortStableFunc(all, func(a, b cutover.Risk) int { return a.Deadline.Compare(b.Deadline) })
+	const most = 2
+	var out []string
+	for i, r := range all {
+		if i == most && len(all) > most {
+			break
+		}
+		what := clean(r.Step)
+		if step := s.steps[r.Step]; step != nil {
+			what = clean(step.Title)
+		}
+		when := s.until(r.Deadline) + " left"
+		if !r.Deadline.After(s.now()) {
+			when = "its time has come"
+		}
+		if rest := len(all) - most; i == most-1 && rest > 0 {
+			what = fmt.Sprintf("(and %d more) %s", rest, what)
+		}
+		out = append(out, s.styles.risk.Render(fit("! Armed", 9)+cut(when+": "+what, w-9)))
+	}
+	return out
+}
+
+// viewNone tells what a plan is, and what one would need.
+func (s *cutoverScreen) viewNone(w int) []string {
+	c := s.course
+	out := []string{s.title("Cutover", "no plan yet", w), ""}
+	switch {
+	case c.err != nil:
+		return append(out, s.paintWrapped(s.styles.blocked, "✗ The plans cannot be read: "+clean(c.err.Error()), w)...)
+	case c.state == nil:
+		return append(out, s.styles.dim.Render("Reading the plans …"))
+	}
+	for _, t := range []string{
+		"A plan is waves of small steps, each of which can be taken back: prepare, prove sessions and the way back, move keys aside, close port 22. Making one changes nothing.",
+		"No door closes without two proved ways in and a timer outside of migrate that opens it again.",
+	} {
+		out = append(out, s.paintWrapped(s.styles.text, t, w)...)
+		out = append(out, "")
+	}
+	out = append(out, s.styles.strong.Render("What it is made from"))
+	for _, n := range s.needs() {
+		style, symbol := s.styles.truth(n.holds)
+		for i, l := range wrap(n.text, w-4) {
+			if i > 0 {
+				symbol = " "
+			}
+			out = append(out, style.Render("  "+symbol)+" "+l)
+		}
+	}
+	return out
+}
+
+// need is something that a plan is made from.
+type need struct {
+	holds fleet.Truth
+	text  string
+}
+
+// needs are what the next plan is made from, and what is missing of it.
+func (e *env) needs() []need {
+	c := e.course
+	if c.state == nil {
+		return nil
+	}
+	var out []need
+	add := func(ok bool, yes, no string) {
+		n := need{fleet.TruthYes, yes}
+		if !ok {
+			n = need{fleet.TruthNo, no}
+		}
+		out = append(out, n)
+	}
+	if e.data != nil {
+		add(true, fmt.Sprintf("snapshot %d, taken %s", e.data.snap.ID, ago(e.data.snap.Started, e.now())), "")
+	} else {
+		add(false, "", "no snapshot: take the inventory first (1)")
+	}
+	file := clean(c.state.PolicyFile)
+	switch {
+	case c.state.PolicyErr != nil:
+		return append(out, need{fleet.TruthNo, "the policy: " + clean(c.state.PolicyErr.Error())})
+	case !c.state.PolicyThere:
+		add(false, "", "no policy file; the defaults close nothing. migrate plan --policy-template > "+file)
+	default:
+		add(true, "policy "+file, "")
+	}
+	policy := c.state.Policy
+	add(policy.Recovery.PublicKey != "", "recovery key "+keyName(policy.Recovery.PublicKey), "no recovery key, so nothing can be closed. migrate recovery key FILE, then its public line into the policy")
+	if policy.Recovery.PublicKey != "" {
+		add(c.state.RecoveryKey, "its private half, named in the configuration", "migrate.yaml does not say where its private half is (recovery: key_file), so nothing can be proved")
+		add(len(policy.Recovery.From) > 0, "operators come from "+clean(strings.Join(policy.Recovery.From, ", ")), "the policy does not say from where operators come (recovery: from)")
+	}
+	return out
+}
+
+// keyName is a line of authorized_keys without its key.
+func keyName(line string) string {
+	f := strings.Fields(line)
+	if len(f) < 3 {
+		return ""
+	}
+	return clean(f[0] + " " + strings.Join(f[2:], " "))
+}
+
+func (s *cutoverScreen) next() (what, why string) {
+	c := s.course
+	switch {
+	case s.text != nil || s.wave != nil && s.wave.text != nil:
+		return "press esc to go back", "the lists are there"
+	case c.making:
+		return "wait a moment", "the plan is being made"
+	case c.plan() == nil:
+		return s.nextWithout()
+	case c.mine():
+		return s.nextRunning()
+	case c.elsewhere():
+		return "watch, or press p to pause it", "another process works on the plan; its entries come every second"
+	case s.wave != nil && c.counted == 0:
+		return "look at the steps, enter shows one in full", "what is red goes, what is green comes; nothing has been changed yet"
+	case c.counted < 0:
+		return "wait a moment", "the journal is being read"
+	case c.counted == 0:
+		return s.nextNew()
+	case c.stand.State == broken:
+		return "press A to go on, or b to take it back", "going on looks first at the steps whose end is not known"
+	}
+	switch c.outcome() {
+	case cutover.OutcomeDone:
+		return "press 6 for what has been reached", "the plan has come to its end"
+	case cutover.OutcomeRolledBack:
+		if c.stand.Owed == 0 {
+			return "see to the reason, take the inventory again (i) and press n", "all that the plan had done is taken back"
+		}
+		return "see to the reason, then press A to try again", "what was taken back is done anew, the rest stays done"
+	case cutover.OutcomeRolledPartly:
+		return "see to what could not be undone, then press b again", "the doors that matter are in the list"
+	case cutover.OutcomeStale:
+		return "take the inventory again (i), then press n", "the fleet is not what the plan was made for"
+	case cutover.OutcomeStopped, cutover.OutcomePaused, cutover.OutcomePartly:
+	}
+	if len(c.sum.troubles) > 0 {
+		return "see to what needs a look, then press A to go on", "b takes back; everything done so far stays proved until then"
+	}
+	return "press A to go on, or b to take it back", "the plan has not come to its end"
+}
+
+func (s *cutoverScreen) nextWithout() (what, why string) {
+	st := s.course.state
+	switch {
+	case st == nil:
+		return "wait a moment", "the plans are being read"
+	case s.data == nil:
+		return "press 1 and take the inventory", "a plan is made from it"
+	case st.PolicyErr != nil:
+		return "put the policy file right", "a misspelled safety setting must not be ignored"
+	case st.Policy.Recovery.PublicKey == "":
+		return "make a recovery key (migrate recovery key)", "without it a plan closes nothing; enter plans the preparation alone"
+	}
+	return "press enter to make a plan", "that changes nothing, and shows what would change"
+}
+
+func (s *cutoverScreen) nextRunning() (what, why string) {
+	c := s.course
+	d := c.doing
+	switch {
+	case d.stopping:
+		return "wait a moment", "the steps under way are ending"
+	case d.scope != nil:
+		return "watch", "everything is looked at again after it was undone"
+	case c.paused() || c.state.Wish.Pause:
+		return "press r to go on", "armed timers go on meanwhile and open their doors when their time comes"
+	}
+	return "watch; p pauses, s stops, b takes back", "the run goes on while you are on other screens"
+}
+
+func (s *cutoverScreen) nextNew() (what, why string) {
+	hosts, groups := s.of.Closes()
+	switch {
+	case len(s.course.state.Stale) > 0:
+		return "press n to plan anew", "a newer snapshot shows that what the plan touches has changed"
+	case hosts+groups == 0 && len(s.refused) > 0 && s.refused[0].Do != "":
+		return clean(s.refused[0].Do), "the plan closes nothing yet"
+	case hosts+groups == 0:
+		return "press A to prepare and prove", "the plan closes nothing"
+	}
+	return "look into the waves (enter), then press A to apply", "nothing changes before you have typed the plan's ID"
+}
+
+// hostStatus tells how far one host has come.
+func (s *sheet) hostStatus(h cutover.HostStatus) {
+	s.pair("host", s.course.named(h.Host))
+	s.pair("where", placeName(h.Host.Account, h.Host.Region))
+	s.pair("wave", fmt.Sprint(h.Wave))
+	s.pair("steps", fmt.Sprintf("%d of %d done", h.Done, h.Steps))
+	s.pair("doors", fmt.Sprintf("%d of %d closed", h.Doors, h.All))
+	s.pair("left out", clean(h.Why))
+}
+
+// entry tells one journal entry in full, but for its before-image.
+func (s *sheet) entry(e cutover.Entry, step *plan.Step) {
+	s.pair("when", stamp(e.At))
+	s.pair("event", clean(string(e.Event)))
+	if e.Event == cutover.Gate {
+		s.pair("answer", e.Result.String())
+	}
+	if step != nil {
+		s.pair("step", clean(step.Title))
+	}
+	s.pair("ID", clean(e.Step))
+	s.pair("detail", clean(e.Detail))
+	s.pair("wave", fmt.Sprint(e.Wave))
+	for i, h := range e.Hosts {
+		if i == 20 {
+			s.pair("", fmt.Sprintf("and %d more", len(e.Hosts)-i))
+			break
+		}
+		label := ""
+		if i == 0 {
+			label = "hosts"
+		}
+		s.pair(label, s.course.named(h))
+	}
+	s.pair("operator", clean(e.Operator))
+	s.pair("hash", clean(e.Hash))
+}
+
+// refusal tells what stays open, why, and what to do.
+func (s *sheet) refusal(r refusals) {
+	for _, l := range wrap(clean(r.Text), s.w) {
+		s.lines = append(s.lines, s.styles.strong.Render(l))
+	}
+	s.lines = append(s.lines, "")
+	s.pair("stays open", "from phase "+clean(string(r.Phase))+" on")
+	s.pair("do", cmp.Or(clean(r.Do), "nothing: it is meant to stay"))
+	for i, h := range r.hosts {
+		label := ""
+		if i == 0 {
+			label = "who"
+		}
+		s.pair(label, h)
+	}
+}

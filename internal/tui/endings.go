@@ -1,0 +1,366 @@
+package tui
+
+import (
+	"fmt"
+
+	tea "charm.land/bubbletea/v2"
+
+	"ssm-migrate/internal/cutover"
+	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/plan"
+	"ssm-migrate/internal/recovery"
+)
+
+// prepareScreen lists the fixes: the steps of the plan's prepare phases.
+type prepareScreen struct {
+	*env
+	of    *plan.Plan
+	steps stepList
+	text  *textView
+}
+
+func (s *prepareScreen) loaded() {}
+
+func (s *prepareScreen) stood() {
+	p := s.course.plan()
+	if p != s.of {
+		s.of, s.text, s.steps = p, nil, stepList{env: s.env}
+		if p != nil {
+			for i := range p.Waves {
+				for j := range p.Waves[i].Steps {
+					if st := &p.Waves[i].Steps[j]; st.Phase == plan.Prepare {
+						s.steps.all = append(s.steps.all, st)
+					}
+				}
+			}
+		}
+	}
+	if s.of != nil {
+		s.steps.stood()
+	}
+	if s.text != nil {
+		s.text.made = nil
+	}
+}
+
+func (s *prepareScreen) context() keyContext {
+	switch {
+	case s.text != nil:
+		return ctxText
+	case s.of == nil || len(s.steps.all) == 0:
+		return ctxStage
+	}
+	return ctxList
+}
+
+func (s *prepareScreen) handle(in intent) (intent, tea.Cmd) {
+	switch in.(type) {
+	case back:
+		s.text = nil
+	case open:
+		if s.of != nil {
+			s.text = s.steps.open()
+		}
+	default:
+		if s.text != nil {
+			s.text.pager.handle(in)
+		} else {
+			s.steps.list.handle(in)
+		}
+	}
+	return nil, nil
+}
+
+func (s *prepareScreen) next() (what, why string) {
+	switch {
+	case s.text != nil:
+		return "press esc to go back", "the list of fixes is there"
+	case s.data == nil:
+		return "press 1 and take the inventory", "nothing is known yet that would need a fix"
+	case s.of == nil:
+		return "press 5 and make a plan", "the fixes are its first steps; making it changes nothing"
+	case s.course.sum.prepared == s.course.sum.prepare:
+		return "press 5 for Cutover", "everything is prepared"
+	}
+	return "press 5 for Cutover", "apply there carries the fixes out with each wave; the policy can leave them to Terraform instead (fixes)"
+}
+
+func (s *prepareScreen) view(w, h int) []string {
+	if s.text != nil {
+		return s.text.view(s.env, w, h)
+	}
+	if s.of == nil {
+		out := []string{s.title("Prepare", "no plan yet", w), ""}
+		out = append(out, s.paintWrapped(s.styles.text, "The fixes that Readiness names are the first steps of a plan: each is shown with what goes, what comes and who else is touched, and each can be taken back.", w)...)
+		out = append(out, "")
+		return append(out, s.paintWrapped(s.styles.text, "The policy says of each kind of fix whether migrate applies it, leaves it to others such as Terraform, or must not (fixes: apply, hand, never).", w)...)
+	}
+	sum := s.course.sum
+	out := []string{s.title("Prepare", fmt.Sprintf("plan %s: %s of %s done", clean(s.of.ID), thousands(sum.prepared), count(sum.prepare, "fix step")), w), ""}
+	if len(s.steps.all) == 0 {
+		return append(out, s.paintWrapped(s.styles.dim, "The plan has nothing to prepare.", w)...)
+	}
+	return append(out, s.steps.view("Fixes, wave by wave", "", w, h-len(out))...)
+}
+
+// recoveryScreen shows the way back in: VPC by VPC, host by host.
+type recoveryScreen struct {
+	*env
+	rows []recoveryRow
+	list list
+	text *textView
+}
+
+// recoveryRow is a VPC, or a host of the one before.
+type recoveryRow struct {
+	vpc  *recovery.VPC
+	host *recovery.Host
+}
+
+func (s *recoveryScreen) loaded() {}
+
+func (s *recoveryScreen) stood() {
+	s.rows = nil
+	if s.course.state == nil {
+		return
+	}
+	for i := range s.course.state.Recovery {
+		v := &s.course.state.Recovery[i]
+		s.rows = append(s.rows, recoveryRow{vpc: v})
+		for j := range v.Hosts {
+			s.rows = append(s.rows, recoveryRow{vpc: v, host: &v.Hosts[j]})
+		}
+	}
+	if s.text != nil {
+		s.text.made = nil
+	}
+}
+
+// proved counts the hosts with a login by the bastion that counts.
+func (c *course) proved() (proved, hosts int) {
+	if c.state == nil {
+		return 0, 0
+	}
+	for _, v := range c.state.Recovery {
+		hosts += len(v.Hosts)
+		for _, h := range v.Hosts {
+			if h.Login == fleet.TruthYes {
+				proved++
+			}
+		}
+	}
+	return proved, hosts
+}
+
+func (s *recoveryScreen) context() keyContext {
+	switch {
+	case s.text != nil:
+		return ctxText
+	case len(s.rows) == 0:
+		return ctxStage
+	}
+	return ctxList
+}
+
+func (s *recoveryScreen) handle(in intent) (intent, tea.Cmd) {
+	switch in.(type) {
+	case back:
+		s.text = nil
+	case open:
+		if s.list.cursor < len(s.rows) {
+			r := s.rows[s.list.cursor]
+			s.text = &textView{title: "The way back", lines: func(w int) []string {
+				sh := &sheet{env: s.env, w: w}
+				sh.recovery(r)
+				return sh.lines
+			}}
+		}
+	default:
+		if s.text != nil {
+			s.text.pager.handle(in)
+		} else {
+			s.list.handle(in)
+		}
+	}
+	return nil, nil
+}
+
+func (s *recoveryScreen) next() (what, why string) {
+	c := s.course
+	proved, hosts := c.proved()
+	switch {
+	case s.text != nil:
+		return "press esc to go back", "the list is there"
+	case s.data == nil:
+		return "press 1 and take the inventory", "nothing is known yet to come back into"
+	case c.state == nil:
+		return "wait a moment", "the state is being read"
+	case c.state.Policy.Recovery.PublicKey == "":
+		return "make a recovery key: migrate recovery key FILE", "its public line goes into the policy, its path into migrate.yaml"
+	case c.plan() == nil:
+		return "press 5 and make a plan", "its steps bring key, bastion group and door, and prove the way"
+	case proved < hosts:
+		return "press 5 for Cutover", "each wave proves the way into its hosts before it closes a door; migrate recovery drill proves it once more"
+	}
+	return "press 5 for Cutover", "the way back is proved into every host"
+}
+
+func (s *recoveryScreen) view(w, h int) []string {
+	if s.text != nil {
+		return s.text.view(s.env, w, h)
+	}
+	c := s.course
+	proved, hosts := c.proved()
+	out := []string{s.title("Recovery", fmt.Sprintf("proved into %s of %s", thousands(proved), count(hosts, "host")), w)}
+	out = append(out, s.paintWrapped(s.styles.dim, "The way back in without Session Manager: a key of its own, and in each VPC a bastion group held at zero.", w)...)
+	out = append(out, "")
+	if len(s.rows) == 0 {
+		text := "The inventory knows no running Linux host yet."
+		if c.state == nil {
+			text = "Reading …"
+		}
+		return append(out, s.paintWrapped(s.styles.dim, text, w)...)
+	}
+	s.list.resize(len(s.rows), h-len(out)-1)
+	from, to := s.list.window()
+	nameW := max(w-36, 16)
+	if w >= 80 {
+		nameW = w / 2
+	}
+	head := "   " + fit("VPC AND HOST", nameW) + " KEY  DOOR LOGIN WHEN"
+	out = append(out, s.styles.dim.Render(fit(head, w-14))+s.styles.dim.Render(right(more(from, to, len(s.rows)), 14, false)))
+	for i := from; i < to; i++ {
+		out = append(out, s.viewRow(s.rows[i], i == s.list.cursor, nameW, w))
+	}
+	return out
+}
+
+func (s *recoveryScreen) viewRow(r recoveryRow, here bool, nameW, w int) string {
+	if r.host == nil {
+		style, symbol := s.styles.truth(r.vpc.There)
+		text := clean(r.vpc.VPC) + ": "
+		switch {
+		case r.vpc.There == fleet.TruthNo:
+			style, symbol = s.styles.dim, "○"
+			text += "no bastion group yet"
+		case r.vpc.Zero == fleet.TruthNo:
+			style, symbol = s.styles.risk, "!"
+			text += "bastion group " + clean(r.vpc.Group) + " is NOT at zero"
+		default:
+			text += fmt.Sprintf("bastion group there: %s, at zero: %s", r.vpc.There, r.vpc.Zero)
+		}
+		return s.styles.on(here, style).Render(marker(here)+symbol+" ") + s.styles.on(here, s.styles.strong).Render(fit(text, w-3))
+	}
+	cell := func(t fleet.Truth) string {
+		_, symbol := s.styles.truth(t)
+		return symbol
+	}
+	name := clean(r.host.Host.ID)
+	if r.host.Name != "" && r.host.Name != r.host.Host.ID {
+		name = clean(r.host.Name) + " (" + name + ")"
+	}
+	when := "never"
+	if !r.host.Proof.At.IsZero() {
+		when = ago(r.host.Proof.At, s.now())
+	}
+	style, symbol := s.styles.truth(r.host.Login)
+	if r.host.Login != fleet.TruthYes && r.host.Proof.At.IsZero() {
+		style, symbol = s.styles.dim, "○"
+	}
+	text := fmt.Sprintf("%s %-4s %-4s %-5s %s", fit("  "+name, nameW), cell(r.host.Key), cell(r.host.Rule), cell(r.host.Login), when)
+	return s.styles.on(here, style).Render(marker(here)+symbol+" ") + s.styles.on(here, s.styles.text).Render(fit(text, w-3))
+}
+
+// recovery tells of one VPC or host how one comes back in.
+func (s *sheet) recovery(r recoveryRow) {
+	s.pair("VPC", clean(r.vpc.VPC))
+	s.pair("where", placeName(r.vpc.Place.Account, r.vpc.Place.Region))
+	s.pair("group", clean(r.vpc.Group))
+	s.pair("there", r.vpc.There.String())
+	s.pair("at zero", r.vpc.Zero.String())
+	if r.host == nil {
+		return
+	}
+	s.heading("Host")
+	s.pair("host", join(" ", r.host.Host.ID, r.host.Name))
+	s.pair("key on it", r.host.Key.String()+", as the snapshot saw it")
+	s.pair("door", r.host.Rule.String()+": port 22 from the bastion's group")
+	s.pair("login", r.host.Login.String())
+	if !r.host.Proof.At.IsZero() {
+		s.pair("last try", stamp(r.host.Proof.At))
+	}
+	s.pair("why", clean(r.host.Why))
+}
+
+// doneScreen says what has been reached, and what is left.
+type doneScreen struct {
+	*env
+}
+
+func (s *doneScreen) loaded()                                {}
+func (s *doneScreen) context() keyContext                    { return ctxStage }
+func (s *doneScreen) handle(intent) (in intent, cmd tea.Cmd) { return nil, nil }
+
+// left counts the refusals that stand in the plan's way, and the others.
+func (c *course) left() (unwanted, wanted int) {
+	if p := c.plan(); p != nil {
+		for _, r := range p.Refusals {
+			if r.Expected() {
+				wanted++
+			} else {
+				unwanted++
+			}
+		}
+	}
+	return unwanted, wanted
+}
+
+func (s *doneScreen) next() (what, why string) {
+	unwanted, _ := s.course.left()
+	switch {
+	case s.course.plan() == nil:
+		return "press 5 for Cutover", "nothing has been closed yet"
+	case s.course.outcome() != cutover.OutcomeDone:
+		return "press 5 for Cutover", "the plan has not come to its end"
+	case unwanted > 0:
+		return "press 5, tab to what stays open, and see to it", "then take the inventory again and make the next plan"
+	}
+	return "press i for a new inventory, then r for the report", "they show the fleet as it is now; after that, take it from time to time"
+}
+
+func (s *doneScreen) view(w, _ int) []string {
+	c := s.course
+	if c.plan() == nil || c.counted <= 0 {
+		out := []string{s.title("Done", "", w), ""}
+		return append(out, s.paintWrapped(s.styles.text, "Nothing has been done yet. When a plan has come to its end, this stage says what was closed, what stays open and why.", w)...)
+	}
+	sum := c.sum
+	out := []string{s.title("Done: plan "+clean(c.plan().ID), upperFirst(clean(string(c.outcome()))), w), ""}
+	done, total := 0, 0
+	for _, h := range c.stand.Hosts {
+		total++
+		if h.All > 0 && h.Doors == h.All {
+			done++
+		}
+	}
+	unwanted, wanted := c.left()
+	proved, hosts := c.proved()
+	for _, l := range [][2]string{
+		{"hosts closed", fmt.Sprintf("%s of %s in the plan: every door of theirs that it knows", thousands(done), thousands(total))},
+		{"keys aside", fmt.Sprintf("on %s of %s", thousands(sum.quarantined), count(sum.keys, "host"))},
+		{"port 22 closed", fmt.Sprintf("in %s of %s", thousands(sum.closed), count(sum.groups, "security group"))},
+		{"way back", fmt.Sprintf("proved into %s of %s a short time ago", thousands(proved), count(hosts, "host"))},
+		{"left open", fmt.Sprintf("%s that should not be, %s on purpose (5, tab)", thousands(unwanted), thousands(wanted))},
+		{"steps", fmt.Sprintf("%s of %s done, in %s of the journal", thousands(sum.done), thousands(sum.steps), counted(len(c.entries), "entry", "entries"))},
+	} {
+		out = append(out, s.styles.dim.Render(fit(l[0], 16))+cut(l[1], w-16))
+	}
+	out = append(out, "")
+	for _, t := range []string{
+		"Everything can still be taken back: 5, then b. What was there before each step is kept, on the hosts and in the journal.",
+		"Evidence: migrate journal --verify checks the journal's hashes, migrate report writes the state of the fleet.",
+	} {
+		out = append(out, s.paintWrapped(s.styles.text, t, w)...)
+	}
+	return out
+}
