@@ -28,10 +28,6 @@ func tcp22(from string) fleet.Rule {
 	return fleet.Rule{ID: "sgr-" + from, Protocol: "tcp", From: 22, To: 22, CIDR: netip.MustParsePrefix(from)}
 }
 
-func fromGroup(id string) fleet.Rule {
-	return fleet.Rule{ID: "sgr-" + id, Protocol: "tcp", From: 22, To: 22, Group: id}
-}
-
 // codes are the items in short: "code what", and "?" where nobody knows.
 func codes(items []DriftItem) []string {
 	out := []string{}
