@@ -1,6 +1,8 @@
 package sqlite_test
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -167,6 +169,83 @@ func BenchmarkJournal(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
+		})
+	}
+}
+
+// instant is a step kind that is done as soon as it is tried, and a prover that
+// always succeeds.
+type instant struct {
+	mu   sync.Mutex
+	done map[string]bool // guarded by mu
+}
+
+func (k *instant) Observe(_ context.Context, s plan.Step) (cutover.Observation, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	o := cutover.Observation{Holds: fleet.TruthNo, Image: json.RawMessage(`{"form":"rpm","version":"3.3.4851.0","running":"no","enabled":"no"}`)}
+	if k.done[s.ID] {
+		o.Holds = fleet.TruthYes
+	}
+	return o, nil
+}
+
+func (k *instant) Apply(_ context.Context, s plan.Step, _ json.RawMessage, _ string) (json.RawMessage, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.done[s.ID] = true
+	return nil, nil
+}
+
+func (k *instant) Undo(context.Context, plan.Step, json.RawMessage, json.RawMessage, string) error {
+	return nil
+}
+
+func (k *instant) Undone(context.Context, plan.Step, json.RawMessage, json.RawMessage, string) (cutover.Observation, error) {
+	return cutover.Observation{Holds: fleet.TruthYes}, nil
+}
+
+func (k *instant) Prove(_ context.Context, h fleet.Host, way fleet.Way) fleet.Proof {
+	return fleet.Proof{Host: h.Ref(), Way: way, Works: fleet.TruthYes, At: time.Now()}
+}
+
+// BenchmarkExecutor carries out steps that take no time, five for each of 400
+// hosts, with the journal on disk: what is left is the executor and its store.
+func BenchmarkExecutor(b *testing.B) {
+	const hosts, each = 400, 5
+	for _, lanes := range []int{1, 8, 32} {
+		b.Run(fmt.Sprintf("lanes=%d", lanes), func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				db := open(b)
+				k := &instant{done: map[string]bool{}}
+				p := &plan.Plan{ID: "p1", Digest: "d1", Policy: plan.DefaultPolicy(), Waves: []plan.Wave{{Number: 1, Name: "wave 1"}}}
+				p.Policy.Concurrency = lanes
+				c := cutover.Config{
+					Plan: p, Hosts: map[fleet.HostRef]fleet.Host{}, Kinds: cutover.Kinds{plan.Agent: k}, Prover: k,
+					Proofs: db, Journal: db, Leases: db, Control: db, Operator: "bench",
+				}
+				for i := range hosts {
+					h := fleet.Host{ID: fmt.Sprintf("i-%017d", i), Account: "111122223333", Region: "eu-west-1"}
+					c.Hosts[h.Ref()] = h
+					p.Waves[0].Hosts = append(p.Waves[0].Hosts, h.Ref())
+					for n := range each {
+						p.Waves[0].Steps = append(p.Waves[0].Steps, plan.Step{
+							ID: fmt.Sprintf("w1/prepare/%s/%d-agent", h.ID, n), Kind: plan.Agent, Phase: plan.Prepare, Lane: h.ID, Hosts: []fleet.HostRef{h.Ref()}, Title: "Start the agent",
+						})
+					}
+				}
+				x, err := cutover.New(c)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+				res, err := x.Apply(b.Context())
+				if err != nil || res.Outcome != cutover.OutcomeDone {
+					b.Fatal(res, err)
+				}
+			}
+			b.ReportMetric(hosts*each*float64(b.N)/b.Elapsed().Seconds(), "steps/s")
 		})
 	}
 }
