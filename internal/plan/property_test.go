@@ -183,6 +183,9 @@ func TestEveryPlanKeepsItsPromises(t *testing.T) {
 		refused += len(p.Refusals)
 		scaled += len(p.Of(plan.ScaleIn))
 	})
+	if testing.Short() {
+		return // a fifth of the fleets may well have no bastions that go
+	}
 	if closed == 0 || refused == 0 || scaled == 0 {
 		t.Errorf("the fleets prove nothing: %d closed, %d refused, %d scaled in", closed, refused, scaled)
 	}
