@@ -198,9 +198,9 @@ func TestARunElsewhereIsWatchedAndSteered(t *testing.T) {
 	d := planned(t, nil, 80, 24)
 	h := halfway(p)
 	d.world.cutover = testCutover(p, h.entries)
-	d.world.cutover.Holder = "bob@build, process 7"
+	d.world.cutover.Holder, d.world.cutover.Until = "bob@build, process 7", testNow.Add(43*time.Second)
 	d.press("1", "5")
-	d.mustShow("Run by bob@build, process 7", "16 of 28", "Watch, or press p")
+	d.mustShow("Run by bob@build, process 7", "16 of 28", "Watch, or press p", "0:43 min")
 	d.press("A")
 	d.mustNotShow("Apply plan")
 	d.press("b")
