@@ -384,6 +384,8 @@ func (s *cutoverScreen) waveState(w cutover.WaveStatus) (style lipgloss.Style, s
 			return s.styles.accent, "…", "under way"
 		}
 		return s.styles.unknown, "!", "begun"
+	case "rolled back":
+		return s.styles.dim, "↶", "rolled back"
 	}
 	return s.styles.dim, "○", "waiting"
 }
