@@ -15,6 +15,10 @@ func printDrift(w io.Writer, r cutover.DriftReport, names map[fleet.HostRef]stri
 	if r.Holder != "" {
 		fmt.Fprintf(w, "%s is at work on it; what that touches is not judged.\n", oneLine(r.Holder))
 	}
+	if r.Steps == 0 {
+		_, err := fmt.Fprintf(w, "Nothing of plan %s is done: there is nothing that should hold.\n", r.Plan)
+		return err
+	}
 	if len(r.Items) == 0 {
 		_, err := fmt.Fprintf(w, "%s of plan %s are done, on %s, and all hold.\n", count(r.Steps, "step", "steps"), r.Plan, count(r.Hosts, "host", "hosts"))
 		return err

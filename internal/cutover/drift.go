@@ -75,10 +75,10 @@ type DriftReport struct {
 func (r DriftReport) Holds() fleet.Truth {
 	out := fleet.TruthYes
 	for _, i := range r.Items {
-		switch {
-		case i.Holds == fleet.TruthNo:
+		switch i.Holds {
+		case fleet.TruthNo:
 			return fleet.TruthNo
-		case i.Holds == fleet.TruthUnknown:
+		case fleet.TruthUnknown:
 			out = fleet.TruthUnknown
 		}
 	}
