@@ -48,7 +48,8 @@ type accountConfig struct {
 type awsConfig struct {
 	ConnectionRate float64 `yaml:"connection_rate"`
 	SessionRate    float64 `yaml:"session_rate"`
-	ChangeRate     float64 `yaml:"change_rate"`
+	ReadRate       float64 `yaml:"ec2_read_rate"`
+	ChangeRate     float64 `yaml:"ec2_change_rate"`
 }
 
 type sshConfig struct {
@@ -131,8 +132,8 @@ func parseConfig(text []byte) (config, error) {
 	if _, err := c.SSH.timeout(); err != nil {
 		return config{}, err
 	}
-	if c.AWS.ConnectionRate < 0 || c.AWS.SessionRate < 0 || c.AWS.ChangeRate < 0 {
-		return config{}, errors.New("aws: connection_rate, session_rate and change_rate must be positive")
+	if c.AWS.ConnectionRate < 0 || min(c.AWS.SessionRate, c.AWS.ReadRate, c.AWS.ChangeRate) < 0 {
+		return config{}, errors.New("aws: connection_rate, session_rate, ec2_read_rate and ec2_change_rate must be positive")
 	}
 	if c.SSH.Concurrency < 0 || c.SSH.Port < 0 || c.SSH.Port > 65535 {
 		return config{}, errors.New("ssh: concurrency and port must be positive, and port at most 65535")
@@ -236,7 +237,7 @@ func (c config) accesses() []awsapi.Access {
 
 // awsOptions are what all accounts are opened with.
 func (c config) awsOptions() awsapi.Options {
-	return awsapi.Options{Version: version, ConnectionRate: c.AWS.ConnectionRate, SessionRate: c.AWS.SessionRate, ChangeRate: c.AWS.ChangeRate}
+	return awsapi.Options{Version: version, ConnectionRate: c.AWS.ConnectionRate, SessionRate: c.AWS.SessionRate, ReadRate: c.AWS.ReadRate, ChangeRate: c.AWS.ChangeRate}
 }
 
 func (c config) policy() readiness.Policy {

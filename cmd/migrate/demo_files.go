@@ -29,7 +29,7 @@ func (d *demoFleet) writeFiles() error {
 	}
 	rate := ""
 	if d.options.noThrottle {
-		rate = "aws: # the simulated AWS was started without rate limits\n  connection_rate: 10000\n  session_rate: 10000\n  change_rate: 10000\n"
+		rate = "aws: # the simulated AWS was started without rate limits\n  connection_rate: 10000\n  session_rate: 10000\n  ec2_read_rate: 10000\n  ec2_change_rate: 10000\n"
 	}
 	config := fmt.Sprintf(`# Configuration of migrate for the simulated fleet.
 accounts:
@@ -104,7 +104,7 @@ const demoPolicy = `# How the simulated fleet is cut over. docs/plan.md explains
 # --policy-template prints all of them with their defaults.
 
 canary: 1               # one host first
-waves: ["10", "50%%"]    # then ten, then half of the fleet at a time
+waves: ["25%%", "75%%"]   # then a quarter of the fleet, then the rest
 soak: 2s                # nobody wants to wait in a demo; 30m is the default
 concurrency: 32         # lanes at once; the simulated hosts are many and patient
 

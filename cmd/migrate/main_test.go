@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 // testscript's own:
 //
 //	sim [-instances N] [-seed N] [-unreachable N]   starts a simulated fleet and sets the environment for it
+//	mendable [-instances N] [-seed N]                the same with a fleet that a plan can close whole
 //	fault SERVICE KIND                               deny, throttle or html: from now on for every call to it
 //	exits CODE COMMAND [ARG...]                      runs a command that must end with this exit code
 func TestScripts(t *testing.T) {
@@ -47,15 +48,16 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"sim":   scriptSim,
-			"fault": scriptFault,
-			"exits": scriptExits,
+			"sim":      func(ts *testscript.TestScript, neg bool, args []string) { scriptSim(ts, neg, args, false) },
+			"mendable": func(ts *testscript.TestScript, neg bool, args []string) { scriptSim(ts, neg, args, true) },
+			"fault":    scriptFault,
+			"exits":    scriptExits,
 		},
 	})
 }
 
-func scriptSim(ts *testscript.TestScript, neg bool, args []string) {
-	o := demoOptions{instances: 40, seed: 7, addr: "127.0.0.1:0", noThrottle: true, dir: ts.MkAbs("sim")}
+func scriptSim(ts *testscript.TestScript, neg bool, args []string, mendable bool) {
+	o := demoOptions{instances: 40, seed: 7, addr: "127.0.0.1:0", noThrottle: true, pace: 100, mendable: mendable, dir: ts.MkAbs("sim")}
 	if neg || len(args)%2 != 0 {
 		ts.Fatalf("usage: sim [-instances N] [-seed N] [-unreachable N]")
 	}

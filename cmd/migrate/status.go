@@ -96,7 +96,9 @@ func standingVerdict(s cutover.Standing) error {
 	outcome, _, _ := strings.Cut(s.State, ":")
 	switch cutover.Outcome(outcome) {
 	case cutover.OutcomeDone:
-		return nil
+		if s.Ended {
+			return nil
+		}
 	case cutover.OutcomeStale:
 		return verdict(exitNotReady)
 	case cutover.OutcomeRolledBack, cutover.OutcomeRolledPartly:

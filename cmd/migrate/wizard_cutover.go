@@ -96,7 +96,8 @@ func (w *wizard) unfinished(ctx context.Context) (*plan.Plan, error) {
 		return nil, err
 	}
 	word, _, _ := strings.Cut(s.State, ":")
-	if (cutover.Outcome(word) == cutover.OutcomeDone || s.Owed == 0) && len(s.Risks) == 0 {
+	over := s.Ended && cutover.Outcome(word) == cutover.OutcomeDone || s.Owed == 0
+	if over && len(s.Risks) == 0 {
 		return nil, nil
 	}
 	return p, nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -68,7 +69,7 @@ func TestDemoWizardInATerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := newScreen(t, fmt.Sprintf("%s=1 HOME=%s %s demo --dir %s --no-throttle; echo exit code $?", asMigrate, t.TempDir(), exe, t.TempDir()))
-	s.expect("DEMO", "Press enter to take the inventory", "6 Done", "to come")
+	s.expect("DEMO", "Press enter to take the inventory", "6 Done", "after 5")
 	s.press("Enter")
 	s.expect("60 listed", "Press 2 for Readiness")
 	s.press("2")
@@ -96,6 +97,57 @@ func TestDemoWizardInATerminal(t *testing.T) {
 	s.expect("who comes in over SSH")
 	s.press("a")
 	s.expect("Access: people")
+	s.press("q")
+	s.expect("exit code 0")
+}
+
+// The whole cutover in the wizard, as somebody would do it who is careful: the
+// canary first, a pause, then the rest, and all of it back.
+func TestDemoCutoverInATerminal(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes tens of seconds")
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	s := newScreen(t, fmt.Sprintf("%s=1 HOME=%s %s demo --dir %s --no-throttle --pace 1000 --mendable --instances 6 --unreachable 0; echo exit code $?", asMigrate, t.TempDir(), exe, dir))
+	s.expect("Press enter to take the inventory")
+	s.press("Enter")
+	s.expect("6 listed", "Next  Press")
+	s.press("5")
+	s.expect("✓ recovery key", "Press enter to make a plan")
+	s.press("Enter")
+	id := regexp.MustCompile("plan ([0-9a-f]{12})").FindStringSubmatch(s.expect("Not begun: nothing has been changed", "canary"))
+	if id == nil {
+		t.Fatal("the screen names no plan")
+	}
+	s.press("A")
+	s.expect("only up to the end of wave 1, canary")
+	s.press("Down")
+	s.press("-l", "yes")
+	s.press("Enter")
+	s.expect("No. Type " + id[1])
+	s.press("-l", id[1])
+	s.press("Enter")
+	s.expect("Done as far as it was asked to go", "✓ canary")
+	s.press("A")
+	s.expect("Type " + id[1])
+	s.press("-l", id[1])
+	s.press("Enter")
+	s.expect("up to 32 lanes at once")
+	s.press("p")
+	s.expect("PAUSED: no step begins before r")
+	s.press("r")
+	s.expect("✓ Done.", "keys of 6 of 6 hosts", "✓ 6 Done")
+	s.press("b")
+	s.expect("Roll back?")
+	s.press("Down")
+	s.expect("● the whole plan")
+	s.press("-l", id[1])
+	s.press("Enter")
+	s.expect("↶ Rolled back.", "keys of 0 of 6 hosts")
 	s.press("q")
 	s.expect("exit code 0")
 }

@@ -62,9 +62,10 @@ type Options struct {
 	// account and Region, and twice as many ssm:ResumeSession and
 	// ssm:TerminateSession calls each; default 2.5. AWS publishes quotas of 3 and 6.
 	SessionRate float64
-	// ChangeRate is how many calls a second change EC2's things in one account
-	// and Region; default 4. EC2's bucket for them refills by 5 a second.
-	ChangeRate float64
+	// ReadRate and ChangeRate are how many of EC2's APIs are called a second in
+	// one account and Region, those that read and those that change something;
+	// defaults 15 and 4. EC2's buckets for them refill by 20 and 5 a second.
+	ReadRate, ChangeRate float64
 	// Organization is what the accounts of one inventory share; default: this
 	// account reads for itself.
 	Organization *Organization
@@ -85,6 +86,7 @@ func (o Options) withDefaults() Options {
 	o.IdentityTimeout = min(cmp.Or(o.IdentityTimeout, 15*time.Second), o.CallTimeout)
 	o.ConnectionRate = cmp.Or(o.ConnectionRate, 40)
 	o.SessionRate = cmp.Or(o.SessionRate, 2.5)
+	o.ReadRate = cmp.Or(o.ReadRate, 15)
 	o.ChangeRate = cmp.Or(o.ChangeRate, 4)
 	o.Version = cmp.Or(o.Version, "dev")
 	if o.Organization == nil {

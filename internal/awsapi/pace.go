@@ -37,7 +37,7 @@ const (
 // endpoints and quotas").
 func newPace(o Options) *pace {
 	return &pace{families: map[string]*pacer{
-		"ec2":         newPacer(15, 50),
+		"ec2":         newPacer(rate.Limit(o.ReadRate), 50),
 		ec2Changes:    newPacer(rate.Limit(o.ChangeRate), 25),
 		"route53":     newPacer(4, 4),
 		apiConnection: newPacer(rate.Limit(o.ConnectionRate), 5),

@@ -27,6 +27,9 @@ type Standing struct {
 	// were begun without an end, and steps that a rollback would undo.
 	Begun int `json:"begun"`
 	Owed  int `json:"owed"`
+	// Ended: every wave has been taken to its end. A run that was asked to end
+	// after an earlier wave is done without that.
+	Ended bool `json:"ended"`
 }
 
 // WaveStatus is where one wave stands.
@@ -138,7 +141,9 @@ func (v *view) state(id string) State {
 }
 
 func (v *view) waves(s *Standing) {
+	s.Ended = true
 	for i, w := range v.plan.Waves {
+		s.Ended = s.Ended && v.gates[gateKey{w.Number, gateEnd}] == fleet.TruthYes
 		ws := WaveStatus{Number: w.Number, Name: w.Name, Hosts: len(w.Hosts), State: "waiting"}
 		done, begun := true, false
 		for _, ph := range plan.Phases() {

@@ -18,6 +18,7 @@ const (
 	keysWait      = 10 * time.Minute
 	openTimeout   = 3 * time.Minute
 	zeroTimeout   = 10 * time.Minute
+	firstAsk      = time.Second // between looks at the bastion; each is half as long again as the last
 )
 
 // recoveryDrillKind logs in to hosts by the recovery bastion, which it starts
@@ -128,7 +129,7 @@ func (k recoveryDrillKind) open(ctx context.Context, at fleet.Place, c plan.Reco
 func (k recoveryDrillKind) until(ctx context.Context, limit time.Duration, there func(context.Context) (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	for pause := firstPause; ; pause = min(pause*3/2, lastPause/2) {
+	for pause := firstAsk; ; pause = min(pause*3/2, lastPause/2) {
 		ok, err := there(ctx)
 		if ok {
 			return nil

@@ -60,9 +60,9 @@ func (c *confirm) view(e *env, inner int) []string {
 		}
 		text = append(text, s.on(i == c.at, s.text).Render(fit(mark+choice, inner)))
 	}
-	label := "Type " + c.want + ": "
+	label := "Type " + clean(c.want) + ": "
 	if c.wrong {
-		label = "No. Type " + c.want + ": "
+		label = "No. " + label
 	}
 	field := c.input.view(max(inner-width(label), 4), s.text, s.cursor)
 	keys := s.accent.Render("enter") + " do it   " + s.accent.Render("esc") + " do nothing"

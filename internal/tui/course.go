@@ -3,6 +3,7 @@ package tui
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,11 +19,13 @@ type course struct {
 	loading bool
 	again   bool // read once more when what is being read has come
 	err     error
-	entries []cutover.Entry  // the journal, with what came since
-	log     []cutover.Entry  // of them, what the screen lists
-	stand   cutover.Standing // by counted entries
+	steps   map[string]*plan.Step // of the plan, by ID
+	entries []cutover.Entry       // the journal, with what came since
+	log     []cutover.Entry       // of them, what the screen lists
+	stand   cutover.Standing      // by counted entries
 	sum     sum
-	counted int // how many entries stand tells of; -1: none yet
+	known   int   // how many entries stand tells of; -1: none yet
+	broken  error // why the journal cannot be summed up
 	reckons bool
 	doing   *doing // what this wizard started last
 	making  bool   // a plan is being made
@@ -55,14 +58,28 @@ func (c *course) asked() *asked {
 }
 
 // take takes what was read of a plan. Entries that came meanwhile are kept.
-func (c *course) take(s *Cutover) {
-	same := c.plan() != nil && s.Plan != nil && c.plan().ID == s.Plan.ID
+func (c *course) take(read *Cutover) {
+	s := *read
+	old := c.plan()
+	same := old != nil && s.Plan != nil && old.Digest == s.Plan.Digest
+	if same {
+		s.Plan = old // what was made of it stays good
+	} else {
+		c.steps = map[string]*plan.Step{}
+		if s.Plan != nil {
+			for i := range s.Plan.Waves {
+				for j := range s.Plan.Waves[i].Steps {
+					c.steps[s.Plan.Waves[i].Steps[j].ID] = &s.Plan.Waves[i].Steps[j]
+				}
+			}
+		}
+		c.stand, c.sum, c.known, c.broken = cutover.Standing{}, sum{}, -1, nil
+	}
 	if !same || len(s.Entries) >= len(c.entries) {
-		c.entries, c.counted = slices.Clip(s.Entries), -1 // appending makes a copy
-		c.log = nil
+		c.entries, c.log = slices.Clip(s.Entries), nil // appending makes a copy
 		c.list(s.Entries...)
 	}
-	c.state = s
+	c.state = &s
 }
 
 // add appends entries that are not known yet.
@@ -83,6 +100,14 @@ func (c *course) list(more ...cutover.Entry) {
 	}
 }
 
+// rolling reports whether what is under way is a rollback.
+func (c *course) rolling() bool {
+	if c.mine() {
+		return c.doing.scope != nil
+	}
+	return c.elsewhere() && strings.HasPrefix(c.stand.Command, "rollback")
+}
+
 // paused reports whether the run that the journal tells of last waits.
 func (c *course) paused() bool {
 	for i := len(c.entries) - 1; i >= 0; i-- {
@@ -98,23 +123,24 @@ func (c *course) paused() bool {
 
 // sum is what the standing adds up to.
 type sum struct {
-	steps, done         int
-	prepare, prepared   int
-	keys, quarantined   int // hosts
-	groups, closed      int // security groups
-	underway            []cutover.StepStatus
-	troubles            []cutover.StepStatus
-	left                []cutover.HostStatus // hosts that are not gone on with
-	soaking             string               // name of the wave that is watched
-	soaked              time.Time            // until when
-	firstOpen, lastDone int                  // positions of waves; -1: none
+	steps, done       int
+	prepare, prepared int
+	keys, quarantined int // hosts
+	groups, closed    int // security groups
+	underway          []cutover.StepStatus
+	troubles          []cutover.StepStatus
+	left              []cutover.HostStatus // hosts that are not gone on with
+	soaking           string               // name of the wave that is watched
+	soaked            time.Time            // until when
+	firstOpen         int                  // position of the first wave that is not done; -1: none
+	back              []bool               // waves of which everything is taken back
 }
 
 // reckon sums up. It looks at every step, so it runs outside of the loop.
 func reckon(p *plan.Plan, s cutover.Standing) sum {
-	out := sum{firstOpen: -1, lastDone: -1}
+	out := sum{firstOpen: -1, back: make([]bool, len(s.Waves))}
 	for i, w := range s.Waves {
-		last := time.Time{}
+		last, undone, owed := time.Time{}, false, false
 		for _, ph := range w.Phases {
 			out.steps, out.done = out.steps+len(ph.Steps), out.done+ph.Done
 			if ph.Phase == plan.Prepare {
@@ -125,12 +151,11 @@ func reckon(p *plan.Plan, s cutover.Standing) sum {
 				if st.Since.After(last) {
 					last = st.Since
 				}
+				undone, owed = undone || st.State == cutover.StateUndone, owed || st.State.Owed()
 			}
 		}
-		switch {
-		case w.State == "done":
-			out.lastDone = i
-		case out.firstOpen < 0:
+		out.back[i] = undone && !owed
+		if w.State != "done" && out.firstOpen < 0 {
 			out.firstOpen = i
 		}
 		if w.State == "soaking" && i < len(p.Waves) {

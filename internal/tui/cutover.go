@@ -18,7 +18,6 @@ import (
 type cutoverScreen struct {
 	*env
 	of      *plan.Plan // what the fields below were made for
-	steps   map[string]*plan.Step
 	refused []refusals
 	waves   list
 	moved   bool // by the operator: the list does not follow the run any more
@@ -57,17 +56,12 @@ func (s *cutoverScreen) stood() {
 				s.waves.n, s.waves.height = len(p.Waves), len(p.Waves)
 			}
 		}
-		s.of, s.steps, s.refused = p, map[string]*plan.Step{}, nil
+		s.of, s.refused = p, nil
 		if p != nil {
-			for i := range p.Waves {
-				for j := range p.Waves[i].Steps {
-					s.steps[p.Waves[i].Steps[j].ID] = &p.Waves[i].Steps[j]
-				}
-			}
 			s.refused = s.alike(p.Refusals)
 		}
 	}
-	if open := s.course.sum.firstOpen; p != nil && !s.moved && s.wave == nil && s.course.counted >= 0 && open >= 0 {
+	if open := s.course.sum.firstOpen; p != nil && !s.moved && s.wave == nil && s.course.known >= 0 && open >= 0 {
 		s.waves.cursor = open
 	}
 	if s.wave != nil {
@@ -221,7 +215,7 @@ func (s *cutoverScreen) open() {
 		switch n := len(c.sum.troubles); {
 		case i < n:
 			id := c.sum.troubles[i].ID
-			show("Step", func(sh *sheet) { sh.step(s.steps[id], c.status(id)) })
+			show("Step", func(sh *sheet) { sh.step(s.course.steps[id], c.status(id)) })
 		case i-n < len(c.sum.left):
 			h := c.sum.left[i-n]
 			show(c.named(h.Host), func(sh *sheet) { sh.hostStatus(h) })
@@ -229,7 +223,7 @@ func (s *cutoverScreen) open() {
 	case paneJournal:
 		if i < len(c.log) {
 			e := c.log[len(c.log)-1-i]
-			show(fmt.Sprintf("Journal entry %d", e.Seq), func(sh *sheet) { sh.entry(e, s.steps[e.Step]) })
+			show(fmt.Sprintf("Journal entry %d", e.Seq), func(sh *sheet) { sh.entry(e, s.course.steps[e.Step]) })
 		}
 	case paneRefusals:
 		if i < len(s.refused) {
@@ -260,10 +254,10 @@ func (s *cutoverScreen) view(w, h int) []string {
 	case s.course.plan() == nil:
 		return s.viewNone(w)
 	case s.wave != nil:
-		return s.wave.view(s.viewState(w), w, h)
+		return s.wave.view(s.viewState(w, h), w, h)
 	}
 	p := s.of
-	out := append([]string{s.title("Cutover: plan "+clean(p.ID), fmt.Sprintf("snapshot %d, made %s", p.Snapshot, ago(p.Made, s.now())), w)}, s.viewState(w)...)
+	out := append([]string{s.title("Cutover: plan "+clean(p.ID), fmt.Sprintf("snapshot %d, made %s", p.Snapshot, ago(p.Made, s.now())), w)}, s.viewState(w, h)...)
 	if h >= 24 {
 		out = append(out, "")
 	}
@@ -320,11 +314,11 @@ func (s *cutoverScreen) viewWaves(w int) []string {
 	for i := from; i < to; i++ {
 		wave := &s.of.Waves[i]
 		st := s.course.wave(i)
-		style, symbol, state := s.waveState(st)
+		style, symbol, state := s.waveState(i, st)
 		here := i == s.waves.cursor && s.at == paneWaves
 		line := ""
 		for _, c := range columns {
-			text := ""
+			var text string
 			switch c.title {
 			case "HOSTS":
 				text = "-"
@@ -373,14 +367,21 @@ func phaseCell(w cutover.WaveStatus, ph plan.Phase, room int) string {
 	return "-"
 }
 
-func (s *cutoverScreen) waveState(w cutover.WaveStatus) (style lipgloss.Style, symbol, state string) {
+func (s *cutoverScreen) waveState(i int, w cutover.WaveStatus) (style lipgloss.Style, symbol, state string) {
+	c := s.course
+	if i < len(c.sum.back) && c.sum.back[i] {
+		return s.styles.dim, "↶", "undone"
+	}
 	switch w.State {
 	case "done":
 		return s.styles.ready, "✓", "done"
 	case "soaking":
 		return s.styles.accent, "…", "watched"
 	case "under way":
-		if s.course.underway() {
+		switch {
+		case c.rolling():
+			return s.styles.accent, "↶", "undoing"
+		case c.underway():
 			return s.styles.accent, "…", "under way"
 		}
 		return s.styles.unknown, "!", "begun"
@@ -542,7 +543,7 @@ func (s *cutoverScreen) entryText(e cutover.Entry) string {
 		}
 		return text
 	}
-	step := s.steps[e.Step]
+	step := s.course.steps[e.Step]
 	switch {
 	case step == nil:
 		return clean(e.Detail)

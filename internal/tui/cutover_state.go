@@ -18,15 +18,19 @@ const truthYes = fleet.TruthYes
 // outcome is how the last run ended; empty while one is under way, after one
 // that was broken off and before the first.
 func (c *course) outcome() cutover.Outcome {
-	if c.underway() || c.counted <= 0 || c.stand.State == broken {
+	if c.underway() || c.known <= 0 || c.broken != nil || c.stand.State == brokenOff {
 		return ""
 	}
 	word, _, _ := strings.Cut(c.stand.State, ":")
 	return cutover.Outcome(word)
 }
 
-// broken is what cutover.Status says of a run without an end.
-const broken = "running or broken off"
+// reached reports whether the plan has come to its end, and not only as far as
+// the last run was asked to go.
+func (c *course) reached() bool { return c.outcome() == cutover.OutcomeDone && c.stand.Ended }
+
+// brokenOff is what cutover.Status says of a run without an end.
+const brokenOff = "running or broken off"
 
 // wave is the standing of a wave by its position.
 func (c *course) wave(i int) cutover.WaveStatus {
@@ -56,6 +60,8 @@ func (s *cutoverScreen) headline() (style lipgloss.Style, symbol, text string) {
 	switch {
 	case c.err != nil:
 		return st.blocked, "✗", "Where it stands cannot be read: " + clean(c.err.Error())
+	case c.broken != nil:
+		return st.blocked, "✗", "The journal is not right: " + clean(c.broken.Error())
 	case c.mine():
 		return s.runningLine()
 	case c.elsewhere():
@@ -64,11 +70,11 @@ func (s *cutoverScreen) headline() (style lipgloss.Style, symbol, text string) {
 			text = "Paused; run by " + clean(c.state.Holder)
 		}
 		return st.accent, "…", text
-	case c.counted < 0:
+	case c.known < 0:
 		return st.dim, "…", "Reading the journal …"
-	case c.counted == 0:
+	case c.known == 0:
 		return st.text, "○", "Not begun: nothing has been changed."
-	case c.stand.State == broken:
+	case c.stand.State == brokenOff:
 		text = "The last run was broken off " + ago(c.stand.Since, s.now())
 		if n := c.stand.Begun; n > 0 {
 			text += "; " + counted(n, "step was begun without a known end", "steps were begun without a known end")
@@ -81,6 +87,9 @@ func (s *cutoverScreen) headline() (style lipgloss.Style, symbol, text string) {
 	}
 	switch c.outcome() {
 	case cutover.OutcomeDone:
+		if !c.stand.Ended {
+			text = "Done as far as it was asked to go; later waves wait."
+		}
 		return st.ready, "✓", text
 	case cutover.OutcomeRolledBack:
 		return st.unknown, "↶", text
@@ -127,20 +136,20 @@ func (s *cutoverScreen) lanes() string {
 
 // viewState tells how the plan stands: headline, progress, doors, what is under
 // way, what is at risk.
-func (s *cutoverScreen) viewState(w int) []string {
+func (s *cutoverScreen) viewState(w, h int) []string {
 	c, st := s.course, s.styles
 	style, symbol, text := s.headline()
 	var out []string
-	for i, l := range wrapTo(symbol+" "+text, w, 2) {
+	for i, l := range wrapTo(symbol+" "+text, w-2, 3) {
 		if i > 0 {
-			l = "  " + cut(l, w-2)
+			l = "  " + l
 		}
 		out = append(out, style.Bold(true).Render(l))
 	}
 	if len(c.state.Stale) > 0 && c.outcome() == "" && !c.underway() {
 		out = append(out, st.risk.Render(cut(fmt.Sprintf("! A newer snapshot speaks against it (%d): %s", len(c.state.Stale), clean(c.state.Stale[0])), w)))
 	}
-	if c.counted < 0 {
+	if c.known < 0 || c.broken != nil {
 		return out
 	}
 	sum := c.sum
@@ -156,17 +165,30 @@ func (s *cutoverScreen) viewState(w int) []string {
 		doors = fmt.Sprintf("keys of %s of %s, port 22 of %s of %s", thousands(sum.quarantined), count(sum.keys, "host"), thousands(sum.closed), count(sum.groups, "group"))
 	}
 	out = append(out, st.dim.Render(fit("Closed", 9))+cut(doors, w-9))
-	if windows := s.windows(); windows != "" && c.counted == 0 {
+	if windows := s.windows(); windows != "" && c.known == 0 {
 		out = append(out, st.dim.Render(fit("Windows", 9))+cut(windows, w-9))
 	}
-	if n := len(sum.underway); n > 0 {
-		now := clean(sum.underway[n-1].Title)
-		if n > 1 {
-			now = fmt.Sprintf("%s begun; %s", counted(n, "step", "steps"), now)
-		}
-		out = append(out, st.dim.Render(fit("Now", 9))+cut(now, w-9))
+	most := 1 + max(h-24, 0)/4
+	return append(append(out, s.viewNow(w, most)...), s.viewRisks(w, 1+most)...)
+}
+
+// viewNow names steps that are under way.
+func (s *cutoverScreen) viewNow(w, most int) []string {
+	all := s.course.sum.underway
+	label := "Now"
+	if !s.course.underway() {
+		label = "Begun"
 	}
-	return append(out, s.viewRisks(w)...)
+	var out []string
+	for i := range min(len(all), most) {
+		text := clean(all[i].Title)
+		if rest := len(all) - most; i == most-1 && rest > 0 {
+			text = fmt.Sprintf("(and %s more) %s", thousands(rest), text)
+		}
+		out = append(out, s.styles.dim.Render(fit(label, 9))+cut(text, w-9))
+		label = ""
+	}
+	return out
 }
 
 // windows says when doors may close.
@@ -182,29 +204,36 @@ func (s *cutoverScreen) windows() string {
 }
 
 // viewRisks counts down the armed timers, the next one first.
-func (s *cutoverScreen) viewRisks(w int) []string {
+func (s *cutoverScreen) viewRisks(w, most int) []string {
 	all := slices.Clone(s.course.stand.Risks)
 	slices.SortStableFunc(all, func(a, b cutover.Risk) int { return a.Deadline.Compare(b.Deadline) })
-	const most = 2
 	var out []string
-	for i, r := range all {
-		if i == most && len(all) > most {
-			break
-		}
-		what := clean(r.Step)
-		if step := s.steps[r.Step]; step != nil {
-			what = clean(step.Title)
-		}
+	for i, r := range all[:min(len(all), most)] {
+		what := s.course.riskName(r)
 		when := s.until(r.Deadline) + " left"
 		if !r.Deadline.After(s.now()) {
 			when = "its time has come"
 		}
 		if rest := len(all) - most; i == most-1 && rest > 0 {
-			what = fmt.Sprintf("(and %d more) %s", rest, what)
+			what = fmt.Sprintf("(and %s more) %s", thousands(rest), what)
 		}
 		out = append(out, s.styles.risk.Render(fit("! Armed", 9)+cut(when+": "+what, w-9)))
 	}
 	return out
+}
+
+// riskName says what an armed timer does if nobody disarms it.
+func (c *course) riskName(r cutover.Risk) string {
+	step := c.steps[r.Step]
+	switch {
+	case step != nil && step.Kind == plan.ArmHostTimer && len(r.Hosts) == 1:
+		return "puts the keys back on " + c.named(r.Hosts[0])
+	case step != nil && step.Kind == plan.ArmRuleTimer && step.Rules != nil:
+		return "opens port 22 again in " + clean(step.Rules.Group)
+	case step != nil:
+		return clean(step.Title)
+	}
+	return clean(r.Step)
 }
 
 // viewNone tells what a plan is, and what one would need.
@@ -302,20 +331,28 @@ func (s *cutoverScreen) next() (what, why string) {
 		return s.nextRunning()
 	case c.elsewhere():
 		return "watch, or press p to pause it", "another process works on the plan; its entries come every second"
-	case s.wave != nil && c.counted == 0:
+	case s.wave != nil && c.known == 0:
 		return "look at the steps, enter shows one in full", "what is red goes, what is green comes; nothing has been changed yet"
-	case c.counted < 0:
+	case c.broken != nil:
+		return "look at it with migrate journal --verify", "a journal that is not right says nothing of where the plan stands"
+	case c.known < 0:
 		return "wait a moment", "the journal is being read"
-	case c.counted == 0:
+	case c.known == 0:
 		return s.nextNew()
-	case c.stand.State == broken:
+	case c.stand.State == brokenOff:
 		return "press A to go on, or b to take it back", "going on looks first at the steps whose end is not known"
 	}
 	switch c.outcome() {
 	case cutover.OutcomeDone:
+		if !c.stand.Ended {
+			return "press A to go on with the next wave", "the waves so far are done and proved; b takes them back"
+		}
 		return "press 6 for what has been reached", "the plan has come to its end"
 	case cutover.OutcomeRolledBack:
-		if c.stand.Owed == 0 {
+		switch {
+		case strings.HasPrefix(c.stand.Command, "rollback"):
+			return "press A to apply it again, or n to plan anew", "what you asked for is taken back"
+		case c.stand.Owed == 0:
 			return "see to the reason, take the inventory again (i) and press n", "all that the plan had done is taken back"
 		}
 		return "see to the reason, then press A to try again", "what was taken back is done anew, the rest stays done"
@@ -355,6 +392,9 @@ func (s *cutoverScreen) nextRunning() (what, why string) {
 	case d.scope != nil:
 		return "watch", "everything is looked at again after it was undone"
 	case c.paused() || c.state.Wish.Pause:
+		if len(c.stand.Risks) == 0 {
+			return "press r to go on", "no timer is armed meanwhile, so there is no hurry"
+		}
 		return "press r to go on", "armed timers go on meanwhile and open their doors when their time comes"
 	}
 	return "watch; p pauses, s stops, b takes back", "the run goes on while you are on other screens"

@@ -5,7 +5,6 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 
-	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
 	"ssm-migrate/internal/recovery"
@@ -320,7 +319,7 @@ func (s *doneScreen) next() (what, why string) {
 	switch {
 	case s.course.plan() == nil:
 		return "press 5 for Cutover", "nothing has been closed yet"
-	case s.course.outcome() != cutover.OutcomeDone:
+	case !s.course.reached():
 		return "press 5 for Cutover", "the plan has not come to its end"
 	case unwanted > 0:
 		return "press 5, tab to what stays open, and see to it", "then take the inventory again and make the next plan"
@@ -330,12 +329,16 @@ func (s *doneScreen) next() (what, why string) {
 
 func (s *doneScreen) view(w, _ int) []string {
 	c := s.course
-	if c.plan() == nil || c.counted <= 0 {
+	if c.plan() == nil || c.known <= 0 {
 		out := []string{s.title("Done", "", w), ""}
 		return append(out, s.paintWrapped(s.styles.text, "Nothing has been done yet. When a plan has come to its end, this stage says what was closed, what stays open and why.", w)...)
 	}
 	sum := c.sum
-	out := []string{s.title("Done: plan "+clean(c.plan().ID), upperFirst(clean(string(c.outcome()))), w), ""}
+	how := "not at its end yet"
+	if c.reached() {
+		how = "at its end"
+	}
+	out := []string{s.title("Done: plan "+clean(c.plan().ID), how, w), ""}
 	done, total := 0, 0
 	for _, h := range c.stand.Hosts {
 		total++

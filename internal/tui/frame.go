@@ -6,8 +6,6 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 	"charm.land/lipgloss/v2"
-
-	"ssm-migrate/internal/cutover"
 )
 
 // The least size that the wizard is of use in.
@@ -221,22 +219,13 @@ func (m *model) viewAsked(inner int) []string {
 		text = append(text, fit("  "+c.named(h), inner))
 	}
 	for _, t := range q.Timers[:min(len(q.Timers), 2)] {
-		text = append(text, s.risk.Render(fit("! "+m.env.until(t.Deadline)+" left: "+m.timerName(t), inner)))
+		text = append(text, s.risk.Render(fit("! "+m.env.until(t.Deadline)+" left: "+c.riskName(t), inner)))
 	}
 	if n := len(q.Timers) - 2; n > 0 {
 		text = append(text, s.risk.Render(fit("! and "+counted(n, "more armed timer", "more armed timers"), inner)))
 	}
 	return append(text, blank,
 		fit(s.accent.Render("r")+" look again   "+s.accent.Render("b")+" roll the wave back   "+s.accent.Render("s")+" stop here", inner))
-}
-
-func (m *model) timerName(r cutover.Risk) string {
-	if p := m.env.course.plan(); p != nil {
-		if _, st := p.Step(r.Step); st != nil {
-			return clean(st.Title)
-		}
-	}
-	return clean(r.Step)
 }
 
 // box lays text of so many cells over the work. Of a text that is too long the

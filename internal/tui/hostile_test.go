@@ -10,8 +10,10 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
+	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/inventory"
+	"ssm-migrate/internal/plan"
 )
 
 // sgr is the only escape sequence that our own styles make.
@@ -149,6 +151,106 @@ func TestHostileTextDoesNotReachTheTerminal(t *testing.T) {
 		d.m.width, d.m.height = size[0], size[1]
 		mustBeHarmless(t, "resized", d.m.View().Content)
 	}
+}
+
+// poisonedPlan is a plan in which every foreign text is hostile, with a journal.
+func poisonedPlan() *Cutover {
+	p := testPlan()
+	p.ID = hostileText
+	for i := range p.Waves {
+		w := &p.Waves[i]
+		w.Name = hostileText
+		for j := range w.Steps {
+			s := &w.Steps[j]
+			s.Title, s.Why, s.Blast, s.Warning, s.Lane = hostileText, hostileText, hostileText, hostileText, hostileText
+			s.Before, s.After = append(s.Before, hostileText), append(s.After, hostileText)
+			s.At = fleet.Place{Account: hostileText, Region: hostileText}
+		}
+	}
+	for i := range p.Refusals {
+		r := &p.Refusals[i]
+		r.Code, r.Text, r.Do, r.Group = hostileText, hostileText, hostileText, hostileText
+	}
+	p.Policy.Windows = []plan.Window{{Days: hostileText, From: hostileText, To: hostileText, Zone: hostileText}}
+	h := failedHistory()
+	h.plan = p
+	h.step(2, 0, cutover.Held).add(cutover.Entry{Wave: 2, Event: cutover.Note, Hosts: p.Waves[2].Hosts[:1], Detail: hostileText})
+	for i := range h.entries {
+		e := &h.entries[i]
+		e.Plan, e.Operator = p.ID, hostileText
+		if e.Event != cutover.Gate && e.Event != cutover.RunBegan {
+			e.Detail = hostileText
+		}
+	}
+	c := testCutover(p, h.entries)
+	c.Stale, c.PolicyFile = []string{hostileText}, hostileText
+	for h := range c.Names {
+		c.Names[h] = hostileText
+	}
+	for i := range c.Recovery {
+		v := &c.Recovery[i]
+		v.VPC, v.Group = hostileText, hostileText
+		for j := range v.Hosts {
+			v.Hosts[j].Name, v.Hosts[j].Why = hostileText, hostileText
+		}
+	}
+	return c
+}
+
+func TestHostilePlansDoNotReachTheTerminal(t *testing.T) {
+	snap, judged := poisoned()
+	c := poisonedPlan()
+	w := &world{snap: snap, judged: judged, cutover: c}
+	d := newDriver(t, w, 120, 40, Options{})
+	check := func(keys ...string) {
+		t.Helper()
+		d.press(keys...)
+		mustBeHarmless(t, strings.Join(keys, " "), d.m.View().Content)
+	}
+	for _, stage := range []string{"3", "4", "5", "6"} {
+		check(stage)
+		check("enter")
+		check("tab")
+		check("end", "enter")
+		check("esc")
+		check("esc")
+	}
+	check("5")
+	for range 3 {
+		check("tab")
+		check("enter")
+		check("esc", "down", "enter")
+		check("esc")
+	}
+	check("A")
+	check("esc", "b")
+	check("esc")
+	d.press("A").send(pasted(clean(c.Plan.ID)))
+	check("enter")
+	check("esc")
+	begin := func() { d.run(d.m.begin(nil, nil)) } // nobody can type such an ID
+	begin()
+	d.question(cutover.Question{Text: hostileText, Hosts: c.Plan.Waves[2].Hosts, Timers: []cutover.Risk{{Step: hostileText, Deadline: testNow}}})
+	check()
+	check("s")
+	check("q")
+	check("n")
+	d.over(cutover.Result{Outcome: cutover.OutcomePartly, Reason: hostileText}, errors.New(hostileText))
+	check()
+	begin()
+	d.over(cutover.Result{Outcome: hostileText, Reason: hostileText}, nil)
+	check()
+	again := *c
+	again.Holder = hostileText
+	w.cutover = &again
+	check("6", "5")
+	w.cutover = &Cutover{PolicyErr: errors.New(hostileText)}
+	d.m.env.course.shown = ""
+	check("6", "5")
+	w.cutoverErr = errors.New(hostileText)
+	check("6", "5")
+	w.madeErr = errors.New(hostileText)
+	check("n")
 }
 
 func TestClean(t *testing.T) {

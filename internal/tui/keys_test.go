@@ -93,6 +93,7 @@ func many(t *testing.T, entries []cutover.Entry) *driver {
 
 func manyWaves() *plan.Plan {
 	p := testPlan()
+	p.Digest = p.ID + "many"
 	for i := range 20 {
 		p.Waves = append(p.Waves, testWave(3+i, fmt.Sprintf("wave %d", 3+i), 5+i, 6+i))
 	}
@@ -126,7 +127,7 @@ func (d *driver) state() string {
 	if c := d.world.cutover; c != nil {
 		wish = fmt.Sprint(c.Wish)
 	}
-	return fmt.Sprint(d.m.View().Content, d.quit, d.world.reports, run, d.m.abandoned, d.m.at, d.world.began, wish, d.m.env.course.asked() != nil)
+	return fmt.Sprint(d.m.View().Content, d.quit, d.world.reports, run, d.m.abandoned, d.m.at, wish, d.m.env.course.asked() != nil)
 }
 
 func TestEveryKeyDoesWhatTheHelpSays(t *testing.T) {

@@ -91,7 +91,7 @@ type model struct {
 }
 
 func newModel(ctx context.Context, b Backend, o Options, alive *sync.WaitGroup) *model {
-	e := &env{ctx: ctx, backend: b, now: o.Now, alive: alive, styles: newStyles(true, o.NoColor), loading: true, course: &course{counted: -1}}
+	e := &env{ctx: ctx, backend: b, now: o.Now, alive: alive, styles: newStyles(true, o.NoColor), loading: true, course: &course{known: -1}}
 	m := &model{env: e, options: o}
 	m.screens[screenInventory] = &inventoryScreen{env: e}
 	m.screens[screenReadiness] = &readinessScreen{env: e}

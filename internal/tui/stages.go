@@ -109,7 +109,7 @@ func (m *model) laterStage(id screenID) (style lipgloss.Style, symbol, status st
 	switch id {
 	case screenPrepare:
 		switch sum := c.sum; {
-		case c.plan() == nil || c.counted < 0:
+		case c.plan() == nil || c.known < 0:
 			return none("by the plan")
 		case sum.prepared == sum.prepare:
 			return s.ready, "✓", thousands(sum.prepare) + " done"
@@ -131,7 +131,7 @@ func (m *model) laterStage(id screenID) (style lipgloss.Style, symbol, status st
 		return m.cutoverStage()
 	default:
 	}
-	if c.outcome() == cutover.OutcomeDone {
+	if c.reached() {
 		return s.ready, "✓", "reached"
 	}
 	return none("after 5")
@@ -154,13 +154,18 @@ func (m *model) cutoverStage() (style lipgloss.Style, symbol, status string) {
 		return s.dim, "○", "after 2"
 	case c.plan() == nil:
 		return s.dim, "○", "no plan yet"
-	case c.counted <= 0:
+	case c.broken != nil:
+		return s.blocked, "✗", "not right"
+	case c.known <= 0:
 		return s.accent, "▶", "planned"
-	case c.stand.State == broken:
+	case c.stand.State == brokenOff:
 		return s.risk, "!", "broken off"
 	}
 	switch c.outcome() {
 	case cutover.OutcomeDone:
+		if !c.stand.Ended {
+			return s.accent, "▶", fmt.Sprintf("%s/%s", thousands(c.sum.done), thousands(c.sum.steps))
+		}
 		return s.ready, "✓", "done"
 	case cutover.OutcomeRolledBack:
 		return s.unknown, "↶", "taken back"

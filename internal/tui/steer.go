@@ -52,7 +52,7 @@ func (m *model) stands(msg standsMsg) tea.Cmd {
 func (m *model) reckon() tea.Cmd {
 	c := m.env.course
 	p := c.plan()
-	if p == nil || c.reckons || c.counted == len(c.entries) {
+	if p == nil || c.reckons || c.known == len(c.entries) {
 		return nil
 	}
 	c.reckons = true
@@ -74,14 +74,14 @@ func (m *model) reckoned(msg reckonedMsg) tea.Cmd {
 	if p := c.plan(); p == nil || p.ID != msg.plan {
 		return m.reckon()
 	}
-	c.counted = msg.entries
+	c.known, c.broken = msg.entries, msg.err
 	if msg.err != nil {
-		c.err = msg.err
+		m.tell()
 		return nil
 	}
 	c.stand, c.sum = msg.stand, msg.sum
 	m.tell()
-	if wait := rarely * msg.took; wait > 200*time.Millisecond && m.env.tick != nil && c.counted != len(c.entries) {
+	if wait := rarely * msg.took; wait > 200*time.Millisecond && m.env.tick != nil && c.known != len(c.entries) {
 		c.reckons = true
 		return m.env.tick(wait, func(time.Time) tea.Msg { return reckonMsg{} })
 	}
@@ -134,7 +134,11 @@ func (m *model) planned(msg plannedMsg) tea.Cmd {
 func (m *model) wish(kind wishKind) tea.Cmd {
 	c := m.env.course
 	p := c.plan()
-	if p == nil || c.wishing || !c.underway() {
+	switch {
+	case p == nil || c.wishing || !c.underway():
+		return nil
+	case c.rolling():
+		m.notice = &notice{text: "A rollback goes on to its end: half of it helps nobody."}
 		return nil
 	}
 	c.wishing = true
@@ -215,7 +219,11 @@ func (m *model) fedCourse() tea.Cmd {
 	c.add(entries)
 	if !ended {
 		m.tell()
-		return m.reckon()
+		cmd := m.reckon()
+		if slices.ContainsFunc(entries, func(e cutover.Entry) bool { return e.Event == cutover.Gate }) {
+			return tea.Batch(cmd, m.look()) // gates follow proofs, which are not in the journal
+		}
+		return cmd
 	}
 	d := c.doing
 	if then := d.then; then != nil && !m.leaving {
@@ -232,9 +240,9 @@ func (m *model) fedCourse() tea.Cmd {
 }
 
 func outcomeNotice(r cutover.Result) *notice {
-	n := &notice{text: upperFirst(string(r.Outcome)) + "."}
+	n := &notice{text: upperFirst(clean(string(r.Outcome))) + "."}
 	if r.Reason != "" {
-		n.text = upperFirst(string(r.Outcome)) + ": " + clean(r.Reason)
+		n.text = upperFirst(clean(string(r.Outcome))) + ": " + clean(r.Reason)
 	}
 	switch r.Outcome {
 	case cutover.OutcomeDone, cutover.OutcomeRolledBack, cutover.OutcomeStopped:
@@ -371,7 +379,7 @@ func (m *model) askStop() tea.Cmd {
 	switch {
 	case !c.underway():
 		return nil
-	case c.mine() && c.doing.scope != nil:
+	case c.rolling():
 		m.notice = &notice{text: "A rollback goes on to its end: half of it helps nobody."}
 		return nil
 	}
