@@ -68,14 +68,14 @@ func TestDemoWizardInATerminal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newScreen(t, fmt.Sprintf("%s=1 HOME=%s %s demo --dir %s --no-throttle; echo exit code $?", asMigrate, t.TempDir(), exe, t.TempDir()))
+	s := newScreen(t, fmt.Sprintf("%s=1 HOME=%s %s demo --dir %s --instances 24 --no-throttle; echo exit code $?", asMigrate, t.TempDir(), exe, t.TempDir()))
 	s.expect("DEMO", "Press enter to take the inventory", "6 Done", "after 5")
 	s.press("Enter")
-	s.expect("60 listed", "Press 2 for Readiness")
+	s.expect("24 listed", "for Readiness")
 	s.press("2")
 	s.expect("What stands in the way", "ready", "blocked", "writes the report")
 	s.press("f")
-	s.expect("Fleet: 60 hosts", "VERDICT")
+	s.expect("Fleet: 24 hosts", "VERDICT")
 	s.press("/")
 	s.press("-l", "status:ready")
 	s.press("Enter")
@@ -84,7 +84,7 @@ func TestDemoWizardInATerminal(t *testing.T) {
 		t.Errorf("the filter lets blocked hosts through:\n%s", now)
 	}
 	s.press("Enter")
-	s.expect("host 1 of", "Risks and notes")
+	s.expect("host 1 of", "Findings")
 	s.tmux("resize-window", "-t", "w", "-x", "120", "-y", "40")
 	s.expect(strings.Repeat("─", 90), "subnet-")
 	s.press("r")

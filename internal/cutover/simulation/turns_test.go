@@ -176,7 +176,9 @@ func (p *process) die() {
 func (p *process) dieLocked() {
 	if !p.gone {
 		p.s.log("%s is killed", p.name)
+		p.s.mu.Lock()
 		p.s.count.kills++
+		p.s.mu.Unlock()
 	}
 	p.gone = true
 	p.cancel()
