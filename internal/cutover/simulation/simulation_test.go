@@ -2,11 +2,11 @@ package simulation_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -149,7 +149,7 @@ func tell(t *testing.T, format string, args ...any) {
 		t.Fatal(err)
 	}
 	_, err = fmt.Fprintf(f, format+"\n", args...)
-	if err = f.Close(); err != nil {
+	if err = errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -325,5 +325,3 @@ func (s *simulation) verifyJournal() {
 		}
 	}
 }
-
-func (s *simulation) path(name string) string { return filepath.Join(s.dir, name) }
