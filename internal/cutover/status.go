@@ -36,7 +36,7 @@ type Standing struct {
 type WaveStatus struct {
 	Number int           `json:"number"`
 	Name   string        `json:"name"`
-	State  string        `json:"state"` // "waiting", "under way", "soaking", "done"
+	State  string        `json:"state"` // "waiting", "under way", "soaking", "done", "rolled back"
 	Hosts  int           `json:"hosts"`
 	Phases []PhaseStatus `json:"phases"`
 }
@@ -145,7 +145,7 @@ func (v *view) waves(s *Standing) {
 	for i, w := range v.plan.Waves {
 		s.Ended = s.Ended && v.gates[gateKey{w.Number, gateEnd}] == fleet.TruthYes
 		ws := WaveStatus{Number: w.Number, Name: w.Name, Hosts: len(w.Hosts), State: "waiting"}
-		done, begun := true, false
+		done, begun, undone, owed := true, false, false, s.Owed
 		for _, ph := range plan.Phases() {
 			ps := PhaseStatus{Phase: ph}
 			if g, ok := v.gates[gateKey{w.Number, string(ph)}]; ok {
@@ -157,6 +157,7 @@ func (v *view) waves(s *Standing) {
 					state := v.state(st.ID)
 					ps.Steps = append(ps.Steps, StepStatus{ID: st.ID, Title: st.Title, Kind: st.Kind, Hosts: st.Hosts, State: state, Since: rec.since, Detail: rec.detail, Held: rec.held})
 					begun = begun || state != StateNew
+					undone = undone || state == StateUndone
 					if state.Done() {
 						ps.Done++
 					} else {
@@ -177,6 +178,8 @@ func (v *view) waves(s *Standing) {
 			ws.State = "done"
 		case done && begun:
 			ws.State = "soaking"
+		case undone && s.Owed == owed:
+			ws.State = "rolled back"
 		case begun:
 			ws.State = "under way"
 		}

@@ -385,6 +385,8 @@ func (s *cutoverScreen) waveState(i int, w cutover.WaveStatus) (style lipgloss.S
 			return s.styles.accent, "…", "under way"
 		}
 		return s.styles.unknown, "!", "begun"
+	case "rolled back":
+		return s.styles.dim, "↶", "rolled back"
 	}
 	return s.styles.dim, "○", "waiting"
 }

@@ -61,7 +61,7 @@ func TestSimulate(t *testing.T) {
 	setCredentials(t)
 	n := *seeds
 	if n == 0 {
-		n = 40
+		n = 150
 		if testing.Short() {
 			n = 4
 		}
