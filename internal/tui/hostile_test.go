@@ -94,6 +94,9 @@ func poisonProbe(f *fleet.Fact[fleet.Probe]) {
 }
 
 func TestHostileTextDoesNotReachTheTerminal(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nothing runs side by side here")
+	}
 	snap, judged := poisoned()
 	w := &world{snap: snap, judged: judged, report: hostileText}
 	d := newDriver(t, w, 120, 40, Options{})

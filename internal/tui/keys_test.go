@@ -131,6 +131,9 @@ func (d *driver) state() string {
 }
 
 func TestEveryKeyDoesWhatTheHelpSays(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nothing runs side by side here")
+	}
 	for c, stage := range contexts {
 		for _, s := range c.layers() {
 			for _, b := range s.bindings {
