@@ -263,6 +263,9 @@ func (r *simReach) Prove(ctx context.Context, h fleet.Host, way fleet.Way) fleet
 		default:
 			proof.Works, proof.RunAs = fleet.TruthYes, "ssm-user"
 		}
+		if proof.Works == fleet.TruthYes && way == fleet.WaySessionManager {
+			s.opened(h.ID)
+		}
 		return nil
 	})
 	if err == nil && ctx.Err() != nil {
@@ -273,6 +276,15 @@ func (r *simReach) Prove(ctx context.Context, h fleet.Host, way fleet.Way) fleet
 	}
 	proof.At = time.Now().UTC()
 	return proof
+}
+
+// opened remembers that a session opened on a host.
+func (s *simulation) opened(id string) {
+	for _, h := range s.hosts {
+		if h.in.Host.ID == id {
+			h.proved = s.acts
+		}
+	}
 }
 
 // OpenBastion opens the recovery way of a VPC.

@@ -194,6 +194,7 @@ type simulation struct {
 	reverts              []revert
 	process              *process
 	changed              bool // by the request under way
+	acts                 int  // turns that processes had
 
 	recoveryLine string
 	operatorKeys map[string][]byte // by file name

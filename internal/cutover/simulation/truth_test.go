@@ -22,6 +22,8 @@ type watched struct {
 	ssh    bool      // so at the beginning
 	away   time.Time // until then it reboots
 	lastSM time.Time // when a session would last have opened
+	shut   int       // calls of the process when it last closed the door
+	proved int       // and when a session last opened
 }
 
 // truth computes the ways into a host as they are now, from the model alone.
@@ -92,7 +94,13 @@ func (s *simulation) check(c change) {
 		// What proofs could know is what was true within their age. Nothing in
 		// these stories but the operator's process takes the recovery way away.
 		sm := now.Sub(h.lastSM) <= time.Duration(s.plan.Policy.ProofAge)
+		if !c.disarms {
+			h.shut = s.acts
+		}
 		switch {
+		case c.disarms && h.proved <= h.shut && s.world.OperatorReaches(h.in) == (c.group == ""):
+			// That very door is shut: a group's, or else the host's own.
+			s.fail("not proved", "%s after %s: its dead man's switch is gone, and no session was opened since its door closed", h.in.Host.ID, firstLine(c.what))
 		case !timer && !c.disarms:
 			s.fail("no timer", "%s after %s: its door is closed, and nothing would open it again", h.in.Host.ID, firstLine(c.what))
 		case !sm || w.Recovery != "":

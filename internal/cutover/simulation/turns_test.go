@@ -108,6 +108,7 @@ func (p *process) call(label string, f func() error) error {
 	if !p.begin(label) {
 		return errKilled
 	}
+	p.s.acts++
 	p.s.happen()
 	return p.finish(f())
 }
