@@ -42,7 +42,7 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 	s.faultRate = []float64{0, 0.01, 0.03, 0.06}[random.IntN(4)]
 	s.eventRate = []float64{0, 0.002, 0.006}[random.IntN(3)]
 	var err error
-	s.world, err = simfleet.Generate(simfleet.Options{Seed: seed % 97, Instances: 3 + random.IntN(4), Healthy: true, Regions: []string{simRegion}})
+	s.world, err = simfleet.Generate(simfleet.Options{Seed: seed % 97, Instances: []int{3, 4, 4, 5, 5, 6, 12}[random.IntN(7)], Healthy: true, Regions: []string{simRegion}})
 	s.must(err)
 	s.operatorKeys = s.world.OperatorFiles("", "").HostKeys
 	s.trouble()
@@ -147,6 +147,11 @@ func (s *simulation) makePlan() {
 	p.ErrorBudget = s.random.IntN(3)
 	p.Concurrency = 1 + s.random.IntN(4)
 	p.RequireSilent = false
+	if s.random.IntN(3) == 0 {
+		// Somebody wants one host left alone: whatever it shares stays open.
+		h := s.snapshot.Hosts[s.random.IntN(len(s.snapshot.Hosts))]
+		p.Exclude = []plan.Exclusion{{Selector: plan.Selector{ID: h.ID}, Reason: "left alone"}}
+	}
 	p.Recovery.PublicKey = s.recoveryLine
 	p.Recovery.From = []string{netip.PrefixFrom(simfleet.OperatorAddr, 32).String()}
 	assessment := readiness.Assess(s.snapshot, readiness.DefaultPolicy(), time.Now())
