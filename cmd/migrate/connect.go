@@ -88,10 +88,11 @@ func (a *app) connect(ctx context.Context, q connectQuery) error {
 	if h.Windows() && !q.ssh && len(forwards) == 0 {
 		fmt.Fprintln(a.err, "A shell on Windows is PowerShell.")
 	}
-	sessions, err := openSessions(ctx, cfg)
+	accounts, err := openAccounts(ctx, cfg)
 	if err != nil {
 		return err
 	}
+	sessions := awsapi.NewSessions(accounts...)
 	switch {
 	case len(forwards) > 0:
 		return a.forward(ctx, sessions, h, forwards)

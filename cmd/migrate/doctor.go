@@ -69,10 +69,14 @@ func (a *app) doctor(ctx context.Context, q doctorQuery) error {
 		return err
 	}
 	defer s.db.Close()
-	changer, failed := openChanger(ctx, s.cfg)
+	accounts, closed := tryAccounts(ctx, s.cfg)
 	result := doctorResult{Snapshot: s.snap.ID, Checks: []fleet.Check{checkStateFile(a.dbPath)}}
-	result.Checks = append(result.Checks, failed...)
-	result.Checks = append(result.Checks, examine(ctx, changer, placesOf(s.snap), q)...)
+	for _, c := range closed {
+		result.Checks = append(result.Checks, fleet.Check{
+			Name: "access " + c.name, Holds: fleet.TruthUnknown, Reason: oneLine(c.err.Error()), Remedy: "correct the access in the configuration, or sign in",
+		})
+	}
+	result.Checks = append(result.Checks, examine(ctx, awsapi.NewChanger(accounts...), placesOf(s.snap), q)...)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -91,22 +95,6 @@ func (a *app) doctor(ctx context.Context, q doctorQuery) error {
 		return verdict(exitIncomplete)
 	}
 	return nil
-}
-
-// openChanger opens the configured accounts for changing. One that cannot be
-// opened fails a check of its own.
-func openChanger(ctx context.Context, cfg config) (*awsapi.Changer, []fleet.Check) {
-	var accounts []*awsapi.Account
-	var failed []fleet.Check
-	for _, access := range cfg.accesses() {
-		account, err := awsapi.Open(ctx, access, cfg.awsOptions())
-		if err != nil {
-			failed = append(failed, fleet.Check{Name: "access " + access.Name(), Holds: fleet.TruthUnknown, Reason: oneLine(err.Error()), Remedy: "correct the access in the configuration, or sign in"})
-			continue
-		}
-		accounts = append(accounts, account)
-	}
-	return awsapi.NewChanger(accounts...), failed
 }
 
 // patient is a place with what its checks are made on.

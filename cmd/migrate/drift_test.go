@@ -117,6 +117,7 @@ func (c *carried) must(err error, allowed ...int) {
 	}
 }
 
+// carry does one step as the executor would, and writes that it did.
 func (c *carried) carry(w plan.Wave, s plan.Step) error {
 	ctx := c.t.Context()
 	entry := cutover.Entry{At: time.Now().Add(-time.Hour), Plan: c.plan.ID, Digest: c.plan.Digest, Wave: w.Number, Step: s.ID, Hosts: s.Hosts, Event: cutover.Found, Operator: "test"}
@@ -179,7 +180,7 @@ func (c *carried) world(r fleet.HostRef, change func(in *simfleet.Instance)) {
 	c.t.Fatalf("the world has no %s", r)
 }
 
-// carry gives an instance other security groups.
+// regroup gives an instance other security groups.
 func (c *carried) regroup(r fleet.HostRef, change func(groups []string) []string) (restore func()) {
 	var was []string
 	c.world(r, func(in *simfleet.Instance) {

@@ -78,9 +78,13 @@ func TestDetectionMatrix(t *testing.T) {
 // inParallel does the jobs, more at a time than there are processors: hosts
 // that do not answer take their time.
 func inParallel(jobs []func()) {
+	atOnce := 12
+	if raceDetector {
+		atOnce = 3 // so many slow probes at once would not keep their time limits
+	}
 	queue := make(chan func())
 	var workers sync.WaitGroup
-	for range 12 {
+	for range atOnce {
 		workers.Go(func() {
 			for job := range queue {
 				job()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -114,10 +113,11 @@ func (a *app) prove(ctx context.Context, q proveQuery) error {
 	if len(hosts) == 0 {
 		return fmt.Errorf("snapshot %d has no running Linux host that is a managed node: migrate readiness says what stands in the way", s.snap.ID)
 	}
-	sessions, err := openSessions(ctx, s.cfg)
+	accounts, err := openAccounts(ctx, s.cfg)
 	if err != nil {
 		return err
 	}
+	sessions := awsapi.NewSessions(accounts...)
 	fmt.Fprintf(a.err, "Proving %s by sessions of type %s.\n", count(len(hosts), "host", "hosts"), q.kind)
 	v := &awsapi.SessionProver{Sessions: sessions, Kind: proofKinds[at].kind}
 	if q.noLog {
@@ -136,25 +136,6 @@ func (a *app) prove(ctx context.Context, q proveQuery) error {
 		return err
 	}
 	return proofVerdict(proofs)
-}
-
-// openSessions opens the configured accounts for sessions. One that cannot be
-// opened is told when a host of it is wanted: none of the others is its.
-func openSessions(ctx context.Context, cfg config) (*awsapi.Sessions, error) {
-	var accounts []*awsapi.Account
-	var failed []error
-	for _, access := range cfg.accesses() {
-		account, err := awsapi.Open(ctx, access, cfg.awsOptions())
-		if err != nil {
-			failed = append(failed, err)
-			continue
-		}
-		accounts = append(accounts, account)
-	}
-	if len(accounts) == 0 {
-		return nil, errors.Join(failed...)
-	}
-	return awsapi.NewSessions(accounts...), nil
 }
 
 // provable are the hosts to prove: the named ones whatever is known of them, or

@@ -80,10 +80,11 @@ func (a *app) recoveryDrill(ctx context.Context, q drillQuery) error {
 	if err != nil {
 		return err
 	}
-	changer, err := drillChanger(ctx, cfg)
+	accounts, err := openAccounts(ctx, cfg)
 	if err != nil {
 		return err
 	}
+	changer := awsapi.NewChanger(accounts...)
 	ways, err := a.newHostWays(cfg, changer, nil, recoveryUsers(p))
 	if err != nil {
 		return exitErr{code: exitUsage, err: err}
@@ -95,7 +96,7 @@ func (a *app) recoveryDrill(ctx context.Context, q drillQuery) error {
 	}
 	defer func() { _ = db.Release(context.WithoutCancel(ctx), fence) }()
 	kind := cutover.HostKinds(cutover.HostWorld{
-		Hosts: ways, Prover: ways, Proofs: db, Scaling: changer, Bastions: ways, Plan: p, Find: finder(snap),
+		Hosts: ways, Prover: ways, Proofs: db, Scaling: changer, Bastions: ways, Plan: p, Find: finder(hostsOf(snap)),
 	})[plan.RecoveryDrill]
 	results := make([]drillResult, 0, len(steps))
 	for _, s := range steps {
@@ -152,34 +153,6 @@ func drills(p *plan.Plan, q drillQuery) ([]plan.Step, error) {
 		out[i].Hosts = slices.Compact(out[i].Hosts)
 	}
 	return out, nil
-}
-
-// finder finds the hosts of a snapshot.
-func finder(snap *fleet.Snapshot) func(fleet.HostRef) (fleet.Host, bool) {
-	at := make(map[fleet.HostRef]int, len(snap.Hosts))
-	for i := range snap.Hosts {
-		at[snap.Hosts[i].Ref()] = i
-	}
-	return func(r fleet.HostRef) (fleet.Host, bool) {
-		i, ok := at[r]
-		if !ok {
-			return fleet.Host{}, false
-		}
-		return snap.Hosts[i], true
-	}
-}
-
-// drillChanger opens all configured accounts for changes.
-func drillChanger(ctx context.Context, cfg config) (*awsapi.Changer, error) {
-	var accounts []*awsapi.Account
-	for _, access := range cfg.accesses() {
-		account, err := awsapi.Open(ctx, access, cfg.awsOptions())
-		if err != nil {
-			return nil, err
-		}
-		accounts = append(accounts, account)
-	}
-	return awsapi.NewChanger(accounts...), nil
 }
 
 func (a *app) writeDrill(results []drillResult) error {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -54,29 +53,10 @@ func (a *app) openChangeWorld(ctx context.Context, cfg config, proofs cutover.Pr
 	w.kinds = cutover.AWSKinds(changer)
 	maps.Copy(w.kinds, cutover.HostKinds(cutover.HostWorld{
 		Hosts: ways, Prover: ways, Proofs: proofs, Scaling: changer, Bastions: ways, Plan: p,
-		Find:       func(r fleet.HostRef) (fleet.Host, bool) { h, ok := hosts[r]; return h, ok },
+		Find:       finder(hosts),
 		SigningKey: signing,
 	}))
 	return w, nil
-}
-
-// openAccounts opens the configured accounts. One that cannot be opened is told
-// when a step needs it.
-func openAccounts(ctx context.Context, cfg config) ([]*awsapi.Account, error) {
-	var accounts []*awsapi.Account
-	var failed []error
-	for _, access := range cfg.accesses() {
-		account, err := awsapi.Open(ctx, access, cfg.awsOptions())
-		if err != nil {
-			failed = append(failed, err)
-			continue
-		}
-		accounts = append(accounts, account)
-	}
-	if len(accounts) == 0 {
-		return nil, errors.Join(failed...)
-	}
-	return accounts, nil
 }
 
 func readSigningKey(file string) (string, error) {

@@ -229,22 +229,29 @@ func (k attachProfile) Undone(ctx context.Context, s plan.Step, before, _ json.R
 	if a.Profile != "" {
 		return restored(instance + " has the instance profile " + a.Profile)
 	}
-	if !s.Profile.Create || was.Profile {
+	if !s.Profile.Create {
 		return restored("")
-	}
-	p, err := k.profiles.Profile(ctx, s.At, s.Profile.Name)
-	if errors.Is(err, fleet.ErrNotFound) || err == nil && p.Tags[fleet.TagStep] != token {
-		return restored("")
-	}
-	if err != nil {
-		return Observation{}, fmt.Errorf("read instance profile %s: %w", s.Profile.Name, err)
 	}
 	users, err := k.profiles.Associated(ctx, s.At, s.Profile.Name)
 	if err != nil {
 		return Observation{}, fmt.Errorf("count the users of instance profile %s: %w", s.Profile.Name, err)
 	}
-	if users == 0 {
+	if users > 0 {
+		return restored("") // others need what was made by now
+	}
+	p, err := k.profiles.Profile(ctx, s.At, s.Profile.Name)
+	switch {
+	case err != nil && !errors.Is(err, fleet.ErrNotFound):
+		return Observation{}, fmt.Errorf("read instance profile %s: %w", s.Profile.Name, err)
+	case err == nil && !was.Profile && p.Tags[fleet.TagStep] == token:
 		return restored("instance profile " + s.Profile.Name + " is still there")
+	}
+	r, err := k.roles.Role(ctx, s.At, s.Profile.Name)
+	switch {
+	case err != nil && !errors.Is(err, fleet.ErrNotFound):
+		return Observation{}, fmt.Errorf("read role %s: %w", s.Profile.Name, err)
+	case err == nil && !was.Role && r.Tags[fleet.TagStep] == token:
+		return restored("role " + s.Profile.Name + " is still there")
 	}
 	return restored("")
 }

@@ -238,6 +238,9 @@ func TestStepsThereAndBack(t *testing.T) {
 // Every call in its turn gets lost, before it acts and after; the step is then
 // tried again, or undone.
 func TestStepsWithLostCalls(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nothing runs side by side here")
+	}
 	for _, tt := range stepCases() {
 		t.Run(tt.name, func(t *testing.T) {
 			lost := 0

@@ -245,10 +245,13 @@ func TestScheduleFiresByItselfInVirtualTime(t *testing.T) {
 		}
 		time.Sleep(time.Minute + time.Second)
 		synctest.Wait()
-		if !m.answers(in) || !slices.Equal(happened, []string{"schedule one"}) {
-			t.Errorf("answers: %v; happened: %v", m.answers(in), happened)
+		if !m.answers(in) {
+			t.Error("port 22 does not answer")
 		}
 		cancel()
 		<-done
+		if !slices.Equal(happened, []string{"schedule one"}) {
+			t.Errorf("happened: %v", happened)
+		}
 	})
 }

@@ -171,6 +171,9 @@ func causeNamed(t *testing.T, name string) simfleet.Cause {
 // do together, one that breaks goes on breaking, and nobody else is harmed.
 func TestPairsOfCauses(t *testing.T) {
 	all := slices.DeleteFunc(simfleet.Causes(), func(c simfleet.Cause) bool { return c.Inject == nil })
+	if testing.Short() {
+		all = all[:len(all)/5] // nothing runs side by side here
+	}
 	together := 0
 	for i, first := range all {
 		second := all[(i*7+3)%len(all)]
@@ -200,6 +203,9 @@ func TestPairsOfCauses(t *testing.T) {
 // the model.
 func TestCausesShowOnTheHost(t *testing.T) {
 	for _, c := range simfleet.Causes() {
+		if testing.Short() && c.Number%10 != 0 {
+			continue // nothing runs side by side here
+		}
 		if c.Inject == nil || c.Name == "ipv6-only" { // to which the operator has no way
 			continue
 		}

@@ -99,7 +99,11 @@ func TestInstanceCountIsExact(t *testing.T) {
 
 // Readiness reports are worth looking at only on a mix of good and bad hosts.
 func TestTheMixIsRealistic(t *testing.T) {
-	for seed := range uint64(12) {
+	seeds := uint64(12)
+	if testing.Short() {
+		seeds = 1 // nothing runs side by side here
+	}
+	for seed := range seeds {
 		for _, n := range []int{60, 300} {
 			c := generate(t, simfleet.Options{Seed: seed, Instances: n}).Counts()
 			for what, share := range map[string][3]int{

@@ -104,7 +104,11 @@ func (s *scripted) login(user, key string) string {
 // TestKeysMoveAsideAndComeBack runs the cutover's own scripts on each family,
 // and then undoes, lets the timer go off, or reboots before it does.
 func TestKeysMoveAsideAndComeBack(t *testing.T) {
-	for _, family := range []string{"amzn", "ubuntu", "debian", "rhel", "sles", "alpine"} {
+	families := []string{"amzn", "ubuntu", "debian", "rhel", "sles", "alpine"}
+	if testing.Short() {
+		families = families[:1] // the others differ in nothing that the race detector sees
+	}
+	for _, family := range families {
 		for _, ending := range []string{"undo", "timer", "reboot"} {
 			if ending == "reboot" && family == "alpine" {
 				continue // a detached shell does not outlive it

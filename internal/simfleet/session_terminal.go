@@ -64,11 +64,17 @@ func (t *terminal) input(b []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var echo []byte
+	interrupted := false
 	for _, k := range b {
+		interrupted = interrupted || k == keyInterrupt
 		echo = append(echo, t.keyLocked(k)...)
 	}
 	if len(echo) > 0 {
 		_, _ = t.out.Write(echo)
+	}
+	// Last: what the command's end prints comes behind the echo.
+	if interrupted && t.interrupt != nil {
+		t.interrupt()
 	}
 }
 
@@ -83,11 +89,9 @@ func (t *terminal) keyLocked(k byte) []byte {
 	case keyInterrupt:
 		t.line, t.events = t.line[:0], nil // the kernel drops what was typed ahead
 		echo = []byte("^C")
-		if t.interrupt != nil {
-			t.interrupt()
-			break
+		if t.interrupt == nil {
+			t.pushLocked(terminalEvent{interrupted: true})
 		}
-		t.pushLocked(terminalEvent{interrupted: true})
 	case keyEOF:
 		if len(t.line) == 0 {
 			t.pushLocked(terminalEvent{eof: true})

@@ -134,11 +134,15 @@ type sum struct {
 	soaked            time.Time            // until when
 	firstOpen         int                  // position of the first wave that is not done; -1: none
 	back              []bool               // waves of which everything is taken back
+	// noKey and noBastion say since when hosts have no recovery key and VPCs no
+	// bastion group any more, because a rollback has taken them.
+	noKey     map[fleet.HostRef]time.Time
+	noBastion map[string]time.Time
 }
 
 // reckon sums up. It looks at every step, so it runs outside of the loop.
-func reckon(p *plan.Plan, s cutover.Standing) sum {
-	out := sum{firstOpen: -1, back: make([]bool, len(s.Waves))}
+func reckon(p *plan.Plan, steps map[string]*plan.Step, s cutover.Standing) sum {
+	out := sum{firstOpen: -1, back: make([]bool, len(s.Waves)), noKey: map[fleet.HostRef]time.Time{}, noBastion: map[string]time.Time{}}
 	for i, w := range s.Waves {
 		last, undone, owed := time.Time{}, false, false
 		for _, ph := range w.Phases {
@@ -150,6 +154,9 @@ func reckon(p *plan.Plan, s cutover.Standing) sum {
 				out.step(st)
 				if st.Since.After(last) {
 					last = st.Since
+				}
+				if st.State == cutover.StateUndone {
+					out.takenBack(steps[st.ID], st)
 				}
 				undone, owed = undone || st.State == cutover.StateUndone, owed || st.State.Owed()
 			}
@@ -168,6 +175,19 @@ func reckon(p *plan.Plan, s cutover.Standing) sum {
 		}
 	}
 	return out
+}
+
+// takenBack notes of what a rollback has taken that the way back rests on it.
+func (s *sum) takenBack(step *plan.Step, st cutover.StepStatus) {
+	switch {
+	case step == nil:
+	case step.Kind == plan.RecoveryKey:
+		for _, h := range st.Hosts {
+			s.noKey[h] = st.Since
+		}
+	case step.Kind == plan.RecoveryGroup && step.Recovery != nil:
+		s.noBastion[step.Recovery.VPC] = st.Since
+	}
 }
 
 func (s *sum) step(st cutover.StepStatus) {

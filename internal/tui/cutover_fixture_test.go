@@ -34,7 +34,7 @@ func testPlan() *plan.Plan {
 		{ID: "w0/prepare/role-batch/1-extend-role", Kind: plan.ExtendRole, Phase: plan.Prepare, Lane: "role-batch", At: testPlace, Title: "Let role batch open sessions",
 			Why: "role-lacks-channel", Before: []string{"role batch: no inline policy migrate-session"}, After: []string{"role batch: inline policy migrate-session", "  allow ssmmessages:OpenDataChannel, …"}, Blast: "role shared by 12 hosts, 3 of them not in this plan"},
 		{ID: "w0/prepare/recovery/1-recovery-group", Kind: plan.RecoveryGroup, Phase: plan.Prepare, Lane: "recovery", At: testPlace, Title: "Make recovery bastion migrate-recovery-vpc-0a1b2c3d4e5f60718",
-			After: []string{"Auto Scaling group migrate-recovery-vpc-0a1b2c3d4e5f60718, 0 instances"}},
+			Recovery: &plan.RecoveryChange{VPC: "vpc-0a1b2c3d4e5f60718"}, After: []string{"Auto Scaling group migrate-recovery-vpc-0a1b2c3d4e5f60718, 0 instances"}},
 	}}
 	p.Waves = []plan.Wave{base, testWave(1, "canary", 0, 1), testWave(2, "wave 2", 1, 5)}
 	return p

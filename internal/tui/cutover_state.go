@@ -330,7 +330,7 @@ func (s *cutoverScreen) next() (what, why string) {
 	case c.mine():
 		return s.nextRunning()
 	case c.elsewhere():
-		return "watch, or press p to pause it", "another process works on the plan; its entries come every second"
+		return "watch, or press p to pause it", "another process works on the plan; if it has died, the plan is free in " + s.until(c.state.Until)
 	case s.wave != nil && c.known == 0:
 		return "look at the steps, enter shows one in full", "what is red goes, what is green comes; nothing has been changed yet"
 	case c.broken != nil:

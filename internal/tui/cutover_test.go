@@ -198,9 +198,9 @@ func TestARunElsewhereIsWatchedAndSteered(t *testing.T) {
 	d := planned(t, nil, 80, 24)
 	h := halfway(p)
 	d.world.cutover = testCutover(p, h.entries)
-	d.world.cutover.Holder = "bob@build, process 7"
+	d.world.cutover.Holder, d.world.cutover.Until = "bob@build, process 7", testNow.Add(43*time.Second)
 	d.press("1", "5")
-	d.mustShow("Run by bob@build, process 7", "16 of 28", "Watch, or press p")
+	d.mustShow("Run by bob@build, process 7", "16 of 28", "Watch, or press p", "0:43 min")
 	d.press("A")
 	d.mustNotShow("Apply plan")
 	d.press("b")
@@ -344,4 +344,15 @@ func TestNarrowTablesKeepAllPhases(t *testing.T) {
 		t.Errorf("no room for it:\n%s", out)
 	}
 	planned(t, nil, 200, 50).mustShow("FINISH", "SOAK", "30m")
+}
+
+// What a rollback has taken away is not proved by a login from before.
+func TestRollbackEndsWhatWasProved(t *testing.T) {
+	h := newHistory(testPlan(), testNow.Add(-2*time.Hour)).run("apply").wave(0, 0).wave(1, 0).wave(2, 0)
+	planned(t, h.entries, 80, 24).press("4").mustShow("4/6 proved")
+	h.at = testNow.Add(-time.Minute)
+	planned(t, h.run("rollback --wave 2").step(2, 0, cutover.UndoBegan, cutover.Undone).entries, 80, 24).press("4").mustShow("3/6 proved")
+	h.run("rollback --all").step(0, 1, cutover.UndoBegan, cutover.Undone)
+	d := planned(t, h.entries, 80, 24).press("4", "down", "enter")
+	d.mustShow("0/6 proved", "a rollback has taken the bastion group since")
 }

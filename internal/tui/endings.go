@@ -143,12 +143,26 @@ func (c *course) proved() (proved, hosts int) {
 	for _, v := range c.state.Recovery {
 		hosts += len(v.Hosts)
 		for _, h := range v.Hosts {
-			if h.Login == fleet.TruthYes {
+			if login, _ := c.login(&v, &h); login == fleet.TruthYes {
 				proved++
 			}
 		}
 	}
 	return proved, hosts
+}
+
+// login is whether the way into a host is proved, and why it is not. A login
+// from before a rollback took the key or the bastion proves nothing any more.
+func (c *course) login(v *recovery.VPC, h *recovery.Host) (fleet.Truth, string) {
+	switch {
+	case h.Login != fleet.TruthYes:
+		return h.Login, clean(h.Why)
+	case c.sum.noKey[h.Host].After(h.Proof.At):
+		return fleet.TruthNo, "a rollback has taken the key since"
+	case c.sum.noBastion[v.VPC].After(h.Proof.At):
+		return fleet.TruthNo, "a rollback has taken the bastion group since"
+	}
+	return fleet.TruthYes, ""
 }
 
 func (s *recoveryScreen) context() keyContext {
@@ -262,11 +276,12 @@ func (s *recoveryScreen) viewRow(r recoveryRow, here bool, nameW, w int) string 
 	if !r.host.Proof.At.IsZero() {
 		when = ago(r.host.Proof.At, s.now())
 	}
-	style, symbol := s.styles.truth(r.host.Login)
-	if r.host.Login != fleet.TruthYes && r.host.Proof.At.IsZero() {
+	login, _ := s.course.login(r.vpc, r.host)
+	style, symbol := s.styles.truth(login)
+	if login != fleet.TruthYes && r.host.Proof.At.IsZero() {
 		style, symbol = s.styles.dim, "○"
 	}
-	text := fmt.Sprintf("%s %-4s %-4s %-5s %s", fit("  "+name, nameW), cell(r.host.Key), cell(r.host.Rule), cell(r.host.Login), when)
+	text := fmt.Sprintf("%s %-4s %-4s %-5s %s", fit("  "+name, nameW), cell(r.host.Key), cell(r.host.Rule), cell(login), when)
 	return s.styles.on(here, style).Render(marker(here)+symbol+" ") + s.styles.on(here, s.styles.text).Render(fit(text, w-3))
 }
 
@@ -284,11 +299,12 @@ func (s *sheet) recovery(r recoveryRow) {
 	s.pair("host", join(" ", r.host.Host.ID, r.host.Name))
 	s.pair("key on it", r.host.Key.String()+", as the snapshot saw it")
 	s.pair("door", r.host.Rule.String()+": port 22 from the bastion's group")
-	s.pair("login", r.host.Login.String())
+	login, why := s.course.login(r.vpc, r.host)
+	s.pair("login", login.String())
 	if !r.host.Proof.At.IsZero() {
 		s.pair("last try", stamp(r.host.Proof.At))
 	}
-	s.pair("why", clean(r.host.Why))
+	s.pair("why", why)
 }
 
 // doneScreen says what has been reached, and what is left.

@@ -56,11 +56,11 @@ func (m *model) reckon() tea.Cmd {
 		return nil
 	}
 	c.reckons = true
-	entries := c.entries[:len(c.entries):len(c.entries)]
+	entries, steps := c.entries[:len(c.entries):len(c.entries)], c.steps
 	return func() tea.Msg {
 		began := time.Now()
 		s, err := cutover.Status(p, entries)
-		return reckonedMsg{plan: p.ID, entries: len(entries), stand: s, sum: reckon(p, s), err: err, took: time.Since(began)}
+		return reckonedMsg{plan: p.ID, entries: len(entries), stand: s, sum: reckon(p, steps, s), err: err, took: time.Since(began)}
 	}
 }
 

@@ -62,7 +62,7 @@ func (s *simulation) advance() {
 // or "" where it cannot happen.
 type event func(s *simulation, in *simfleet.Instance) string
 
-var events = []event{outage, agentDies, fullDisk, opensByHand, keyByHand, reboot}
+var events = []event{outage, agentDies, fullDisk, opensByHand, keyByHand, reboot, replaced}
 
 // happen lets things happen between two calls. The caller has the turn.
 func (s *simulation) happen() {
@@ -144,4 +144,16 @@ func reboot(s *simulation, in *simfleet.Instance) string {
 		}
 	}
 	return in.Host.ID + " reboots"
+}
+
+// replaced is an Auto Scaling group that replaces a member.
+func replaced(s *simulation, in *simfleet.Instance) string {
+	if s.random.IntN(4) > 0 || in.Host.State != "running" {
+		return ""
+	}
+	if err := s.world.Replace(in); err != nil {
+		return ""
+	}
+	s.touched["instance "+in.Host.ID] = true
+	return in.Host.ID + " is replaced by its Auto Scaling group"
 }

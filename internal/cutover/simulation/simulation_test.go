@@ -2,11 +2,11 @@ package simulation_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -61,7 +61,7 @@ func TestSimulate(t *testing.T) {
 	setCredentials(t)
 	n := *seeds
 	if n == 0 {
-		n = 40
+		n = 150
 		if testing.Short() {
 			n = 4
 		}
@@ -149,7 +149,7 @@ func tell(t *testing.T, format string, args ...any) {
 		t.Fatal(err)
 	}
 	_, err = fmt.Fprintf(f, format+"\n", args...)
-	if err = f.Close(); err != nil {
+	if err = errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -187,7 +187,8 @@ type simulation struct {
 	plan     *plan.Plan
 	before   map[string]string
 	hosts    []*watched
-	touched  map[string]bool // by others than the operator's process: names of image
+	known    map[string]*simfleet.Instance // all there ever were, by ID
+	touched  map[string]bool               // by others than the operator's process: names of image
 
 	faultRate, eventRate float64
 	reverts              []revert
@@ -199,8 +200,8 @@ type simulation struct {
 	count        counts
 	failed       bool
 
-	mu    sync.Mutex
-	lines []string // guarded by mu; the trace
+	mu    sync.Mutex // guards lines and count.kills
+	lines []string   // the trace
 }
 
 // log keeps a line of the trace.
@@ -240,7 +241,7 @@ func (s *simulation) run() {
 	for life := 1; !done && !s.failed && life <= 14; life++ {
 		p := s.newProcess(life, life > 7)
 		rollback := story == "back" && (life > 1 || s.random.IntN(3) == 0) || story == "abandon" && life > 1
-		outcome, err := p.live(rollback)
+		outcome, err := s.perhapsTwo(p, rollback)
 		s.count.calls += p.calls
 		s.log("life %d ends: %s %s, %v", life, outcome.Outcome, outcome.Reason, err)
 		s.verifyJournal()
@@ -271,6 +272,26 @@ func (s *simulation) run() {
 	if !done && !s.failed {
 		s.fail("no end", "story %q did not come to an end", story)
 	}
+}
+
+// perhapsTwo lets an operator work, now and then while a second one tries the
+// same: only one may change the fleet at a time.
+func (s *simulation) perhapsTwo(p *process, rollback bool) (cutover.Result, error) {
+	if p.calm || s.random.IntN(5) > 0 {
+		return p.live(rollback)
+	}
+	second := s.newProcess(100, false)
+	s.process = p
+	delay := time.Duration(s.random.IntN(120)) * time.Second
+	var both sync.WaitGroup
+	both.Go(func() {
+		time.Sleep(delay)
+		outcome, err := second.live(rollback)
+		s.log("%s ends: %s %s, %v", second.name, outcome.Outcome, outcome.Reason, err)
+	})
+	outcome, err := p.live(rollback)
+	both.Wait()
+	return outcome, err
 }
 
 // ended reports whether there is nothing more to apply.
@@ -304,5 +325,3 @@ func (s *simulation) verifyJournal() {
 		}
 	}
 }
-
-func (s *simulation) path(name string) string { return filepath.Join(s.dir, name) }

@@ -75,10 +75,13 @@ func (s *simulation) check(c change) {
 		if h.in.Host.State != "running" || now.Before(h.away) {
 			continue
 		}
-		w := s.truth(h.in)
-		if w.SessionManager == "" {
+		if s.world.SessionReason(h.in) == "" && h.in.SessionSudo() {
 			h.lastSM = now
+			if !c.closes(h.in) {
+				continue // open; the rest would only cost time
+			}
 		}
+		w := s.truth(h.in)
 		timer := s.timerOpens(h.in)
 		if !w.Open() && !timer {
 			s.fail("lock-out", "%s after %s: session-manager: %s; ssh: %s; recovery: %s; no timer", h.in.Host.ID, firstLine(c.what), w.SessionManager, w.SSH, w.Recovery)
@@ -202,11 +205,19 @@ func ruleTexts(permissions []fleet.Permission) []string {
 func differences(before, after map[string]string, touched func(string) bool) []string {
 	var out []string
 	for _, name := range slices.Sorted(maps.Keys(before)) {
+		if _, id, _ := strings.Cut(name, " "); strings.HasPrefix(name, "file ") && touched("instance "+strings.Fields(id)[0]) {
+			continue // its host is gone
+		}
 		if after[name] != before[name] && !touched(name) {
 			out = append(out, fmt.Sprintf("%s\n  before %s\n  after  %s", name, before[name], after[name]))
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(after)) {
+		kind, id, _ := strings.Cut(name, " ")
+		id, _, _ = strings.Cut(id, " ")
+		if _, was := before["instance "+id]; !was && (kind == "instance" || kind == "file") {
+			continue // it came in place of another
+		}
 		if _, was := before[name]; !was && !touched(name) {
 			out = append(out, name+" was left behind: "+after[name])
 		}

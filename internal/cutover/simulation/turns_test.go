@@ -166,17 +166,13 @@ func (p *process) dead() bool {
 	return p.gone
 }
 
-// die is SIGKILL: nothing that the process would do from now on happens.
-func (p *process) die() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.dieLocked()
-}
-
+// dieLocked is SIGKILL: nothing that the process would do from now on happens.
 func (p *process) dieLocked() {
 	if !p.gone {
 		p.s.log("%s is killed", p.name)
+		p.s.mu.Lock()
 		p.s.count.kills++
+		p.s.mu.Unlock()
 	}
 	p.gone = true
 	p.cancel()
