@@ -42,7 +42,7 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 	s.faultRate = []float64{0, 0.01, 0.03, 0.06}[random.IntN(4)]
 	s.eventRate = []float64{0, 0.002, 0.006}[random.IntN(3)]
 	var err error
-	s.world, err = simfleet.Generate(simfleet.Options{Seed: seed % 97, Instances: []int{3, 4, 4, 5, 5, 6, 12}[random.IntN(7)], Healthy: true, Regions: []string{simRegion}})
+	s.world, err = simfleet.Generate(simfleet.Options{Seed: seed % 97, Instances: []int{3, 3, 3, 3, 4, 5, 9}[random.IntN(7)], Healthy: true, Regions: []string{simRegion}})
 	s.must(err)
 	s.operatorKeys = s.world.OperatorFiles("", "").HostKeys
 	s.trouble()
