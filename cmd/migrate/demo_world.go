@@ -28,14 +28,16 @@ func demoWorld(o demoOptions) (*simfleet.World, error) {
 	return w, nil
 }
 
-// mendable are causes, by their names in simfleet, that steps of a plan mend.
-var mendable = []string{
-	"no-profile", "agent-disabled", "agent-too-old", "shared-role-without-ssm", "hardening-stops-agent",
-	"channel-actions-missing", "endpoint-missing", "endpoint-group-closed",
+// mendable are causes, by their names in simfleet, that steps of a plan mend,
+// and the hosts on which they do, by the beginning of their names.
+var mendable = []struct{ cause, hosts string }{
+	{"no-profile", ""}, {"agent-disabled", ""}, {"shared-role-without-ssm", ""},
+	{"agent-too-old", "apps-"}, // its packages come from the internet
+	{"hardening-stops-agent", ""}, {"channel-actions-missing", ""},
+	{"endpoint-missing", "prod-"}, {"endpoint-group-closed", "prod-"}, // other networks have no endpoints of their own
 }
 
-// breakMendably brings the mendable causes about one after the other, on every
-// third host.
+// breakMendably brings the mendable causes about in turn, on every third host.
 func breakMendably(w *simfleet.World) {
 	causes := map[string]simfleet.Cause{}
 	for _, c := range simfleet.Causes() {
@@ -46,14 +48,12 @@ func breakMendably(w *simfleet.World) {
 		if seen++; seen%3 != 0 {
 			continue
 		}
-		name := mendable[turn%len(mendable)]
-		// Endpoints are prod's; the other networks only have ways to them, or need none.
-		if strings.HasPrefix(name, "endpoint-") && !strings.HasPrefix(in.Hostname, "prod-") {
-			continue
-		}
-		// A host that does not take a cause stays sound.
-		if causes[name].Inject(w, in) == nil {
+		for range mendable {
+			m := mendable[turn%len(mendable)]
 			turn++
+			if strings.HasPrefix(in.Hostname, m.hosts) && causes[m.cause].Inject(w, in) == nil {
+				break
+			}
 		}
 	}
 }
