@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"net/netip"
 	"os"
@@ -202,7 +203,11 @@ func TestHostileHosts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(d.config(), append(config, "  timeout: 5s\n"...), 0o600); err != nil {
+	short := bytes.Replace(config, []byte("\nssh:\n"), []byte("\nssh:\n  timeout: 5s\n"), 1)
+	if bytes.Equal(short, config) {
+		t.Fatalf("the configuration has no section ssh:\n%s", config)
+	}
+	if err := os.WriteFile(d.config(), short, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	kinds := []simfleet.MachineFault{simfleet.MachineEndless, simfleet.MachineHang, simfleet.MachineSilent, simfleet.MachineGarbage, simfleet.MachineCut, simfleet.MachineHostKey}
