@@ -72,6 +72,24 @@ func (c *Changer) RolePolicy(ctx context.Context, at fleet.Place, role, policy s
 	return document(out.PolicyDocument), nil
 }
 
+// RolePolicies lists a role's inline policies by name.
+func (c *Changer) RolePolicies(ctx context.Context, at fleet.Place, role string) ([]string, error) {
+	p, err := c.in(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	err = pages(ctx, func(ctx context.Context, token *string) (*string, error) {
+		out, err := p.iam.ListRolePolicies(ctx, &iam.ListRolePoliciesInput{RoleName: &role, Marker: token})
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, out.PolicyNames...)
+		return marker(out.IsTruncated, out.Marker)
+	})
+	return names, p.answer("iam:ListRolePolicies", err)
+}
+
 // PutRolePolicy gives a role an inline policy.
 func (c *Changer) PutRolePolicy(ctx context.Context, at fleet.Place, role, policy, text string) error {
 	p, err := c.in(ctx, at)

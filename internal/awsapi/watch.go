@@ -93,6 +93,11 @@ func (w *Watcher) RolePolicy(ctx context.Context, at fleet.Place, role, policy s
 	return w.reads.RolePolicy(ctx, at, role, policy)
 }
 
+// RolePolicies is the Changer's.
+func (w *Watcher) RolePolicies(ctx context.Context, at fleet.Place, role string) ([]string, error) {
+	return w.reads.RolePolicies(ctx, at, role)
+}
+
 // HasPolicy is the Changer's.
 func (w *Watcher) HasPolicy(ctx context.Context, at fleet.Place, role, arn string) (bool, error) {
 	return w.reads.HasPolicy(ctx, at, role, arn)

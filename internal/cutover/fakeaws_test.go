@@ -340,6 +340,19 @@ func (f *fakeAWS) RolePolicy(_ context.Context, _ fleet.Place, role, policy stri
 	return out, err
 }
 
+func (f *fakeAWS) RolePolicies(_ context.Context, _ fleet.Place, role string) (out []string, err error) {
+	err = f.read(func(c cloud) error {
+		for key := range c.Policies {
+			if name, of := strings.CutPrefix(key, role+"/"); of {
+				out = append(out, name)
+			}
+		}
+		slices.Sort(out)
+		return nil
+	})
+	return out, err
+}
+
 func (f *fakeAWS) PutRolePolicy(_ context.Context, _ fleet.Place, role, policy, document string) error {
 	return f.change(func(c *cloud) error {
 		c.Policies[role+"/"+policy] = document

@@ -99,6 +99,8 @@ type RoleReader interface {
 	Role(ctx context.Context, at fleet.Place, name string) (fleet.RoleState, error)
 	// RolePolicy gives an inline policy's document, byte for byte.
 	RolePolicy(ctx context.Context, at fleet.Place, role, policy string) (string, error)
+	// RolePolicies gives the names of the inline policies.
+	RolePolicies(ctx context.Context, at fleet.Place, role string) ([]string, error)
 	// HasPolicy reports whether a managed policy is attached.
 	HasPolicy(ctx context.Context, at fleet.Place, role, arn string) (bool, error)
 }

@@ -17,7 +17,7 @@ import (
 func AWSKinds(a AWS) Kinds {
 	rules := allowRules{groups: a}
 	role := roleStep{roles: a}
-	timers := ruleTimers{groups: a, schedules: a}
+	timers := ruleTimers{groups: a, schedules: a, roles: a}
 	return Kinds{
 		plan.AttachProfile:         attachProfile{profiles: a, roles: a},
 		plan.ExtendRole:            role,

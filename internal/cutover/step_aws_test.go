@@ -445,6 +445,95 @@ func TestClosingNeedsTheRecoveryRule(t *testing.T) {
 	})
 }
 
+// Two plans share the timers' role, each with a policy of its own.
+func TestTimersRoleIsSharedByPlans(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeAWS(town())
+		k := cutover.AWSKinds(f)[plan.TimerRole]
+		step := func(policy string) plan.Step {
+			return plan.Step{At: here, Kind: plan.TimerRole, Role: &plan.RoleChange{Name: "timers", Trust: `{"a":1}`, Policy: policy, Document: doc}}
+		}
+		a, b := step("timers-a"), step("timers-b")
+		apply := func(s plan.Step, token string) json.RawMessage {
+			t.Helper()
+			o, err := k.Observe(t.Context(), s)
+			if err != nil || o.Holds != fleet.TruthNo {
+				t.Fatalf("%+v, %v", o, err)
+			}
+			if _, err := k.Apply(t.Context(), s, o.Image, token); err != nil {
+				t.Fatal(err)
+			}
+			return o.Image
+		}
+		undo := func(s plan.Step, before json.RawMessage, token string) {
+			t.Helper()
+			if err := k.Undo(t.Context(), s, before, nil, token); err != nil {
+				t.Fatal(err)
+			}
+			if o, err := k.Undone(t.Context(), s, before, nil, token); err != nil || o.Holds != fleet.TruthYes {
+				t.Fatalf("undone: %+v, %v", o, err)
+			}
+		}
+		beforeA := apply(a, "plan-a")
+		beforeB := apply(b, "plan-b")
+		if f.now.Policies["timers/timers-a"] == "" {
+			t.Fatal("the later plan took the earlier one's policy away")
+		}
+		undo(a, beforeA, "plan-a")
+		if o, err := k.Observe(t.Context(), b); err != nil || o.Holds != fleet.TruthYes || f.now.Policies["timers/timers-a"] != "" {
+			t.Fatalf("after the earlier plan's undo: %+v, %v, %v", o, err, f.now.Policies)
+		}
+		undo(b, beforeB, "plan-b")
+		undo(a, beforeA, "plan-a")
+		if _, is := f.now.Roles["timers"]; is {
+			t.Error("nobody uses the role and it is still there")
+		}
+	})
+}
+
+// A timer whose role may not open the group would go off and do nothing.
+func TestTimersCountAsArmedOnlyIfTheirRoleMayOpen(t *testing.T) {
+	for name, tt := range map[string]struct {
+		text string
+		want fleet.Truth
+	}{
+		"the group":     {`{"Action":["ec2:AuthorizeSecurityGroupIngress"],"Resource":["arn:aws:ec2:eu-west-1:111122223333:security-group/sg-web"]}`, fleet.TruthYes},
+		"all groups":    {`{"Action":["ec2:AuthorizeSecurityGroupIngress"],"Resource":["arn:aws:ec2:*:111122223333:security-group/*"]}`, fleet.TruthYes},
+		"another group": {`{"Action":["ec2:AuthorizeSecurityGroupIngress"],"Resource":["arn:aws:ec2:eu-west-1:111122223333:security-group/sg-web2"]}`, fleet.TruthNo},
+		"no policy":     {"", fleet.TruthNo},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFakeAWS(town())
+				k := cutover.AWSKinds(f)[plan.ArmRuleTimer]
+				s := plan.Step{At: here, Kind: plan.ArmRuleTimer, Rules: closing(), Timer: &plan.TimerChange{After: plan.Duration(15 * time.Minute), Role: "timers", Policy: "timers-a"}}
+				if tt.text != "" {
+					f.now.Policies["timers/timers-a"] = tt.text
+				}
+				o, err := k.Observe(t.Context(), s)
+				if err != nil || o.Holds != fleet.TruthNo {
+					t.Fatalf("before: %+v, %v", o, err)
+				}
+				_, err = k.Apply(t.Context(), s, o.Image, token)
+				if (err == nil) != (tt.want == fleet.TruthYes) {
+					t.Errorf("apply: %v", err)
+				}
+				if armed := len(f.now.Schedules) > 0; armed != (tt.want == fleet.TruthYes) {
+					t.Errorf("schedules: %v", f.now.Schedules)
+				}
+				delete(f.now.Policies, "timers/timers-a")
+				if o, err := k.Observe(t.Context(), s); err != nil || o.Holds != fleet.TruthNo {
+					t.Errorf("the policy gone: %+v, %v", o, err)
+				}
+				f.now.Policies["timers/timers-a"] = tt.text
+				if o, err := k.Observe(t.Context(), s); err != nil || o.Holds != tt.want {
+					t.Errorf("%+v, %v; want %v", o, err, tt.want)
+				}
+			})
+		})
+	}
+}
+
 func TestTimersCountAsArmedOnlyInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeAWS(town())

@@ -3,6 +3,7 @@ package cutover
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -76,16 +77,54 @@ func (k quarantineKeysKind) Undo(ctx context.Context, s plan.Step, _, _ json.Raw
 	return nil
 }
 
-// Undone holds if every saved file is as it was.
-func (k quarantineKeysKind) Undone(ctx context.Context, s plan.Step, _, _ json.RawMessage, _ string) (Observation, error) {
+// Undone holds if every saved file is as it was. Where a host that had keys
+// shows no saved ones, its key files are asked instead.
+func (k quarantineKeysKind) Undone(ctx context.Context, s plan.Step, before, after json.RawMessage, _ string) (Observation, error) {
+	var was, then keyFiles
+	if err := errors.Join(readImage(before, &was), readImage(after, &then)); err != nil {
+		return Observation{}, err
+	}
 	f, err := k.keys(ctx, s, "observe-saved-keys", "observe_saved")
 	if err != nil {
 		return Observation{}, err
+	}
+	if f.Saved == 0 && was.Open+was.Saved+then.Saved > 0 {
+		return k.undoneWithoutImages(ctx, s, was, then)
 	}
 	o := Observation{Holds: truthOf(f.Original == f.Saved), Image: image(f)}
 	o.Detail = fmt.Sprintf("%d of %d saved key files are as they were", f.Original, f.Saved)
 	if f.Foreign > 0 {
 		o.Detail += fmt.Sprintf("; somebody changed %d since, and the saved ones are in the host's folder", f.Foreign)
 	}
+	return o, nil
+}
+
+// undoneWithoutImages answers where the host has no before-images: Apply never
+// saved any, or they are lost.
+func (k quarantineKeysKind) undoneWithoutImages(ctx context.Context, s plan.Step, was, then keyFiles) (Observation, error) {
+	f, err := k.keys(ctx, s, "observe-keys", "observe_keys")
+	if err != nil {
+		return Observation{}, err
+	}
+	sums := map[string]string{}
+	for _, file := range f.Files {
+		sums[file.Path] = file.Sum
+	}
+	// Not all files need be listed, but all are counted.
+	same := f.Open >= was.Open+was.Closed
+	for _, file := range was.Files {
+		if file.State != "open" && file.State != "original" {
+			continue
+		}
+		sum, open := sums[file.Path]
+		// What was certainly replaced must have come back; else others may have changed it.
+		same = same && (open || f.More > 0) && (then.Saved == 0 || sum == file.Sum)
+	}
+	o := Observation{Holds: truthOf(same), Image: image(f)}
+	if same {
+		o.Detail = fmt.Sprintf("no before-images are there, and %d key files hold keys as before", f.Open)
+		return o, nil
+	}
+	o.Detail = fmt.Sprintf("the before-images are missing from the host's folder in /var/lib/migrate, and key files that held keys are not as they were (%d of %d hold keys now): put the folder or the keys back by hand, over Session Manager or with the recovery key; the journal's entry of this step lists the files", f.Open, was.Open+was.Closed)
 	return o, nil
 }

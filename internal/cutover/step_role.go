@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
@@ -40,9 +42,8 @@ func (k roleStep) look(ctx context.Context, s plan.Step) (image roleImage, role 
 	return image, role, nil
 }
 
-// check refuses to take what others have made for the step's. The policy of a
-// role that an earlier plan made is ours to replace: each plan's timers open
-// other groups.
+// check refuses to take what others have made for the step's. The role itself
+// may be an earlier plan's: each plan's policy has its own name beside the others.
 func (k roleStep) check(s plan.Step, image roleImage, role fleet.RoleState) error {
 	c := s.Role
 	switch {
@@ -134,10 +135,24 @@ func (k roleStep) Undo(ctx context.Context, s plan.Step, before, after json.RawM
 		if !ours {
 			return "", nil
 		}
+		if others, err := k.others(ctx, s); err != nil || len(others) > 0 {
+			return "", err
+		}
 		used, err = deleteRole(ctx, k.roles, s.At, c.Name)
 		return "role " + c.Name, err
 	})
 	return stillUsed(err, used, "role "+s.Role.Name)
+}
+
+// others are the policies by which other plans use the role that the step made.
+func (k roleStep) others(ctx context.Context, s plan.Step) ([]string, error) {
+	names, err := k.roles.RolePolicies(ctx, s.At, s.Role.Name)
+	if err := answered(err, fleet.ErrNotFound); err != nil {
+		return nil, fmt.Errorf("list the policies of role %s: %w", s.Role.Name, err)
+	}
+	return slices.DeleteFunc(names, func(n string) bool {
+		return n == s.Role.Policy || !strings.HasPrefix(n, s.Role.Name+"-")
+	}), nil
 }
 
 // deleteRole deletes a role that a step made. IAM may know of its policies for
@@ -173,6 +188,15 @@ func (k roleStep) Undone(ctx context.Context, s plan.Step, before, _ json.RawMes
 	case !image.Exists && was.Exists:
 		return restored("role " + s.Role.Name + " is gone")
 	case !was.Exists && image.Exists && role.Tags[fleet.TagStep] == token:
+		others, err := k.others(ctx, s)
+		if err != nil {
+			return Observation{}, err
+		}
+		if image.Policy == "" && len(others) > 0 {
+			o, err := restored("")
+			o.Detail = "role " + s.Role.Name + " stays for other plans: policy " + others[0]
+			return o, err
+		}
 		return restored("role " + s.Role.Name + " is still there")
 	case image.Policy != was.Policy:
 		return restored("policy " + s.Role.Policy + " of role " + s.Role.Name + " is not as before")

@@ -1,12 +1,14 @@
 package cutover
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"ssm-migrate/internal/fleet"
@@ -19,6 +21,7 @@ import (
 type ruleTimers struct {
 	groups    SecurityGroups
 	schedules Schedules
+	roles     RoleReader
 }
 
 // timer is the wished-for schedule of one rule.
@@ -87,6 +90,27 @@ func unfit(s plan.Step, group string, t timer, c fleet.Schedule, now time.Time) 
 	return ""
 }
 
+// barred says why the timers' role could not open the group; empty: the plan's
+// policy lets it. Plans that do not name their policy are not asked.
+func (t ruleTimers) barred(ctx context.Context, s plan.Step, group string) (string, error) {
+	role, policy := s.Timer.Role, s.Timer.Policy
+	if policy == "" {
+		return "", nil
+	}
+	text, err := t.roles.RolePolicy(ctx, s.At, role, policy)
+	if errors.Is(err, fleet.ErrNotFound) {
+		return fmt.Sprintf("role %s has no policy %s: a timer could not open %s; make a new plan, or put the policy back", role, policy, group), nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read policy %s of role %s: %w", policy, role, err)
+	}
+	names := strings.Contains(text, "security-group/"+group+`"`) || strings.Contains(text, `security-group/*"`)
+	if !names || !strings.Contains(text, "ec2:AuthorizeSecurityGroupIngress") {
+		return fmt.Sprintf("policy %s of role %s does not let a timer open %s; make a new plan, or put the policy back", policy, role, group), nil
+	}
+	return "", nil
+}
+
 // armRules arms the timers.
 type armRules struct{ ruleTimers }
 
@@ -118,7 +142,11 @@ func (k armRules) Observe(ctx context.Context, s plan.Step) (Observation, error)
 			why = "timer " + t.name + ": " + u
 		}
 	}
-	if why != "" {
+	bar, err := k.barred(ctx, s, group)
+	if err != nil {
+		return Observation{}, err
+	}
+	if why = cmp.Or(bar, why); why != "" {
 		return observed(false, image, "%s", why)
 	}
 	return observed(true, image, "%d timers open %s again at %s", len(timers), group, image.Schedules[0].At.UTC().Format(time.RFC3339))
@@ -138,6 +166,12 @@ func (k armRules) Apply(ctx context.Context, s plan.Step, before json.RawMessage
 	actual, err := groupRules(ctx, k.groups, s.At, group)
 	if err != nil {
 		return nil, err
+	}
+	switch bar, err := k.barred(ctx, s, group); {
+	case err != nil:
+		return nil, err
+	case bar != "":
+		return nil, fmt.Errorf("%s: %w", bar, ErrStale)
 	}
 	fires := time.Now().UTC().Add(time.Duration(s.Timer.After) + time.Minute - time.Nanosecond).Truncate(time.Minute)
 	for _, t := range timers {

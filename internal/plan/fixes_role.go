@@ -214,9 +214,7 @@ func (m *maker) roleStep(f *sharedFix, s *Step) {
 	s.Lane = "role-" + f.at.Account + "-" + name
 	s.At = fleet.Place{Account: cmp.Or(fleet.ARNAccount(f.role), f.at.Account)}
 	text := allowing(f.grants)
-	// Named by its text, so that a later plan's policy stands beside an earlier one's.
-	sum := sha256.Sum256([]byte(text))
-	s.Role = &RoleChange{Name: name, Policy: ownProfile + "-" + hex.EncodeToString(sum[:4]), Document: text}
+	s.Role = &RoleChange{Name: name, Policy: policyName(ownProfile, text), Document: text}
 	s.Title = fmt.Sprintf("Let role %s do what sessions need", clip(name))
 	for _, g := range f.grants {
 		s.After = append(s.After, g.action+" on "+clip(g.resource))
@@ -227,6 +225,13 @@ func (m *maker) roleStep(f *sharedFix, s *Step) {
 		return r == nil || r.ARN != f.role
 	})
 	s.Blast = beyond("role shared by", sharing)
+}
+
+// policyName names an inline policy by its text, so that a later plan's stands
+// beside an earlier one's.
+func policyName(prefix, text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return prefix + "-" + hex.EncodeToString(sum[:4])
 }
 
 func actionsOf(grants []grant) string {
@@ -256,19 +261,24 @@ func (m *maker) timerRoleStep(account string, groups []*closing) Step {
 		Effect: "Allow", Principal: map[string]any{"Service": "scheduler.amazonaws.com"}, Action: []string{"sts:AssumeRole"},
 		Condition: map[string]any{"StringEquals": map[string]any{"aws:SourceAccount": account}},
 	})
+	text := document(
+		statement{Effect: "Allow", Action: []string{"ec2:AuthorizeSecurityGroupIngress"}, Resource: arns},
+		statement{
+			Effect: "Allow", Action: []string{"ec2:CreateTags"}, Resource: []string{fmt.Sprintf("arn:%s:ec2:*:%s:security-group-rule/*", part, account)},
+			Condition: map[string]any{"StringEquals": map[string]any{"ec2:CreateAction": "AuthorizeSecurityGroupIngress"}},
+		},
+	)
+	change := &RoleChange{Name: timerRole, Trust: trust, Policy: policyName(timerRole, text), Document: text}
+	for _, g := range groups {
+		g.timerPolicy = change.Policy
+	}
 	return Step{
 		Kind: TimerRole, Phase: Prepare, Lane: "role-" + account + "-" + timerRole, At: fleet.Place{Account: account},
 		Title:  fmt.Sprintf("Make role %s in account %s, by which a timer opens port 22 again", timerRole, account),
-		Before: []string{"no role " + timerRole},
+		Before: []string{"no inline policy " + change.Policy + ", or no role " + timerRole},
 		After:  []string{"ec2:AuthorizeSecurityGroupIngress on " + some(arns), "for scheduler.amazonaws.com in this account only"},
-		Blast:  "nobody else: the role is new",
-		Role: &RoleChange{Name: timerRole, Trust: trust, Policy: timerRole, Document: document(
-			statement{Effect: "Allow", Action: []string{"ec2:AuthorizeSecurityGroupIngress"}, Resource: arns},
-			statement{
-				Effect: "Allow", Action: []string{"ec2:CreateTags"}, Resource: []string{fmt.Sprintf("arn:%s:ec2:*:%s:security-group-rule/*", part, account)},
-				Condition: map[string]any{"StringEquals": map[string]any{"ec2:CreateAction": "AuthorizeSecurityGroupIngress"}},
-			},
-		)},
+		Blast:  "nobody else: only timers of migrate assume the role",
+		Role:   change,
 	}
 }
 

@@ -13,6 +13,29 @@ import (
 	"ssm-migrate/internal/plan"
 )
 
+// The timers of two plans use one role, which knows the groups of both.
+func TestTimersHaveThePolicyOfTheirPlan(t *testing.T) {
+	names := map[string]bool{}
+	for _, id := range []string{"sg-app", "sg-2", "sg-app"} {
+		x := newScene(1)
+		x.region().Groups.Value[0].ID, x.s.Hosts[0].Groups = id, []string{id}
+		p := x.make(t)
+		role := one(t, p, plan.TimerRole).Role
+		if !strings.HasPrefix(role.Policy, role.Name+"-") || !strings.Contains(role.Document, "security-group/"+id+`"`) {
+			t.Errorf("%+v", role)
+		}
+		names[role.Policy] = true
+		for _, k := range []plan.Kind{plan.ArmRuleTimer, plan.DisarmRuleTimer} {
+			if c := one(t, p, k).Timer; c.Role != role.Name || c.Policy != role.Policy {
+				t.Errorf("%s: %+v", k, c)
+			}
+		}
+	}
+	if len(names) != 2 {
+		t.Errorf("policies of two plans: %v", names)
+	}
+}
+
 func TestPlanOfReadyHosts(t *testing.T) {
 	x := newScene(3)
 	p := x.make(t)

@@ -233,6 +233,8 @@ type KeysChange struct {
 type TimerChange struct {
 	After Duration `json:"after"`
 	Role  string   `json:"role,omitempty"` // that the schedule assumes: its name
+	// Policy is the name of the role's inline policy that lets it open the group.
+	Policy string `json:"policy,omitempty"`
 }
 
 // ScalingChange sets the sizes of an Auto Scaling group.

@@ -108,6 +108,8 @@ type closing struct {
 	rules []fleet.Rule
 	add   []fleet.Rule
 	lost  []string
+
+	timerPolicy string // inline policy that lets the group's timers open it
 }
 
 // closings decides for every security group that lets port 22 in to a host of
@@ -257,7 +259,7 @@ func (m *maker) closeSteps(c *closing) []Step {
 	name := m.world.groupName(c.id)
 	change := RuleChange{Group: c.id, Rules: c.rules, Add: c.add, Keep: keep, Port: sshPort}
 	armed := RuleChange{Group: c.id, Rules: c.rules, Port: sshPort}
-	timer := TimerChange{After: m.policy.Timer, Role: timerRole}
+	timer := TimerChange{After: m.policy.Timer, Role: timerRole, Policy: c.timerPolicy}
 
 	step := func(kind Kind, title string) Step {
 		s := base

@@ -101,9 +101,16 @@ alive() {
 	case $2 in
 	systemd) [ "$(systemctl is-active "$3.timer" 2>/dev/null)" = active ] ;;
 	at)
-		for job in $(atq 2>/dev/null); do
-			if [ "$job" = "$3" ]; then return 0; fi
+		# A line begins with the number; the time in it has numbers, too.
+		queue=$(atq 2>/dev/null)
+		IFS=$NL
+		for job in $queue; do
+			if [ "${job%%[!0-9]*}" = "$3" ]; then
+				IFS=$DEF
+				return 0
+			fi
 		done
+		IFS=$DEF
 		return 1
 		;;
 	sh)
