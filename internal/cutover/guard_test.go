@@ -1,11 +1,13 @@
 package cutover_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/plan"
 )
 
 // A door that somebody else closed is not ours to open: what lets people in
@@ -42,4 +44,58 @@ func TestRollbackKeepsTheWaysOfHostsWhoseDoorsOthersClosed(t *testing.T) {
 			t.Error("the last rollback did not finish")
 		}
 	})
+}
+
+// withBastions adds a last wave that scales the old bastions in.
+func (f *fixture) withBastions() string {
+	const id = "w3/finish/bastions/0-scale-in"
+	f.plan.Waves = append(f.plan.Waves, plan.Wave{Number: 3, Name: "finish", Steps: []plan.Step{
+		{ID: id, Kind: plan.ScaleIn, Phase: plan.Finish, Lane: "bastions", At: fleet.Place{Account: "1", Region: "r"}, Title: "scale in"},
+	}})
+	return id
+}
+
+func TestBastionsStayWhileAnyHostMayNeedThem(t *testing.T) {
+	for name, need := range map[string]struct {
+		prepare func(t *testing.T, f *fixture)
+		outcome cutover.Outcome
+	}{
+		"nobody": {func(*testing.T, *fixture) {}, cutover.OutcomeDone},
+		"a host was taken back": {func(_ *testing.T, f *fixture) {
+			f.plan.Policy.ErrorBudget = 1
+			f.at("apply w2/quarantine/i-22", func() { f.broken["i-22"] = fleet.TruthNo })
+		}, cutover.OutcomePartly},
+		"a host was rolled back by the operator": {func(t *testing.T, f *fixture) {
+			h := ref("i-21")
+			res, err := f.rollback(t.Context(), cutover.Scope{Host: &h})
+			want(t, res, err, cutover.OutcomeRolledBack)
+		}, cutover.OutcomePartly},
+		"doors are held": {func(_ *testing.T, f *fixture) { f.plan.Policy.RecoveryAge = -1 }, cutover.OutcomePartly},
+		"no session at the end": {func(_ *testing.T, f *fixture) {
+			f.faults = func(_ int, name string) fault {
+				if !strings.HasPrefix(name, "observe w3/finish") || len(f.entries) < 20 {
+					return noFault
+				}
+				f.broken["i-21"] = fleet.TruthNo
+				for k := range f.proofs {
+					if k.way == fleet.WaySessionManager {
+						delete(f.proofs, k)
+					}
+				}
+				return noFault
+			}
+		}, cutover.OutcomePartly},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T, f *fixture) {
+				step := f.withBastions()
+				need.prepare(t, f)
+				res, err := f.apply(t.Context())
+				want(t, res, err, need.outcome)
+				if gone := f.fact("bastions are gone"); gone != (need.outcome == cutover.OutcomeDone) || gone == slices.Contains(res.Held, step) {
+					t.Errorf("bastions gone: %t, held: %v", gone, res.Held)
+				}
+			})
+		})
+	}
 }
