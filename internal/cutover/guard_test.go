@@ -99,3 +99,60 @@ func TestBastionsStayWhileAnyHostMayNeedThem(t *testing.T) {
 		})
 	}
 }
+
+// The doors that a rollback opens may lead through bastions that are gone.
+func TestRollbackInPartBringsTheBastionsBack(t *testing.T) {
+	h, two := ref("i-21"), 2
+	for _, s := range []cutover.Scope{{Host: &h}, {Wave: &two}} {
+		in(t, func(t *testing.T, f *fixture) {
+			f.withBastions()
+			res, err := f.apply(t.Context())
+			want(t, res, err, cutover.OutcomeDone)
+			f.faults = func(_ int, name string) fault {
+				if strings.HasPrefix(name, "undo w3/finish") {
+					return failBefore
+				}
+				return noFault
+			}
+			res, err = f.rollback(t.Context(), s)
+			want(t, res, err, cutover.OutcomeRolledPartly)
+			if !f.fact("keys i-21") || !f.fact("agent i-21") || !f.fact("key i-21") {
+				t.Error("the host has lost a way in while its bastion was gone")
+			}
+			f.faults = nil
+			res, err = f.rollback(t.Context(), s)
+			want(t, res, err, cutover.OutcomeRolledBack)
+			if f.fact("bastions are gone") || f.fact("agent i-21") {
+				t.Error("the rollback did not finish")
+			}
+		})
+	}
+}
+
+func TestDrillsOnOneBastionRunOneAfterTheOther(t *testing.T) {
+	in(t, func(t *testing.T, f *fixture) {
+		running, peak, drills := 0, 0, 0
+		f.cfg = func(c *cutover.Config) { c.Kinds[plan.RecoveryDrill] = slowKind{kind{f.world}, &running, &peak} }
+		f.at("apply w2/quarantine", func() {
+			f.at("append gate ", func() { // what is to close next finds all logins too old
+				for k, p := range f.proofs {
+					if k.way == fleet.WayRecovery {
+						p.At = p.At.AddDate(0, 0, -2)
+						f.proofs[k] = p
+					}
+				}
+				f.faults = func(_ int, name string) fault {
+					if strings.HasPrefix(name, "apply w") && strings.HasSuffix(name, "recovery-drill") {
+						drills++
+					}
+					return noFault
+				}
+			})
+		})
+		res, err := f.apply(t.Context())
+		want(t, res, err, cutover.OutcomeDone)
+		if drills != 2 || peak != 1 {
+			t.Errorf("%d drills, %d at once", drills, peak)
+		}
+	})
+}

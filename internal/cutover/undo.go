@@ -58,6 +58,7 @@ func (r *run) ofWave(i int) map[string]bool {
 		}
 	}
 	r.addDoors(set, w.Hosts)
+	r.addBastions(set, w.Hosts)
 	return set
 }
 
@@ -71,7 +72,19 @@ func (r *run) ofHost(h fleet.HostRef, wave int) map[string]bool {
 		}
 	}
 	r.addDoors(set, []fleet.HostRef{h})
+	r.addBastions(set, []fleet.HostRef{h})
 	return set
+}
+
+// addBastions adds the bastions that were scaled in where the hosts are: the
+// doors may be of no use without them.
+func (r *run) addBastions(set map[string]bool, hosts []fleet.HostRef) {
+	for _, c := range r.plan.close {
+		if c.Kind == plan.ScaleIn && r.record(c.ID).state.Owed() &&
+			slices.ContainsFunc(hosts, func(h fleet.HostRef) bool { return h.Place() == c.At }) {
+			set[c.ID] = true
+		}
+	}
 }
 
 // addDoors adds the lanes that closed a door of one of the hosts.
@@ -239,11 +252,10 @@ func (r *run) mayNotUndo(s plan.Step) string {
 	if !serves(s.Kind) {
 		return ""
 	}
-	if len(s.Hosts) == 0 { // the plan does not say who depends on it
-		for _, c := range r.plan.close {
-			if s.At.Account == c.At.Account && (s.At.Region == "" || s.At.Region == c.At.Region) && r.record(c.ID).state.Owed() {
-				return fmt.Sprintf("%s may still be closed", c.ID)
-			}
+	for _, c := range r.plan.close {
+		// The plan does not say who depends on a step without hosts, nor on bastions.
+		if (len(s.Hosts) == 0 || c.Kind == plan.ScaleIn) && s.At.Account == c.At.Account && (s.At.Region == "" || s.At.Region == c.At.Region) && r.record(c.ID).state.Owed() {
+			return fmt.Sprintf("%s may still be closed", c.ID)
 		}
 	}
 	for _, h := range s.Hosts {
