@@ -93,6 +93,8 @@ func (r *run) guard(ctx context.Context, l lane, n int, s plan.Step) (laneEnd, b
 			return held(endUnknown, fmt.Sprintf("the recovery proof of %s cannot be read: %v", h, err), h)
 		case !ok || !p.Fresh(time.Now(), time.Duration(policy.RecoveryAge)):
 			return held(endHeld, fmt.Sprintf("no login of the last %s on %s by the recovery bastion is known: run the drill", policy.RecoveryAge, h))
+		case ok && r.outlived(h, p):
+			return held(endHeld, fmt.Sprintf("no login on %s by the recovery bastion is known since the recovery way was changed: run the drill", h))
 		}
 	}
 	for _, h := range s.Hosts {
@@ -105,6 +107,28 @@ func (r *run) guard(ctx context.Context, l lane, n int, s plan.Step) (laneEnd, b
 		}
 	}
 	return r.guardTimer(ctx, l, n, s, held)
+}
+
+// outlived reports whether a recovery login of a host is from before this plan
+// last made or unmade a part of the host's recovery way. What was found is
+// older than any login by it.
+func (r *run) outlived(h fleet.HostRef, p fleet.Proof) bool {
+	for _, id := range r.plan.recovery[h] {
+		rec := r.record(id)
+		if rec.state != StateNew && (rec.state != StateFound || rec.again) && p.At.Before(rec.since) {
+			return true
+		}
+	}
+	return false
+}
+
+// drilled reports whether the logins that a drill may find are by the recovery
+// way as it is now. The kind cannot tell: it does not know the journal.
+func (r *run) drilled(ctx context.Context, s plan.Step) bool {
+	return s.Kind != plan.RecoveryDrill || !slices.ContainsFunc(s.Hosts, func(h fleet.HostRef) bool {
+		p, ok, err := r.cfg.Proofs.LatestProof(ctx, h, fleet.WayRecovery)
+		return err == nil && ok && r.outlived(h, p)
+	})
 }
 
 // guardBastions lets old bastions go only when nobody of the plan needs them:

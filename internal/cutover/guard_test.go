@@ -1,9 +1,11 @@
 package cutover_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/fleet"
@@ -153,6 +155,82 @@ func TestDrillsOnOneBastionRunOneAfterTheOther(t *testing.T) {
 		want(t, res, err, cutover.OutcomeDone)
 		if drills != 2 || peak != 1 {
 			t.Errorf("%d drills, %d at once", drills, peak)
+		}
+	})
+}
+
+// drillKind takes any recovery login of the last day for good enough.
+type drillKind struct{ kind }
+
+func (k drillKind) Observe(ctx context.Context, s plan.Step) (o cutover.Observation, err error) {
+	o, err = k.kind.Observe(ctx, s)
+	k.w.set(func() {
+		o.Holds = fleet.TruthYes
+		for _, h := range s.Hosts {
+			if p, ok := k.w.latest(h, fleet.WayRecovery); !ok || !p.Fresh(time.Now(), 24*time.Hour) {
+				o.Holds = fleet.TruthNo
+			}
+		}
+	})
+	return o, err
+}
+
+// A login by a recovery way that was taken back says nothing about the one that
+// was set up after it.
+func TestDoorsCloseOnlyAfterALoginByTheNewRecoveryWay(t *testing.T) {
+	in(t, func(t *testing.T, f *fixture) {
+		f.cfg = func(c *cutover.Config) { c.Kinds[plan.RecoveryDrill] = drillKind{kind{f.world}} }
+		keys := map[string]time.Time{} // when each host got its key
+		closed := 0
+		f.onCall = func(name string) {
+			part := strings.Split(name, "/")
+			switch {
+			case !strings.HasPrefix(name, "apply w"):
+			case strings.HasSuffix(name, "recovery-key"):
+				keys[part[2]] = time.Now()
+			case strings.HasSuffix(name, "quarantine-keys"):
+				closed++
+				id := part[2]
+				if p, ok := f.latest(ref(id), fleet.WayRecovery); !ok || p.At.Before(keys[id]) {
+					t.Errorf("the keys of %s are quarantined by a login of %s; its recovery key is of %s", id, p.At, keys[id])
+				}
+			}
+		}
+		for range 2 {
+			res, err := f.apply(t.Context())
+			want(t, res, err, cutover.OutcomeDone)
+			res, err = f.rollback(t.Context(), cutover.Scope{All: true})
+			want(t, res, err, cutover.OutcomeRolledBack)
+			time.Sleep(time.Hour)
+		}
+		if closed != 8 {
+			t.Errorf("%d hosts were quarantined, want 8", closed)
+		}
+	})
+}
+
+// Waves and windows lie apart: the recovery key may have been made anew after
+// its host's drill. Then the drill really runs again.
+func TestDrillRunsAgainAfterTheRecoveryWayWasChanged(t *testing.T) {
+	in(t, func(t *testing.T, f *fixture) {
+		f.cfg = func(c *cutover.Config) { c.Kinds[plan.RecoveryDrill] = drillKind{kind{f.world}} }
+		drills := 0
+		f.at("apply w1/prove/vpc", func() {
+			f.at("append gate ", func() { // the host's key is newer than its login now
+				for k, p := range f.proofs {
+					if k.way == fleet.WayRecovery {
+						p.At = p.At.Add(-time.Minute)
+						f.proofs[k] = p
+					}
+				}
+				f.at("apply w1/prove/vpc", func() { drills++ })
+			})
+		})
+		res, err := f.apply(t.Context())
+		want(t, res, err, cutover.OutcomeDone)
+		f.wantClosed()
+		if drills != 1 {
+			t.Error("the drill was not run again")
 		}
 	})
 }

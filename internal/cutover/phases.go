@@ -349,7 +349,7 @@ func (r *run) redrill(i int, lanes []lane) error {
 			}
 			for _, h := range r.still(s.Hosts) {
 				p, ok, err := r.cfg.Proofs.LatestProof(r.work, h, fleet.WayRecovery)
-				old[h] = err == nil && (!ok || !p.Fresh(time.Now(), time.Duration(r.cfg.Plan.Policy.RecoveryAge)))
+				old[h] = err == nil && (!ok || !p.Fresh(time.Now(), time.Duration(r.cfg.Plan.Policy.RecoveryAge)) || r.outlived(h, p))
 			}
 		}
 	}
