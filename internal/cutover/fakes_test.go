@@ -170,6 +170,8 @@ func subject(s plan.Step) (fact string, want bool) {
 		return "key " + id, true
 	case plan.QuarantineKeys, plan.ArmHostTimer, plan.DisarmHostTimer:
 		return "keys " + id, false
+	case plan.ScaleIn:
+		return "bastions are gone", true
 	case plan.ClosePort, plan.ArmRuleTimer, plan.DisarmRuleTimer:
 		return "port " + id, false
 	}
@@ -244,7 +246,7 @@ func (k kind) Apply(ctx context.Context, s plan.Step, _ json.RawMessage, _ strin
 
 // mayClose asserts the lock-out invariant on every act that closes a door.
 func (w *world) mayClose(s plan.Step, fact string) {
-	if !s.Kind.Closes() || !w.facts[fact] {
+	if !s.Kind.Closes() || s.Kind == plan.ScaleIn || !w.facts[fact] {
 		return
 	}
 	if _, armed := w.timers[fact]; !armed {

@@ -3,6 +3,8 @@ package cutover
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"ssm-migrate/internal/fleet"
@@ -77,7 +79,10 @@ func (r *run) guard(ctx context.Context, l lane, n int, s plan.Step) (laneEnd, b
 	if why := r.incomplete(l); why != "" {
 		return held(endHeld, why)
 	}
-	if s.Kind != plan.ScaleIn && len(s.Hosts) == 0 {
+	if s.Kind == plan.ScaleIn {
+		return r.guardBastions(ctx, s, held)
+	}
+	if len(s.Hosts) == 0 {
 		return held(endFailed, "the plan does not say whose door it is: make a new plan")
 	}
 	policy := r.cfg.Plan.Policy
@@ -88,6 +93,8 @@ func (r *run) guard(ctx context.Context, l lane, n int, s plan.Step) (laneEnd, b
 			return held(endUnknown, fmt.Sprintf("the recovery proof of %s cannot be read: %v", h, err), h)
 		case !ok || !p.Fresh(time.Now(), time.Duration(policy.RecoveryAge)):
 			return held(endHeld, fmt.Sprintf("no login of the last %s on %s by the recovery bastion is known: run the drill", policy.RecoveryAge, h))
+		case ok && r.outlived(h, p):
+			return held(endHeld, fmt.Sprintf("no login on %s by the recovery bastion is known since the recovery way was changed: run the drill", h))
 		}
 	}
 	for _, h := range s.Hosts {
@@ -99,10 +106,63 @@ func (r *run) guard(ctx context.Context, l lane, n int, s plan.Step) (laneEnd, b
 			return held(endUnknown, fmt.Sprintf("whether Session Manager works on %s is not known: %s", h, why), h)
 		}
 	}
-	if s.Kind == plan.ScaleIn {
-		return laneEnd{}, true
-	}
 	return r.guardTimer(ctx, l, n, s, held)
+}
+
+// outlived reports whether a recovery login of a host is from before this plan
+// last made or unmade a part of the host's recovery way. What was found is
+// older than any login by it.
+func (r *run) outlived(h fleet.HostRef, p fleet.Proof) bool {
+	for _, id := range r.plan.recovery[h] {
+		rec := r.record(id)
+		if rec.state != StateNew && (rec.state != StateFound || rec.again) && p.At.Before(rec.since) {
+			return true
+		}
+	}
+	return false
+}
+
+// drilled reports whether the logins that a drill may find are by the recovery
+// way as it is now. The kind cannot tell: it does not know the journal.
+func (r *run) drilled(ctx context.Context, s plan.Step) bool {
+	return s.Kind != plan.RecoveryDrill || !slices.ContainsFunc(s.Hosts, func(h fleet.HostRef) bool {
+		p, ok, err := r.cfg.Proofs.LatestProof(ctx, h, fleet.WayRecovery)
+		return err == nil && ok && r.outlived(h, p)
+	})
+}
+
+// guardBastions lets old bastions go only when nobody of the plan needs them:
+// the step does not say who comes through them, so all are asked who may.
+func (r *run) guardBastions(ctx context.Context, s plan.Step, held func(endKind, string, ...fleet.HostRef) (laneEnd, bool)) (laneEnd, bool) {
+	hosts := map[fleet.HostRef]bool{}
+	for _, of := range r.plan.hosts {
+		maps.Copy(hosts, of)
+	}
+	refs := slices.SortedFunc(maps.Keys(hosts), fleet.HostRef.Compare)
+	for _, h := range refs {
+		if why := r.out(h); h.Account == s.At.Account && why != "" {
+			return held(endHeld, fmt.Sprintf("%s may still need the bastions: %s", h, why))
+		}
+	}
+	for _, c := range r.plan.close {
+		if c.Kind != plan.ScaleIn && c.At.Account == s.At.Account && c.At.Region == s.At.Region && !r.record(c.ID).state.Done() {
+			return held(endHeld, fmt.Sprintf("the bastions may still be needed: %s is not done", c.ID))
+		}
+	}
+	since := time.Now().Add(-time.Duration(r.cfg.Plan.Policy.ProofAge))
+	for _, h := range refs {
+		if h.Account != s.At.Account || h.Region != s.At.Region {
+			continue
+		}
+		works, why := r.prove(ctx, h, since)
+		switch works {
+		case fleet.TruthNo:
+			return held(endHeld, fmt.Sprintf("Session Manager does not work on %s, which may still need the bastions: %s", h, why))
+		case fleet.TruthUnknown:
+			return held(endUnknown, fmt.Sprintf("whether Session Manager works on %s is not known: %s", h, why), h)
+		}
+	}
+	return laneEnd{}, true
 }
 
 func (r *run) guardTimer(ctx context.Context, l lane, n int, s plan.Step, held func(endKind, string, ...fleet.HostRef) (laneEnd, bool)) (laneEnd, bool) {

@@ -349,7 +349,7 @@ func (r *run) redrill(i int, lanes []lane) error {
 			}
 			for _, h := range r.still(s.Hosts) {
 				p, ok, err := r.cfg.Proofs.LatestProof(r.work, h, fleet.WayRecovery)
-				old[h] = err == nil && (!ok || !p.Fresh(time.Now(), time.Duration(r.cfg.Plan.Policy.RecoveryAge)))
+				old[h] = err == nil && (!ok || !p.Fresh(time.Now(), time.Duration(r.cfg.Plan.Policy.RecoveryAge)) || r.outlived(h, p))
 			}
 		}
 	}
@@ -363,5 +363,23 @@ func (r *run) redrill(i int, lanes []lane) error {
 			}
 		}
 	}
-	return r.each(len(drills), func(n int) { r.lane(drills[n]) })
+	return r.eachInTurn(drills)
+}
+
+// eachInTurn runs lanes side by side, but those of one name one after the
+// other: they are about the same thing.
+func (r *run) eachInTurn(lanes []lane) error {
+	var names []string
+	of := map[string][]lane{}
+	for _, l := range lanes {
+		if of[l.name] == nil {
+			names = append(names, l.name)
+		}
+		of[l.name] = append(of[l.name], l)
+	}
+	return r.each(len(names), func(n int) {
+		for _, l := range of[names[n]] {
+			r.lane(l)
+		}
+	})
 }

@@ -123,12 +123,15 @@ type index struct {
 	doors map[fleet.HostRef][]lane   // that close a door of the host
 	alone map[fleet.HostRef][]string // steps that are for the host alone
 	close []plan.Step
+	// recovery are the steps by which a host gets its recovery way.
+	recovery map[fleet.HostRef][]string
 }
 
 func indexOf(p *plan.Plan) *index {
 	x := &index{
 		steps: map[string]plan.Step{}, lane: map[string]lane{},
 		doors: map[fleet.HostRef][]lane{}, alone: map[fleet.HostRef][]string{},
+		recovery: map[fleet.HostRef][]string{},
 	}
 	for i, w := range p.Waves {
 		lanes, hosts := map[plan.Phase][]lane{}, map[fleet.HostRef]bool{}
@@ -150,6 +153,9 @@ func indexOf(p *plan.Plan) *index {
 			lanes[s.Phase][n].steps = append(lanes[s.Phase][n].steps, s)
 			for _, h := range s.Hosts {
 				hosts[h] = true
+				if recovers(s.Kind) {
+					x.recovery[h] = append(x.recovery[h], s.ID)
+				}
 			}
 			if len(s.Hosts) == 1 {
 				x.alone[s.Hosts[0]] = append(x.alone[s.Hosts[0]], s.ID)
@@ -189,6 +195,11 @@ func disarms(k plan.Kind) bool { return k == plan.DisarmHostTimer || k == plan.D
 
 // proves reports whether steps of the kind only use a way to prove it.
 func proves(k plan.Kind) bool { return k == plan.ProveSession || k == plan.RecoveryDrill }
+
+// recovers reports whether steps of the kind make a part of the recovery way.
+func recovers(k plan.Kind) bool {
+	return k == plan.RecoveryGroup || k == plan.RecoveryRule || k == plan.RecoveryKey
+}
 
 // waits reports whether somebody else brings the step's condition about.
 func waits(s plan.Step) bool { return s.Handed || s.Kind == plan.WaitFor }

@@ -48,6 +48,10 @@ type run struct {
 	wish     Wish
 	looked   time.Time // when the wish was read
 	paused   bool      // Paused is written, Resumed is not
+
+	// shut says of doors that we do not hold closed why they are not known to be
+	// open. Written between the phases of a rollback, only read within them.
+	shut map[string]string
 }
 
 func (x *Executor) begin(ctx context.Context) (*run, error) {

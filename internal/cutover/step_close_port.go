@@ -89,6 +89,30 @@ func (k closePort) Observe(ctx context.Context, s plan.Step) (Observation, error
 	return observed(true, image, "%s lets port %d through from the recovery group", d.group, d.port)
 }
 
+// Open holds if all rules are there that the plan found. What else lets the
+// port through does not count: nobody knows for whom it is.
+func (k closePort) Open(ctx context.Context, s plan.Step) (Observation, error) {
+	if s.Rules == nil {
+		return Observation{}, malformed(s)
+	}
+	group, err := resolveGroup(ctx, k.groups, s.At, s.Rules.Group)
+	if err != nil {
+		return Observation{}, err
+	}
+	planned, err := resolveRules(ctx, k.groups, s.At, s.Rules.Rules)
+	if err != nil {
+		return Observation{}, err
+	}
+	actual, err := groupRules(ctx, k.groups, s.At, group)
+	if err != nil {
+		return Observation{}, err
+	}
+	if missing := missingRules(planned, actual); len(missing) > 0 {
+		return observed(false, nil, "%s lacks %s", group, ruleTexts(missing))
+	}
+	return observed(true, nil, "%s has all rules of the plan", group)
+}
+
 func (k closePort) Apply(ctx context.Context, s plan.Step, before json.RawMessage, token string) (json.RawMessage, error) {
 	image, err := imageOf[groupImage](before)
 	if err != nil {

@@ -55,6 +55,15 @@ func (k quarantineKeysKind) Observe(ctx context.Context, s plan.Step) (Observati
 	return o, nil
 }
 
+// Open holds if some key file holds a key besides those that stay.
+func (k quarantineKeysKind) Open(ctx context.Context, s plan.Step) (Observation, error) {
+	f, err := k.keys(ctx, s, "observe-keys", "observe_keys")
+	if err != nil {
+		return Observation{}, err
+	}
+	return Observation{Holds: truthOf(f.Open > 0), Detail: fmt.Sprintf("%d of %d key files hold keys that do not stay", f.Open, f.Read)}, nil
+}
+
 // Apply saves and replaces the files. It fails before the first change where the
 // recovery key would not remain, no timer is armed, or a file cannot be replaced.
 func (k quarantineKeysKind) Apply(ctx context.Context, s plan.Step, _ json.RawMessage, _ string) (json.RawMessage, error) {

@@ -46,7 +46,7 @@ func (r *run) step(l lane, n int, s plan.Step) laneEnd {
 	}
 	// What was undone a moment ago may still be seen; a switch that is not
 	// there is worse than one that is armed twice.
-	if obs.Holds == fleet.TruthYes && (!arms(s.Kind) || !rec.again || rec.state.Owed()) {
+	if obs.Holds == fleet.TruthYes && (!arms(s.Kind) || !rec.again || rec.state.Owed()) && r.drilled(ctx, s) {
 		return r.accept(ctx, l, n, s, obs, nil)
 	}
 	if end, ok := r.guard(ctx, l, n, s); !ok {

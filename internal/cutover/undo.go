@@ -58,6 +58,7 @@ func (r *run) ofWave(i int) map[string]bool {
 		}
 	}
 	r.addDoors(set, w.Hosts)
+	r.addBastions(set, w.Hosts)
 	return set
 }
 
@@ -71,7 +72,19 @@ func (r *run) ofHost(h fleet.HostRef, wave int) map[string]bool {
 		}
 	}
 	r.addDoors(set, []fleet.HostRef{h})
+	r.addBastions(set, []fleet.HostRef{h})
 	return set
+}
+
+// addBastions adds the bastions that were scaled in where the hosts are: the
+// doors may be of no use without them.
+func (r *run) addBastions(set map[string]bool, hosts []fleet.HostRef) {
+	for _, c := range r.plan.close {
+		if c.Kind == plan.ScaleIn && r.record(c.ID).state.Owed() &&
+			slices.ContainsFunc(hosts, func(h fleet.HostRef) bool { return h.Place() == c.At }) {
+			set[c.ID] = true
+		}
+	}
 }
 
 // addDoors adds the lanes that closed a door of one of the hosts.
@@ -103,6 +116,7 @@ func (r *run) undoSet(set map[string]bool) (left []string, err error) {
 	defer cancel()
 	phases := plan.Phases()
 	slices.Reverse(phases)
+	r.forgetDoors()
 	for i := len(r.cfg.Plan.Waves) - 1; i >= 0; i-- {
 		for _, ph := range phases {
 			var lanes []lane
@@ -110,6 +124,9 @@ func (r *run) undoSet(set map[string]bool) (left []string, err error) {
 				if slices.ContainsFunc(l.steps, func(s plan.Step) bool { return set[s.ID] }) {
 					lanes = append(lanes, l)
 				}
+			}
+			if err := r.lookAtDoors(ctx, lanes, set); err != nil {
+				return left, err
 			}
 			lefts := make([][]string, len(lanes))
 			errs := make([]error, len(lanes))
@@ -235,21 +252,105 @@ func (r *run) mayNotUndo(s plan.Step) string {
 	if !serves(s.Kind) {
 		return ""
 	}
-	if len(s.Hosts) == 0 { // the plan does not say who depends on it
-		for _, c := range r.plan.close {
-			if s.At.Account == c.At.Account && (s.At.Region == "" || s.At.Region == c.At.Region) && r.record(c.ID).state.Owed() {
-				return fmt.Sprintf("%s may still be closed", c.ID)
-			}
+	for _, c := range r.plan.close {
+		// The plan does not say who depends on a step without hosts, nor on bastions.
+		if (len(s.Hosts) == 0 || c.Kind == plan.ScaleIn) && s.At.Account == c.At.Account && (s.At.Region == "" || s.At.Region == c.At.Region) && r.record(c.ID).state.Owed() {
+			return fmt.Sprintf("%s may still be closed", c.ID)
 		}
 	}
 	for _, h := range s.Hosts {
 		for _, l := range r.plan.doors[h] {
 			for _, c := range l.steps {
-				if c.Kind.Closes() && slices.Contains(c.Hosts, h) && r.record(c.ID).state.Owed() {
+				if !c.Kind.Closes() || !slices.Contains(c.Hosts, h) {
+					continue
+				}
+				if r.record(c.ID).state.Owed() {
 					return fmt.Sprintf("%s may still be closed", c.ID)
+				}
+				if why := r.shut[c.ID]; why != "" {
+					return why
 				}
 			}
 		}
+	}
+	return ""
+}
+
+// opener is a closing kind that tells whether the door is open for those whom
+// the plan found using it. Those that cannot are open where their condition does not hold.
+type opener interface {
+	Open(ctx context.Context, s plan.Step) (Observation, error)
+}
+
+// forgetDoors begins a rollback. Doors that are owed need no look: either they
+// stay owed, or their undoing is observed.
+func (r *run) forgetDoors() {
+	r.shut = map[string]string{}
+	for _, c := range r.plan.close {
+		if r.record(c.ID).state.Owed() {
+			r.shut[c.ID] = ""
+		}
+	}
+}
+
+// lookAtDoors looks, once in a rollback, at the doors that we do not hold
+// closed of the hosts whose ways in are to be taken back: somebody else may
+// have closed them. Keys that no run has looked at yet are left alone: that
+// takes a session on each host, and nobody else's tools move them aside.
+func (r *run) lookAtDoors(ctx context.Context, lanes []lane, set map[string]bool) error {
+	var doors []plan.Step
+	look := func(c plan.Step, h fleet.HostRef) {
+		if _, seen := r.shut[c.ID]; seen || !c.Kind.Closes() || !slices.Contains(c.Hosts, h) ||
+			c.Kind == plan.QuarantineKeys && r.record(c.ID).state == StateNew {
+			return
+		}
+		r.shut[c.ID] = ""
+		doors = append(doors, c)
+	}
+	for _, l := range lanes {
+		for _, s := range l.steps {
+			if !set[s.ID] || !serves(s.Kind) {
+				continue
+			}
+			for _, h := range s.Hosts {
+				for _, d := range r.plan.doors[h] {
+					for _, c := range d.steps {
+						look(c, h)
+					}
+				}
+			}
+		}
+	}
+	whys := make([]string, len(doors))
+	err := r.inSlots(len(doors), nil, func(n int) { whys[n] = r.notOpen(ctx, doors[n]) })
+	for n, c := range doors {
+		r.shut[c.ID] = whys[n]
+	}
+	return err
+}
+
+// notOpen says why a door is not known to be open; empty: it is.
+func (r *run) notOpen(ctx context.Context, c plan.Step) string {
+	obs, err := r.ask(ctx, func(ctx context.Context) (Observation, error) {
+		if k, ok := r.cfg.Kinds[c.Kind].(opener); ok {
+			return k.Open(ctx, c)
+		}
+		obs, err := r.cfg.Kinds[c.Kind].Observe(ctx, c)
+		switch obs.Holds {
+		case fleet.TruthYes:
+			obs.Holds = fleet.TruthNo
+		case fleet.TruthNo:
+			obs.Holds = fleet.TruthYes
+		}
+		return obs, err
+	})
+	switch {
+	case err != nil:
+		return fmt.Sprintf("whether the door of %s is open is not known: %v", c.ID, err)
+	case obs.Holds == fleet.TruthUnknown:
+		return fmt.Sprintf("whether the door of %s is open is not known: %s", c.ID, obs.Detail)
+	case obs.Holds == fleet.TruthNo:
+		return fmt.Sprintf("somebody else has closed the door of %s, so open it first: %s", c.ID, obs.Detail)
 	}
 	return ""
 }
