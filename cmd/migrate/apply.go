@@ -16,7 +16,6 @@ import (
 	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
-	"ssm-migrate/internal/sqlite"
 )
 
 type applyQuery struct {
@@ -30,9 +29,10 @@ func (a *app) applyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "apply PLAN",
 		Short: "Carry a plan out, wave by wave, or go on with one that was begun",
-		Long: `apply carries out the plan whose ID begins with PLAN. Each step is looked at first, written to the
-journal, done, and looked at again. Before a door closes, Session Manager and the recovery way must be
-proved and a timer must be armed that opens it again. A wave that fails is rolled back.
+		Long: `apply carries out the plan whose ID begins with PLAN, at least six digits of it. Each step is
+looked at first, written to the journal, done, and looked at again. Before a door closes, Session Manager
+and the recovery way must be proved and a timer must be armed that opens it again. A wave that fails is
+rolled back.
 
 Run it again after any stop, crash or lost connection: it goes on from where the journal says it is.
 The first Ctrl-C finishes the steps that are under way and ends; the second does not wait for them.
@@ -77,9 +77,7 @@ func (a *app) apply(ctx context.Context, q applyQuery) error {
 		}
 		e.config.LastWave = &q.wave
 	}
-	if err := clearStop(ctx, e.db, e.plan.ID); err != nil {
-		return err
-	}
+	e.config.Acquired = e.clearStop
 	res, err := e.run(ctx, func(ctx context.Context, x *cutover.Executor) (cutover.Result, error) { return x.Apply(ctx) })
 	if err != nil {
 		return err
@@ -137,15 +135,16 @@ func (a *app) readLine(ctx context.Context) (string, error) {
 	}
 }
 
-// clearStop takes back a stop that an earlier run was given. A pause stays: it
+// clearStop takes back a stop that an earlier run was given. Only who holds the
+// lease may: the run that the stop is meant for may still go. A pause stays: it
 // is for whoever applies.
-func clearStop(ctx context.Context, db *sqlite.DB, planID string) error {
-	w, err := db.Control(ctx, planID)
+func (e *execution) clearStop(ctx context.Context) error {
+	w, err := e.db.Control(ctx, e.plan.ID)
 	if err != nil || !w.Stop {
 		return err
 	}
 	w.Stop = false
-	return db.SetControl(ctx, planID, w)
+	return e.db.SetControl(ctx, e.plan.ID, w)
 }
 
 // run makes an executor and lets it work. A second signal cancels what is

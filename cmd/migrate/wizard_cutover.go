@@ -130,9 +130,7 @@ func (w *wizard) apply(ctx context.Context, planID string, last *int, t tui.Talk
 	}
 	defer e.close()
 	e.config.LastWave = last
-	if err := clearStop(ctx, e.db, e.plan.ID); err != nil {
-		return cutover.Result{}, err
-	}
+	e.config.Acquired = e.clearStop
 	x, err := cutover.New(e.config)
 	if err != nil {
 		return cutover.Result{}, err
