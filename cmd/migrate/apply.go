@@ -40,6 +40,8 @@ Other terminals can look on (migrate status) and speak to it (migrate pause, mig
 
 A person is asked when something stays unknown. Without a terminal the run ends there, with exit code 4.
 
+A plan that a newer snapshot speaks against is refused; once it was begun, that is only a warning.
+
 Exit code 3: a wave was rolled back, or the plan is stale. Exit code 4: stopped or paused before its
 end, or hosts were left out.`,
 		Example: `  migrate apply 3f2a9c01d4e7            # asks for the plan's ID
@@ -66,6 +68,9 @@ func (a *app) apply(ctx context.Context, q applyQuery) error {
 	}
 	defer e.close()
 	if err := e.tellStanding(ctx); err != nil {
+		return err
+	}
+	if err := e.current(ctx); err != nil {
 		return err
 	}
 	if err := a.agree(ctx, e, "apply", q.yes); err != nil {
@@ -230,6 +235,51 @@ func (e *execution) tellStanding(ctx context.Context) error {
 		e.say(standingText(s, time.Now()))
 	}
 	return nil
+}
+
+// mostStale bounds how many reasons are named why a plan is stale.
+const mostStale = 20
+
+// current refuses a plan of which nothing stands if a newer snapshot speaks
+// against it. One that was begun is only warned of: going on closes what timers
+// guard, and each step looks at the world before it begins.
+func (e *execution) current(ctx context.Context) error {
+	latest, err := e.db.Latest(ctx)
+	if err != nil || latest.ID <= e.plan.Snapshot {
+		return err
+	}
+	now, err := load(ctx, e.db, latest.ID)
+	if err != nil {
+		return err
+	}
+	lines := e.plan.Stale(now)
+	if len(lines) == 0 {
+		return nil
+	}
+	entries, err := e.db.Entries(ctx, e.plan.ID)
+	if err != nil {
+		return err
+	}
+	s, err := cutover.Status(e.plan, entries)
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "plan %s is stale by snapshot %d: ", e.plan.ID, latest.ID)
+	for i, line := range lines[:min(len(lines), mostStale)] {
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		b.WriteString(oneLine(line))
+	}
+	if more := len(lines) - mostStale; more > 0 {
+		fmt.Fprintf(&b, "; and %d more", more)
+	}
+	if s.Begun > 0 || s.Owed > 0 || len(s.Risks) > 0 {
+		e.say("Warning: " + b.String())
+		return nil
+	}
+	return exitErr{code: exitNotReady, err: fmt.Errorf("%s: make a new one with migrate plan", &b)}
 }
 
 // standingText says in a few lines where a plan that was begun stands, and

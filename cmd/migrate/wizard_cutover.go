@@ -129,6 +129,9 @@ func (w *wizard) apply(ctx context.Context, planID string, last *int, t tui.Talk
 		return cutover.Result{}, err
 	}
 	defer e.close()
+	if err := e.current(ctx); err != nil {
+		return cutover.Result{}, err
+	}
 	e.config.LastWave = last
 	e.config.Acquired = e.clearStop
 	x, err := cutover.New(e.config)
