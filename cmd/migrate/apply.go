@@ -16,7 +16,6 @@ import (
 	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
-	"ssm-migrate/internal/sqlite"
 )
 
 type applyQuery struct {
@@ -30,15 +29,18 @@ func (a *app) applyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "apply PLAN",
 		Short: "Carry a plan out, wave by wave, or go on with one that was begun",
-		Long: `apply carries out the plan whose ID begins with PLAN. Each step is looked at first, written to the
-journal, done, and looked at again. Before a door closes, Session Manager and the recovery way must be
-proved and a timer must be armed that opens it again. A wave that fails is rolled back.
+		Long: `apply carries out the plan whose ID begins with PLAN, at least six digits of it. Each step is
+looked at first, written to the journal, done, and looked at again. Before a door closes, Session Manager
+and the recovery way must be proved and a timer must be armed that opens it again. A wave that fails is
+rolled back.
 
 Run it again after any stop, crash or lost connection: it goes on from where the journal says it is.
 The first Ctrl-C finishes the steps that are under way and ends; the second does not wait for them.
 Other terminals can look on (migrate status) and speak to it (migrate pause, migrate resume).
 
 A person is asked when something stays unknown. Without a terminal the run ends there, with exit code 4.
+
+A plan that a newer snapshot speaks against is refused; once it was begun, that is only a warning.
 
 Exit code 3: a wave was rolled back, or the plan is stale. Exit code 4: stopped or paused before its
 end, or hosts were left out.`,
@@ -68,6 +70,9 @@ func (a *app) apply(ctx context.Context, q applyQuery) error {
 	if err := e.tellStanding(ctx); err != nil {
 		return err
 	}
+	if err := e.current(ctx); err != nil {
+		return err
+	}
 	if err := a.agree(ctx, e, "apply", q.yes); err != nil {
 		return err
 	}
@@ -77,9 +82,7 @@ func (a *app) apply(ctx context.Context, q applyQuery) error {
 		}
 		e.config.LastWave = &q.wave
 	}
-	if err := clearStop(ctx, e.db, e.plan.ID); err != nil {
-		return err
-	}
+	e.config.Acquired = e.clearStop
 	res, err := e.run(ctx, func(ctx context.Context, x *cutover.Executor) (cutover.Result, error) { return x.Apply(ctx) })
 	if err != nil {
 		return err
@@ -137,15 +140,16 @@ func (a *app) readLine(ctx context.Context) (string, error) {
 	}
 }
 
-// clearStop takes back a stop that an earlier run was given. A pause stays: it
+// clearStop takes back a stop that an earlier run was given. Only who holds the
+// lease may: the run that the stop is meant for may still go. A pause stays: it
 // is for whoever applies.
-func clearStop(ctx context.Context, db *sqlite.DB, planID string) error {
-	w, err := db.Control(ctx, planID)
+func (e *execution) clearStop(ctx context.Context) error {
+	w, err := e.db.Control(ctx, e.plan.ID)
 	if err != nil || !w.Stop {
 		return err
 	}
 	w.Stop = false
-	return db.SetControl(ctx, planID, w)
+	return e.db.SetControl(ctx, e.plan.ID, w)
 }
 
 // run makes an executor and lets it work. A second signal cancels what is
@@ -231,6 +235,51 @@ func (e *execution) tellStanding(ctx context.Context) error {
 		e.say(standingText(s, time.Now()))
 	}
 	return nil
+}
+
+// mostStale bounds how many reasons are named why a plan is stale.
+const mostStale = 20
+
+// current refuses a plan of which nothing stands if a newer snapshot speaks
+// against it. One that was begun is only warned of: going on closes what timers
+// guard, and each step looks at the world before it begins.
+func (e *execution) current(ctx context.Context) error {
+	latest, err := e.db.Latest(ctx)
+	if err != nil || latest.ID <= e.plan.Snapshot {
+		return err
+	}
+	now, err := load(ctx, e.db, latest.ID)
+	if err != nil {
+		return err
+	}
+	lines := e.plan.Stale(now)
+	if len(lines) == 0 {
+		return nil
+	}
+	entries, err := e.db.Entries(ctx, e.plan.ID)
+	if err != nil {
+		return err
+	}
+	s, err := cutover.Status(e.plan, entries)
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "plan %s is stale by snapshot %d: ", e.plan.ID, latest.ID)
+	for i, line := range lines[:min(len(lines), mostStale)] {
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		b.WriteString(oneLine(line))
+	}
+	if more := len(lines) - mostStale; more > 0 {
+		fmt.Fprintf(&b, "; and %d more", more)
+	}
+	if s.Begun > 0 || s.Owed > 0 || len(s.Risks) > 0 {
+		e.say("Warning: " + b.String())
+		return nil
+	}
+	return exitErr{code: exitNotReady, err: fmt.Errorf("%s: make a new one with migrate plan", &b)}
 }
 
 // standingText says in a few lines where a plan that was begun stands, and

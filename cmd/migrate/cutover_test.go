@@ -336,6 +336,21 @@ func TestOneRunAtATimeListens(t *testing.T) {
 	if s := f.verified(t); s.State != string(cutover.OutcomeDone) {
 		t.Errorf("at last: %s", s.State)
 	}
+
+	// A run that is refused leaves alone the stop that is meant for another.
+	db, err := sqlite.Open(t.Context(), f.db())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Acquire(t.Context(), "another", time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	f.run(t, nil, "pause", "--stop")
+	f.run(t, []int{exitError}, "apply", p.ID, "--yes")
+	if w, err := db.Control(t.Context(), p.ID); err != nil || !w.Stop {
+		t.Errorf("the stop after a refused run: %+v, %v", w, err)
+	}
 }
 
 // await looks at the status until it is as wanted.

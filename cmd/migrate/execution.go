@@ -33,9 +33,16 @@ type execution struct {
 // lease is how long others wait for a run that died.
 const lease = time.Minute
 
+// shortestID is how much of a plan's ID it takes to change the fleet.
+const shortestID = 6
+
 // openExecution opens the state file, the plan, its snapshot and everything
-// that can change the fleet.
+// that can change the fleet. An ID that is empty or too short is refused: it is
+// what a shell makes of a variable that is not set, not the wish for some plan.
 func (a *app) openExecution(ctx context.Context, planID string) (*execution, error) {
+	if len(planID) < shortestID {
+		return nil, usageErr("%q does not name a plan to change the fleet by: give at least %d digits of its ID (migrate plan list lists them)", oneLine(planID), shortestID)
+	}
 	cfg, err := a.config()
 	if err != nil {
 		return nil, err

@@ -129,10 +129,11 @@ func (w *wizard) apply(ctx context.Context, planID string, last *int, t tui.Talk
 		return cutover.Result{}, err
 	}
 	defer e.close()
-	e.config.LastWave = last
-	if err := clearStop(ctx, e.db, e.plan.ID); err != nil {
+	if err := e.current(ctx); err != nil {
 		return cutover.Result{}, err
 	}
+	e.config.LastWave = last
+	e.config.Acquired = e.clearStop
 	x, err := cutover.New(e.config)
 	if err != nil {
 		return cutover.Result{}, err

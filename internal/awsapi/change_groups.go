@@ -92,6 +92,35 @@ func (c *Changer) GroupRules(ctx context.Context, at fleet.Place, group string) 
 	return nil, p.answer("ec2:DescribeSecurityGroups", err)
 }
 
+// GroupMembers lists the instances that carry a group on any interface.
+func (c *Changer) GroupMembers(ctx context.Context, at fleet.Place, group string) ([]string, error) {
+	p, err := c.in(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	err = pages(ctx, func(ctx context.Context, token *string) (*string, error) {
+		// instance.group-id would say nothing of further interfaces.
+		page, err := p.ec2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{
+			Filters: []types.Filter{filter("network-interface.group-id", group), filter("instance-state-name", liveStates...)}, MaxResults: page1000, NextToken: token,
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, res := range page.Reservations {
+			for _, in := range res.Instances {
+				out = append(out, aws.ToString(in.InstanceId))
+			}
+		}
+		return page.NextToken, nil
+	})
+	if err != nil {
+		return nil, p.answer("ec2:DescribeInstances", err)
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
 func rule(in types.SecurityGroupRule) (fleet.Rule, error) {
 	r := fleet.Rule{
 		ID: aws.ToString(in.SecurityGroupRuleId), Egress: aws.ToBool(in.IsEgress), Protocol: aws.ToString(in.IpProtocol),

@@ -353,6 +353,14 @@ func TestTimersReallyOpenTheDoorAgain(t *testing.T) {
 			c.apply(s, c.observe(s, fleet.TruthNo).Image)
 		}
 		c.observe(shut, fleet.TruthYes)
+		var want []string
+		for _, h := range shut.Hosts {
+			want = append(want, h.ID)
+		}
+		slices.Sort(want)
+		if got, err := c.changer.GroupMembers(c.Context(), c.at, shut.Rules.Group); err != nil || !slices.Equal(got, want) {
+			c.Errorf("members %v, %v; want %v", got, err, want)
+		}
 		closed, err := c.changer.GroupRules(c.Context(), c.at, shut.Rules.Group)
 		if err != nil {
 			c.Fatal(err)

@@ -68,6 +68,11 @@ func (w *Watcher) GroupRules(ctx context.Context, at fleet.Place, group string) 
 	return w.reads.GroupRules(ctx, at, group)
 }
 
+// GroupMembers is the Changer's.
+func (w *Watcher) GroupMembers(ctx context.Context, at fleet.Place, group string) ([]string, error) {
+	return w.reads.GroupMembers(ctx, at, group)
+}
+
 // Association is the Changer's.
 func (w *Watcher) Association(ctx context.Context, at fleet.Place, instance string) (fleet.ProfileAssociation, error) {
 	return w.reads.Association(ctx, at, instance)

@@ -32,6 +32,9 @@ type Config struct {
 	Lease time.Duration
 	// LastWave is the number of the wave after which Apply ends; nil: the last.
 	LastWave *int
+	// Acquired is called once this run holds the lease, before it looks at
+	// anything. Its error ends the run. Nil: nothing is.
+	Acquired func(context.Context) error
 	// Event is told each journal entry once it is on disk, one at a time, in
 	// the journal's order; it must not block. Nil: nobody is.
 	Event func(Entry)
@@ -228,6 +231,11 @@ func (x *Executor) run(ctx context.Context, what string, work func(*run) (Result
 		return Result{}, err
 	}
 	defer r.end()
+	if x.cfg.Acquired != nil {
+		if err := x.cfg.Acquired(r.work); err != nil {
+			return Result{}, err
+		}
+	}
 	if err := r.load(); err != nil {
 		return Result{}, err
 	}

@@ -28,6 +28,7 @@ type cloud struct {
 	Profiles     map[string]fleet.ProfileState
 	Associations map[string]fleet.ProfileAssociation // by instance
 	DefaultRole  string
+	Members      map[string][]string // security group → instances
 	Documents    map[string][]fleet.DocumentVersion
 	Endpoints    map[string]fleet.VPCEndpoint
 	Ready        map[string]time.Time // of endpoints and of groups' instances: when they are there, or gone
@@ -51,7 +52,8 @@ func (c cloud) clone() cloud {
 
 func emptyCloud() cloud {
 	return cloud{
-		Groups: map[string]fleet.SecurityGroup{}, Rules: map[string][]fleet.Rule{}, Roles: map[string]fleet.RoleState{}, Policies: map[string]string{},
+		Members: map[string][]string{},
+		Groups:  map[string]fleet.SecurityGroup{}, Rules: map[string][]fleet.Rule{}, Roles: map[string]fleet.RoleState{}, Policies: map[string]string{},
 		Profiles: map[string]fleet.ProfileState{}, Associations: map[string]fleet.ProfileAssociation{}, Documents: map[string][]fleet.DocumentVersion{},
 		Endpoints: map[string]fleet.VPCEndpoint{}, Ready: map[string]time.Time{}, Templates: map[string]fleet.BastionTemplate{},
 		Scaling: map[string]fleet.ScalingGroup{}, Schedules: map[string]fleet.Schedule{},
@@ -191,6 +193,14 @@ func (f *fakeAWS) GroupRules(_ context.Context, _ fleet.Place, group string) (ou
 		_, err := get(c.Groups, group)
 		out = c.Rules[group]
 		return err
+	})
+	return out, err
+}
+
+func (f *fakeAWS) GroupMembers(_ context.Context, _ fleet.Place, group string) (out []string, err error) {
+	err = f.read(func(c cloud) error {
+		out = slices.Clone(c.Members[group])
+		return nil
 	})
 	return out, err
 }

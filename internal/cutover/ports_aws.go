@@ -57,6 +57,9 @@ type SecurityGroupReader interface {
 	// GroupRules lists all rules of a group, with IDs, descriptions and tags.
 	// GroupAccount is empty where the group's own account is meant.
 	GroupRules(ctx context.Context, at fleet.Place, group string) ([]fleet.Rule, error)
+	// GroupMembers lists the IDs of the Region's instances that carry a group on
+	// any interface, those that are terminated or being terminated left out.
+	GroupMembers(ctx context.Context, at fleet.Place, group string) ([]string, error)
 }
 
 // InstanceProfiles changes instance profiles and which instances have them.

@@ -241,7 +241,7 @@ func (r *run) stopped() bool {
 }
 
 // look reads what is wished, at most once in lookBetween. A wish that cannot be
-// read stays what it was.
+// read stays what it was, and a stop that was seen holds for the whole run.
 func (r *run) look() Wish {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -251,6 +251,7 @@ func (r *run) look() Wish {
 	}
 	r.looked = now
 	if w, err := r.cfg.Control.Control(r.work, r.cfg.Plan.ID); err == nil {
+		w.Stop = w.Stop || r.wish.Stop
 		r.wish = w
 	}
 	limit := r.wish.Concurrency

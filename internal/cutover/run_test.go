@@ -263,6 +263,63 @@ func TestStopEndsCleanlyAndIsResumed(t *testing.T) {
 	}
 }
 
+// A stop that was seen ends the run, also when it is gone at the next look.
+func TestStopThatWasSeenStays(t *testing.T) {
+	in(t, func(t *testing.T, f *fixture) {
+		for _, h := range []string{"i-20", "i-21", "i-22"} {
+			f.facts["agent "+h] = false
+		}
+		running, peak := 0, 0
+		f.cfg = func(c *cutover.Config) { c.Kinds[plan.Agent] = slowKind{kind{f.world}, &running, &peak} }
+		reads := 0 // since the slow steps have begun
+		f.onCall = func(name string) {
+			if name == "control" && (running > 0 || reads > 0) {
+				reads++
+				f.wish.Stop = reads == 1
+			}
+		}
+		res, err := f.apply(t.Context())
+		want(t, res, err, cutover.OutcomeStopped)
+		if reads < 2 {
+			t.Errorf("%d looks", reads)
+		}
+		for _, e := range f.events(cutover.Intended) {
+			if strings.HasPrefix(e.Step, "w2/") && !strings.HasPrefix(e.Step, "w2/prepare") {
+				t.Errorf("%s was begun after the stop", e.Step)
+			}
+		}
+		f.onCall = nil
+		res, err = f.apply(t.Context())
+		want(t, res, err, cutover.OutcomeDone)
+	})
+}
+
+// What a run does first it does with the lease, and not at all without it.
+func TestAcquiredIsCalledWithTheLeaseOnly(t *testing.T) {
+	in(t, func(t *testing.T, f *fixture) {
+		called := ""
+		f.cfg = func(c *cutover.Config) {
+			c.Acquired = func(context.Context) error {
+				called += c.Operator
+				if f.holder != c.Operator {
+					t.Errorf("%s is called while %q holds the lease", c.Operator, f.holder)
+				}
+				return nil
+			}
+		}
+		var other error
+		second := f.executor("eve")
+		f.at("apply w1/quarantine", func() { go func() { _, other = second.Apply(t.Context()) }() })
+		res, err := f.apply(t.Context())
+		want(t, res, err, cutover.OutcomeDone)
+		synctest.Wait()
+		var held *cutover.HeldError
+		if !errors.As(other, &held) || called != "ops" {
+			t.Errorf("the second operator got %v; called for %q", other, called)
+		}
+	})
+}
+
 func TestAbortLeavesWhatIsUnderWayToTheNextRun(t *testing.T) {
 	in(t, func(t *testing.T, f *fixture) {
 		x := f.executor("ops")

@@ -47,6 +47,7 @@ func town() cloud {
 		{ID: "sgr-f", Egress: true, Protocol: "tcp", From: 80, To: 80, CIDR: cidr("0.0.0.0/0")},
 	}
 	c.Rules["sg-rec"] = nil
+	c.Members["sg-web"] = []string{"i-1"}
 	c.Roles["app"] = fleet.RoleState{Name: "app", Path: "/", Trust: "{}"}
 	c.Profiles["ready"] = fleet.ProfileState{Name: "ready", Role: "app"}
 	c.Documents[fleet.PreferencesName] = []fleet.DocumentVersion{
@@ -120,9 +121,9 @@ func stepCases() []stepCase {
 		{name: "session preferences that an old version has", step: plan.Step{Kind: plan.SessionPreferences, Preferences: &plan.PreferencesChange{Before: `{"schemaVersion":"1.0"}`, Document: `{"newer": 1}`}}},
 		{name: "make the recovery group", step: plan.Step{Kind: plan.RecoveryGroup, Recovery: recovery("vpc-2")}},
 		{name: "arm timers", step: plan.Step{Kind: plan.ArmRuleTimer, Rules: closing(), Timer: &plan.TimerChange{After: plan.Duration(15 * time.Minute), Role: "timers"}}},
-		{name: "close the port", step: plan.Step{Kind: plan.ClosePort, Rules: closing()}},
+		{name: "close the port", step: plan.Step{Kind: plan.ClosePort, Hosts: host, Rules: closing()}},
 		{
-			name: "close the port where a stand-in is there already", step: plan.Step{Kind: plan.ClosePort, Rules: closing()},
+			name: "close the port where a stand-in is there already", step: plan.Step{Kind: plan.ClosePort, Hosts: host, Rules: closing()},
 			change: func(c *cloud) {
 				c.Rules["sg-web"] = append(c.Rules["sg-web"], noted(closing().Add[0], "sgr-g", "mine", map[string]string{"x": "y"}))
 			},
@@ -392,6 +393,9 @@ func TestStepsRefuseAnotherWorld(t *testing.T) {
 		{"all traffic is admitted", "close the port", func(c *cloud) {
 			c.Rules["sg-web"] = append(c.Rules["sg-web"], fleet.Rule{Protocol: "-1", From: -1, To: -1, Group: "sg-web"})
 		}, cutover.ErrStale, "all traffic"},
+		{"an instance was launched into the group", "close the port", func(c *cloud) {
+			c.Members["sg-web"] = append(c.Members["sg-web"], "i-new")
+		}, cutover.ErrStale, "i-new"},
 		{"other preferences", "new session preferences", func(c *cloud) {
 			c.Documents[fleet.PreferencesName] = []fleet.DocumentVersion{{Number: "1", Default: true, Content: `{"theirs":1}`}}
 		}, cutover.ErrStale, fleet.PreferencesName},
@@ -431,7 +435,7 @@ func TestClosingNeedsTheRecoveryRule(t *testing.T) {
 		c.Rules["sg-web"] = append(c.Rules["sg-web"][:4:4], c.Rules["sg-web"][5:]...)
 		f := newFakeAWS(c)
 		k := cutover.AWSKinds(f)[plan.ClosePort]
-		s := plan.Step{At: here, Kind: plan.ClosePort, Rules: closing()}
+		s := plan.Step{At: here, Kind: plan.ClosePort, Hosts: []fleet.HostRef{{Account: here.Account, Region: here.Region, ID: "i-1"}}, Rules: closing()}
 		o, err := k.Observe(t.Context(), s)
 		if err != nil || o.Holds != fleet.TruthNo {
 			t.Fatalf("%+v, %v", o, err)

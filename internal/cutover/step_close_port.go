@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
@@ -66,10 +67,31 @@ func (k closePort) look(ctx context.Context, s plan.Step) (door, error) {
 			d.strange = append(d.strange, r)
 		}
 	}
+	if len(d.open) > 0 {
+		if err := k.onlyHosts(ctx, s, d.group); err != nil {
+			return d, err
+		}
+	}
 	if len(d.strange) > 0 {
 		return d, fmt.Errorf("%s lets port %d through by a rule that the plan does not know, %s: %w", d.group, d.port, ruleTexts(d.strange), ErrStale)
 	}
 	return d, nil
+}
+
+// onlyHosts refuses a group that others than the step's hosts carry by now:
+// nobody has proved that they can be reached without the port.
+func (k closePort) onlyHosts(ctx context.Context, s plan.Step, group string) error {
+	members, err := k.groups.GroupMembers(ctx, s.At, group)
+	if err != nil {
+		return fmt.Errorf("list who carries %s: %w", group, err)
+	}
+	others := slices.DeleteFunc(members, func(id string) bool {
+		return slices.ContainsFunc(s.Hosts, func(h fleet.HostRef) bool { return h.ID == id })
+	})
+	if len(others) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s carries %s and is not in the plan's step (%d such in all), so closing port 22 could lock it out; take a new inventory and make a new plan: %w", others[0], group, len(others), ErrStale)
 }
 
 func (k closePort) Observe(ctx context.Context, s plan.Step) (Observation, error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -175,6 +176,13 @@ func (c *call) instances() table[*Instance] {
 			"private-dns-name":         host(func(h *fleet.Host) string { return h.PrivateDNS }),
 			"iam-instance-profile.arn": host(func(h *fleet.Host) string { return h.ProfileARN }),
 			"instance.group-id":        func(in *Instance) []string { return in.Host.Groups },
+			"network-interface.group-id": func(in *Instance) []string {
+				all := slices.Clone(in.Host.Groups)
+				for _, n := range in.Host.Interfaces {
+					all = append(all, n.Groups...)
+				}
+				return all
+			},
 		},
 	}
 }
