@@ -98,8 +98,7 @@ func (s *simulation) check(c change) {
 			h.shut = s.acts
 		}
 		switch {
-		case c.disarms && h.proved <= h.shut && s.world.OperatorReaches(h.in) == (c.group == ""):
-			// That very door is shut: a group's, or else the host's own.
+		case c.disarms && h.proved <= h.shut && s.shut(c, h.in):
 			s.fail("not proved", "%s after %s: its dead man's switch is gone, and no session was opened since its door closed", h.in.Host.ID, firstLine(c.what))
 		case !timer && !c.disarms:
 			s.fail("no timer", "%s after %s: its door is closed, and nothing would open it again", h.in.Host.ID, firstLine(c.what))
@@ -107,6 +106,26 @@ func (s *simulation) check(c change) {
 			s.fail("one way only", "%s after %s: session-manager: %s; ssh: %s; recovery: %s", h.in.Host.ID, firstLine(c.what), w.SessionManager, w.SSH, w.Recovery)
 		}
 	}
+}
+
+// shut reports whether the very door is shut whose dead man's switch a change
+// takes away: the group's, or else the host's own.
+func (s *simulation) shut(c change, in *simfleet.Instance) bool {
+	if c.group == "" {
+		return s.world.OperatorReaches(in)
+	}
+	recovery := ""
+	for _, g := range in.Region.Groups {
+		if g.VPC == in.Host.VPC && g.Name == plan.RecoveryName(in.Host.VPC) {
+			recovery = g.ID
+		}
+	}
+	for _, g := range in.Region.Groups {
+		if g.ID == c.group {
+			return !slices.ContainsFunc(fleet.Rules(g.Ingress, false), func(r fleet.Rule) bool { return r.Admits(22) && r.Group != recovery })
+		}
+	}
+	return false
 }
 
 // timerOpens reports whether a dead man's switch is armed that opens SSH to
