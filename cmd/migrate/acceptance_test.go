@@ -23,10 +23,10 @@ func TestCountsAgreeWithAWSCLIAndTruth(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it runs other programs, which show the race detector nothing")
 	}
-	sim := serve(t, "--instances", "150", "--seed", "7")
+	sim := serve(t, "--instances", "300", "--seed", "7")
 	got := decode[inventoryResult](t, output(t, sim.program(t, "inventory", "--json")))
 
-	world, err := simfleet.Generate(simfleet.Options{Seed: 7, Instances: 150})
+	world, err := simfleet.Generate(simfleet.Options{Seed: 7, Instances: 300})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,7 @@ accounts:
   - label: demo
     regions: [%s]
 %sssh:
-  concurrency: 32 # the hosts share this machine's processors with migrate
+  concurrency: 8 # the hosts share this machine's processors with migrate
   config_file: %s
   known_hosts: [%s]
   proxy: socks5://%s

@@ -169,12 +169,23 @@ func (k attachProfile) Undo(ctx context.Context, s plan.Step, before, after json
 // remove deletes the profile and the role that this step made, unless other
 // instances use them by now: IAM would delete them under their feet.
 func (k attachProfile) remove(ctx context.Context, s plan.Step, was profileImage, after json.RawMessage, token string) error {
-	users, err := k.profiles.Associated(ctx, s.At, s.Profile.Name)
+	// The steps of other hosts may be giving it back at this moment.
+	users := 0
+	err := settle(ctx, visibleWithin, func() (string, error) {
+		var err error
+		if users, err = k.profiles.Associated(ctx, s.At, s.Profile.Name); err != nil {
+			return "", fmt.Errorf("count the users of instance profile %s: %w", s.Profile.Name, err)
+		}
+		if users > 0 {
+			return "other instances use it", nil
+		}
+		return "", nil
+	})
 	if err != nil {
-		return fmt.Errorf("count the users of instance profile %s: %w", s.Profile.Name, err)
-	}
-	if users > 0 {
-		return nil
+		if users > 0 && ctx.Err() == nil {
+			return nil
+		}
+		return err
 	}
 	if !was.Profile {
 		err := unsettle(ctx, visibleWithin, after, func() (string, error) {

@@ -97,8 +97,8 @@ func apiLabel(q *http.Request, body []byte) string {
 }
 
 func firstLine(s string) string {
-	if len(s) > 120 {
-		s = s[:120] + "…"
+	if len(s) > 400 {
+		s = s[:400] + "…"
 	}
 	return strings.ReplaceAll(s, "\n", " ")
 }

@@ -81,7 +81,7 @@ func (d simStore) Append(ctx context.Context, fence int64, entries ...cutover.En
 	label := "journal"
 	for _, e := range entries {
 		label += fmt.Sprintf(" %s %s %v", e.Event, e.Step, e.Result)
-		if e.Step == "" {
+		if e.Step == "" || e.Event == cutover.Failed || e.Event == cutover.UndoFailed {
 			label += " " + e.Detail
 		}
 	}

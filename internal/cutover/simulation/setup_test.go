@@ -63,7 +63,7 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 		w := s.world.WaysIn(in, simfleet.Recovery{})
 		s.world.Mu.RUnlock()
 		if h.Running() && !h.Windows() && w.Open() {
-			s.hosts = append(s.hosts, &watched{in: in, ssh: w.SSH == ""})
+			s.hosts = append(s.hosts, &watched{in: in, ssh: w.SSH == "", shut: map[string]int{}})
 		}
 	}
 	ctx, end := context.WithCancel(context.Background())

@@ -260,7 +260,7 @@ func (s *simulation) run() {
 			s.afterApply()
 		case story == "abandon" && life == 1:
 			s.abandoned()
-		case p.calm && err == nil && rollback && len(s.touched) > 0 && life > 9:
+		case p.calm && err == nil && rollback && life > 9 && (len(s.touched) > 0 || s.foreignOnly()):
 			// What others changed meanwhile is left to them, and so is what rests on it.
 			done = true
 			s.count.foreign++
@@ -293,6 +293,23 @@ func (s *simulation) perhapsTwo(p *process, rollback bool) (cutover.Result, erro
 	outcome, err := p.live(rollback)
 	both.Wait()
 	return outcome, err
+}
+
+// foreignOnly reports whether all that the last process could not undo was
+// left since somebody else seems to have changed it.
+func (s *simulation) foreignOnly() bool {
+	entries, err := s.db.Entries(context.Background(), s.plan.ID)
+	s.must(err)
+	foreign := 0
+	for i := len(entries) - 1; i >= 0 && entries[i].Event != cutover.RunBegan; i-- {
+		if entries[i].Event == cutover.UndoFailed {
+			if !strings.Contains(entries[i].Detail, cutover.ErrForeign.Error()) {
+				return false
+			}
+			foreign++
+		}
+	}
+	return foreign > 0
 }
 
 // ended reports whether there is nothing more to apply.

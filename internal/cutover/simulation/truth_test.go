@@ -22,8 +22,10 @@ type watched struct {
 	ssh    bool      // so at the beginning
 	away   time.Time // until then it reboots
 	lastSM time.Time // when a session would last have opened
-	shut   int       // calls of the process when it last closed the door
-	proved int       // and when a session last opened
+	// shut tells by door (a group's ID, or "" for the host's own) in which turn
+	// it was closed last.
+	shut   map[string]int
+	proved int // turn in which a session last opened
 }
 
 // truth computes the ways into a host as they are now, from the model alone.
@@ -95,10 +97,10 @@ func (s *simulation) check(c change) {
 		// these stories but the operator's process takes the recovery way away.
 		sm := now.Sub(h.lastSM) <= time.Duration(s.plan.Policy.ProofAge)
 		if !c.disarms {
-			h.shut = s.acts
+			h.shut[c.group] = s.acts
 		}
 		switch {
-		case c.disarms && h.proved <= h.shut && s.shut(c, h.in):
+		case c.disarms && h.proved <= h.shut[c.group] && s.shut(c, h.in):
 			s.fail("not proved", "%s after %s: its dead man's switch is gone, and no session was opened since its door closed", h.in.Host.ID, firstLine(c.what))
 		case !timer && !c.disarms:
 			s.fail("no timer", "%s after %s: its door is closed, and nothing would open it again", h.in.Host.ID, firstLine(c.what))
