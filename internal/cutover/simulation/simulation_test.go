@@ -99,20 +99,30 @@ func TestSimulate(t *testing.T) {
 	}
 }
 
-// TestSimulationReplays runs a few seeds twice: the same things must happen.
+// TestSimulationReplays runs seeds twice: the same things must happen. It takes
+// those whose plan runs one lane at a time: what several lanes write down as they
+// begin at the same moment may change places.
 func TestSimulationReplays(t *testing.T) {
 	setCredentials(t)
-	for seed := *firstSeed; seed < *firstSeed+2; seed++ {
+	replayed := 0
+	for seed := *firstSeed; replayed < 2; seed++ {
 		var traces [2][]string
+		alone := false
 		for i := range traces {
-			t.Run(fmt.Sprint(seed), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					s := newSimulation(t, seed)
-					s.run()
-					traces[i] = s.lines
-				})
+			synctest.Test(t, func(t *testing.T) {
+				s := newSimulation(t, seed)
+				if alone = s.plan.Policy.Concurrency == 1; !alone {
+					s.close()
+					return
+				}
+				s.run()
+				traces[i] = s.lines
 			})
 		}
+		if !alone {
+			continue
+		}
+		replayed++
 		for i := range min(len(traces[0]), len(traces[1])) {
 			if traces[0][i] != traces[1][i] {
 				t.Fatalf("seed %d, line %d differs:\n%s\n%s", seed, i, traces[0][i], traces[1][i])
