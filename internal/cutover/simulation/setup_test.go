@@ -104,6 +104,8 @@ func (s *simulation) trouble() {
 // instance gives an instance also after it was terminated and forgotten. Who
 // calls it has the turn: nobody launches instances meanwhile.
 func (s *simulation) instance(id string) *simfleet.Instance {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for in := range s.world.Instances() {
 		s.known[in.Host.ID] = in
 	}
