@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"ssm-migrate/internal/fleet"
@@ -49,7 +48,7 @@ func (k createEndpoint) look(ctx context.Context, s plan.Step) (endpointView, er
 	}
 	v.image.Group = v.group.ID
 	if v.group.ID != "" {
-		want, err := httpsFrom(c.Sources)
+		want, err := portFrom(httpsPort, c.Sources, "the step's source %q is not a CIDR: make a new plan")
 		if err != nil {
 			return v, err
 		}
@@ -77,18 +76,6 @@ func (k createEndpoint) look(ctx context.Context, s plan.Step) (endpointView, er
 		}
 	}
 	return v, nil
-}
-
-func httpsFrom(sources []string) ([]fleet.Rule, error) {
-	out := make([]fleet.Rule, 0, len(sources))
-	for _, c := range sources {
-		p, err := netip.ParsePrefix(c)
-		if err != nil {
-			return nil, fmt.Errorf("the step's source %q is not a CIDR: make a new plan", c)
-		}
-		out = append(out, fleet.Rule{Protocol: "tcp", From: httpsPort, To: httpsPort, CIDR: p.Masked()})
-	}
-	return out, nil
 }
 
 func (k createEndpoint) Observe(ctx context.Context, s plan.Step) (Observation, error) {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -86,7 +85,7 @@ func (k recoveryGroup) check(ctx context.Context, s plan.Step, v *recoveryView) 
 	if err != nil {
 		return err
 	}
-	want, err := sshFrom(c.From)
+	want, err := portFrom(sshPort, c.From, "recovery.from: %q is not a CIDR: correct the policy and make a new plan")
 	if err != nil {
 		return err
 	}
@@ -126,18 +125,6 @@ func (k recoveryGroup) check(ctx context.Context, s plan.Step, v *recoveryView) 
 		}
 	}
 	return nil
-}
-
-func sshFrom(sources []string) ([]fleet.Rule, error) {
-	out := make([]fleet.Rule, 0, len(sources))
-	for _, c := range sources {
-		p, err := netip.ParsePrefix(c)
-		if err != nil {
-			return nil, fmt.Errorf("recovery.from: %q is not a CIDR: correct the policy and make a new plan", c)
-		}
-		out = append(out, fleet.Rule{Protocol: "tcp", From: sshPort, To: sshPort, CIDR: p.Masked()})
-	}
-	return out, nil
 }
 
 func (k recoveryGroup) Observe(ctx context.Context, s plan.Step) (Observation, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"strings"
 
 	"ssm-migrate/internal/fleet"
@@ -279,4 +280,18 @@ func (k allowRules) Undone(ctx context.Context, s plan.Step, before, _ json.RawM
 		return restored(fmt.Sprintf("%s still has %s", image.Group, ruleTexts(ours)))
 	}
 	return restored("")
+}
+
+// portFrom are the rules that let one TCP port in from CIDRs. Refusal is the
+// format of the error about a source that is none.
+func portFrom(port int, sources []string, refusal string) ([]fleet.Rule, error) {
+	out := make([]fleet.Rule, 0, len(sources))
+	for _, c := range sources {
+		p, err := netip.ParsePrefix(c)
+		if err != nil {
+			return nil, fmt.Errorf(refusal, c)
+		}
+		out = append(out, fleet.Rule{Protocol: "tcp", From: port, To: port, CIDR: p.Masked()})
+	}
+	return out, nil
 }
