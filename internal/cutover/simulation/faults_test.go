@@ -22,11 +22,9 @@ var errLostConnection = errors.New("simulated network: the connection was lost")
 
 // RoundTrip answers one request.
 func (t transport) RoundTrip(q *http.Request) (res *http.Response, err error) {
-	var body []byte
-	if q.Body != nil {
-		if body, err = io.ReadAll(q.Body); err != nil {
-			return nil, err
-		}
+	body, err := bodyOf(q)
+	if err != nil {
+		return nil, err
 	}
 	label := apiLabel(q, body)
 	fault := ""
@@ -74,13 +72,25 @@ func (t transport) RoundTrip(q *http.Request) (res *http.Response, err error) {
 }
 
 func (t transport) answer(q *http.Request, body []byte) *http.Response {
+	return answer(t.p.s.aws, q, body)
+}
+
+// answer lets a handler answer a request, without a connection.
+func answer(h http.Handler, q *http.Request, body []byte) *http.Response {
 	w := httptest.NewRecorder()
 	c := q.Clone(q.Context())
 	c.Body = io.NopCloser(bytes.NewReader(body))
-	t.p.s.aws.ServeHTTP(w, c)
+	h.ServeHTTP(w, c)
 	res := w.Result()
 	res.Request = q
 	return res
+}
+
+func bodyOf(q *http.Request) ([]byte, error) {
+	if q.Body == nil {
+		return nil, nil
+	}
+	return io.ReadAll(q.Body)
 }
 
 // apiLabel names a request, the same in every replay.
