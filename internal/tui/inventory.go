@@ -134,7 +134,7 @@ func (s *inventoryScreen) viewEmpty(w, h int) []string {
 	for _, l := range []string{
 		"instances, networks, roles, launch templates, from the AWS APIs",
 		"managed nodes and their agents, from Systems Manager",
-		"sshd settings, authorized keys, logins and endpoint tests, from each running Linux host over SSH",
+		"sshd settings, authorized keys, logins and endpoint tests, from each running Linux host over SSH or, if you allow it, Run Command",
 	} {
 		for i, part := range wrap(l, w-2) {
 			out = append(out, s.styles.accent.Render([]string{"·", " "}[min(i, 1)])+" "+part)
@@ -205,7 +205,7 @@ func (s *inventoryScreen) viewRunning(w, h int) []string {
 // viewProbe is how far the hosts are, in two lines.
 func (s *inventoryScreen) viewProbe(w int) []string {
 	p := s.run.progress.probe
-	label := s.styles.strong.Render(fit("Hosts over SSH", 16))
+	label := s.styles.strong.Render(fit("Hosts", 16))
 	if p.total == 0 {
 		return []string{label + s.styles.dim.Render("waiting for the first instances"), ""}
 	}
