@@ -78,7 +78,10 @@ func (r *run) holdLease(ctx context.Context, s plan.Step) (time.Time, error) {
 	if errors.Is(err, ErrLease) {
 		r.fail(fmt.Errorf("%s: %w", s.Title, err))
 	}
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return until, fmt.Errorf("%w: %w", errLate, err)
+	case err != nil:
 		return until, fmt.Errorf("keep the lease: %w", err)
 	}
 	return until, nil

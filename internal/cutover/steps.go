@@ -174,6 +174,9 @@ func (r *run) try(ctx context.Context, l lane, n int, s plan.Step, obs Observati
 		}
 		final := t == tries || errors.Is(err, ErrStale) || errors.Is(err, ErrForeign) || errors.Is(lookErr, ErrStale) || r.stopped() || ctx.Err() != nil
 		late := errors.Is(err, errLate)
+		if late && ctx.Err() != nil {
+			return laneEnd{kind: endLate, step: s.ID}
+		}
 		if !final && (late || r.rest(ctx, rest) == nil) {
 			end, ok := r.guard(ctx, l, n, s)
 			switch {
