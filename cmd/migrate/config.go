@@ -78,13 +78,6 @@ type readinessConfig struct {
 	SilentDays      *int   `yaml:"silent_days"`
 }
 
-// recoveryConfig says where the recovery key is. Neither it nor its passphrase is
-// ever stored elsewhere.
-type recoveryConfig struct {
-	KeyFile        string `yaml:"key_file"`
-	PassphraseFile string `yaml:"passphrase_file"`
-}
-
 // agentConfig names a file with the OpenPGP key that AWS signs agent packages
 // with, in place of the one that is built in.
 type agentConfig struct {
@@ -111,7 +104,8 @@ func (a *app) config() (config, error) {
 	}
 	c.dir = filepath.Dir(path)
 	c.SSH.resolve(c.dir)
-	c.Recovery.KeyFile, c.Recovery.PassphraseFile, c.Agent.SigningKeyFile = inFolder(c.dir, c.Recovery.KeyFile), inFolder(c.dir, c.Recovery.PassphraseFile), inFolder(c.dir, c.Agent.SigningKeyFile)
+	c.Recovery.resolve(c.dir)
+	c.Agent.SigningKeyFile = inFolder(c.dir, c.Agent.SigningKeyFile)
 	if err := c.readOwners(filepath.Dir(path)); err != nil {
 		return config{}, exitErr{code: exitUsage, err: err}
 	}
@@ -175,6 +169,9 @@ func parseConfig(text []byte) (config, error) {
 	}
 	if err := checkWays(c.HostsBy); err != nil {
 		return config{}, fmt.Errorf("hosts_by: %w", err)
+	}
+	if err := c.Recovery.validate(); err != nil {
+		return config{}, fmt.Errorf("recovery: %w", err)
 	}
 	if err := c.policy().Validate(); err != nil {
 		return config{}, fmt.Errorf("readiness: %w", err)

@@ -25,6 +25,9 @@ type Config struct {
 	Leases  Leases
 	Control Control
 	Hooks   Hooks // nil: a plan with hooks is refused
+	// Plans gives the other plans that the journal tells of. Without it nothing
+	// is taken back that their doors may rest on, and nothing closed beside them.
+	Plans func(ctx context.Context, id string) (*plan.Plan, error)
 
 	Operator string // who runs it, for the journal: principal ARN and local user
 	Holder   string // tells this run from all others, for the lease; empty: Operator
