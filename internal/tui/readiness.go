@@ -154,6 +154,9 @@ func (s *readinessScreen) next() (what, why string) {
 		c := d.causes[0]
 		return "find out about " + c.code, fmt.Sprintf("%s cannot be judged for it, and unknown never counts as good; then press i", count(c.hosts, "host"))
 	}
+	if s.course.reached() {
+		return "press 6 for what has been reached", "every host is ready, and the plan has come to its end"
+	}
 	return "press 5 for Cutover", "every host is ready; the plan of the cutover is next"
 }
 
