@@ -327,9 +327,22 @@ func (b *book) settleOwner(c *consumer) {
 	case i != nobody:
 		o := b.people.owners[i]
 		c.Owner, c.OwnerBy, c.Principals, c.service = o.Person, by, slices.Clone(o.Principals), o.Service
-	case !slices.ContainsFunc(c.visits, func(v visit) bool { return !v.ours }):
+	case c.inventorys():
 		c.Owner, c.OwnerBy, c.service = InventoryOwner, "probe", true
 	}
+}
+
+// inventorys reports whether a consumer is the inventory. Hosts that it reached
+// without SSH this time cannot tell: there its earlier logins count as elsewhere.
+func (c *consumer) inventorys() bool {
+	ours := false
+	for _, v := range c.visits {
+		ours = ours || v.ours
+		if !v.ours && v.host.Probe.Value.LoginUser != "" {
+			return false
+		}
+	}
+	return ours
 }
 
 func sessionsByHost(s *fleet.Snapshot) map[string][]*fleet.ManagedSession {

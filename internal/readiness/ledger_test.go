@@ -157,6 +157,37 @@ func TestOwners(t *testing.T) {
 	}
 }
 
+// TestEarlierInventoriesOfHostsReadWithoutSSH: a host that was read by Run Command
+// shows no login of this inventory, only earlier ones.
+func TestEarlierInventoriesOfHostsReadWithoutSSH(t *testing.T) {
+	for _, tc := range []struct {
+		name, second, from, want string
+	}{
+		{"by Run Command", "", "10.0.0.9", readiness.InventoryOwner},
+		{"over SSH, where this inventory's login is missing", "ops", "10.0.0.9", ""},
+		{"by Run Command, from elsewhere", "", "10.0.0.7", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			now := login("ops", "SHA256:inventory", "10.0.0.9", "", 0)
+			now.Count = 3
+			s := logging([]fleet.Login{now}, []fleet.Login{login("ops", "SHA256:inventory", tc.from, "", 2)})
+			for i, user := range []string{"ops", tc.second} {
+				p := &s.Hosts[i].Probe.Value
+				p.LoginUser, p.HostTime = user, at
+			}
+			owner := "no such consumer"
+			for _, c := range judge(s).Ledger.Consumers {
+				if slices.Contains(c.Hosts, s.Hosts[1].ID) {
+					owner = c.Owner
+				}
+			}
+			if owner != tc.want {
+				t.Errorf("the earlier login is of %q, want %q", owner, tc.want)
+			}
+		})
+	}
+}
+
 // TestRecoveryKeyIsNoConsumer: it is on every host on purpose, and drills log in
 // with it. It may also be the authority of the certificates that they bring.
 func TestRecoveryKeyIsNoConsumer(t *testing.T) {
