@@ -152,6 +152,10 @@ func (m *maker) keys(h *member) (c *KeysChange, before, after []string) {
 		kept := slices.ContainsFunc(h.waived, func(w fleet.Consumer) bool { return w.Fingerprint != "" && w.Fingerprint == k.Fingerprint })
 		line := clip(fmt.Sprintf("%s %s %s %s", cmp.Or(k.User, "any user"), k.Type, k.Fingerprint, k.Comment))
 		switch {
+		case k.Blob == blob:
+			if k.User != h.user {
+				after = append(after, "the recovery key of "+clip(k.User)+", as it is")
+			}
 		case kept:
 			c.Keep = addOnce(c.Keep, k.Blob)
 			after = append(after, line+" (waived)")

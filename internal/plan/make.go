@@ -179,7 +179,7 @@ func (m *maker) choose() {
 		if h.rank < 0 {
 			h.rank = len(m.policy.Order)
 		}
-		h.user = loginUser(h.Host)
+		h.user = cmp.Or(m.recoveryUser(h.Host), loginUser(h.Host))
 		code, text, do := m.outside(h)
 		if code != "" {
 			m.refuse(h, Prepare, code, text, do)
@@ -218,6 +218,26 @@ func (m *maker) outside(h *member) (code, text, do string) {
 var imageUsers = map[string]string{
 	"amzn": "ec2-user", "rhel": "ec2-user", "sles": "ec2-user", "fedora": "fedora", "centos": "centos", "ol": "ec2-user",
 	"ubuntu": "ubuntu", "debian": "admin", "rocky": "rocky", "almalinux": "ec2-user",
+}
+
+// recoveryUser is the account of a host that has the recovery key already: of
+// several the one that the inventory logged in as, else the first by name. Empty: none.
+func (m *maker) recoveryUser(h *fleet.Host) string {
+	blob, err := keyBlob(m.policy.Recovery.PublicKey)
+	if err != nil || !h.Probe.Known {
+		return ""
+	}
+	user := ""
+	for _, k := range h.Probe.Value.Keys.Value {
+		switch {
+		case k.Blob != blob || k.Problem != "" || k.User == "":
+		case k.User == h.Probe.Value.LoginUser:
+			return k.User
+		case user == "" || k.User < user:
+			user = k.User
+		}
+	}
+	return user
 }
 
 // loginUser is the account that the inventory logged in as, else the image's

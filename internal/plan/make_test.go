@@ -273,6 +273,45 @@ func TestPreferencesChangeOnlyWhatIsAtFault(t *testing.T) {
 	}
 }
 
+// TestRecoveryKeyStaysWithItsAccount: a host that is closed is read by Run
+// Command, as nobody's login; a later plan must not move its recovery key.
+func TestRecoveryKeyStaysWithItsAccount(t *testing.T) {
+	blob := strings.Fields(publicKey)[1]
+	has := func(users ...string) func(*fleet.Probe) {
+		return func(p *fleet.Probe) {
+			for _, u := range users {
+				p.Keys.Value = append(p.Keys.Value, fleet.Key{User: u, Type: "ssh-ed25519", Blob: blob, Comment: "migrate-recovery"})
+			}
+		}
+	}
+	for _, tc := range []struct {
+		name, login string
+		change      func(*fleet.Probe)
+		want        string
+	}{
+		{"the account of the login", "ops", has(), "ops"},
+		{"the image's account", "", has(), "ec2-user"},
+		{"the account that has it", "", has("ops"), "ops"},
+		{"the account that has it, whoever logs in", "admin", has("ops"), "ops"},
+		{"of two the login's", "ops", has("backup", "ops"), "ops"},
+		{"of two the first", "", has("ops", "backup"), "backup"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			x := newScene(1)
+			x.probe(0).LoginUser = tc.login
+			x.probe(0).Users.Value = []fleet.User{{Name: "ops"}, {Name: "backup"}, {Name: "admin"}, {Name: "ec2-user"}}
+			tc.change(x.probe(0))
+			p := x.make(t)
+			if got := one(t, p, plan.RecoveryKey).Key.User; got != tc.want {
+				t.Errorf("the key is for %q, want %q", got, tc.want)
+			}
+			if before := strings.Join(one(t, p, plan.QuarantineKeys).Before, "\n"); strings.Contains(before, "migrate-recovery") {
+				t.Errorf("the preview moves the recovery key aside: %s", before)
+			}
+		})
+	}
+}
+
 func TestWaivedKeysStay(t *testing.T) {
 	x := newScene(1)
 	x.consumer(fleet.ConsumerWaived, 0)
