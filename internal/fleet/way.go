@@ -84,6 +84,9 @@ type Script struct {
 	Text string
 	// Timeout bounds the run on the host; 0: 60 s.
 	Timeout time.Duration
+	// Reads: it changes nothing, so it may be run again while an earlier run may
+	// still be under way.
+	Reads bool
 }
 
 // ScriptResult is what became of a script on a host.
