@@ -52,7 +52,7 @@ func (r *run) rollback(s Scope) (Result, error) {
 	}
 	if b := r.bastions(); len(b) > 0 {
 		res.Outcome = OutcomeRolledPartly
-		res.Reason = strings.TrimPrefix(res.Reason+"; "+b[0].runs(), "; ")
+		res.Reason = strings.TrimPrefix(res.Reason+"; "+b[0].Runs(), "; ")
 	}
 	return res, nil
 }
