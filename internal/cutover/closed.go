@@ -82,3 +82,13 @@ func recordsOf(p *plan.Plan, entries []Entry) (map[string]record, error) {
 	}
 	return out, nil
 }
+
+// States tells where each step of a plan is that its journal speaks of.
+func States(p *plan.Plan, entries []Entry) (map[string]State, error) {
+	records, err := recordsOf(p, entries)
+	out := make(map[string]State, len(records))
+	for id, r := range records {
+		out[id] = r.state
+	}
+	return out, err
+}

@@ -45,7 +45,6 @@ type RunbookKey struct {
 	KMSKey   string // ARN of the key that wraps the file's
 	// Identities open a file that is encrypted to age recipients.
 	Identities []string
-	Sealed     bool   // the file asks for a passphrase
 	Public     string // line of authorized_keys without options
 	CA         bool   // it signs certificates, and does not log in itself
 	Made       time.Time

@@ -116,9 +116,8 @@ func (b *book) key() {
 		return
 	}
 	b.run(takeKey(k)...)
-	if k.Sealed && k.Store == KeyInFile {
-		b.say("It asks for its passphrase. To type that once only:")
-		b.run(`eval "$(ssh-agent -s)" && ssh-add ` + map[bool]string{true: "ca_key", false: "login_key"}[k.CA])
+	if !k.CA {
+		b.say("If it asks for a passphrase at each login, type it once only: `eval \"$(ssh-agent -s)\" && ssh-add login_key`")
 	}
 	if k.CA {
 		b.say("The key is a certificate authority: the last two commands make a key for today and sign it, for eight hours.")
