@@ -215,6 +215,9 @@ func (g *runbookGatherer) take(p *plan.Plan, entries []cutover.Entry) error {
 	for _, s := range p.Of(plan.RecoveryGroup) {
 		g.network(s, states[s.ID].Done())
 	}
+	for _, s := range p.Of(plan.RecoveryRule) {
+		g.door(s)
+	}
 	for _, s := range p.Of(plan.RecoveryKey) {
 		if s.Key == nil || len(s.Hosts) != 1 {
 			continue
@@ -263,6 +266,20 @@ func (g *runbookGatherer) network(s plan.Step, made bool) {
 		}
 	}
 	g.networks = append(g.networks, n)
+}
+
+// door adds a security group of hosts that lets a bastion in.
+func (g *runbookGatherer) door(s plan.Step) {
+	if s.Rules == nil {
+		return
+	}
+	for i := range g.networks {
+		n := &g.networks[i]
+		lets := n.At == s.At && slices.ContainsFunc(s.Rules.Rules, func(r fleet.Rule) bool { return r.Group == n.Group })
+		if lets && !slices.Contains(n.Doors, s.Rules.Group) {
+			n.Doors = append(n.Doors, s.Rules.Group)
+		}
+	}
 }
 
 func (g *runbookGatherer) group(c cutover.ClosedGroup) {

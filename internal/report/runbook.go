@@ -70,6 +70,7 @@ type RunbookNetwork struct {
 	From    []string // CIDRs of the operators
 	Public  bool     // the bastion is reached by its public address
 	Made    bool     // the group was there when it was last looked at
+	Doors   []string // security groups of hosts that let the bastion in
 	// Endpoints are the VPC's EC2 Instance Connect Endpoints.
 	Endpoints []string
 	Hosts     []RunbookHost

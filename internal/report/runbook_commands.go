@@ -87,12 +87,12 @@ func (n network) shell(h RunbookHost) string {
 	return n.ssh(h, " -t") + " sudo -i"
 }
 
-// asRoot runs a command that needs no quoting.
+// asRoot runs a command, which leaves alone what is typed or pasted after it.
 func (n network) asRoot(h RunbookHost, command string) string {
 	if h.User == "root" {
-		return n.ssh(h, "") + " " + command
+		return n.ssh(h, " -n") + " " + command
 	}
-	return n.ssh(h, "") + " sudo -n " + command
+	return n.ssh(h, " -n") + " sudo -n " + command
 }
 
 // endpoint opens a shell of root's by EC2 Instance Connect Endpoint.

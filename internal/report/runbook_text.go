@@ -50,7 +50,7 @@ func (n network) title() string {
 }
 
 func (b *book) opening() {
-	b.say("Made %s by migrate %s, from the inventory of %s%s.", minute(b.Made), b.Version, cmp.Or(minute(b.Snapshot.Started), "a time not known"), planText(b.Plan))
+	b.say("Made %s by migrate %s, from the inventory of %s and %s.", minute(b.Made), b.Version, cmp.Or(minute(b.Snapshot.Started), "a time not known"), planText(b.Plan))
 	b.say("It leads back into the hosts with **AWS CLI and OpenSSH alone**: without migrate, without its database, and with the AWS console down. Keep it where an outage of AWS does not block it, next to the recovery key, and make it anew after each cutover, rotation, or change of the fleet: `migrate recovery runbook -o runbook.md`.")
 	b.say("Commands are for bash or zsh. Copy them from the Markdown or the HTML file: on paper, long lines are broken. Run them in one terminal from top to bottom; later chapters use what the first has set up.")
 	b.heading(2, "What is broken?")
@@ -65,21 +65,17 @@ func (b *book) opening() {
 	} {
 		b.row(spans("%s", r[0]), spans("%s", r[1]))
 	}
-	b.say("You need: AWS CLI 2 with credentials that do not come from the broken Region, an OpenSSH client (7.3 or newer), and the recovery key.%s", b.proxyNeeds())
-}
-
-func (b *book) proxyNeeds() string {
-	if b.Proxy == "" {
-		return ""
+	b.say("You need: AWS CLI 2 with credentials that do not come from the broken Region, an OpenSSH client (7.3 or newer), and the recovery key.")
+	if b.Proxy != "" {
+		b.say("Operators reach the bastions by the SOCKS proxy `%s`: netcat of OpenBSD (`nc`) has to be there, too.", b.Proxy)
 	}
-	return " Operators reach the bastions by the SOCKS proxy " + b.Proxy + ": netcat of OpenBSD (nc) has to be there, too."
 }
 
 func planText(id string) string {
 	if id == "" {
-		return "; no plan has been made yet"
+		return "no plan yet"
 	}
-	return " and plan " + id
+	return "plan " + id
 }
 
 func (b *book) sessionManagerDown() {
@@ -104,9 +100,9 @@ func (b *book) key() {
 	k := b.Key
 	switch k.Store {
 	case KeyInFile:
-		b.say("The recovery key is a file in OpenSSH's format: `%s`%s. If yours lies elsewhere, name that file instead.", k.Location, onThisMachine)
+		b.say("The recovery key is a file in OpenSSH's format: `%s`, as named on the machine that this was written on. If yours lies elsewhere, name that file instead.", k.Location)
 	case KeyInAge:
-		b.say("The recovery key is encrypted by age (age-encryption.org), whose program `age` is needed here: `%s`%s.", k.Location, onThisMachine)
+		b.say("The recovery key is encrypted by age (age-encryption.org), whose program `age` is needed here: `%s`, as named on the machine that this was written on.", k.Location)
 	case KeyInKMS:
 		b.say("The recovery key is the file `%s`, encrypted under a data key that the KMS key `%s` opens. It takes kms:Decrypt, and openssl. While it runs, others on this machine can see the data key among the processes.", k.Location, k.KMSKey)
 	case KeyInSecrets:
@@ -127,8 +123,6 @@ func (b *book) key() {
 	}
 }
 
-const onThisMachine = " on the machine that this was written on"
-
 func (b *book) network(n network) {
 	b.heading(3, "VPC %s", n.title())
 	if !n.Made {
@@ -141,7 +135,7 @@ func (b *book) network(n network) {
 	b.run(n.address()...)
 	b.say("Its host keys are read from its console, which shows them once it has booted, up to five minutes later. Trust nothing else. (Types that are not Nitro refuse `--latest`: leave it out, and wait longer.)")
 	b.run(consoleKeys(shellWord(n.At.Region), `"$BASTION"`, "$ADDRESS")...)
-	b.run(fmt.Sprintf("ssh -F ssh_config %s true && echo 'the bastion lets you in'", n.bastion))
+	b.run(fmt.Sprintf("ssh -n -F ssh_config %s true && echo 'the bastion lets you in'", n.bastion))
 	b.hosts(n)
 	b.heading(4, "Back at zero: %s", n.VPC)
 	b.say("When you are done: a bastion that runs costs money and is a way in.")
@@ -172,11 +166,9 @@ func (b *book) hosts(n network) {
 		b.say("No host is known to take the recovery key.")
 	} else {
 		b.say("One line for each host; each opens a shell of root's. `exit` leaves it.")
-		lines := make([]string, 0, 2*len(n.Hosts))
 		for _, h := range n.Hosts {
-			lines = append(lines, hostLine(h), n.shell(h))
+			b.run(hostLine(h), n.shell(h))
 		}
-		b.run(lines...)
 	}
 	if i := slices.IndexFunc(n.Hosts, func(h RunbookHost) bool { return len(h.Keys) == 0 }); i >= 0 {
 		var names []string
@@ -232,12 +224,8 @@ func (b *book) noLaunch() {
 		}
 		some = true
 		b.heading(4, "Endpoint %s of VPC %s", strings.Join(n.Endpoints, ", "), n.VPC)
-		lines := make([]string, 0, 2*len(n.Hosts))
 		for _, h := range n.Hosts {
-			lines = append(lines, hostLine(h), n.endpoint(h))
-		}
-		if len(lines) > 0 {
-			b.run(lines...)
+			b.run(hostLine(h), n.endpoint(h))
 		}
 	}
 	var without []string
@@ -322,13 +310,14 @@ func (b *book) databaseLost() {
 	b.heading(2, "The database is lost")
 	b.say("No host needs it. All that it would be asked for in need stands elsewhere:")
 	b.item("Key files as they were: on each host, in `/var/lib/migrate`, readable for root alone. Chapter \"Put the key files back\".")
-	b.item("Rules as they were: chapter \"Open the closed rules again\". For later changes CloudTrail has them for 90 days; the request holds the rule IDs, its answer the rules:")
+	b.item("Rules as they were: chapter \"Open the closed rules again\". For changes made since, CloudTrail has the calls of the last 90 days:")
 	for _, region := range b.regions() {
 		b.run("aws cloudtrail lookup-events --region "+shellWord(region)+" \\", "    --lookup-attributes AttributeKey=EventName,AttributeValue=RevokeSecurityGroupIngress")
 	}
 	b.say("What migrate made carries the tag `%s`:", fleet.TagStep)
 	for _, region := range b.regions() {
-		b.run("aws resourcegroupstaggingapi get-resources --region " + shellWord(region) + " --tag-filters Key=" + fleet.TagStep + " --query 'ResourceTagMappingList[].ResourceARN'")
+		filter := " --region " + shellWord(region) + " --filters Name=key,Values=" + fleet.TagStep + " --output text"
+		b.run("aws ec2 describe-tags"+filter, "aws autoscaling describe-tags"+filter)
 	}
 	b.say("To go on with migrate: `migrate inventory`, then `migrate plan`. It recognises what is there. What was closed before is not in the new journal, so a rollback of it is done by the two chapters below.")
 }
@@ -381,11 +370,10 @@ func (b *book) rules() {
 			name += " (" + g.Name + ")"
 		}
 		b.heading(3, "Security group %s", name)
-		text := fleet.Count(g.Hosts, "host") + ", account " + g.At.Account + ", " + g.At.Region + "."
+		b.say("%s, %s. With credentials of account %s, as at its VPC.", fleet.Count(g.Hosts, "host"), g.At.Region, g.At.Account)
 		if !g.Exact {
-			text += " The rules are as the plan knew them: descriptions and tags may be missing."
+			b.say("The rules are as the plan knew them: descriptions and tags may be missing.")
 		}
-		b.say("%s", text)
 		for _, r := range g.Rules {
 			b.run(authorize(g, r)...)
 		}
@@ -418,6 +406,9 @@ func (b *book) facts() {
 		b.item("Auto Scaling group, launch template and security group: `%s`", n.Group)
 		b.item("Image `%s`, type `%s`, login user `%s`", n.Image, n.Type, n.User)
 		b.item("Subnets: %s", strings.Join(n.Subnets, ", "))
+		if len(n.Doors) > 0 {
+			b.item("Security groups of hosts that let it in: %s", strings.Join(n.Doors, ", "))
+		}
 		b.item("Lets SSH in from: %s; reached by its %s address", strings.Join(n.From, ", "), map[bool]string{true: "public", false: "private"}[n.Public])
 		if len(n.Hosts) == 0 {
 			continue
