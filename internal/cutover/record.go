@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"ssm-migrate/internal/fleet"
@@ -217,6 +218,22 @@ func (l lane) closes() bool {
 		}
 	}
 	return false
+}
+
+// closesFor are the hosts whose doors the lane closes.
+func (l lane) closesFor() []fleet.HostRef {
+	var out []fleet.HostRef
+	for _, s := range l.steps {
+		if s.Kind.Closes() {
+			out = append(out, s.Hosts...)
+		}
+	}
+	return out
+}
+
+// drills reports whether the lane logs in by the recovery way.
+func (l lane) drills() bool {
+	return slices.ContainsFunc(l.steps, func(s plan.Step) bool { return s.Kind == plan.RecoveryDrill })
 }
 
 // timed reports whether the lane has a dead man's switch.
