@@ -44,6 +44,7 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 	s.world, err = simfleet.Generate(simfleet.Options{Seed: seed % 97, Instances: []int{3, 3, 3, 3, 4, 5, 9}[random.IntN(7)], Healthy: true, Regions: []string{simRegion}})
 	s.must(err)
 	s.operatorKeys = s.world.OperatorFiles("", "").HostKeys
+	s.shareGroup()
 	s.trouble()
 	s.machines = simfleet.NewHosts(s.world, simfleet.HostOptions{TimeScale: -1})
 	s.aws = simfleet.ServeAWS(s.world, simfleet.AWSOptions{
@@ -78,6 +79,27 @@ func (s *simulation) must(err error) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// shareGroup puts a group of one host on another one of its VPC, now and then:
+// port 22 of a group closes for all who carry it.
+func (s *simulation) shareGroup() {
+	if s.random.IntN(3) > 0 {
+		return
+	}
+	all := slices.Collect(s.world.Instances())
+	from, to := all[s.random.IntN(len(all))], all[s.random.IntN(len(all))]
+	group := from.Host.Groups[0]
+	if from.Host.VPC != to.Host.VPC || slices.Contains(to.Host.Groups, group) {
+		return
+	}
+	s.change(func() {
+		to.Host.Groups = append(slices.Clone(to.Host.Groups), group)
+		for i := range to.Host.Interfaces {
+			to.Host.Interfaces[i].Groups = append(slices.Clone(to.Host.Interfaces[i].Groups), group)
+		}
+	})
+	s.lines = append(s.lines, fmt.Sprintf("%s shares %s with %s", to.Host.ID, group, from.Host.ID))
 }
 
 // trouble injects what is wrong with the fleet from the start.
