@@ -59,6 +59,8 @@ func (p *process) live(rollback bool) (cutover.Result, error) {
 	stop := context.AfterFunc(p.ctx, x.Abort)
 	defer stop()
 	if rollback {
+		p.s.rollbacks.Add(1)
+		defer func() { p.s.rollbacks.Add(-1) }()
 		return x.Rollback(p.ctx, cutover.Scope{All: true})
 	}
 	return x.Apply(p.ctx)
@@ -213,7 +215,7 @@ func (r *simReach) Run(ctx context.Context, h fleet.Host, way fleet.Way, script 
 			stop = 1 + s.random.IntN(30) // the machine or the agent ends it in its middle
 		}
 		status, stdout, stderr := s.script(in, script, stop)
-		c := change{what: label}
+		c := change{what: label, ours: true}
 		if script.Name == "quarantine-keys" || script.Name == "disarm-host-timer" {
 			c.host, c.disarms = h.ID, script.Name == "disarm-host-timer"
 		}
@@ -430,7 +432,7 @@ func (s *simulation) abandoned() {
 	s.world.Mu.RLock()
 	defer s.world.Mu.RUnlock()
 	for _, h := range s.hosts {
-		if w := s.truth(h.in); h.in.Host.State == "running" && !w.Open() {
+		if w := s.truth(h.in); h.in.Host.State == "running" && !h.byHand && !w.Open() {
 			s.fail("lock-out", "nobody came back, and %s is shut: session-manager: %s; ssh: %s; recovery: %s", h.in.Host.ID, w.SessionManager, w.SSH, w.Recovery)
 		}
 	}
