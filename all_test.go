@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"internal/tui":                {"internal/fleet", "internal/inventory", "internal/readiness", "internal/plan", "internal/recovery", "internal/cutover"},
 	"internal/awsapi":             {"internal/fleet", "internal/session"},
 	"internal/sshhost":            {"internal/fleet"},
+	"internal/seal":               {"internal/fleet"},
 	"internal/session":            {"internal/fleet"},
 	"internal/sqlite":             {"internal/fleet", "internal/plan", "internal/cutover"},
 	"internal/simfleet":           {"internal/fleet"},
@@ -38,10 +39,11 @@ var mayImport = map[string][]string{
 }
 
 // oneHome lists libraries that only some packages may import. The second home
-// of an SSH library is the simulated host's server.
+// of an SSH library reads and writes key files, the third is the simulated host's server.
 var oneHome = map[string][]string{
 	"github.com/aws/aws-sdk-go-v2": {"internal/awsapi"},
-	"golang.org/x/crypto/ssh":      {"internal/sshhost", "internal/simfleet"},
+	"golang.org/x/crypto/ssh":      {"internal/sshhost", "internal/seal", "internal/simfleet"},
+	"filippo.io/age":               {"internal/seal"},
 	"database/sql":                 {"internal/sqlite"},
 	"github.com/mattn/go-sqlite3":  {"internal/sqlite"},
 	"charm.land/bubbletea":         {"internal/tui"},

@@ -9,8 +9,8 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"ssm-migrate/internal/seal"
 	"ssm-migrate/internal/simfleet"
-	"ssm-migrate/internal/sshhost"
 )
 
 func (d *demoFleet) db() string     { return filepath.Join(d.dir, "migrate.db") }
@@ -42,6 +42,7 @@ accounts:
   proxy: socks5://%s
 recovery:
   key_file: %s # not encrypted: it opens simulated hosts alone
+hosts_by: [ssh, run-command] # an inventory reads hosts by Run Command where SSH is closed
 agent:
   signing_key_file: %s
 `, strings.Join(regions, ", "), rate, sshConfig, known, d.socks.Addr(), demoRecoveryKey, demoSigningKey)
@@ -128,5 +129,5 @@ func (d *demoFleet) recoveryKey() (string, error) {
 	if err == nil {
 		return strings.TrimSpace(string(line)), nil
 	}
-	return sshhost.NewKeyFile(path, "migrate-recovery", nil)
+	return newKeyFile(&seal.KeyFile{Path: path, Bare: true, Comment: recoveryComment})
 }

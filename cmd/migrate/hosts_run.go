@@ -23,6 +23,8 @@ type hostWays struct {
 	sessions cutover.Prover  // by Session Manager; nil: that way is never proved
 	ssh      *sshhost.Runner // nil: SSH is disabled
 	recovery *sshhost.Recovery
+	tunnels  *awsapi.Tunnels // by EC2 Instance Connect Endpoints; nil: none are used
+	forget   func()          // the passphrase of the recovery key; nil: there is none
 }
 
 var (
@@ -32,8 +34,8 @@ var (
 )
 
 // newHostWays opens nothing yet. RecoveryUser gives the account of a host that
-// has the recovery key.
-func (a *app) newHostWays(cfg config, changer *awsapi.Changer, sessions cutover.Prover, recoveryUser func(fleet.Host) string) (*hostWays, error) {
+// has the recovery key; keys are the generations of that key.
+func (a *app) newHostWays(cfg config, changer *awsapi.Changer, sessions cutover.Prover, recoveryUser func(fleet.Host) string, keys []fleet.RecoveryKey) (*hostWays, error) {
 	o, err := cfg.SSH.options()
 	if err != nil {
 		return nil, err
@@ -44,12 +46,12 @@ func (a *app) newHostWays(cfg config, changer *awsapi.Changer, sessions cutover.
 			return nil, fmt.Errorf("set up SSH: %w", err)
 		}
 	}
-	w.recovery, err = sshhost.NewRecovery(sshhost.RecoveryConfig{
-		Config: o, KeyFile: cfg.Recovery.KeyFile, User: recoveryUser,
-		Passphrase: func() ([]byte, error) {
-			return a.passphrase(cfg.Recovery.PassphraseFile, "Passphrase of the recovery key: ")
-		},
-	})
+	rc := sshhost.RecoveryConfig{Config: o, User: recoveryUser, CA: certifies(keys), Tunnel: w.tunnel}
+	if cfg.Recovery.set() {
+		store, forget := a.recoveryStore(cfg.Recovery, changer)
+		rc.Keys, w.forget = store.Load, forget
+	}
+	w.recovery, err = sshhost.NewRecovery(rc)
 	if err != nil {
 		w.close()
 		return nil, fmt.Errorf("set up the recovery way: %w", err)
@@ -64,6 +66,9 @@ func (w *hostWays) close() {
 	if w.recovery != nil {
 		_ = w.recovery.Close()
 	}
+	if w.forget != nil {
+		w.forget()
+	}
 }
 
 // Run runs a script by one way.
@@ -71,7 +76,7 @@ func (w *hostWays) Run(ctx context.Context, h fleet.Host, way fleet.Way, s fleet
 	switch {
 	case way == fleet.WaySessionManager:
 		return w.commands.Run(ctx, h, way, s)
-	case way == fleet.WayRecovery:
+	case way == fleet.WayRecovery || way == fleet.WayConnectEndpoint:
 		return w.recovery.Run(ctx, h, way, s)
 	case way == fleet.WaySSH && w.ssh != nil:
 		return w.ssh.Run(ctx, h, way, s)
@@ -84,7 +89,7 @@ func (w *hostWays) Prove(ctx context.Context, h fleet.Host, way fleet.Way) fleet
 	switch {
 	case way == fleet.WaySessionManager && w.sessions != nil:
 		return w.sessions.Prove(ctx, h, way)
-	case way == fleet.WayRecovery:
+	case way == fleet.WayRecovery || way == fleet.WayConnectEndpoint:
 		return w.recovery.Prove(ctx, h, way)
 	case way == fleet.WaySSH && w.ssh != nil:
 		return w.ssh.Prove(ctx, h, way)

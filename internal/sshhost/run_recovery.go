@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -21,22 +20,29 @@ import (
 type RecoveryConfig struct {
 	// Config gives the rules for the hosts' keys, the proxy, the port and the time
 	// limits. Its bastions and identities are those of today's way, and not used.
-	Config  Config
-	KeyFile string // the recovery key, in OpenSSH's format, readable by its owner alone
-	// Passphrase is asked for when the key file is encrypted; nil: there is none.
-	Passphrase func() ([]byte, error)
+	Config Config
+	// Keys gives the private keys, newest first, each as the PEM text of an
+	// unencrypted key; they are cleared. All are tried. Nil: none is configured.
+	Keys func(context.Context) ([][]byte, error)
+	// CA reports whether the key with this public part (base64) signs user
+	// certificates, in place of logging in itself; nil: none does.
+	CA func(blob string) bool
 	// User is the account of a host that has the recovery key.
 	User func(fleet.Host) string
+	// Tunnel connects to port 22 of a host by an EC2 Instance Connect Endpoint.
+	// Nil: there is no such way.
+	Tunnel func(context.Context, fleet.Host) (net.Conn, error)
 }
 
-// Recovery logs in to hosts with the recovery key by the recovery bastion of
-// their VPC, once that is open. It may be used concurrently.
+// Recovery logs in to hosts with the recovery key: by the recovery bastion of
+// their VPC, once that is open, or by an EC2 Instance Connect Endpoint. It may be used concurrently.
 type Recovery struct {
 	cfg    RecoveryConfig
 	client *Client
 
 	mu   sync.Mutex
 	open map[network]*recoveryBastion // guarded by mu
+	keys keyMemo                      // of logins without a bastion
 }
 
 // network is where a recovery bastion reaches hosts.
@@ -49,9 +55,9 @@ func networkOf(h fleet.Host) network { return network{h.Ref().Place(), h.VPC} }
 
 // recoveryBastion is a login to a bastion.
 type recoveryBastion struct {
-	name   string
-	conn   *ssh.Client
-	signer ssh.Signer
+	name string
+	conn *ssh.Client
+	keys []ringKey
 }
 
 // NewRecovery makes the recovery way. It reads no key yet.
@@ -78,9 +84,10 @@ func (r *Recovery) Close() error {
 
 // OpenBastion logs in to a bastion as user. The bastion must show one of the
 // host keys ("ssh-ed25519 AAAA…"). Until closeIt, Run and Prove reach the hosts
-// of its VPC. An error is an *Error or says what is wrong with the key file.
+// of its VPC. An error is an *Error, or says what is wrong with the
+// keys.
 func (r *Recovery) OpenBastion(ctx context.Context, bastion fleet.Host, user string, hostKeys []string) (closeIt func(), err error) {
-	signer, err := r.key()
+	keys, err := r.ring(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -88,11 +95,11 @@ func (r *Recovery) OpenBastion(ctx context.Context, bastion fleet.Host, user str
 	if err != nil {
 		return nil, fmt.Errorf("host keys of bastion %s: %w", bastion.ID, err)
 	}
-	conn, err := r.dialBastion(ctx, bastion, user, signer, known)
+	conn, err := r.dialBastion(ctx, bastion, user, keys, known)
 	if err != nil {
 		return nil, err
 	}
-	b := &recoveryBastion{name: bastion.ID, conn: conn, signer: signer}
+	b := &recoveryBastion{name: bastion.ID, conn: conn, keys: keys}
 	at := networkOf(bastion)
 	r.mu.Lock()
 	old := r.open[at]
@@ -110,42 +117,6 @@ func (r *Recovery) OpenBastion(ctx context.Context, bastion fleet.Host, user str
 		_ = conn.Close()
 		_ = conn.Wait()
 	}, nil
-}
-
-// key reads the recovery key.
-func (r *Recovery) key() (ssh.Signer, error) {
-	path := r.cfg.KeyFile
-	if path == "" {
-		return nil, errors.New("no recovery key is configured: name its file in recovery.key_file (make one with migrate recovery key)")
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("recovery key: %w", err)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("recovery key %s can be read by others (mode %04o): run chmod 600 %s", path, info.Mode().Perm(), path)
-	}
-	text, err := readSmall(path, maxKeyFile)
-	if err != nil {
-		return nil, fmt.Errorf("recovery key: %w", err)
-	}
-	signer, err := ssh.ParsePrivateKey(text)
-	var encrypted *ssh.PassphraseMissingError
-	if errors.As(err, &encrypted) {
-		if r.cfg.Passphrase == nil {
-			return nil, fmt.Errorf("recovery key %s is encrypted: name a file with its passphrase in recovery.passphrase_file", path)
-		}
-		var phrase []byte
-		if phrase, err = r.cfg.Passphrase(); err != nil {
-			return nil, fmt.Errorf("passphrase of the recovery key: %w", err)
-		}
-		signer, err = ssh.ParsePrivateKeyWithPassphrase(text, phrase)
-		clear(phrase)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("recovery key %s: %w", path, err)
-	}
-	return signer, nil
 }
 
 func parseHostKeys(lines []string) ([]ssh.PublicKey, error) {
@@ -179,11 +150,11 @@ func (r *Recovery) bastionAddresses(h fleet.Host) []string {
 }
 
 // dialBastion logs in at the first of the bastion's addresses that answers.
-func (r *Recovery) dialBastion(ctx context.Context, h fleet.Host, user string, signer ssh.Signer, known []ssh.PublicKey) (*ssh.Client, error) {
+func (r *Recovery) dialBastion(ctx context.Context, h fleet.Host, user string, keys []ringKey, known []ssh.PublicKey) (*ssh.Client, error) {
 	err := error(&Error{Kind: ErrUnreachable, Host: h.ID, Detail: "the bastion has no address"})
 	for _, address := range r.bastionAddresses(h) {
 		var conn *ssh.Client
-		if conn, err = r.dialAt(ctx, address, user, signer, known); err == nil {
+		if conn, err = r.dialAt(ctx, address, user, keys, known); err == nil {
 			return conn, nil
 		}
 		if !errors.Is(err, ErrUnreachable) && !errors.Is(err, ErrTimeout) {
@@ -193,7 +164,7 @@ func (r *Recovery) dialBastion(ctx context.Context, h fleet.Host, user string, s
 	return nil, err
 }
 
-func (r *Recovery) dialAt(ctx context.Context, address, user string, signer ssh.Signer, known []ssh.PublicKey) (*ssh.Client, error) {
+func (r *Recovery) dialAt(ctx context.Context, address, user string, keys []ringKey, known []ssh.PublicKey) (*ssh.Client, error) {
 	t := &target{label: address}
 	ctx, cancel := context.WithTimeout(ctx, r.client.cfg.DialTimeout)
 	defer cancel()
@@ -203,7 +174,7 @@ func (r *Recovery) dialAt(ctx context.Context, address, user string, signer ssh.
 	}
 	var refused *Error
 	conn, err := handshake(ctx, raw, address, &ssh.ClientConfig{
-		User: user, Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, HostKeyAlgorithms: algorithmsOf(known),
+		User: user, Auth: []ssh.AuthMethod{auth(keys)}, HostKeyAlgorithms: algorithmsOf(known),
 		HostKeyCallback: func(_ string, _ net.Addr, k ssh.PublicKey) error {
 			if slices.ContainsFunc(known, func(o ssh.PublicKey) bool { return string(o.Marshal()) == string(k.Marshal()) }) {
 				return nil
@@ -269,12 +240,27 @@ func algorithmsOf(keys []ssh.PublicKey) []string {
 
 // login logs in to a host by the open bastion of its VPC.
 func (r *Recovery) login(ctx context.Context, h fleet.Host) (*connection, error) {
+	return r.loginWith(ctx, h, nil)
+}
+
+// loginWith logs in as method does; nil: with the ring of the bastion's login.
+func (r *Recovery) loginWith(ctx context.Context, h fleet.Host, method ssh.AuthMethod) (*connection, error) {
 	r.mu.Lock()
 	b := r.open[networkOf(h)]
 	r.mu.Unlock()
 	if b == nil {
 		return nil, &Error{Kind: ErrUnreachable, Host: h.ID, Detail: "no recovery bastion is open in " + clean(h.VPC, 40)}
 	}
+	if method == nil {
+		method = auth(b.keys)
+	}
+	return r.loginOver(ctx, h, method, "by bastion "+b.name, func(ctx context.Context, address string) (net.Conn, error) {
+		return b.conn.DialContext(ctx, "tcp", address)
+	})
+}
+
+// loginOver logs in to a host over a connection that dial makes.
+func (r *Recovery) loginOver(ctx context.Context, h fleet.Host, method ssh.AuthMethod, by string, connect func(ctx context.Context, address string) (net.Conn, error)) (*connection, error) {
 	if r.cfg.User == nil || r.cfg.User(h) == "" {
 		return nil, &Error{Kind: ErrConfig, Host: h.ID, Detail: "no account with the recovery key is known"}
 	}
@@ -297,14 +283,14 @@ func (r *Recovery) login(ctx context.Context, h fleet.Host) (*connection, error)
 	}
 	dial, stop := context.WithTimeout(ctx, r.client.cfg.DialTimeout)
 	defer stop()
-	raw, err := b.conn.DialContext(dial, "tcp", t.address())
+	raw, err := connect(dial, t.address())
 	if err != nil {
-		e := t.fail(dial, ErrUnreachable, "by bastion "+b.name, err)
+		e := t.fail(dial, ErrUnreachable, by, err)
 		e.Err = errors.Join(e.Err, err)
 		return nil, e
 	}
 	conn, err := handshake(ctx, raw, t.address(), &ssh.ClientConfig{
-		User: user, Auth: []ssh.AuthMethod{ssh.PublicKeys(b.signer)},
+		User: user, Auth: []ssh.AuthMethod{method},
 		HostKeyAlgorithms: check.algorithms,
 		HostKeyCallback:   func(_ string, _ net.Addr, k ssh.PublicKey) error { return check.verify(k) },
 	})
@@ -319,15 +305,22 @@ func (r *Recovery) login(ctx context.Context, h fleet.Host) (*connection, error)
 	return conn, nil
 }
 
-// Run runs a script as root on a host, by the recovery bastion. On any other
-// way, and while the bastion is not open, nothing starts.
-func (r *Recovery) Run(ctx context.Context, h fleet.Host, way fleet.Way, s fleet.Script) fleet.ScriptResult {
-	res := fleet.ScriptResult{Started: fleet.TruthNo, Way: fleet.WayRecovery}
-	if way != fleet.WayRecovery {
-		res.Reason = "the recovery way is no " + string(way) + " way"
-		return res
+// loginBy logs in to a host by one of the two ways.
+func (r *Recovery) loginBy(ctx context.Context, h fleet.Host, way fleet.Way) (*connection, error) {
+	switch way {
+	case fleet.WayRecovery:
+		return r.login(ctx, h)
+	case fleet.WayConnectEndpoint:
+		return r.loginByEndpoint(ctx, h)
 	}
-	conn, err := r.login(ctx, h)
+	return nil, errors.New("the recovery way is no " + string(way) + " way")
+}
+
+// Run runs a script as root on a host, by the recovery bastion or an EC2 Instance
+// Connect Endpoint. On any other way, and while the bastion is not open, nothing starts.
+func (r *Recovery) Run(ctx context.Context, h fleet.Host, way fleet.Way, s fleet.Script) fleet.ScriptResult {
+	res := fleet.ScriptResult{Started: fleet.TruthNo, Way: way}
+	conn, err := r.loginBy(ctx, h, way)
 	if err != nil {
 		res.Reason = clean(err.Error(), 500)
 		return res
@@ -335,15 +328,12 @@ func (r *Recovery) Run(ctx context.Context, h fleet.Host, way fleet.Way, s fleet
 	return runAsRoot(ctx, conn, nil, s, res)
 }
 
-// Prove logs in to a host by the recovery bastion and runs a command that prints
+// Prove logs in to a host by one of the two ways and runs a command that prints
 // a random number.
 func (r *Recovery) Prove(ctx context.Context, h fleet.Host, way fleet.Way) fleet.Proof {
 	p := fleet.Proof{Host: h.Ref(), Way: way, Kind: "login"}
-	if way != fleet.WayRecovery {
-		return unproved(p, errors.New("the recovery way is no "+string(way)+" way"))
-	}
 	start := time.Now()
-	conn, err := r.login(ctx, h)
+	conn, err := r.loginBy(ctx, h, way)
 	if err != nil {
 		return unproved(p, err)
 	}
