@@ -1,6 +1,7 @@
 package cutover
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -113,12 +114,17 @@ func (k recoveryDrillKind) open(ctx context.Context, at fleet.Place, c plan.Reco
 		return nil, fmt.Errorf("the console of the recovery bastion %s shows no host keys, so it cannot be told from another machine: %w", bastion.ID, err)
 	}
 	var closeIt func()
+	var noKey error
 	err = k.until(ctx, openTimeout, func(ctx context.Context) (bool, error) {
 		var err error
 		closeIt, err = k.Bastions.OpenBastion(ctx, bastion, c.User, keys)
+		if errors.Is(err, fleet.ErrNoKey) {
+			noKey = err
+			return true, nil
+		}
 		return err == nil, err
 	})
-	if err != nil {
+	if err = cmp.Or(err, noKey); err != nil {
 		return nil, fmt.Errorf("log in to the recovery bastion %s as %s: %w", bastion.ID, c.User, err)
 	}
 	return closeIt, nil
