@@ -45,6 +45,24 @@ type Bastions interface {
 	OpenBastion(ctx context.Context, bastion fleet.Host, user string, hostKeys []string) (closeIt func(), err error)
 }
 
+// RecoveryKeys asks about single generations of the recovery key, named by
+// their base64 parts.
+type RecoveryKeys interface {
+	// OpenBastionWith is OpenBastion with one key alone, there and on the hosts
+	// until it is closed.
+	OpenBastionWith(ctx context.Context, bastion fleet.Host, user string, hostKeys []string, key string) (closeIt func(), err error)
+	// Refuses asks a host, by the open bastion, whether it would let a login
+	// with a key go on; nothing is signed with it. Yes: it refuses the key.
+	Refuses(ctx context.Context, h fleet.Host, key string) (refuses fleet.Truth, why string)
+}
+
+// Launches tells why instances do not come.
+type Launches interface {
+	// LaunchFailure gives the reason, in AWS's words, why the group's latest
+	// launch since a time failed; empty: it did not.
+	LaunchFailure(ctx context.Context, at fleet.Place, group string, since time.Time) (string, error)
+}
+
 // Proofs keeps proofs. Both methods may run concurrently.
 type Proofs interface {
 	SaveProof(ctx context.Context, p fleet.Proof) error
