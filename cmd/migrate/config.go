@@ -74,13 +74,6 @@ type readinessConfig struct {
 	SilentDays      *int   `yaml:"silent_days"`
 }
 
-// recoveryConfig says where the recovery key is. Neither it nor its passphrase is
-// ever stored elsewhere.
-type recoveryConfig struct {
-	KeyFile        string `yaml:"key_file"`
-	PassphraseFile string `yaml:"passphrase_file"`
-}
-
 // agentConfig names a file with the OpenPGP key that AWS signs agent packages
 // with; without it, steps that install packages fail.
 type agentConfig struct {
@@ -107,7 +100,8 @@ func (a *app) config() (config, error) {
 	}
 	c.dir = filepath.Dir(path)
 	c.SSH.resolve(c.dir)
-	c.Recovery.KeyFile, c.Recovery.PassphraseFile, c.Agent.SigningKeyFile = inFolder(c.dir, c.Recovery.KeyFile), inFolder(c.dir, c.Recovery.PassphraseFile), inFolder(c.dir, c.Agent.SigningKeyFile)
+	c.Recovery.resolve(c.dir)
+	c.Agent.SigningKeyFile = inFolder(c.dir, c.Agent.SigningKeyFile)
 	if err := c.readOwners(filepath.Dir(path)); err != nil {
 		return config{}, exitErr{code: exitUsage, err: err}
 	}
@@ -137,6 +131,9 @@ func parseConfig(text []byte) (config, error) {
 	}
 	if c.SSH.Concurrency < 0 || c.SSH.Port < 0 || c.SSH.Port > 65535 {
 		return config{}, errors.New("ssh: concurrency and port must be positive, and port at most 65535")
+	}
+	if err := c.Recovery.validate(); err != nil {
+		return config{}, fmt.Errorf("recovery: %w", err)
 	}
 	if err := c.policy().Validate(); err != nil {
 		return config{}, fmt.Errorf("readiness: %w", err)

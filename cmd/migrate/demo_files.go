@@ -9,8 +9,8 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"ssm-migrate/internal/seal"
 	"ssm-migrate/internal/simfleet"
-	"ssm-migrate/internal/sshhost"
 )
 
 func (d *demoFleet) db() string     { return filepath.Join(d.dir, "migrate.db") }
@@ -128,5 +128,5 @@ func (d *demoFleet) recoveryKey() (string, error) {
 	if err == nil {
 		return strings.TrimSpace(string(line)), nil
 	}
-	return sshhost.NewKeyFile(path, "migrate-recovery", nil)
+	return newKeyFile(&seal.KeyFile{Path: path, Bare: true, Comment: recoveryComment})
 }

@@ -113,7 +113,7 @@ func (a *app) openDriftWorld(ctx context.Context, cfg config, c *cutover.DriftCo
 	if err != nil {
 		return nil, err
 	}
-	ways, err := a.newHostWays(cfg, awsapi.NewChanger(accounts...), nil, recoveryUsers(c.Plan))
+	ways, err := a.newHostWays(cfg, awsapi.NewChanger(accounts...), nil, recoveryUsers(c.Plan), nil)
 	if err != nil {
 		return nil, exitErr{code: exitUsage, err: err}
 	}

@@ -82,7 +82,7 @@ func carryOut(t *testing.T, o demoOptions) *carried {
 	c.must(err)
 	t.Cleanup(world.close)
 	c.kinds = world.kinds
-	c.ways, err = c.app.newHostWays(cfg, c.aws, nil, recoveryUsers(c.plan))
+	c.ways, err = c.app.newHostWays(cfg, c.aws, nil, recoveryUsers(c.plan), nil)
 	c.must(err)
 	t.Cleanup(c.ways.close)
 	c.fence, err = c.db.Acquire(ctx, "drift test", time.Hour)

@@ -23,6 +23,7 @@ type hostWays struct {
 	sessions cutover.Prover  // by Session Manager; nil: that way is never proved
 	ssh      *sshhost.Runner // nil: SSH is disabled
 	recovery *sshhost.Recovery
+	forget   func() // the passphrase of the recovery key; nil: there is none
 }
 
 var (
@@ -32,8 +33,8 @@ var (
 )
 
 // newHostWays opens nothing yet. RecoveryUser gives the account of a host that
-// has the recovery key.
-func (a *app) newHostWays(cfg config, changer *awsapi.Changer, sessions cutover.Prover, recoveryUser func(fleet.Host) string) (*hostWays, error) {
+// has the recovery key; keys are the generations of that key.
+func (a *app) newHostWays(cfg config, changer *awsapi.Changer, sessions cutover.Prover, recoveryUser func(fleet.Host) string, keys []fleet.RecoveryKey) (*hostWays, error) {
 	o, err := cfg.SSH.options()
 	if err != nil {
 		return nil, err
@@ -44,12 +45,12 @@ func (a *app) newHostWays(cfg config, changer *awsapi.Changer, sessions cutover.
 			return nil, fmt.Errorf("set up SSH: %w", err)
 		}
 	}
-	w.recovery, err = sshhost.NewRecovery(sshhost.RecoveryConfig{
-		Config: o, KeyFile: cfg.Recovery.KeyFile, User: recoveryUser,
-		Passphrase: func() ([]byte, error) {
-			return a.passphrase(cfg.Recovery.PassphraseFile, "Passphrase of the recovery key: ")
-		},
-	})
+	rc := sshhost.RecoveryConfig{Config: o, User: recoveryUser, CA: certifies(keys)}
+	if cfg.Recovery.set() {
+		store, forget := a.recoveryStore(cfg.Recovery, changer)
+		rc.Keys, w.forget = store.Load, forget
+	}
+	w.recovery, err = sshhost.NewRecovery(rc)
 	if err != nil {
 		w.close()
 		return nil, fmt.Errorf("set up the recovery way: %w", err)
@@ -63,6 +64,9 @@ func (w *hostWays) close() {
 	}
 	if w.recovery != nil {
 		_ = w.recovery.Close()
+	}
+	if w.forget != nil {
+		w.forget()
 	}
 }
 

@@ -110,9 +110,9 @@ func (a *app) makePlan(ctx context.Context, snapshot int64, policyFile string, v
 		return err
 	}
 	defer s.db.Close()
-	policy, err := s.cfg.planPolicy(policyFile)
+	policy, err := s.cfg.keyedPolicy(ctx, s.db, policyFile)
 	if err != nil {
-		return exitErr{code: exitUsage, err: err}
+		return err
 	}
 	p, err := newPlan(ctx, s.db, s.cfg, s.snap, policy)
 	if err != nil {

@@ -1,14 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -17,7 +13,6 @@ import (
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/recovery"
 	"ssm-migrate/internal/sqlite"
-	"ssm-migrate/internal/sshhost"
 )
 
 func (a *app) recoveryCommand() *cobra.Command {
@@ -30,95 +25,11 @@ host without a recent login by it (docs/recovery.md).`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	for _, sub := range []*cobra.Command{a.recoveryKeyCommand(), a.recoveryStatusCommand(), a.recoveryDrillCommand()} {
+	for _, sub := range []*cobra.Command{a.recoveryInitCommand(), a.recoveryKeyCommand(), a.recoveryStatusCommand(), a.recoveryDrillCommand()} {
 		wrapUsage(sub)
 		c.AddCommand(sub)
 	}
 	return c
-}
-
-func (a *app) recoveryKeyCommand() *cobra.Command {
-	var phraseFile, comment string
-	var bare bool
-	c := &cobra.Command{
-		Use:   "key FILE",
-		Short: "Make the recovery key",
-		Long: `key makes an ed25519 key and writes it to FILE (mode 0600) in OpenSSH's format, encrypted with a passphrase,
-and its public line to FILE.pub. It prints the line for the policy file. A file that exists is not touched.
-
-Keep the key where an outage of AWS does not block it, and tell migrate.yaml where it is
-(recovery: key_file). Nobody but its owner may read the file; migrate never stores the key or its passphrase.`,
-		Example: `  migrate recovery key migrate-recovery
-  migrate recovery key migrate-recovery --passphrase-file /run/secrets/recovery`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			if bare && phraseFile != "" {
-				return usageErr("--no-passphrase and --passphrase-file exclude each other")
-			}
-			return a.recoveryKey(args[0], comment, phraseFile, bare)
-		},
-	}
-	c.Flags().StringVar(&phraseFile, "passphrase-file", "", "file whose first line is the passphrase")
-	c.Flags().BoolVar(&bare, "no-passphrase", false, "leave the private key unencrypted")
-	c.Flags().StringVar(&comment, "comment", "migrate-recovery", "comment of the public line")
-	return c
-}
-
-func (a *app) recoveryKey(path, comment, phraseFile string, bare bool) error {
-	if strings.ContainsAny(comment, "\r\n") {
-		return usageErr("--comment: one line only")
-	}
-	var phrase []byte
-	if !bare {
-		var err error
-		if phrase, err = a.newPassphrase(phraseFile); err != nil {
-			return exitErr{code: exitUsage, err: fmt.Errorf("passphrase: %w (--passphrase-file FILE, or --no-passphrase for a key that is not encrypted)", err)}
-		}
-		defer clear(phrase)
-	}
-	line, err := sshhost.NewKeyFile(path, comment, phrase)
-	if err != nil {
-		return err
-	}
-	full, err := filepath.Abs(path)
-	if err != nil {
-		return err
-	}
-	if a.json {
-		return writeJSON(a.out, map[string]any{"file": full, "publicKey": line, "encrypted": !bare})
-	}
-	fmt.Fprintf(a.out, `The recovery key is in %s, its public line in %s.pub.
-
-For the policy file (migrate plan --policy-template shows one):
-
-recovery:
-  public_key: %s
-
-For migrate.yaml:
-
-recovery:
-  key_file: %s
-`, oneLine(full), oneLine(full), line, oneLine(full))
-	return nil
-}
-
-// newPassphrase reads a passphrase; on a terminal twice.
-func (a *app) newPassphrase(file string) ([]byte, error) {
-	phrase, err := a.passphrase(file, "Passphrase for the new key: ")
-	if err != nil || file != "" {
-		return phrase, err
-	}
-	again, err := a.passphrase("", "Once more: ")
-	switch {
-	case err != nil:
-		return nil, err
-	case len(phrase) == 0:
-		return nil, errors.New("it is empty")
-	case !bytes.Equal(phrase, again):
-		return nil, errors.New("the two differ")
-	}
-	clear(again)
-	return phrase, nil
 }
 
 func (a *app) recoveryStatusCommand() *cobra.Command {
@@ -147,9 +58,9 @@ func (a *app) recoveryStatus(ctx context.Context, snapshot int64, age time.Durat
 		return err
 	}
 	defer s.db.Close()
-	policy, err := s.cfg.planPolicy("")
+	policy, err := s.cfg.keyedPolicy(ctx, s.db, "")
 	if err != nil {
-		return exitErr{code: exitUsage, err: err}
+		return err
 	}
 	if age == 0 {
 		age = time.Duration(policy.RecoveryAge)

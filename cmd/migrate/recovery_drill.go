@@ -84,8 +84,12 @@ func (a *app) recoveryDrill(ctx context.Context, q drillQuery) error {
 	if err != nil {
 		return err
 	}
+	keys, err := db.RecoveryKeys(ctx)
+	if err != nil {
+		return err
+	}
 	changer := awsapi.NewChanger(accounts...)
-	ways, err := a.newHostWays(cfg, changer, nil, recoveryUsers(p))
+	ways, err := a.newHostWays(cfg, changer, nil, recoveryUsers(p), keys)
 	if err != nil {
 		return exitErr{code: exitUsage, err: err}
 	}

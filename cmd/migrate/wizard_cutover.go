@@ -22,8 +22,11 @@ func (w *wizard) cutover(ctx context.Context, planID string) (*tui.Cutover, erro
 		return nil, err
 	}
 	path, _ := cfg.policyPath("")
-	out := &tui.Cutover{RecoveryKey: cfg.Recovery.KeyFile != "", PolicyFile: filepath.Base(path)}
+	out := &tui.Cutover{RecoveryKey: cfg.Recovery.set(), PolicyFile: filepath.Base(path)}
 	out.PolicyThere, out.Policy, out.PolicyErr = cfg.readPolicy("")
+	if out.Policy, err = withRecoveryKey(ctx, w.db, out.Policy); err != nil {
+		return nil, err
+	}
 	latest, err := load(ctx, w.db, 0)
 	if errors.Is(err, sqlite.ErrNoSnapshot) {
 		return out, nil
@@ -108,7 +111,7 @@ func (w *wizard) makePlan(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	policy, err := cfg.planPolicy("")
+	policy, err := cfg.keyedPolicy(ctx, w.db, "")
 	if err != nil {
 		return "", err
 	}

@@ -10,6 +10,7 @@ import (
 	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
+	"ssm-migrate/internal/sqlite"
 )
 
 // changeWorld is everything that a cutover changes the fleet with. Nothing that
@@ -28,7 +29,7 @@ func (w *changeWorld) close() {
 }
 
 // openChangeWorld opens the accounts and the three ways to the plan's hosts.
-func (a *app) openChangeWorld(ctx context.Context, cfg config, proofs cutover.Proofs, p *plan.Plan, hosts map[fleet.HostRef]fleet.Host) (*changeWorld, error) {
+func (a *app) openChangeWorld(ctx context.Context, cfg config, db *sqlite.DB, p *plan.Plan, hosts map[fleet.HostRef]fleet.Host) (*changeWorld, error) {
 	accounts, err := openAccounts(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -37,9 +38,13 @@ func (a *app) openChangeWorld(ctx context.Context, cfg config, proofs cutover.Pr
 	if w.caller, err = accounts[0].Caller(ctx); err != nil {
 		return nil, fmt.Errorf("ask AWS who we are: %w", err)
 	}
+	keys, err := db.RecoveryKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
 	changer := awsapi.NewChanger(accounts...)
 	sessions := &awsapi.SessionProver{Sessions: awsapi.NewSessions(accounts...), LogWait: -1}
-	ways, err := a.newHostWays(cfg, changer, sessions, recoveryUsers(p))
+	ways, err := a.newHostWays(cfg, changer, sessions, recoveryUsers(p), keys)
 	if err != nil {
 		return nil, exitErr{code: exitUsage, err: err}
 	}
@@ -52,7 +57,7 @@ func (a *app) openChangeWorld(ctx context.Context, cfg config, proofs cutover.Pr
 	w.prover = ways
 	w.kinds = cutover.AWSKinds(changer)
 	maps.Copy(w.kinds, cutover.HostKinds(cutover.HostWorld{
-		Hosts: ways, Prover: ways, Proofs: proofs, Scaling: changer, Bastions: ways, Plan: p,
+		Hosts: ways, Prover: ways, Proofs: db, Scaling: changer, Bastions: ways, Plan: p,
 		Find:       finder(hosts),
 		SigningKey: signing,
 	}))

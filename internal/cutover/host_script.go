@@ -94,7 +94,7 @@ func (h *hostSide) script(name, function string, timeout time.Duration, vars hos
 		b.WriteString(scriptPart(p))
 	}
 	fmt.Fprintf(&b, "main() {\nprintf '%s\\n'\n%s\nsay 'done'\n}\nmain </dev/null\nexit 0\n", hostHeader, function)
-	return fleet.Script{Name: name, Text: b.String(), Timeout: timeout}
+	return fleet.Script{Name: name, Text: b.String(), Timeout: timeout, Reads: strings.HasPrefix(function, "observe_")}
 }
 
 // saved makes a shell function that prints a script which is to lie on the host.

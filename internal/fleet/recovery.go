@@ -1,6 +1,16 @@
 package fleet
 
-import "time"
+import (
+	"errors"
+	"time"
+)
+
+// ErrDenied says that the caller may not do what it asked for.
+var ErrDenied = errors.New("access denied")
+
+// ErrCiphertext says that a key did not make the ciphertext that it was to
+// open, or not for this purpose.
+var ErrCiphertext = errors.New("the ciphertext does not fit")
 
 // RecoveryKey is one generation of the recovery key: public facts only. The
 // private part is where Location says, and nowhere else.

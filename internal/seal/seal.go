@@ -10,13 +10,15 @@ package seal
 import (
 	"context"
 	"errors"
+
+	"ssm-migrate/internal/fleet"
 )
 
 // Store keeps one ring. Its methods may be called concurrently; of two
 // processes that save at once the later wins.
 type Store interface {
 	// Load gives the private keys, newest first, each as the PEM text of an
-	// unencrypted key in OpenSSH's format. The caller clears them after use (Clear).
+	// unencrypted key. The caller clears them after use (Clear).
 	// Errors wrap ErrMissing, ErrPassphrase, ErrDenied or ErrDamaged where
 	// one fits; any other says nothing about the ring (no network, throttled).
 	Load(ctx context.Context) ([][]byte, error)
@@ -28,12 +30,23 @@ type Store interface {
 	Location() string
 }
 
-// What Load tells apart.
+// Creator is a store whose first ring can be made.
+type Creator interface {
+	Store
+	// Create saves a ring where none is; where something is, it is left as it
+	// is, and the error wraps ErrExists.
+	Create(ctx context.Context, ring [][]byte) error
+}
+
+// What can be wrong with a ring.
 var (
-	ErrMissing    = errors.New("no recovery key is there")
+	ErrMissing = errors.New("no recovery key is there")
+	// ErrPassphrase: so far as can be told, since damage of the part that a
+	// passphrase opens looks the same.
 	ErrPassphrase = errors.New("the passphrase is wrong, or no identity fits")
-	ErrDenied     = errors.New("access denied")
+	ErrDenied     = fleet.ErrDenied
 	ErrDamaged    = errors.New("damaged")
+	ErrExists     = fleet.ErrExists
 )
 
 // Clear overwrites the texts of a ring. Go may have copied them while it worked

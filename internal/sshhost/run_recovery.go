@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -21,10 +20,13 @@ import (
 type RecoveryConfig struct {
 	// Config gives the rules for the hosts' keys, the proxy, the port and the time
 	// limits. Its bastions and identities are those of today's way, and not used.
-	Config  Config
-	KeyFile string // the recovery key, in OpenSSH's format, readable by its owner alone
-	// Passphrase is asked for when the key file is encrypted; nil: there is none.
-	Passphrase func() ([]byte, error)
+	Config Config
+	// Keys gives the private keys, newest first, each as the PEM text of an
+	// unencrypted key; they are cleared. All are tried. Nil: none is configured.
+	Keys func(context.Context) ([][]byte, error)
+	// CA reports whether the key with this public part (base64) signs user
+	// certificates, in place of logging in itself; nil: none does.
+	CA func(blob string) bool
 	// User is the account of a host that has the recovery key.
 	User func(fleet.Host) string
 }
@@ -49,9 +51,9 @@ func networkOf(h fleet.Host) network { return network{h.Ref().Place(), h.VPC} }
 
 // recoveryBastion is a login to a bastion.
 type recoveryBastion struct {
-	name   string
-	conn   *ssh.Client
-	signer ssh.Signer
+	name string
+	conn *ssh.Client
+	keys []ringKey
 }
 
 // NewRecovery makes the recovery way. It reads no key yet.
@@ -78,9 +80,10 @@ func (r *Recovery) Close() error {
 
 // OpenBastion logs in to a bastion as user. The bastion must show one of the
 // host keys ("ssh-ed25519 AAAA…"). Until closeIt, Run and Prove reach the hosts
-// of its VPC. An error is an *Error or says what is wrong with the key file.
+// of its VPC. An error is an *Error, or says what is wrong with the
+// keys.
 func (r *Recovery) OpenBastion(ctx context.Context, bastion fleet.Host, user string, hostKeys []string) (closeIt func(), err error) {
-	signer, err := r.key()
+	keys, err := r.ring(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -88,11 +91,11 @@ func (r *Recovery) OpenBastion(ctx context.Context, bastion fleet.Host, user str
 	if err != nil {
 		return nil, fmt.Errorf("host keys of bastion %s: %w", bastion.ID, err)
 	}
-	conn, err := r.dialBastion(ctx, bastion, user, signer, known)
+	conn, err := r.dialBastion(ctx, bastion, user, keys, known)
 	if err != nil {
 		return nil, err
 	}
-	b := &recoveryBastion{name: bastion.ID, conn: conn, signer: signer}
+	b := &recoveryBastion{name: bastion.ID, conn: conn, keys: keys}
 	at := networkOf(bastion)
 	r.mu.Lock()
 	old := r.open[at]
@@ -110,42 +113,6 @@ func (r *Recovery) OpenBastion(ctx context.Context, bastion fleet.Host, user str
 		_ = conn.Close()
 		_ = conn.Wait()
 	}, nil
-}
-
-// key reads the recovery key.
-func (r *Recovery) key() (ssh.Signer, error) {
-	path := r.cfg.KeyFile
-	if path == "" {
-		return nil, errors.New("no recovery key is configured: name its file in recovery.key_file (make one with migrate recovery key)")
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("recovery key: %w", err)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("recovery key %s can be read by others (mode %04o): run chmod 600 %s", path, info.Mode().Perm(), path)
-	}
-	text, err := readSmall(path, maxKeyFile)
-	if err != nil {
-		return nil, fmt.Errorf("recovery key: %w", err)
-	}
-	signer, err := ssh.ParsePrivateKey(text)
-	var encrypted *ssh.PassphraseMissingError
-	if errors.As(err, &encrypted) {
-		if r.cfg.Passphrase == nil {
-			return nil, fmt.Errorf("recovery key %s is encrypted: name a file with its passphrase in recovery.passphrase_file", path)
-		}
-		var phrase []byte
-		if phrase, err = r.cfg.Passphrase(); err != nil {
-			return nil, fmt.Errorf("passphrase of the recovery key: %w", err)
-		}
-		signer, err = ssh.ParsePrivateKeyWithPassphrase(text, phrase)
-		clear(phrase)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("recovery key %s: %w", path, err)
-	}
-	return signer, nil
 }
 
 func parseHostKeys(lines []string) ([]ssh.PublicKey, error) {
@@ -179,11 +146,11 @@ func (r *Recovery) bastionAddresses(h fleet.Host) []string {
 }
 
 // dialBastion logs in at the first of the bastion's addresses that answers.
-func (r *Recovery) dialBastion(ctx context.Context, h fleet.Host, user string, signer ssh.Signer, known []ssh.PublicKey) (*ssh.Client, error) {
+func (r *Recovery) dialBastion(ctx context.Context, h fleet.Host, user string, keys []ringKey, known []ssh.PublicKey) (*ssh.Client, error) {
 	err := error(&Error{Kind: ErrUnreachable, Host: h.ID, Detail: "the bastion has no address"})
 	for _, address := range r.bastionAddresses(h) {
 		var conn *ssh.Client
-		if conn, err = r.dialAt(ctx, address, user, signer, known); err == nil {
+		if conn, err = r.dialAt(ctx, address, user, keys, known); err == nil {
 			return conn, nil
 		}
 		if !errors.Is(err, ErrUnreachable) && !errors.Is(err, ErrTimeout) {
@@ -193,7 +160,7 @@ func (r *Recovery) dialBastion(ctx context.Context, h fleet.Host, user string, s
 	return nil, err
 }
 
-func (r *Recovery) dialAt(ctx context.Context, address, user string, signer ssh.Signer, known []ssh.PublicKey) (*ssh.Client, error) {
+func (r *Recovery) dialAt(ctx context.Context, address, user string, keys []ringKey, known []ssh.PublicKey) (*ssh.Client, error) {
 	t := &target{label: address}
 	ctx, cancel := context.WithTimeout(ctx, r.client.cfg.DialTimeout)
 	defer cancel()
@@ -203,7 +170,7 @@ func (r *Recovery) dialAt(ctx context.Context, address, user string, signer ssh.
 	}
 	var refused *Error
 	conn, err := handshake(ctx, raw, address, &ssh.ClientConfig{
-		User: user, Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, HostKeyAlgorithms: algorithmsOf(known),
+		User: user, Auth: []ssh.AuthMethod{auth(keys)}, HostKeyAlgorithms: algorithmsOf(known),
 		HostKeyCallback: func(_ string, _ net.Addr, k ssh.PublicKey) error {
 			if slices.ContainsFunc(known, func(o ssh.PublicKey) bool { return string(o.Marshal()) == string(k.Marshal()) }) {
 				return nil
@@ -269,6 +236,11 @@ func algorithmsOf(keys []ssh.PublicKey) []string {
 
 // login logs in to a host by the open bastion of its VPC.
 func (r *Recovery) login(ctx context.Context, h fleet.Host) (*connection, error) {
+	return r.loginWith(ctx, h, nil)
+}
+
+// loginWith logs in as method does; nil: with the ring of the bastion's login.
+func (r *Recovery) loginWith(ctx context.Context, h fleet.Host, method ssh.AuthMethod) (*connection, error) {
 	r.mu.Lock()
 	b := r.open[networkOf(h)]
 	r.mu.Unlock()
@@ -303,8 +275,11 @@ func (r *Recovery) login(ctx context.Context, h fleet.Host) (*connection, error)
 		e.Err = errors.Join(e.Err, err)
 		return nil, e
 	}
+	if method == nil {
+		method = auth(b.keys)
+	}
 	conn, err := handshake(ctx, raw, t.address(), &ssh.ClientConfig{
-		User: user, Auth: []ssh.AuthMethod{ssh.PublicKeys(b.signer)},
+		User: user, Auth: []ssh.AuthMethod{method},
 		HostKeyAlgorithms: check.algorithms,
 		HostKeyCallback:   func(_ string, _ net.Addr, k ssh.PublicKey) error { return check.verify(k) },
 	})

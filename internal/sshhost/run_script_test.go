@@ -3,14 +3,13 @@ package sshhost_test
 import (
 	"errors"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/seal"
 	"ssm-migrate/internal/sshhost"
 )
 
@@ -99,10 +98,9 @@ func TestRecoveryWay(t *testing.T) {
 	}
 	asked := 0
 	config := sshhost.RecoveryConfig{
-		Config:     sshhost.Config{ConfigFile: "none", Port: bastion.port, KnownHosts: []string{knownHosts(t, s, closed)}, IdentityFiles: []string{other.path}},
-		KeyFile:    rescue.path,
-		Passphrase: func() ([]byte, error) { asked++; return []byte("correct horse"), nil },
-		User:       func(fleet.Host) string { return "root" },
+		Config: sshhost.Config{ConfigFile: "none", Port: bastion.port, KnownHosts: []string{knownHosts(t, s, closed)}, IdentityFiles: []string{other.path}},
+		Keys:   (&seal.KeyFile{Path: rescue.path, Passphrase: func() ([]byte, error) { asked++; return []byte("correct horse"), nil }}).Load,
+		User:   func(fleet.Host) string { return "root" },
 	}
 	r, err := sshhost.NewRecovery(config)
 	if err != nil {
@@ -149,38 +147,5 @@ func TestRecoveryWay(t *testing.T) {
 	}
 	if asked == 0 {
 		t.Error("nobody asked for the passphrase")
-	}
-}
-
-func TestRecoveryKeyFileIsLookedAtFirst(t *testing.T) {
-	dir := t.TempDir()
-	open, encrypted := newIdentity(t, dir, "open", ""), newIdentity(t, dir, "encrypted", "x")
-	if err := os.Chmod(open.path, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	for _, tt := range []struct {
-		name, file, phrase, want string
-	}{
-		{"none", "", "", "recovery.key_file"},
-		{"missing", filepath.Join(dir, "missing"), "", "no such file"},
-		{"readable by others", open.path, "", "chmod 600"},
-		{"encrypted, no passphrase", encrypted.path, "", "passphrase_file"},
-		{"encrypted, wrong passphrase", encrypted.path, "y", "decryption password incorrect"},
-		{"no key", writeFile(t, filepath.Join(dir, "text"), "hello"), "", "no key found"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			cfg := sshhost.RecoveryConfig{Config: sshhost.Config{ConfigFile: "none"}, KeyFile: tt.file}
-			if tt.phrase != "" {
-				cfg.Passphrase = func() ([]byte, error) { return []byte(tt.phrase), nil }
-			}
-			r, err := sshhost.NewRecovery(cfg)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer r.Close()
-			if _, err := r.OpenBastion(t.Context(), hostAt("127.0.0.1"), "root", []string{open.line()}); err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("got %v, want %q", err, tt.want)
-			}
-		})
 	}
 }
