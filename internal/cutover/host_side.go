@@ -38,8 +38,6 @@ type HostWorld struct {
 	// Keys asks hosts about single recovery keys; without it, drills that name
 	// one fail.
 	Keys RecoveryKeys
-	// Launches says why a bastion does not start; nil: nobody is asked.
-	Launches Launches
 	// Schedules end bastions that were opened; nil: nobody does.
 	Schedules Schedules
 	// Tell is told what cannot wait until a step ends, in one line; nil: nobody is.

@@ -63,13 +63,6 @@ type RecoveryKeys interface {
 	Refuses(ctx context.Context, h fleet.Host, key string) (refuses fleet.Truth, why string)
 }
 
-// Launches tells why instances do not come.
-type Launches interface {
-	// LaunchFailure gives the reason, in AWS's words, why the group's latest
-	// launch since a time failed; empty: it did not.
-	LaunchFailure(ctx context.Context, at fleet.Place, group string, since time.Time) (string, error)
-}
-
 // Proofs keeps proofs. Both methods may run concurrently.
 type Proofs interface {
 	SaveProof(ctx context.Context, p fleet.Proof) error

@@ -167,6 +167,8 @@ put_key() {
 		if [ -n "$OLD" ] && holds "$file"; then turn_live add; else append; fi
 	fi
 	if [ -n "$OLD" ]; then each_saved forget; fi
+	rm -f "$DIR/key-model" "$DIR/new-key" # of a try that died
+	tidy key "$file"
 	tell_key
 }
 
@@ -204,6 +206,8 @@ remove_key() {
 		fi
 	fi
 	if [ -n "$OLD" ]; then each_saved forget; fi
+	rm -f "$DIR/key-model" "$DIR/new-key"
+	tidy key "$file"
 	tell_key
 }
 

@@ -2,7 +2,7 @@
 # Part of the scripts for hosts: one generation of the recovery key takes the
 # place of another, in the files that sshd reads and in those that a rollback
 # would put back.
-# shellcheck disable=SC2034,SC2086,SC2154,SC2317
+# shellcheck disable=SC2030,SC2031,SC2034,SC2086,SC2154,SC2317
 
 # holds FILE tells whether a line of the file has one of the keys of KEEP.
 holds() {
@@ -131,15 +131,15 @@ number() {
 turn_folder() {
 	ENTRIES='' turned_any=''
 	while IFS=$T read -r n uid group mode time before after path; do
-		m=$n b=$before a=$after
+		m=$n sum_before=$before sum_after=$after
 		if wants "$1" "$DIR/files/$n" || wants "$1" "$DIR/new/$n"; then
 			turned_any=yes
 			number "$n"
 			mkdir -p "$DIR/turned" || refuse full "cannot write in $DIR"
 			turn_copy "$1" "$DIR/files/$n" "$DIR/files/$m" || refuse full "cannot write in $DIR, or files/$n there is no text"
-			b=$s
+			sum_before=$s
 			turn_copy "$1" "$DIR/new/$n" "$DIR/new/$m" || refuse full "cannot write in $DIR, or new/$n there is no text"
-			a=$s
+			sum_after=$s
 			{
 				if [ -f "$DIR/turned/$n" ]; then cat "$DIR/turned/$n"; fi
 				printf '%s %s\n' "$before" "$after"
@@ -151,7 +151,7 @@ turn_folder() {
 				} >"$DIR/merged/$m" || refuse full "cannot write in $DIR"
 			fi
 		fi
-		ENTRIES="$ENTRIES$m$T$uid$T$group$T$mode$T$time$T$b$T$a$T$path$NL"
+		ENTRIES="$ENTRIES$m$T$uid$T$group$T$mode$T$time$T$sum_before$T$sum_after$T$path$NL"
 	done <"$DIR/manifest"
 	if [ -n "$turned_any" ]; then
 		flush "$DIR/files" "$DIR/new" "$DIR/turned"
@@ -273,6 +273,7 @@ retire() {
 	if [ "$strict" = yes ] && ! modes "$file" "$id" "$home"; then
 		refuse unusable "sshd ignores $file ($bad): the old recovery key stays"
 	fi
+	rm -f "$DIR/key-model" "$DIR/new-key" # of a try that died
 	DROP=$OLD
 	each_saved turn_saved add
 	each_saved turn_saved drop
@@ -282,7 +283,7 @@ retire() {
 	for line in $rest; do
 		IFS=$DEF
 		file=${line%%"$T"*}
-		if wants drop "$file"; then turn_live drop; fi
+		if wants drop "$file"; then turn_live drop; else tidy key "$file"; fi
 		IFS=$NL
 	done
 	IFS=$DEF
@@ -309,5 +310,7 @@ unretire() {
 		fi
 		each_saved forget
 	fi
+	rm -f "$DIR/key-model" "$DIR/new-key"
+	tidy key "$file"
 	tell_retired
 }
