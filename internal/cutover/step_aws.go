@@ -31,7 +31,7 @@ func AWSKinds(a AWS, generations ...fleet.RecoveryKey) Kinds {
 		plan.CreateEndpoint:        createEndpoint{endpoints: a, groups: a},
 		plan.SessionPreferences:    sessionPreferences{documents: a},
 		plan.RecoveryGroup:         recoveryGroup{groups: a, templates: a, scaling: a, generations: generations},
-		plan.RecoveryTemplate:      recoveryTemplate{templates: a, scaling: a},
+		plan.RecoveryTemplate:      recoveryTemplate{templates: a, scaling: a, generations: generations},
 		plan.ArmRuleTimer:          armRules{timers},
 		plan.ClosePort:             closePort{groups: a},
 		plan.DisarmRuleTimer:       disarmRules{timers},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"ssm-migrate/internal/plan"
@@ -79,6 +80,9 @@ func (k recoveryKeyKind) Undo(ctx context.Context, s plan.Step, before, _ json.R
 	vars, err := removal(before)
 	if err != nil {
 		return err
+	}
+	if s.Key != nil && slices.ContainsFunc(s.Key.Old, k.retired) {
+		return fmt.Errorf("the recovery key that it took the place of was retired, and its private part is gone: the new one stays: %w", ErrForeign)
 	}
 	if _, err := k.key(ctx, s, "remove-recovery-key", "remove_key", vars); err != nil {
 		return fmt.Errorf("take the recovery key out of account %s: %w", s.Key.User, err)

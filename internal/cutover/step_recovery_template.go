@@ -8,6 +8,7 @@ import (
 
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
+	"ssm-migrate/internal/recovery"
 )
 
 // recoveryTemplate lets bastions start with another recovery key: a new version
@@ -15,6 +16,9 @@ import (
 type recoveryTemplate struct {
 	templates Templates
 	scaling   ScalingGroups
+	// generations of the recovery key; where the step's is the only one in use,
+	// it is not undone.
+	generations []fleet.RecoveryKey
 }
 
 type templateImage struct {
@@ -98,12 +102,30 @@ func (k recoveryTemplate) Apply(ctx context.Context, s plan.Step, _ json.RawMess
 	}))
 }
 
+// only reports whether a key is the only generation in use.
+func (k recoveryTemplate) only(blob string) bool {
+	others, retired := 0, 0
+	for _, g := range k.generations {
+		switch {
+		case recovery.Blob(g.Line) == blob:
+		case g.Retired.IsZero():
+			others++
+		default:
+			retired++
+		}
+	}
+	return others == 0 && retired > 0
+}
+
 // Undo makes the version the default again that it was before, and lets the
 // group start from it.
 func (k recoveryTemplate) Undo(ctx context.Context, s plan.Step, before, after json.RawMessage, _ string) error {
 	was, err := imageOf[templateImage](before)
 	if err != nil {
 		return err
+	}
+	if s.Recovery != nil && k.only(recovery.Blob(s.Recovery.PublicKey)) {
+		return fmt.Errorf("all older recovery keys were retired: bastions of %s go on starting with the new one: %w", s.Recovery.Name, ErrForeign)
 	}
 	return unsettle(ctx, visibleWithin, after, func() (string, error) {
 		t, v, _, err := k.look(ctx, s)

@@ -181,6 +181,12 @@ remove_key() {
 	lock
 	account
 	if [ -n "$OLD" ]; then
+		# Never the last one: the keys that it took the place of may be gone.
+		KEEP=$RECOVERY
+		if holds "$file"; then
+			KEEP=$OLD
+			holds "$file" || refuse foreign "no older recovery key is in $file any more: the new one stays"
+		fi
 		DROP=$RECOVERY
 		each_saved turn_saved drop
 	fi
