@@ -39,6 +39,8 @@ var ec2Operations = map[string]operation{
 	"DescribeDhcpOptions":                    describeDHCPOptions,
 	"DescribeNetworkInterfaces":              describeInterfaces,
 	"DescribeVpcPeeringConnections":          describePeerings,
+	"DescribeInstanceConnectEndpoints":       describeConnectEndpoints,
+	"GetSerialConsoleAccessStatus":           serialConsoleStatus,
 }
 
 // stateCodes are EC2's numbers for instance states.

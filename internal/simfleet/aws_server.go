@@ -53,7 +53,10 @@ type AWS struct {
 	mu       sync.Mutex
 	calls    map[string]int
 	sessions map[string]*liveSession // guarded by mu: open ones by ID
-	commands commandLog
+	// Tunnels of EC2 Instance Connect Endpoints; guarded by mu.
+	tunnels     map[string]int // open ones, by endpoint
+	tunnelsMost int            // of one endpoint at once
+	commands    commandLog
 
 	// Past states, guarded by World.Mu. Kept only with AWSOptions.Lag.
 	regions  map[*Region][]past[*Region]
@@ -67,7 +70,7 @@ func ServeAWS(w *World, o AWSOptions) *AWS {
 		o.Clock = time.Now
 	}
 	return &AWS{
-		w: w, o: o, calls: map[string]int{}, sessions: map[string]*liveSession{}, throttle: throttle{buckets: map[string]*bucket{}},
+		w: w, o: o, calls: map[string]int{}, tunnels: map[string]int{}, sessions: map[string]*liveSession{}, throttle: throttle{buckets: map[string]*bucket{}},
 		regions: map[*Region][]past[*Region]{}, accounts: map[*Account][]past[*Account]{},
 	}
 }
@@ -216,6 +219,10 @@ const maxRequest = 1 << 20
 func (s *AWS) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if id, ok := strings.CutPrefix(r.URL.Path, dataChannelPath); ok {
 		s.serveDataChannel(rw, r, id)
+		return
+	}
+	if r.URL.Path == tunnelPath {
+		s.serveTunnel(rw, r)
 		return
 	}
 	c, err := s.read(r)

@@ -88,6 +88,9 @@ type Region struct {
 	Peerings    []*fleet.Peering
 	Rules       []*fleet.ResolverRule
 
+	ConnectEndpoints []*fleet.ConnectEndpoint // see AddConnectEndpoint
+	SerialConsole    bool                     // the account allows the EC2 serial console here
+
 	Documents       []*fleet.SessionDocument // session documents of the account
 	Buckets         []*fleet.Bucket
 	LogGroups       []*fleet.LogGroup

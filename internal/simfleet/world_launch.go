@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -162,7 +163,12 @@ func cloudConfigKeys(text string) []string {
 		case strings.HasPrefix(line, "ssh_authorized_keys:"):
 			in = true
 		case in && isItem:
-			out = append(out, strings.Trim(strings.TrimSpace(item), `"'`))
+			item = strings.TrimSpace(item)
+			var text string
+			if json.Unmarshal([]byte(item), &text) != nil { // what is in double quotes reads like JSON
+				text = strings.Trim(item, `"'`)
+			}
+			out = append(out, text)
 		case strings.TrimSpace(line) != "":
 			in = false
 		}
