@@ -101,6 +101,9 @@ type DriftConfig struct {
 	Sessions    Prover
 	Concurrency int // looks at once; 0: 50, as many as one Run Command takes
 	Paths       HostPaths
+	// Generations are all generations of the recovery key, newest first: a later
+	// one than the plan's serves as well.
+	Generations []fleet.RecoveryKey
 }
 
 // Drift compares the world with what the plan's journal says of it: the
