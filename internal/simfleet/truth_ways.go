@@ -127,7 +127,7 @@ func (w *World) login(from Origin, to *Instance, user, key string) (*grant, stri
 		return nil, "the key is none: " + err.Error()
 	}
 	dst := to.Host.PrivateIP
-	if from.Instance == nil && to.Host.PublicIP.IsValid() {
+	if from.Instance == nil && from.ConnectEndpoint == nil && !from.Private && to.Host.PublicIP.IsValid() {
 		dst = to.Host.PublicIP
 	}
 	reach := w.CanReach(from, to, dst, 22)

@@ -302,6 +302,9 @@ func (r *simReach) OpenBastion(ctx context.Context, bastion fleet.Host, user str
 		}
 		s.world.Mu.RLock()
 		reason := s.world.LoginReason(simfleet.Origin{Addr: simfleet.OperatorAddr}, in, user, s.recoveryLine)
+		if reason != "" { // both addresses are tried, as the program does
+			reason = s.world.LoginReason(simfleet.Origin{Addr: simfleet.OperatorAddr, Private: true}, in, user, s.recoveryLine)
+		}
 		s.world.Mu.RUnlock()
 		if reason != "" {
 			return errors.New(reason)
