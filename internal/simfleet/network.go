@@ -30,9 +30,6 @@ type Origin struct {
 	Instance        *Instance
 	Addr            netip.Addr
 	ConnectEndpoint *fleet.ConnectEndpoint
-	// Private: who logs in from outside asks for the private address also where
-	// there is a public one.
-	Private bool
 }
 
 // ReachResult is what becomes of a TCP connection to an instance.

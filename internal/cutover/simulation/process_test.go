@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -300,10 +301,13 @@ func (r *simReach) OpenBastion(ctx context.Context, bastion fleet.Host, user str
 		if len(hostKeys) == 0 {
 			return errors.New("no host key")
 		}
+		// As the program does, at the first address that answers.
+		reason := "the bastion has no address"
 		s.world.Mu.RLock()
-		reason := s.world.LoginReason(simfleet.Origin{Addr: simfleet.OperatorAddr}, in, user, s.recoveryLine)
-		if reason != "" { // both addresses are tried, as the program does
-			reason = s.world.LoginReason(simfleet.Origin{Addr: simfleet.OperatorAddr, Private: true}, in, user, s.recoveryLine)
+		for _, a := range []netip.Addr{in.Host.PublicIP, in.Host.PrivateIP} {
+			if a.IsValid() && reason != "" {
+				reason = s.world.LoginReasonAt(simfleet.Origin{Addr: simfleet.OperatorAddr}, in, a, user, s.recoveryLine)
+			}
 		}
 		s.world.Mu.RUnlock()
 		if reason != "" {
