@@ -50,7 +50,7 @@ func (d *driftCheck) recoveryItems(ctx context.Context) []DriftItem {
 	var out []DriftItem
 	for i, s := range SeeRecovery(ctx, d.Recovery.World, list) {
 		for _, c := range s.Checks(d.Recovery.Want) {
-			if item, ok := d.recoveryItem(c, s, steps[i]); ok {
+			if item, ok := d.recoveryItem(c, steps[i]); ok {
 				out = append(out, item)
 			}
 		}
@@ -70,15 +70,15 @@ func (d *driftCheck) recoveryItems(ctx context.Context) []DriftItem {
 
 // recoveryItem makes drift of a check. Of single hosts it names those alone that
 // came after the plan: it has judged the others, and its steps tell of them.
-func (d *driftCheck) recoveryItem(c recovery.Check, s recovery.Seen, e expected) (DriftItem, bool) {
+func (d *driftCheck) recoveryItem(c recovery.Check, e expected) (DriftItem, bool) {
 	code, ok := recoveryCodes[c.Code]
 	if !ok || c.Holds == fleet.TruthYes {
 		return DriftItem{}, false
 	}
 	if c.Code == recovery.CheckDoor || c.Code == recovery.CheckKey {
 		c.Hosts = slices.DeleteFunc(slices.Clone(c.Hosts), func(h fleet.HostRef) bool { _, known := d.x.known[h]; return known })
-		if len(c.Hosts) == 0 && s.Hosts.Known {
-			return DriftItem{}, false
+		if len(c.Hosts) == 0 {
+			return DriftItem{}, false // instances that cannot be listed are told of once
 		}
 	}
 	i := e.item(code, c.What, c.Holds, c.Now)
