@@ -76,6 +76,9 @@ func (a *app) drift(ctx context.Context, q driftQuery) error {
 		Entries: func(ctx context.Context) ([]cutover.Entry, error) { return db.Entries(ctx, p.ID) },
 		Holder:  func(ctx context.Context) (string, error) { return holderOf(ctx, db) },
 	}
+	if c.Generations, err = db.RecoveryKeys(ctx); err != nil {
+		return err
+	}
 	closeIt, err := a.openDriftWorld(ctx, cfg, &c, q.sessions)
 	if err != nil {
 		return err

@@ -108,6 +108,9 @@ type DriftConfig struct {
 	// Recovery looks at the recovery way as a whole, too; nil: it is not looked at
 	// beyond the conditions of the plan's steps.
 	Recovery *RecoveryDrift
+	// Generations are all generations of the recovery key, newest first: a later
+	// one than the plan's serves as well.
+	Generations []fleet.RecoveryKey
 }
 
 // Drift compares the world with what the plan's journal says of it: the

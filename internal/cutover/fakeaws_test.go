@@ -35,7 +35,12 @@ type cloud struct {
 	Templates    map[string]fleet.BastionTemplate
 	Scaling      map[string]fleet.ScalingGroup
 	Schedules    map[string]fleet.Schedule
-	Conflict     bool // a private zone answers for the names of endpoints
+	// Versions are the user data of the one template's later versions, First that
+	// of its first once another was the default.
+	Versions      map[int64]string
+	VersionTokens map[string]int64
+	First         string
+	Conflict      bool // a private zone answers for the names of endpoints
 }
 
 func (c cloud) clone() cloud {
@@ -57,6 +62,7 @@ func emptyCloud() cloud {
 		Profiles: map[string]fleet.ProfileState{}, Associations: map[string]fleet.ProfileAssociation{}, Documents: map[string][]fleet.DocumentVersion{},
 		Endpoints: map[string]fleet.VPCEndpoint{}, Ready: map[string]time.Time{}, Templates: map[string]fleet.BastionTemplate{},
 		Scaling: map[string]fleet.ScalingGroup{}, Schedules: map[string]fleet.Schedule{},
+		Versions: map[int64]string{}, VersionTokens: map[string]int64{},
 	}
 }
 
@@ -498,8 +504,56 @@ func (f *fakeAWS) Template(_ context.Context, _ fleet.Place, name string) (out f
 }
 
 func (f *fakeAWS) CreateTemplate(_ context.Context, _ fleet.Place, t fleet.BastionTemplate, _ string) error {
-	t.ID = f.id("lt")
+	t.ID, t.Version = f.id("lt"), 1
 	return f.change(func(c *cloud) error { return add(c.Templates, t.Name, t) })
+}
+
+// AddTemplateVersion keeps the user data of all versions; each is one more than
+// the last.
+func (f *fakeAWS) AddTemplateVersion(_ context.Context, _ fleet.Place, t fleet.BastionTemplate, userData, token string) (version int64, err error) {
+	err = f.change(func(c *cloud) error {
+		if _, err := get(c.Templates, t.Name); err != nil {
+			return err
+		}
+		if n, again := c.VersionTokens[token]; again {
+			version = n
+			return nil
+		}
+		version = int64(len(c.Versions)) + 2
+		c.Versions[version], c.VersionTokens[token] = userData, version
+		return nil
+	})
+	return version, err
+}
+
+func (f *fakeAWS) SetTemplateDefault(_ context.Context, _ fleet.Place, name string, version int64) error {
+	return f.change(func(c *cloud) error {
+		t, err := get(c.Templates, name)
+		if err != nil {
+			return err
+		}
+		if c.First == "" {
+			c.First = t.UserData
+		}
+		t.Version, t.UserData = version, c.Versions[version]
+		if version == 1 {
+			t.UserData = c.First
+		}
+		c.Templates[name] = t
+		return nil
+	})
+}
+
+func (f *fakeAWS) SetTemplateVersion(_ context.Context, _ fleet.Place, name, template, version string) error {
+	return f.change(func(c *cloud) error {
+		g, err := get(c.Scaling, name)
+		if err != nil {
+			return err
+		}
+		g.Template = fleet.LaunchTemplateRef{ID: template, Version: version}
+		c.Scaling[name] = g
+		return nil
+	})
 }
 
 func (f *fakeAWS) DeleteTemplate(_ context.Context, _ fleet.Place, name string) error {

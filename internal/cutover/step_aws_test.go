@@ -626,7 +626,7 @@ func TestRecoveryGroupIsRemovedWithItsBastion(t *testing.T) {
 			after := r.must(r.apply())
 			name := r.step.Recovery.Name
 			g := r.aws.now.Scaling[name]
-			if g.Min != 0 || g.Desired != 0 || g.Max != 1 || g.Template.Version != "1" {
+			if g.Min != 0 || g.Desired != 0 || g.Max != 1 || g.Template.Version != "$Default" {
 				t.Errorf("scaling group %+v", g)
 			}
 			if d := r.aws.now.Templates[name]; d.Tokens != "required" || !strings.Contains(d.UserData, `"ssh-ed25519 AAAA recovery \"key\""`) {

@@ -91,6 +91,10 @@ func (r *Recovery) OpenBastion(ctx context.Context, bastion fleet.Host, user str
 	if err != nil {
 		return nil, err
 	}
+	return r.openBastion(ctx, bastion, user, hostKeys, keys)
+}
+
+func (r *Recovery) openBastion(ctx context.Context, bastion fleet.Host, user string, hostKeys []string, keys []ringKey) (closeIt func(), err error) {
 	known, err := parseHostKeys(hostKeys)
 	if err != nil {
 		return nil, fmt.Errorf("host keys of bastion %s: %w", bastion.ID, err)
