@@ -290,6 +290,9 @@ func standingText(s cutover.Standing, now time.Time) string {
 	if s.Begun > 0 {
 		fmt.Fprintf(&b, "\n%s begun without an end being known: going on looks at them first.", count(s.Begun, "step was", "steps were"))
 	}
+	for _, bastion := range s.Bastions {
+		fmt.Fprintf(&b, "\nSince %s %s", stamp(bastion.Since), oneLine(bastion.Runs()))
+	}
 	for _, r := range s.Risks {
 		when := "will open a door again at " + stamp(r.Deadline)
 		if !r.Deadline.After(now) {

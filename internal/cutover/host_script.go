@@ -3,10 +3,12 @@ package cutover
 import (
 	"embed"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/recovery"
 )
 
 //go:embed scripts/*.sh
@@ -38,6 +40,9 @@ const (
 	maxHostOutput = 18_000  // bytes of listed files: Run Command cuts at 24,000 characters
 )
 
+// hostFolder holds the before-images on hosts, in a folder for each plan.
+const hostFolder = "/var/lib/migrate"
+
 // HostPaths lead the scripts to other places of a host than the real ones. The
 // zero value means the real ones; tests set it.
 type HostPaths struct {
@@ -47,6 +52,7 @@ type HostPaths struct {
 	Search   string // PATH of the scripts
 	Systemd  string // folder that is there while systemd runs; /run/systemd/system
 	Units    string // folder of units; /etc/systemd/system
+	SELinux  string // folder that shows whether SELinux is on; /sys/fs/selinux
 }
 
 // hostVars are the shell variables that a script finds set.
@@ -73,8 +79,9 @@ func (h *hostSide) scriptHead() string {
 	}
 	p := h.paths
 	return hostVars{
-		{"BASE", or(p.Base, "/var/lib/migrate")}, {"TOKEN", h.folder}, {"ACCOUNTS", p.Accounts}, {"DAEMON", p.Daemon}, {"SEARCH", p.Search},
+		{"BASE", or(p.Base, hostFolder)}, {"TOKEN", h.folder}, {"ACCOUNTS", p.Accounts}, {"DAEMON", p.Daemon}, {"SEARCH", p.Search},
 		{"SYSTEMD", or(p.Systemd, "/run/systemd/system")}, {"UNITS", or(p.Units, "/etc/systemd/system")},
+		{"SELINUX", or(p.SELinux, "/sys/fs/selinux")},
 	}.String()
 }
 
@@ -90,7 +97,7 @@ func (h *hostSide) script(name, function string, timeout time.Duration, vars hos
 		b.WriteString(scriptPart(p))
 	}
 	fmt.Fprintf(&b, "main() {\nprintf '%s\\n'\n%s\nsay 'done'\n}\nmain </dev/null\nexit 0\n", hostHeader, function)
-	return fleet.Script{Name: name, Text: b.String(), Timeout: timeout}
+	return fleet.Script{Name: name, Text: b.String(), Timeout: timeout, Reads: strings.HasPrefix(function, "observe_")}
 }
 
 // saved makes a shell function that prints a script which is to lie on the host.
@@ -109,11 +116,40 @@ func (h *hostSide) saved(function, call string, vars hostVars, parts ...string) 
 }
 
 // keyVars are what the scripts about key files need to know. Keep are the base64
-// parts of the keys whose lines stay.
+// parts of the keys whose lines stay. Those of the recovery key stay in whatever
+// generation it is by now, but for one that was retired.
 func (h *hostSide) keyVars(keep []string) hostVars {
+	later := h.laterThan(h.recoveryKey)
+	recoveries := later
+	if !h.retired(h.recoveryKey) {
+		recoveries = append([]string{h.recoveryKey}, later...)
+	} else {
+		keep = slices.DeleteFunc(slices.Clone(keep), func(k string) bool { return k == h.recoveryKey })
+	}
 	return hostVars{
-		{"KEEP", strings.Join(keep, " ")}, {"RECOVERY", h.recoveryKey},
+		{"KEEP", strings.Join(append(slices.Clone(keep), later...), " ")}, {"RECOVERY", strings.Join(recoveries, " ")},
 		{"MAX_FILES", fmt.Sprint(maxKeyFiles)}, {"MAX_FILE", fmt.Sprint(maxKeyFile)},
 		{"MAX_ACCOUNTS", fmt.Sprint(maxAccounts)}, {"MAX_OUTPUT", fmt.Sprint(maxHostOutput)},
 	}
+}
+
+// laterThan lists the base64 parts of the recovery key's generations in use that
+// came after one; after one that is not known, all of them.
+func (h *hostSide) laterThan(blob string) []string {
+	var out []string
+	for _, k := range h.Generations {
+		b := recovery.Blob(k.Line)
+		if b == blob {
+			break
+		}
+		if k.Retired.IsZero() {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+// retired reports whether a generation of the recovery key is no longer in use.
+func (h *hostSide) retired(blob string) bool {
+	return slices.ContainsFunc(h.Generations, func(k fleet.RecoveryKey) bool { return !k.Retired.IsZero() && recovery.Blob(k.Line) == blob })
 }

@@ -210,7 +210,11 @@ func (r *run) takeBackFailed(i int) error {
 		if err := r.write(Entry{Wave: w.Number, Event: Note, Hosts: []fleet.HostRef{h}, Detail: "taken back: " + r.out(h)}); err != nil {
 			return err
 		}
-		left, err := r.undoSet(set)
+		var left []string
+		err := r.rescued(func() (err error) {
+			left, err = r.undoSet(set)
+			return err
+		})
 		if err != nil {
 			return err
 		}

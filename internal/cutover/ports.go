@@ -13,7 +13,7 @@ type Hosts interface {
 	// Run runs a script by one way. What went wrong is in the result; nothing
 	// is retried that may have run. WaySessionManager is Run Command, WaySSH a login as the
 	// inventory makes it, WayRecovery a login with the recovery key by the recovery
-	// bastion, which must be up.
+	// bastion, which must be up, WayConnectEndpoint one by an EC2 Instance Connect Endpoint.
 	Run(ctx context.Context, h fleet.Host, way fleet.Way, s fleet.Script) fleet.ScriptResult
 }
 
@@ -37,12 +37,30 @@ type Scaling interface {
 	HostKeys(ctx context.Context, h fleet.HostRef) ([]string, error)
 }
 
+// Launches tells how Auto Scaling groups fare with launching instances.
+type Launches interface {
+	// LaunchFailure gives the status message of the group's newest scaling
+	// activity that began at or after since, if that failed; empty: it did not, or there is none.
+	LaunchFailure(ctx context.Context, at fleet.Place, name string, since time.Time) (reason string, err error)
+}
+
 // Bastions opens the recovery way of a VPC. Until then, and after close,
 // Hosts and Prover fail on it for hosts of that VPC.
 type Bastions interface {
 	// OpenBastion logs in to a running bastion with the recovery key; only
 	// the given host keys are accepted.
 	OpenBastion(ctx context.Context, bastion fleet.Host, user string, hostKeys []string) (closeIt func(), err error)
+}
+
+// RecoveryKeys asks about single generations of the recovery key, named by
+// their base64 parts.
+type RecoveryKeys interface {
+	// OpenBastionWith is OpenBastion with one key alone, there and on the hosts
+	// until it is closed.
+	OpenBastionWith(ctx context.Context, bastion fleet.Host, user string, hostKeys []string, key string) (closeIt func(), err error)
+	// Refuses asks a host, by the open bastion, whether it would let a login
+	// with a key go on; nothing is signed with it. Yes: it refuses the key.
+	Refuses(ctx context.Context, h fleet.Host, key string) (refuses fleet.Truth, why string)
 }
 
 // Proofs keeps proofs. Both methods may run concurrently.

@@ -42,6 +42,9 @@ type run struct {
 	wish     Wish
 	looked   time.Time // when the wish was read
 	paused   bool      // Paused is written, Resumed is not
+	running  []Bastion // recovery bastions that were started and not seen at zero since
+	// unreached says, by step that could not be undone, why no way led to its host.
+	unreached map[string]Unreached
 
 	// shut says of doors that we do not hold closed why they are not known to be
 	// open. Written between the phases of a rollback, only read within them.
@@ -56,7 +59,7 @@ func (x *Executor) begin(ctx context.Context) (*run, error) {
 	r := &run{
 		Executor: x, stop: ctx.Done(), fence: fence,
 		records: map[string]record{}, gates: map[gateKey]int64{}, excluded: map[fleet.HostRef]string{},
-		failed: map[fleet.HostRef]string{}, held: map[string]string{},
+		failed: map[fleet.HostRef]string{}, held: map[string]string{}, unreached: map[string]Unreached{},
 	}
 	r.work, r.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	var let context.CancelFunc
@@ -155,6 +158,10 @@ func (r *run) load() error {
 
 // apprehend takes an entry into the run's picture of things.
 func (r *run) apprehend(e Entry) error {
+	var err error
+	if r.running, err = bastionsAfter(r.running, e); err != nil {
+		return err
+	}
 	switch {
 	case e.Step != "":
 		rec, err := r.records[e.Step].advance(e)

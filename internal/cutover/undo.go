@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"ssm-migrate/internal/fleet"
@@ -28,7 +29,11 @@ func (r *run) rollback(s Scope) (Result, error) {
 			}
 		}
 	}
-	left, err := r.undoSet(set)
+	var left []string
+	err := r.rescued(func() (err error) {
+		left, err = r.undoSet(set)
+		return err
+	})
 	if err != nil {
 		return Result{}, err
 	}
@@ -43,6 +48,11 @@ func (r *run) rollback(s Scope) (Result, error) {
 	if len(left) > 0 {
 		res.Outcome, res.Left = OutcomeRolledPartly, left
 		res.Reason = fmt.Sprintf("%d steps could not be undone; migrate status says why", len(left))
+		res.Unreached = r.unreachedOf(left)
+	}
+	if b := r.bastions(); len(b) > 0 {
+		res.Outcome = OutcomeRolledPartly
+		res.Reason = strings.TrimPrefix(res.Reason+"; "+b[0].Runs(), "; ")
 	}
 	return res, nil
 }
@@ -198,6 +208,9 @@ func (r *run) undoStep(ctx context.Context, l lane, s plan.Step) (bool, error) {
 	why := obs.Detail
 	if err := errors.Join(err, lookErr); err != nil {
 		why = err.Error()
+	}
+	if text := r.noteUnreached(s, err, lookErr); text != "" {
+		why += "; " + text
 	}
 	if err := write(Entry{Event: UndoFailed, Result: obs.Holds, Detail: why}); err != nil {
 		return false, err

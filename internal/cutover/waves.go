@@ -306,7 +306,11 @@ func (r *run) giveUp(i int, why string) error {
 	if err := r.write(Entry{Wave: w.Number, Event: Note, Detail: fmt.Sprintf("%s is rolled back: %s", w.Name, why)}); err != nil {
 		return err
 	}
-	left, err := r.undoSet(r.ofWave(i))
+	var left []string
+	err := r.rescued(func() (err error) {
+		left, err = r.undoSet(r.ofWave(i))
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -282,6 +282,10 @@ func (m *maker) timerRoleStep(account string, groups []*closing) Step {
 	})
 	text := document(
 		statement{Effect: "Allow", Action: []string{"ec2:AuthorizeSecurityGroupIngress"}, Resource: arns},
+		statement{ // a recovery bastion that was opened is ended by a timer, too
+			Effect: "Allow", Action: []string{"autoscaling:SetDesiredCapacity"},
+			Resource: []string{fmt.Sprintf("arn:%s:autoscaling:*:%s:autoScalingGroup:*:autoScalingGroupName/%s", part, account, RecoveryName("*"))},
+		},
 		statement{
 			Effect: "Allow", Action: []string{"ec2:CreateTags"}, Resource: []string{fmt.Sprintf("arn:%s:ec2:*:%s:security-group-rule/*", part, account)},
 			Condition: map[string]any{"StringEquals": map[string]any{"ec2:CreateAction": "AuthorizeSecurityGroupIngress"}},
@@ -295,7 +299,7 @@ func (m *maker) timerRoleStep(account string, groups []*closing) Step {
 		Kind: TimerRole, Phase: Prepare, Lane: "role-" + account + "-" + timerRole, At: fleet.Place{Account: account},
 		Title:  fmt.Sprintf("Make role %s in account %s, by which a timer opens port 22 again", timerRole, account),
 		Before: []string{"no inline policy " + change.Policy + ", or no role " + timerRole},
-		After:  []string{"ec2:AuthorizeSecurityGroupIngress on " + some(arns), "for scheduler.amazonaws.com in this account only"},
+		After:  []string{"ec2:AuthorizeSecurityGroupIngress on " + some(arns), "autoscaling:SetDesiredCapacity on " + RecoveryName("*"), "for scheduler.amazonaws.com in this account only"},
 		Blast:  "nobody else: only timers of migrate assume the role",
 		Role:   change,
 	}

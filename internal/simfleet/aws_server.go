@@ -37,7 +37,8 @@ type AWSOptions struct {
 
 // AWS is the simulated AWS: one HTTP handler that speaks EC2, IAM, Auto
 // Scaling, STS, Systems Manager, Organizations, Route 53 and its Resolver, S3
-// (path style), CloudWatch Logs and KMS in their own wire protocols.
+// (path style), CloudWatch Logs, KMS and Secrets Manager in their own
+// wire protocols.
 //
 // Service and Region come from the credential scope in the Authorization
 // header, so one endpoint URL serves all of them. The access key ID decides
@@ -52,7 +53,10 @@ type AWS struct {
 	mu       sync.Mutex
 	calls    map[string]int
 	sessions map[string]*liveSession // guarded by mu: open ones by ID
-	commands commandLog
+	// Tunnels of EC2 Instance Connect Endpoints; guarded by mu.
+	tunnels     map[string]int // open ones, by endpoint
+	tunnelsMost int            // of one endpoint at once
+	commands    commandLog
 
 	// Past states, guarded by World.Mu. Kept only with AWSOptions.Lag.
 	regions  map[*Region][]past[*Region]
@@ -66,7 +70,7 @@ func ServeAWS(w *World, o AWSOptions) *AWS {
 		o.Clock = time.Now
 	}
 	return &AWS{
-		w: w, o: o, calls: map[string]int{}, sessions: map[string]*liveSession{}, throttle: throttle{buckets: map[string]*bucket{}},
+		w: w, o: o, calls: map[string]int{}, tunnels: map[string]int{}, sessions: map[string]*liveSession{}, throttle: throttle{buckets: map[string]*bucket{}},
 		regions: map[*Region][]past[*Region]{}, accounts: map[*Account][]past[*Account]{},
 	}
 }
@@ -128,16 +132,18 @@ type operation func(*call) (any, error)
 var operations = map[string]map[string]operation{
 	"ec2": ec2Operations, "iam": iamOperations, "autoscaling": scalingOperations, "sts": stsOperations, "ssm": ssmOperations,
 	"organizations": organizationsOperations, "route53resolver": resolverOperations, "logs": logsOperations, "kms": kmsOperations,
-	"route53": route53Operations, "s3": s3Operations, "scheduler": schedulerOperations,
+	"route53": route53Operations, "s3": s3Operations, "scheduler": schedulerOperations, "secretsmanager": secretsOperations,
 }
 
 // changes are the APIs that change the world: World.Mu is held for writing.
 var changes = map[string][]map[string]operation{
-	"ec2":         {ec2RuleChanges, ec2GroupChanges, ec2ProfileChanges, ec2EndpointChanges, ec2TemplateChanges, ec2PowerChanges},
+	"ec2":         {ec2RuleChanges, ec2GroupChanges, ec2ProfileChanges, ec2EndpointChanges, ec2TemplateChanges, ec2ImageChanges, ec2PowerChanges},
 	"iam":         {iamChanges},
 	"autoscaling": {scalingChanges},
 	"ssm":         {ssmChanges},
 	"scheduler":   {schedulerChanges},
+
+	"secretsmanager": {secretsChanges},
 }
 
 // tasks are the APIs that take World.Mu by themselves, since what they begin
@@ -188,7 +194,7 @@ func protocolOf(service string) protocol {
 	switch service {
 	case "ec2":
 		return protocolEC2
-	case "ssm", "organizations", "route53resolver", "logs", "kms":
+	case "ssm", "organizations", "route53resolver", "logs", "kms", "secretsmanager":
 		return protocolJSON
 	case "route53", "s3":
 		return protocolREST
@@ -213,6 +219,10 @@ const maxRequest = 1 << 20
 func (s *AWS) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if id, ok := strings.CutPrefix(r.URL.Path, dataChannelPath); ok {
 		s.serveDataChannel(rw, r, id)
+		return
+	}
+	if r.URL.Path == tunnelPath {
+		s.serveTunnel(rw, r)
 		return
 	}
 	c, err := s.read(r)

@@ -59,6 +59,8 @@ type Account struct {
 	Tags map[string]map[string]string // of instance profiles, by ARN
 
 	world *World // that Generate made it for; nil: the account stands alone
+
+	secrets []*secret // of Secrets Manager, in all Regions: also those without instances
 }
 
 // Region is one account's share of a Region.
@@ -86,12 +88,17 @@ type Region struct {
 	Peerings    []*fleet.Peering
 	Rules       []*fleet.ResolverRule
 
+	ConnectEndpoints []*fleet.ConnectEndpoint // see AddConnectEndpoint
+	SerialConsole    bool                     // the account allows the EC2 serial console here
+
 	Documents       []*fleet.SessionDocument // session documents of the account
 	Buckets         []*fleet.Bucket
 	LogGroups       []*fleet.LogGroup
 	Keys            []*fleet.KMSKey
 	ManagedSessions []*fleet.ManagedSession // Session Manager's, open and past
 	SessionLogs     []*SessionLog           // in the Region's buckets and log groups
+
+	Deregistered map[string]bool // machine images that nobody can launch any more
 
 	// Dropped names, by route target (a firewall endpoint or transit gateway),
 	// the services to which it lets no connection pass; "*" is all of them.
