@@ -60,16 +60,17 @@ func breakMendably(w *simfleet.World) {
 
 // cutoverActions are what docs/permissions.md grants for a cutover, by service.
 var cutoverActions = map[string][]string{
-	"autoscaling": {"CreateAutoScalingGroup", "CreateOrUpdateTags", "DeleteAutoScalingGroup", "UpdateAutoScalingGroup"},
+	"autoscaling": {"CreateAutoScalingGroup", "CreateOrUpdateTags", "DeleteAutoScalingGroup", "DescribeScalingActivities", "UpdateAutoScalingGroup"},
 	"ec2": {"AssociateIamInstanceProfile", "AuthorizeSecurityGroupEgress", "AuthorizeSecurityGroupIngress", "CreateLaunchTemplate", "CreateSecurityGroup", "CreateTags",
-		"CreateVpcEndpoint", "DeleteLaunchTemplate", "DeleteSecurityGroup", "DeleteVpcEndpoints", "DescribeIamInstanceProfileAssociations", "DescribeSecurityGroupRules",
+		"CreateVpcEndpoint", "DeleteLaunchTemplate", "DeleteSecurityGroup", "DeleteVpcEndpoints", "DescribeIamInstanceProfileAssociations", "DescribeImages", "DescribeSecurityGroupRules",
 		"DisassociateIamInstanceProfile", "GetConsoleOutput", "RevokeSecurityGroupEgress", "RevokeSecurityGroupIngress", "RunInstances"},
 	"iam": {"AddRoleToInstanceProfile", "AttachRolePolicy", "CreateInstanceProfile", "CreateRole", "DeleteInstanceProfile", "DeleteRole", "DeleteRolePolicy",
 		"DetachRolePolicy", "GetInstanceProfile", "PassRole", "PutRolePolicy", "RemoveRoleFromInstanceProfile", "TagInstanceProfile", "TagRole"},
-	"kms":       {"GenerateDataKey"},
-	"logs":      {"DescribeLogStreams"},
-	"s3":        {"ListBucket"},
-	"scheduler": {"CreateSchedule", "DeleteSchedule", "GetSchedule", "ListSchedules"},
+	"ec2-instance-connect": {"OpenTunnel"},
+	"kms":                  {"GenerateDataKey"},
+	"logs":                 {"DescribeLogStreams"},
+	"s3":                   {"ListBucket"},
+	"scheduler":            {"CreateSchedule", "DeleteSchedule", "GetSchedule", "ListSchedules"},
 	"ssm": {"AddTagsToResource", "CreateDocument", "DeleteDocument", "GetCommandInvocation", "ListCommandInvocations", "ListDocumentVersions", "ResetServiceSetting",
 		"ResumeSession", "SendCommand", "StartSession", "TerminateSession", "UpdateDocument", "UpdateDocumentDefaultVersion", "UpdateServiceSetting"},
 	"ssmmessages": {"OpenDataChannel"},

@@ -27,7 +27,7 @@ var besides = []string{
 
 // elsewhere are actions of other files than those that change_ begins.
 var elsewhere = []string{
-	"kms:GenerateDataKey", "logs:DescribeLogStreams", "s3:ListBucket", "ssm:GetCommandInvocation", "ssm:ListCommandInvocations", "ssm:ResumeSession",
+	"ec2-instance-connect:OpenTunnel", "kms:GenerateDataKey", "logs:DescribeLogStreams", "s3:ListBucket", "ssm:GetCommandInvocation", "ssm:ListCommandInvocations", "ssm:ResumeSession",
 	"ssm:SendCommand", "ssm:StartSession", "ssm:TerminateSession",
 }
 
@@ -113,7 +113,7 @@ func TestDocumentedPolicyOfACutoverIsWhatIsCalled(t *testing.T) {
 func TestDoctorChecksTheDocumentedPolicy(t *testing.T) {
 	_, cutover, _ := policies(t)
 	checked := awsapi.CheckedActions()
-	unneeded := []string{"kms:GenerateDataKey", "logs:DescribeLogStreams", "s3:ListBucket", "scheduler:ListSchedules", "ssm:ResumeSession"}
+	unneeded := []string{"autoscaling:DescribeScalingActivities", "ec2-instance-connect:OpenTunnel", "kms:GenerateDataKey", "logs:DescribeLogStreams", "s3:ListBucket", "scheduler:ListSchedules", "ssm:ResumeSession"}
 	want := slices.DeleteFunc(slices.Clone(cutover), func(a string) bool { return slices.Contains(unneeded, a) })
 	if diff := gocmp.Diff(want, checked); diff != "" {
 		t.Errorf("(-granted +checked):\n%s", diff)

@@ -98,6 +98,8 @@ func (r *Region) Surroundings(ctx context.Context) fleet.Region {
 		func() { out.DHCPOptions = r.dhcpOptions(ctx) },
 		func() { out.Peerings = r.peerings(ctx) },
 		func() { out.ResolverRules = r.resolverRules(ctx) },
+		func() { out.ConnectEndpoints = r.connectEndpoints(ctx) },
+		func() { out.SerialConsole = r.serialConsole(ctx) },
 		func() { out.Preferences = r.preferences(ctx) },
 		func() { out.Documents = r.documents(ctx) },
 	}, parallel, func(read func()) { read() })

@@ -282,7 +282,7 @@ func (d *driftCheck) ask(ctx context.Context, h *hostExpectation) (hostAnswer, e
 		vars = append(vars, [2]string{"ACCOUNT", h.key.step.Key.User}, [2]string{"LINE", h.key.step.Key.Line})
 	}
 	l := d.side.driftLook(vars, functions...)
-	return answerOf(ctx, h.host, l.script.Name, func(way fleet.Way) fleet.ScriptResult { return d.Looks.Look(ctx, h.host, way, l) })
+	return answerOf(ctx, h.host, l.script, hostWays, func(way fleet.Way) fleet.ScriptResult { return d.Looks.Look(ctx, h.host, way, l) })
 }
 
 // doors reads the groups of a host that the plan does not speak of.

@@ -25,11 +25,19 @@ type Config struct {
 	Leases  Leases
 	Control Control
 	Hooks   Hooks // nil: a plan with hooks is refused
+	// Plans gives the other plans that the journal tells of. Without it nothing
+	// is taken back that their doors may rest on, and nothing closed beside them.
+	Plans func(ctx context.Context, id string) (*plan.Plan, error)
+	// Rescue is the HostWorld's. Nil: a rollback starts no recovery bastion.
+	Rescue *Rescue
 
 	Operator string // who runs it, for the journal: principal ARN and local user
 	Holder   string // tells this run from all others, for the lease; empty: Operator
 	// Lease is how long others wait for a run that died; 0: a minute.
 	Lease time.Duration
+	// OtherWays says what else might lead into a host, for people: "the EC2 serial
+	// console is on, …". Nil: nothing is known.
+	OtherWays func(fleet.HostRef) string
 	// LastWave is the number of the wave after which Apply ends; nil: the last.
 	LastWave *int
 	// Acquired is called once this run holds the lease, before it looks at
@@ -83,6 +91,10 @@ type Result struct {
 	Held    []string        `json:"held,omitempty"`   // steps that were not begun
 	Left    []string        `json:"left,omitempty"`   // steps that could not be undone
 	Timers  []Risk          `json:"timers,omitempty"` // dead man's switches that are still armed
+	// Bastions are recovery bastions that were started and are not known to be at zero again.
+	Bastions []Bastion `json:"bastions,omitempty"`
+	// Unreached are hosts to which no way led, of steps that could not be undone.
+	Unreached []Unreached `json:"unreached,omitempty"`
 }
 
 // Scope is what a rollback takes back. Exactly one field is set.
@@ -181,7 +193,12 @@ func (x *Executor) Abort() { x.once.Do(func() { close(x.abort) }) }
 // journal (the lease was lost, the disk is full), or could not begin: a
 // *HeldError where somebody else applies, ErrDigest.
 func (x *Executor) Apply(ctx context.Context) (Result, error) {
-	return x.run(ctx, "apply", func(r *run) (Result, error) { return r.apply() })
+	return x.run(ctx, "apply", func(r *run) (Result, error) {
+		if err := r.endBastions(); err != nil {
+			return Result{}, err
+		}
+		return r.apply()
+	})
 }
 
 // Rollback undoes what the journal says is ours, or may be, backwards. It goes
@@ -249,7 +266,7 @@ func (x *Executor) run(ctx context.Context, what string, work func(*run) (Result
 	if err != nil {
 		return res, err
 	}
-	res.Timers = r.armed()
+	res.Timers, res.Bastions = r.armed(), r.bastions()
 	detail := string(res.Outcome)
 	if res.Reason != "" {
 		detail += ": " + res.Reason

@@ -38,6 +38,9 @@ const (
 	maxHostOutput = 18_000  // bytes of listed files: Run Command cuts at 24,000 characters
 )
 
+// hostFolder holds the before-images on hosts, in a folder for each plan.
+const hostFolder = "/var/lib/migrate"
+
 // HostPaths lead the scripts to other places of a host than the real ones. The
 // zero value means the real ones; tests set it.
 type HostPaths struct {
@@ -73,7 +76,7 @@ func (h *hostSide) scriptHead() string {
 	}
 	p := h.paths
 	return hostVars{
-		{"BASE", or(p.Base, "/var/lib/migrate")}, {"TOKEN", h.folder}, {"ACCOUNTS", p.Accounts}, {"DAEMON", p.Daemon}, {"SEARCH", p.Search},
+		{"BASE", or(p.Base, hostFolder)}, {"TOKEN", h.folder}, {"ACCOUNTS", p.Accounts}, {"DAEMON", p.Daemon}, {"SEARCH", p.Search},
 		{"SYSTEMD", or(p.Systemd, "/run/systemd/system")}, {"UNITS", or(p.Units, "/etc/systemd/system")},
 	}.String()
 }
@@ -90,7 +93,7 @@ func (h *hostSide) script(name, function string, timeout time.Duration, vars hos
 		b.WriteString(scriptPart(p))
 	}
 	fmt.Fprintf(&b, "main() {\nprintf '%s\\n'\n%s\nsay 'done'\n}\nmain </dev/null\nexit 0\n", hostHeader, function)
-	return fleet.Script{Name: name, Text: b.String(), Timeout: timeout}
+	return fleet.Script{Name: name, Text: b.String(), Timeout: timeout, Reads: strings.HasPrefix(function, "observe_")}
 }
 
 // saved makes a shell function that prints a script which is to lie on the host.

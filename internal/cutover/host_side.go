@@ -1,11 +1,11 @@
 package cutover
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"ssm-migrate/internal/fleet"
@@ -21,12 +21,17 @@ type HostWorld struct {
 	Proofs   Proofs
 	Scaling  Scaling
 	Bastions Bastions
+	// Launches tells why a bastion does not come up. Nil: nobody does.
+	Launches Launches
+	// Rescue starts recovery bastions in a rollback, for hosts that nothing else
+	// reaches. Nil: none is.
+	Rescue *Rescue
 
 	Plan *plan.Plan
 	// Find gives the host of a reference, as the plan's snapshot has it.
 	Find func(fleet.HostRef) (fleet.Host, bool)
 	// SigningKey is the ASCII-armored OpenPGP key that AWS signs agent packages
-	// with. Without it packages other than snaps are refused.
+	// with; empty: the one that AWS publishes, which is built in.
 	SigningKey string
 	Paths      HostPaths
 }
@@ -34,10 +39,12 @@ type HostWorld struct {
 // HostKinds are the step kinds that work on hosts, or use the ways into them.
 // Their before-images lie on the host, too, in a folder named by the plan.
 func HostKinds(w HostWorld) Kinds {
+	w.SigningKey = cmp.Or(w.SigningKey, agentKey)
 	h := &hostSide{
 		HostWorld: w, folder: token(w.Plan.Digest, ""), paths: w.Paths,
 		recoveryKey: recovery.Blob(w.Plan.Policy.Recovery.PublicKey),
 	}
+	w.Rescue.serve(h)
 	return Kinds{
 		plan.Agent:           agentKind{h},
 		plan.RecoveryKey:     recoveryKeyKind{h},
@@ -56,11 +63,8 @@ type hostSide struct {
 	paths       HostPaths
 	folder      string // name of this plan's folder on hosts
 	recoveryKey string // base64 part of the recovery key
+	ways        wayRecord
 }
-
-// hostWays are tried in this order; the recovery way fails at once unless its
-// bastion is up.
-var hostWays = []fleet.Way{fleet.WaySessionManager, fleet.WaySSH, fleet.WayRecovery}
 
 // one is the host of a step that is about a single one.
 func (h *hostSide) one(s plan.Step) (fleet.Host, error) {
@@ -78,43 +82,34 @@ func (h *hostSide) find(r fleet.HostRef) (fleet.Host, error) {
 	return host, nil
 }
 
-// run runs a script by the first way that gives a complete answer. All scripts
-// may run again, and keep out of each other's way by a lock on the host: so the
-// next way is tried also where an answer was lost. A refusal is an answer.
+// run runs a script by the first way that gives a complete answer. In a
+// rollback a recovery bastion is started for hosts that nothing else reaches.
 func (h *hostSide) run(ctx context.Context, host fleet.Host, s fleet.Script) (hostAnswer, error) {
-	return answerOf(ctx, host, s.Name, func(way fleet.Way) fleet.ScriptResult { return h.Hosts.Run(ctx, host, way, s) })
-}
-
-// answerOf tries the ways into a host until one gives a complete answer.
-func answerOf(ctx context.Context, host fleet.Host, name string, run func(fleet.Way) fleet.ScriptResult) (hostAnswer, error) {
-	var reasons []string
-	for _, way := range hostWays {
-		r := run(way)
-		if r.Started != fleet.TruthNo {
-			answer, err := parseAnswer(r.Stdout)
-			if !errors.Is(err, errNoAnswer) {
-				return answer, err
+	ref := host.Ref()
+	return answerOf(ctx, host, s, h.ways.order(ref), func(way fleet.Way) fleet.ScriptResult {
+		if way != fleet.WayRecovery {
+			return h.try(ctx, host, way, s)
+		}
+		if h.Rescue.would(host) && !h.ways.down(ref, fleet.WaySessionManager) && sleep(ctx, askAgain) == nil {
+			// One lost answer is no reason to start a machine.
+			if r := h.try(ctx, host, fleet.WaySessionManager, s); r.Started != fleet.TruthNo {
+				return r
 			}
 		}
-		reasons = append(reasons, fmt.Sprintf("%s: %s", way, silence(r)))
-		if ctx.Err() != nil {
-			break
+		if err := h.Rescue.reach(ctx, host); err != nil {
+			return fleet.ScriptResult{Started: fleet.TruthNo, Way: way, Reason: err.Error()}
 		}
-	}
-	return nil, fmt.Errorf("run %s on %s: %s", name, host.ID, strings.Join(reasons, "; "))
+		return h.try(ctx, host, way, s)
+	})
 }
 
-// silence says why a run gave no answer.
-func silence(r fleet.ScriptResult) string {
-	switch {
-	case r.Reason != "":
-		return fleet.OneLine(r.Reason, 300)
-	case r.Cut:
-		return "the output was cut off"
-	case len(r.Stderr) > 0:
-		return fmt.Sprintf("ended with status %d: %s", r.Exit, fleet.OneLine(string(r.Stderr), 300))
-	}
-	return fmt.Sprintf("ended with status %d and no answer", r.Exit)
+// try runs a script by one way and remembers whether that led to an answer.
+func (h *hostSide) try(ctx context.Context, host fleet.Host, way fleet.Way, s fleet.Script) fleet.ScriptResult {
+	r := h.Hosts.Run(ctx, host, way, s)
+	r.Way = way
+	_, err := parseAnswer(r.Stdout)
+	h.ways.note(host.Ref(), way, r.Started != fleet.TruthNo && !errors.Is(err, errNoAnswer))
+	return r
 }
 
 // image writes an image; its types hold nothing that JSON cannot.

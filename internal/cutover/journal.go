@@ -31,6 +31,9 @@ const (
 	Paused     Event = "paused" // Detail: by whom, why
 	Resumed    Event = "resumed"
 	Note       Event = "note"
+
+	BastionBegan Event = "bastion-began" // about to start a recovery bastion; Image is a Bastion
+	BastionEnded Event = "bastion-ended" // its group was seen at zero
 )
 
 // Entry is one line of the journal.

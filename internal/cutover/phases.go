@@ -196,7 +196,7 @@ func (r *run) failedOf(i int) []fleet.HostRef {
 
 func (r *run) whyOver(i int) string {
 	failed := r.failedOf(i)
-	return fmt.Sprintf("%d hosts failed, %d may: %s: %s", len(failed), r.cfg.Plan.Policy.ErrorBudget, failed[0], r.out(failed[0]))
+	return fmt.Sprintf("%s failed, and error_budget is %d: %s: %s", fleet.Count(len(failed), "host"), r.cfg.Plan.Policy.ErrorBudget, failed[0], r.out(failed[0]))
 }
 
 // takeBackFailed undoes what was done for the hosts that failed, one by one.
@@ -210,7 +210,11 @@ func (r *run) takeBackFailed(i int) error {
 		if err := r.write(Entry{Wave: w.Number, Event: Note, Hosts: []fleet.HostRef{h}, Detail: "taken back: " + r.out(h)}); err != nil {
 			return err
 		}
-		left, err := r.undoSet(set)
+		var left []string
+		err := r.rescued(func() (err error) {
+			left, err = r.undoSet(set)
+			return err
+		})
 		if err != nil {
 			return err
 		}

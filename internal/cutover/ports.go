@@ -13,7 +13,7 @@ type Hosts interface {
 	// Run runs a script by one way. What went wrong is in the result; nothing
 	// is retried that may have run. WaySessionManager is Run Command, WaySSH a login as the
 	// inventory makes it, WayRecovery a login with the recovery key by the recovery
-	// bastion, which must be up.
+	// bastion, which must be up, WayConnectEndpoint one by an EC2 Instance Connect Endpoint.
 	Run(ctx context.Context, h fleet.Host, way fleet.Way, s fleet.Script) fleet.ScriptResult
 }
 
@@ -35,6 +35,13 @@ type Scaling interface {
 	// HostKeys gives the public host keys ("ssh-ed25519 AAAA…") that the
 	// instance wrote to its console at first boot; none as long as it has not.
 	HostKeys(ctx context.Context, h fleet.HostRef) ([]string, error)
+}
+
+// Launches tells how Auto Scaling groups fare with launching instances.
+type Launches interface {
+	// LaunchFailure gives the status message of the group's newest scaling
+	// activity that began at or after since, if that failed; empty: it did not, or there is none.
+	LaunchFailure(ctx context.Context, at fleet.Place, name string, since time.Time) (reason string, err error)
 }
 
 // Bastions opens the recovery way of a VPC. Until then, and after close,

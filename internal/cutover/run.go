@@ -28,6 +28,7 @@ type run struct {
 	fence  int64
 	slots  slots
 	group  sync.WaitGroup // the lease's keeper
+	others []other        // plans in the journal; read once
 
 	mu       sync.Mutex // guards what follows
 	lines    []*line    // that wait for the journal
@@ -41,6 +42,9 @@ type run struct {
 	wish     Wish
 	looked   time.Time // when the wish was read
 	paused   bool      // Paused is written, Resumed is not
+	running  []Bastion // recovery bastions that were started and not seen at zero since
+	// unreached says, by step that could not be undone, why no way led to its host.
+	unreached map[string]Unreached
 
 	// shut says of doors that we do not hold closed why they are not known to be
 	// open. Written between the phases of a rollback, only read within them.
@@ -55,7 +59,7 @@ func (x *Executor) begin(ctx context.Context) (*run, error) {
 	r := &run{
 		Executor: x, stop: ctx.Done(), fence: fence,
 		records: map[string]record{}, gates: map[gateKey]int64{}, excluded: map[fleet.HostRef]string{},
-		failed: map[fleet.HostRef]string{}, held: map[string]string{},
+		failed: map[fleet.HostRef]string{}, held: map[string]string{}, unreached: map[string]Unreached{},
 	}
 	r.work, r.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	var let context.CancelFunc
@@ -130,11 +134,16 @@ func (r *run) failure() error {
 
 // load replays the journal.
 func (r *run) load() error {
-	entries, err := r.cfg.Journal.Entries(r.work, r.cfg.Plan.ID)
+	entries, err := r.cfg.Journal.Entries(r.work, "")
 	if err != nil {
 		return err
 	}
+	var others []Entry
 	for _, e := range entries {
+		if e.Plan != r.cfg.Plan.ID {
+			others = append(others, e)
+			continue
+		}
 		if e.Digest != r.cfg.Plan.Digest {
 			return fmt.Errorf("plan %s: %w", r.cfg.Plan.ID, ErrDigest)
 		}
@@ -143,11 +152,16 @@ func (r *run) load() error {
 		}
 	}
 	clear(r.held) // by runs before
+	r.loadOthers(others)
 	return nil
 }
 
 // apprehend takes an entry into the run's picture of things.
 func (r *run) apprehend(e Entry) error {
+	var err error
+	if r.running, err = bastionsAfter(r.running, e); err != nil {
+		return err
+	}
 	switch {
 	case e.Step != "":
 		rec, err := r.records[e.Step].advance(e)

@@ -23,6 +23,8 @@ type Standing struct {
 	Hosts    []HostStatus `json:"hosts"`
 	Next     []string     `json:"next"`  // titles of the steps that come next
 	Risks    []Risk       `json:"risks"` // dead man's switches that are armed
+	// Bastions are recovery bastions that a run has started and nobody has seen at zero since.
+	Bastions []Bastion `json:"bastions,omitempty"`
 	// Begun and Owed tell what there is to resume and to roll back: steps that
 	// were begun without an end, and steps that a rollback would undo.
 	Begun int `json:"begun"`
@@ -90,6 +92,10 @@ func Status(p *plan.Plan, entries []Entry) (Standing, error) {
 			return Standing{}, fmt.Errorf("plan %s: %w", p.ID, ErrDigest)
 		}
 		if err := v.take(e); err != nil {
+			return Standing{}, fmt.Errorf("journal entry %d: %w", e.Seq, err)
+		}
+		var err error
+		if s.Bastions, err = bastionsAfter(s.Bastions, e); err != nil {
 			return Standing{}, fmt.Errorf("journal entry %d: %w", e.Seq, err)
 		}
 		s.Since, s.Operator = e.At, e.Operator

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"ssm-migrate/internal/fleet"
@@ -28,7 +29,11 @@ func (r *run) rollback(s Scope) (Result, error) {
 			}
 		}
 	}
-	left, err := r.undoSet(set)
+	var left []string
+	err := r.rescued(func() (err error) {
+		left, err = r.undoSet(set)
+		return err
+	})
 	if err != nil {
 		return Result{}, err
 	}
@@ -43,6 +48,11 @@ func (r *run) rollback(s Scope) (Result, error) {
 	if len(left) > 0 {
 		res.Outcome, res.Left = OutcomeRolledPartly, left
 		res.Reason = fmt.Sprintf("%d steps could not be undone; migrate status says why", len(left))
+		res.Unreached = r.unreachedOf(left)
+	}
+	if b := r.bastions(); len(b) > 0 {
+		res.Outcome = OutcomeRolledPartly
+		res.Reason = strings.TrimPrefix(res.Reason+"; "+b[0].Runs(), "; ")
 	}
 	return res, nil
 }
@@ -183,9 +193,7 @@ func (r *run) undoStep(ctx context.Context, l lane, s plan.Step) (bool, error) {
 	var obs Observation
 	var err, lookErr error
 	for t, rest := 1, firstRest; ; t, rest = t+1, 2*rest {
-		call, cancel := context.WithTimeout(ctx, callTimeout)
-		err = kind.Undo(call, s, rec.before, rec.after, token)
-		cancel()
+		err = r.undoOnce(ctx, s, rec)
 		obs, lookErr = r.ask(ctx, undone)
 		if failed := r.failure(); failed != nil {
 			return false, failed
@@ -201,11 +209,18 @@ func (r *run) undoStep(ctx context.Context, l lane, s plan.Step) (bool, error) {
 	if err := errors.Join(err, lookErr); err != nil {
 		why = err.Error()
 	}
+	if text := r.noteUnreached(s, err, lookErr); text != "" {
+		why += "; " + text
+	}
 	if err := write(Entry{Event: UndoFailed, Result: obs.Holds, Detail: why}); err != nil {
 		return false, err
 	}
 	return r.leaveToTimer(ctx, l, s, undone, write)
 }
+
+// timerSlack is how long after its time a timer may fire: the service does
+// within the minute.
+const timerSlack = 2 * time.Minute
 
 // leaveToTimer waits for a timer that is still armed to open what we could not.
 func (r *run) leaveToTimer(ctx context.Context, l lane, s plan.Step, undone func(context.Context) (Observation, error), write func(Entry) error) (bool, error) {
@@ -213,8 +228,7 @@ func (r *run) leaveToTimer(ctx context.Context, l lane, s plan.Step, undone func
 	if !ok || !s.Kind.Closes() || r.disarmed(l) {
 		return false, nil
 	}
-	const slack = 2 * time.Minute // the service fires within the minute
-	if err := r.rest(ctx, time.Until(fires.Add(slack))); err != nil {
+	if err := r.rest(ctx, time.Until(fires.Add(timerSlack))); err != nil {
 		return false, r.failure()
 	}
 	obs, err := r.ask(ctx, undone)
@@ -273,7 +287,7 @@ func (r *run) mayNotUndo(s plan.Step) string {
 			}
 		}
 	}
-	return ""
+	return r.restsOn(s)
 }
 
 // opener is a closing kind that tells whether the door is open for those whom
@@ -295,13 +309,12 @@ func (r *run) forgetDoors() {
 
 // lookAtDoors looks, once in a rollback, at the doors that we do not hold
 // closed of the hosts whose ways in are to be taken back: somebody else may
-// have closed them. Keys that no run has looked at yet are left alone: that
-// takes a session on each host, and nobody else's tools move them aside.
+// have closed them, keys that no run has looked at yet included: without keys that
+// open a host, the recovery key may be the last one, and its agent the last way.
 func (r *run) lookAtDoors(ctx context.Context, lanes []lane, set map[string]bool) error {
 	var doors []plan.Step
 	look := func(c plan.Step, h fleet.HostRef) {
-		if _, seen := r.shut[c.ID]; seen || !c.Kind.Closes() || !slices.Contains(c.Hosts, h) ||
-			c.Kind == plan.QuarantineKeys && r.record(c.ID).state == StateNew {
+		if _, seen := r.shut[c.ID]; seen || !c.Kind.Closes() || !slices.Contains(c.Hosts, h) {
 			return
 		}
 		r.shut[c.ID] = ""

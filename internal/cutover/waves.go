@@ -52,6 +52,9 @@ func (r *run) summary(o Outcome, reason string) Result {
 
 // apply goes through the waves.
 func (r *run) apply() (Result, error) {
+	if err := r.apart(); err != nil {
+		return r.ended(err)
+	}
 	if err := r.fresh(); err != nil {
 		return r.ended(err)
 	}
@@ -303,7 +306,11 @@ func (r *run) giveUp(i int, why string) error {
 	if err := r.write(Entry{Wave: w.Number, Event: Note, Detail: fmt.Sprintf("%s is rolled back: %s", w.Name, why)}); err != nil {
 		return err
 	}
-	left, err := r.undoSet(r.ofWave(i))
+	var left []string
+	err := r.rescued(func() (err error) {
+		left, err = r.undoSet(r.ofWave(i))
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -37,6 +37,9 @@ type Region struct {
 	Peerings      Fact[[]Peering]      `json:"peerings"`
 	ResolverRules Fact[[]ResolverRule] `json:"resolverRules"`
 
+	ConnectEndpoints Fact[[]ConnectEndpoint] `json:"connectEndpoints,omitzero"`
+	SerialConsole    Fact[bool]              `json:"serialConsole,omitzero"` // whether the account allows the EC2 serial console in the Region
+
 	Preferences Fact[Preferences]       `json:"preferences"` // Session Manager's preferences document
 	Documents   Fact[[]SessionDocument] `json:"documents"`   // the account's own session documents, the preferences left out
 	Sessions    Fact[[]ManagedSession]  `json:"sessions"`    // Session Manager sessions, open and of the last 30 days
@@ -182,6 +185,35 @@ type VPCEndpoint struct {
 	Policy    string             `json:"policy,omitempty"` // JSON document
 
 	Tags map[string]string `json:"tags,omitempty"` // not part of a snapshot: read where endpoints are changed
+}
+
+// ConnectEndpoint is an EC2 Instance Connect Endpoint: a way for TCP
+// connections into a VPC that needs no instance to be launched.
+type ConnectEndpoint struct {
+	ID      string   `json:"id"` // eice-…
+	VPC     string   `json:"vpc"`
+	Subnet  string   `json:"subnet"`
+	State   string   `json:"state"`   // "create-complete", ...
+	DNSName string   `json:"dnsName"` // where tunnels are opened
+	Groups  []string `json:"groups"`  // security group IDs
+	// PreserveClientIP: hosts see the operator's own address; otherwise one of
+	// the endpoint's subnet.
+	PreserveClientIP bool `json:"preserveClientIp,omitempty"`
+}
+
+// ConnectEndpointTunnels is how many tunnels one EC2 Instance Connect Endpoint
+// carries at once; it cannot be raised. Source: EC2 User Guide, "Quotas for EC2
+// Instance Connect Endpoint", August 2026.
+const ConnectEndpointTunnels = 20
+
+// Usable reports whether the endpoint takes tunnels. Those are the states in
+// which the AWS CLI uses one, too (its eicefetcher.py, version 2).
+func (e ConnectEndpoint) Usable() bool {
+	switch e.State {
+	case "create-complete", "update-in-progress", "update-complete", "update-failed":
+		return true
+	}
+	return false
 }
 
 // Gateway is an internet or NAT gateway.

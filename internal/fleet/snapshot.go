@@ -226,6 +226,9 @@ func (r Region) Sources() []SourceState {
 	c.add(policy.Source, policy.Known, 0, policy.At, policy.Reason)
 	add(&c, r.Documents)
 	add(&c, r.Sessions)
+	c.optional = true
+	add(&c, r.ConnectEndpoints)
+	c.add(r.SerialConsole.Source, r.SerialConsole.Known, 0, r.SerialConsole.At, r.SerialConsole.Reason)
 	return c.out
 }
 

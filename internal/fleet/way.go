@@ -42,6 +42,9 @@ const (
 	WaySessionManager Way = "session-manager" // a session, or a script by Run Command
 	WaySSH            Way = "ssh"             // as people come in today: directly or by the bastions of today
 	WayRecovery       Way = "recovery"        // the recovery key by the recovery bastion
+	// WayConnectEndpoint is the recovery key by an EC2 Instance Connect Endpoint,
+	// which needs no instance to be launched.
+	WayConnectEndpoint Way = "instance-connect-endpoint"
 )
 
 // Proof is one attempt to use a way. Nothing but such an attempt proves it.
@@ -81,6 +84,9 @@ type Script struct {
 	Text string
 	// Timeout bounds the run on the host; 0: 60 s.
 	Timeout time.Duration
+	// Reads: it changes nothing, so it may be run again while an earlier run may
+	// still be under way.
+	Reads bool
 }
 
 // ScriptResult is what became of a script on a host.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"ssm-migrate/internal/fleet"
 )
@@ -53,6 +54,10 @@ func (d *differ) region(a, b fleet.Region) {
 	fields(d, "DHCP options", a.DHCPOptions, b.DHCPOptions, func(o fleet.DHCPOptions) string { return o.ID })
 	fields(d, "VPC peering connection", a.Peerings, b.Peerings, func(p fleet.Peering) string { return p.ID })
 	fields(d, "Resolver rule", a.ResolverRules, b.ResolverRules, func(r fleet.ResolverRule) string { return r.ID })
+	fields(d, "Instance Connect Endpoint", a.ConnectEndpoints, b.ConnectEndpoints, func(e fleet.ConnectEndpoint) string { return e.ID })
+	if known(d, "serial console", "", a.SerialConsole, b.SerialConsole) {
+		d.text("serial console", "", strconv.FormatBool(a.SerialConsole.Value), strconv.FormatBool(b.SerialConsole.Value))
+	}
 	d.preferences(a.Preferences, b.Preferences)
 	fields(d, "session document", a.Documents, b.Documents, func(s fleet.SessionDocument) string { return s.Name })
 	set(d, "security group", a.Groups, b.Groups, func(g fleet.SecurityGroup) string { return g.ID }, func(id string, a, b fleet.SecurityGroup) {

@@ -69,11 +69,12 @@ func (m *maker) foundation() []Step {
 // the drill of the prove phase needs it.
 func (m *maker) keySteps() {
 	for _, h := range m.closers() {
+		line := m.hostLine(h.Host, m.recovery[h.vpcKey()].change.Subnets)
 		h.prepare = append(h.prepare, Step{
 			Kind: RecoveryKey, Phase: Prepare, Lane: h.ID, At: h.Ref().Place(), Hosts: []fleet.HostRef{h.Ref()},
 			Title: fmt.Sprintf("Put the recovery key into %s on %s", clip(h.user), h.label()),
-			After: []string{fleet.OneLine(m.policy.Recovery.PublicKey, 200)}, Blast: "this host only",
-			Key: &KeyChange{User: h.user, Line: m.policy.Recovery.PublicKey},
+			After: []string{fleet.OneLine(line, 300)}, Blast: "this host only",
+			Key: &KeyChange{User: h.user, Line: line},
 		})
 	}
 }

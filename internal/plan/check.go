@@ -18,12 +18,15 @@ import (
 //     session and a drilled recovery way, all of them in phases before;
 //   - port 22 of a group closes in the same way, when the keys of all members
 //     are quarantined, and stays open from the recovery group;
-//   - bastions are scaled in in the last wave.
+//   - bastions are scaled in in the last wave;
+//   - old recovery keys are retired from hosts that have the new one and were
+//     logged in to with it, in phases before;
+//   - plans of other purposes than a cutover close nothing.
 func (p *Plan) Check() error {
 	if err := p.checkShape(); err != nil {
 		return err
 	}
-	c := checker{keyed: hostSet{}, proved: hostSet{}, drilled: hostSet{}, quarantined: hostSet{}}
+	c := checker{with: map[fleet.HostRef]string{}, keyed: hostSet{}, proved: hostSet{}, drilled: hostSet{}, quarantined: hostSet{}}
 	for i := range p.Waves {
 		w := &p.Waves[i]
 		c.drilledNow = hostSet{}
@@ -64,8 +67,9 @@ type checker struct {
 	keyed, proved, drilled, quarantined hostSet
 	drilledNow                          hostSet // in this wave
 	pending                             []func()
-	timerRoles                          []string // accounts
-	reachable                           []string // groups that let the recovery bastion in
+	timerRoles                          []string                 // accounts
+	reachable                           []string                 // groups that let the recovery bastion in
+	with                                map[fleet.HostRef]string // key of the last drill that named one
 }
 
 func (c *checker) phaseEnds() {
@@ -81,7 +85,12 @@ func (c *checker) later(set hostSet, hosts []fleet.HostRef) {
 
 func (c *checker) step(p *Plan, w *Wave, lane []Step, k int) error {
 	s := lane[k]
+	if p.Purpose != Cutover && s.Kind.Closes() {
+		return fmt.Errorf("a plan of purpose %s closes doors", clip(string(p.Purpose)))
+	}
 	switch s.Kind {
+	case RetireKey:
+		return c.retires(s)
 	case TimerRole:
 		c.timerRoles = append(c.timerRoles, s.At.Account)
 	case RecoveryRule:
@@ -91,11 +100,17 @@ func (c *checker) step(p *Plan, w *Wave, lane []Step, k int) error {
 	case ProveSession:
 		c.later(c.proved, s.Hosts)
 	case RecoveryDrill:
-		if h, lacks := c.keyed.missing(s.Hosts); lacks {
+		// The hosts of a mere drill have their key already.
+		if h, lacks := c.keyed.missing(s.Hosts); lacks && p.Purpose != Drill {
 			return fmt.Errorf("%s has no recovery key yet", h)
 		}
 		c.later(c.drilled, s.Hosts)
 		c.later(c.drilledNow, s.Hosts)
+		c.pending = append(c.pending, func() {
+			for _, h := range s.Hosts {
+				c.with[h] = s.Recovery.With
+			}
+		})
 	case QuarantineKeys:
 		if err := c.guarded(s, lane, k, ArmHostTimer, DisarmHostTimer); err != nil {
 			return err
@@ -115,6 +130,21 @@ func (c *checker) step(p *Plan, w *Wave, lane []Step, k int) error {
 		if w.Number != len(p.Waves)-1 || len(w.Hosts) > 0 {
 			return fmt.Errorf("bastions are scaled in before the last wave has ended")
 		}
+	}
+	return nil
+}
+
+// retires checks that a host lets the new key in before its old ones go, and
+// that they do not go with them.
+func (c *checker) retires(s Step) error {
+	blob := lineBlob(s.Key.Line)
+	switch {
+	case blob == "" || len(s.Key.Old) == 0 || slices.Contains(s.Key.Old, blob):
+		return fmt.Errorf("it names no old keys, no new one, or one key as both")
+	case !c.keyed[s.Hosts[0]]:
+		return fmt.Errorf("%s has no new recovery key yet", s.Hosts[0])
+	case c.with[s.Hosts[0]] != blob:
+		return fmt.Errorf("no login to %s with the new recovery key precedes it", s.Hosts[0])
 	}
 	return nil
 }
@@ -145,6 +175,9 @@ func (c *checker) guarded(s Step, lane []Step, k int, arm, disarm Kind) error {
 }
 
 func (p *Plan) checkShape() error {
+	if !slices.Contains([]Purpose{Cutover, Rotation, Drill, BreakGlass}, p.Purpose) {
+		return fmt.Errorf("plan %s: there is no purpose %q", clip(p.ID), clip(string(p.Purpose)))
+	}
 	ids, hosts := map[string]bool{}, hostSet{}
 	for i := range p.Waves {
 		w := &p.Waves[i]
@@ -177,6 +210,7 @@ func (p *Plan) checkShape() error {
 var parts = map[Kind][]string{
 	AttachProfile: {"profile"}, ExtendRole: {"role"}, DefaultHostManagement: {"setting"}, AllowEgress: {"rules"},
 	CreateEndpoint: {"endpoint"}, Agent: {"agent"}, SessionPreferences: {"preferences"}, WaitFor: {"wait"},
+	RecoveryTemplate: {"recovery"}, RetireKey: {"key"}, RecoveryOpen: {"recovery"},
 	TimerRole: {"role"}, RecoveryGroup: {"recovery"}, RecoveryRule: {"rules"}, RecoveryKey: {"key"}, RecoveryDrill: {"recovery"},
 	ProveSession: {}, ArmHostTimer: {"timer"}, QuarantineKeys: {"keys"}, DisarmHostTimer: {"timer"},
 	ArmRuleTimer: {"rules", "timer"}, ClosePort: {"rules"}, DisarmRuleTimer: {"rules", "timer"}, ScaleIn: {"scaling"},
@@ -209,4 +243,4 @@ func (s *Step) checkParts() error {
 }
 
 // onOneHost are the kinds whose steps are about one host each.
-var onOneHost = []Kind{AttachProfile, Agent, WaitFor, RecoveryKey, ArmHostTimer, QuarantineKeys, DisarmHostTimer}
+var onOneHost = []Kind{AttachProfile, Agent, WaitFor, RecoveryKey, RetireKey, ArmHostTimer, QuarantineKeys, DisarmHostTimer}

@@ -87,7 +87,7 @@ func TestPlanOfReadyHosts(t *testing.T) {
 	group := one(t, p, plan.RecoveryGroup).Recovery
 	if diff := cmp.Diff(plan.RecoveryChange{
 		VPC: "vpc-1", Name: bastion, Image: "ami-1", Type: "t3.micro", Subnets: []string{"subnet-b"}, Public: true,
-		From: []string{"198.51.100.0/24"}, PublicKey: publicKey, User: "ec2-user",
+		From: []string{"198.51.100.0/24"}, PublicKey: `restrict,pty,port-forwarding,permitopen="*:22" ` + publicKey, User: "ec2-user",
 	}, *group); diff != "" {
 		t.Error(diff)
 	}

@@ -14,10 +14,25 @@ type Plan struct {
 	Digest   string    `json:"digest"` // SHA-256 over everything but ID and Digest
 	Snapshot int64     `json:"snapshot"`
 	Made     time.Time `json:"made"`
+	// Purpose is what the plan is for, and Reason why it was made, where a
+	// person had to say.
+	Purpose  Purpose   `json:"purpose,omitempty"`
+	Reason   string    `json:"reason,omitempty"`
 	Policy   Policy    `json:"policy"`
 	Waves    []Wave    `json:"waves"`    // in their order
 	Refusals []Refusal `json:"refusals"` // what the plan leaves open, and why
 }
+
+// Purpose is what a plan is for.
+type Purpose string
+
+// The purposes.
+const (
+	Cutover    Purpose = ""            // Make's: hosts go over to Session Manager
+	Rotation   Purpose = "rotation"    // MakeRotation's: a new recovery key takes the place of old ones
+	Drill      Purpose = "drill"       // MakeDrill's: logins by the recovery bastions
+	BreakGlass Purpose = "break-glass" // MakeOpening's: recovery bastions run for a while
+)
 
 // Info is a plan without its content, as the store lists it.
 type Info struct {
@@ -73,6 +88,9 @@ const (
 	RecoveryRule          Kind = "recovery-rule"           // Rules: port 22 from the recovery group
 	RecoveryKey           Kind = "recovery-key"            // Key: the recovery key on a host
 	RecoveryDrill         Kind = "recovery-drill"          // Recovery: a login on every host of Step.Hosts through the bastion
+	RecoveryTemplate      Kind = "recovery-template"       // Recovery: what the bastion starts from has this key
+	RetireKey             Kind = "retire-key"              // Key: no file of a host, live or saved, has one of the old keys
+	RecoveryOpen          Kind = "recovery-open"           // Recovery: bastions run, for a while
 	ProveSession          Kind = "prove-session"           // (Hosts)
 	ArmHostTimer          Kind = "arm-host-timer"          // Timer
 	QuarantineKeys        Kind = "quarantine-keys"         // Keys
@@ -214,14 +232,28 @@ type RecoveryChange struct {
 	Subnets   []string `json:"subnets"`
 	Public    bool     `json:"public,omitempty"` // operators come through an internet gateway: the bastion needs a public address
 	From      []string `json:"from"`             // CIDRs from which operators come
-	PublicKey string   `json:"publicKey"`        // line of authorized_keys
+	PublicKey string   `json:"publicKey"`        // line of the bastion's authorized_keys, with options
 	User      string   `json:"user"`             // login user of the image
+
+	// With is the base64 part of the one key with which a drill logs in; empty:
+	// any of the ring. Refused are those that hosts must refuse in it.
+	With    string   `json:"with,omitempty"`
+	Refused []string `json:"refused,omitempty"`
+	// Bastions is how many RecoveryOpen starts, and Until for how long: then a
+	// schedule scales in that assumes Role.
+	Bastions int      `json:"bastions,omitempty"`
+	Until    Duration `json:"until,omitempty"`
+	Role     string   `json:"role,omitempty"`
 }
 
 // KeyChange puts the recovery key into an account of a host.
 type KeyChange struct {
 	User string `json:"user"`
 	Line string `json:"line"` // options, type, base64, comment
+	// Old are the base64 parts of the generations that Line takes the place of.
+	// RecoveryKey puts Line behind their lines, also in files that were saved for
+	// a later rollback; RetireKey takes them out of both.
+	Old []string `json:"old,omitempty"`
 }
 
 // KeysChange moves all key files of a host aside but for the lines that stay.

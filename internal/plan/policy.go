@@ -102,6 +102,20 @@ type RecoveryPolicy struct {
 	Type      string   `json:"type" yaml:"type"`            // instance type; default t3.micro
 	From      []string `json:"from" yaml:"from"`            // CIDRs of the operators
 	User      string   `json:"user" yaml:"user"`            // login user of Image; empty: by the image's family
+
+	// Options stand before the key on hosts; empty: none.
+	Options []string `json:"options,omitempty" yaml:"options"`
+	// Bind takes the key only from the subnets of the VPC's bastion and of its
+	// Instance Connect Endpoints.
+	Bind bool `json:"bind,omitempty" yaml:"bind"`
+	// CA says that the key signs certificates for the principal
+	// fleet.RecoveryPrincipal, and does not log in itself.
+	CA bool `json:"ca,omitempty" yaml:"ca"`
+	// KeyAge is how old the key may be before it is to be rotated; 0: any age.
+	KeyAge Duration `json:"keyAge,omitempty" yaml:"key_age"`
+	// DrillSample is how many hosts of each VPC a drill logs in to that names
+	// none; one of each image and wave are taken in any case.
+	DrillSample int `json:"drillSample,omitempty" yaml:"drill_sample"`
 }
 
 // Hooks are the operator's commands, run by sh with MIGRATE_PLAN, MIGRATE_WAVE
@@ -119,6 +133,8 @@ func DefaultPolicy() Policy {
 		ErrorBudget: 0, Concurrency: 8,
 		ProofAge: Duration(15 * time.Minute), RecoveryAge: Duration(24 * time.Hour), Timer: Duration(15 * time.Minute),
 		Wait: Duration(24 * time.Hour), RequireSilent: true, RequireAccess: true,
-		Recovery: RecoveryPolicy{Type: "t3.micro"},
+		Recovery: RecoveryPolicy{
+			Type: "t3.micro", Options: []string{"restrict", "pty"}, Bind: true, KeyAge: Duration(90 * 24 * time.Hour), DrillSample: 3,
+		},
 	}
 }

@@ -92,11 +92,16 @@ bastions: []             # hosts that act as bastions, besides those that the in
 
 # --- the way back in. Without a key and the operators' addresses nothing is closed. -------------
 recovery:
-  public_key: ""         # ssh-ed25519 AAAA… recovery (the private key stays with you)
+  public_key: ""         # ssh-ed25519 AAAA… recovery (the private key stays with you); empty: the newest of migrate recovery init
   from: []               # blocks of addresses from which operators come, such as 198.51.100.0/24
   type: t3.micro
   image: ""              # AMI; empty: that of the VPC's present bastion, or of its newest Linux host
   user: ""               # login user of the image; empty: by the image's family
+  options: [restrict, pty]  # of the key's line on hosts
+  bind: true             # take the key only from the bastion's subnets and those of Instance Connect Endpoints
+  ca: false              # true: the key signs short-lived certificates, and does not log in itself
+  key_age: 2160h         # how old the key may be before it is to be rotated; 0s: any age
+  drill_sample: 3        # hosts of each VPC that a drill logs in to, and one of each image and wave
 
 hooks:                   # run by sh with MIGRATE_PLAN, MIGRATE_WAVE and MIGRATE_HOSTS
   before_wave: ""        # one that fails stops the run ahead of the wave

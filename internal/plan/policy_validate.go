@@ -181,6 +181,14 @@ func (r RecoveryPolicy) validate() []error {
 			errs = append(errs, fmt.Errorf("recovery: public_key: %w", err))
 		}
 	}
+	for _, o := range r.Options {
+		if err := keyOption(o); err != nil {
+			errs = append(errs, fmt.Errorf("recovery: options: %q: %w", clip(o), err))
+		}
+	}
+	if r.KeyAge < 0 || r.DrillSample < 0 {
+		errs = append(errs, errors.New("recovery: key_age and drill_sample must be 0 or more"))
+	}
 	if r.Type == "" {
 		errs = append(errs, errors.New("recovery: type: name an instance type such as t3.micro"))
 	}
@@ -190,6 +198,27 @@ func (r RecoveryPolicy) validate() []error {
 		}
 	}
 	return errs
+}
+
+// plainOptions are the options of authorized_keys that a recovery key may have
+// on hosts: none that runs something else than what is asked for, and none that
+// other keys of the policy stand for. Source: sshd(8), AUTHORIZED_KEYS FILE FORMAT.
+var plainOptions = []string{
+	"restrict", "pty", "no-pty", "agent-forwarding", "no-agent-forwarding", "port-forwarding", "no-port-forwarding",
+	"x11-forwarding", "no-x11-forwarding", "user-rc", "no-user-rc", "touch-required", "no-touch-required", "verify-required",
+}
+
+func keyOption(o string) error {
+	name := strings.ToLower(o)
+	switch before, _, _ := strings.Cut(name, "="); {
+	case before == "from":
+		return errors.New("say it with bind")
+	case before == "cert-authority", before == "principals":
+		return errors.New("say it with ca")
+	case slices.Contains(plainOptions, name):
+		return nil
+	}
+	return fmt.Errorf("it is none of %s", strings.Join(plainOptions, ", "))
 }
 
 // keyBlob gives the base64 part of a public key. Options are refused: a line

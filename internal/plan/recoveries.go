@@ -34,8 +34,8 @@ func (m *maker) recoveries() {
 	var order []vpcKey
 	for _, h := range m.closers() {
 		switch {
-		case refusesKeys(h):
-			m.refuse(h, Quarantine, "recovery-key-refused", "sshd takes no public keys from "+clip(h.user)+": the recovery key would not let anybody in", "let sshd take public keys (PubkeyAuthentication) from that account")
+		case refusesKeys(h.Host, h.user) != "":
+			m.refuse(h, Quarantine, "recovery-key-refused", refusesKeys(h.Host, h.user)+": the recovery key would not let anybody in", "let sshd take public keys (PubkeyAuthentication, AuthorizedKeysFile) from that account")
 		case len(h.Groups) == 0 || !m.world.region(h.Ref().Place()).Groups.Known:
 			m.refuse(h, Quarantine, "groups-unknown", "its security groups were not read: what closes and what stays open cannot be told", "let the inventory call ec2:DescribeSecurityGroups and take it again")
 		default:
@@ -51,13 +51,6 @@ func (m *maker) recoveries() {
 	}
 }
 
-// refusesKeys reports whether sshd is known to take no public keys from the
-// host's recovery account.
-func refusesKeys(h *member) bool {
-	v := h.Probe.Value.SSHD.Value.For(h.user, "pubkeyauthentication")
-	return len(v) > 0 && v[0] == "no"
-}
-
 func (m *maker) recover(k vpcKey, hosts []*member) {
 	none := func(list []*member, code, text, do string) {
 		for _, h := range list {
@@ -65,7 +58,7 @@ func (m *maker) recover(k vpcKey, hosts []*member) {
 		}
 	}
 	p := &recoveryPlan{change: RecoveryChange{
-		VPC: k.vpc, Name: RecoveryName(k.vpc), Type: m.policy.Recovery.Type, From: m.policy.Recovery.From, PublicKey: m.policy.Recovery.PublicKey,
+		VPC: k.vpc, Name: RecoveryName(k.vpc), Type: m.policy.Recovery.Type, From: m.policy.Recovery.From, PublicKey: bastionLine(m.policy.Recovery),
 	}}
 	var why string
 	if p.change.Subnets, p.change.Public, why = m.bastionSubnets(k.vpc); why != "" {

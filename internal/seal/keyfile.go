@@ -129,6 +129,11 @@ func (k *KeyFile) Create(_ context.Context, ring [][]byte) error {
 
 // Save implements Store.
 func (k *KeyFile) Save(_ context.Context, ring [][]byte) error {
+	text, err := join(ring)
+	if err != nil {
+		return err
+	}
+	clear(text)
 	old, bare, err := k.load()
 	if err != nil {
 		return fmt.Errorf("recovery key %s: before it is replaced: %w", k.Path, err)

@@ -20,6 +20,7 @@ var ec2Operations = map[string]operation{
 	"DescribeInstanceStatus":                 describeInstanceStatus,
 	"DescribeIamInstanceProfileAssociations": describeProfileAssociations,
 	"GetConsoleOutput":                       getConsoleOutput,
+	"DescribeImages":                         describeImages,
 	"DescribeRegions":                        describeRegions,
 	"DescribeKeyPairs":                       describeKeyPairs,
 	"DescribeLaunchTemplates":                describeLaunchTemplates,
@@ -39,6 +40,8 @@ var ec2Operations = map[string]operation{
 	"DescribeDhcpOptions":                    describeDHCPOptions,
 	"DescribeNetworkInterfaces":              describeInterfaces,
 	"DescribeVpcPeeringConnections":          describePeerings,
+	"DescribeInstanceConnectEndpoints":       describeConnectEndpoints,
+	"GetSerialConsoleAccessStatus":           serialConsoleStatus,
 }
 
 // stateCodes are EC2's numbers for instance states.

@@ -52,7 +52,10 @@ type AWS struct {
 	mu       sync.Mutex
 	calls    map[string]int
 	sessions map[string]*liveSession // guarded by mu: open ones by ID
-	commands commandLog
+	// Tunnels of EC2 Instance Connect Endpoints; guarded by mu.
+	tunnels     map[string]int // open ones, by endpoint
+	tunnelsMost int            // of one endpoint at once
+	commands    commandLog
 
 	// Past states, guarded by World.Mu. Kept only with AWSOptions.Lag.
 	regions  map[*Region][]past[*Region]
@@ -66,7 +69,7 @@ func ServeAWS(w *World, o AWSOptions) *AWS {
 		o.Clock = time.Now
 	}
 	return &AWS{
-		w: w, o: o, calls: map[string]int{}, sessions: map[string]*liveSession{}, throttle: throttle{buckets: map[string]*bucket{}},
+		w: w, o: o, calls: map[string]int{}, tunnels: map[string]int{}, sessions: map[string]*liveSession{}, throttle: throttle{buckets: map[string]*bucket{}},
 		regions: map[*Region][]past[*Region]{}, accounts: map[*Account][]past[*Account]{},
 	}
 }
@@ -133,7 +136,7 @@ var operations = map[string]map[string]operation{
 
 // changes are the APIs that change the world: World.Mu is held for writing.
 var changes = map[string][]map[string]operation{
-	"ec2":         {ec2RuleChanges, ec2GroupChanges, ec2ProfileChanges, ec2EndpointChanges, ec2TemplateChanges, ec2PowerChanges},
+	"ec2":         {ec2RuleChanges, ec2GroupChanges, ec2ProfileChanges, ec2EndpointChanges, ec2TemplateChanges, ec2ImageChanges, ec2PowerChanges},
 	"iam":         {iamChanges},
 	"autoscaling": {scalingChanges},
 	"ssm":         {ssmChanges},
@@ -213,6 +216,10 @@ const maxRequest = 1 << 20
 func (s *AWS) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if id, ok := strings.CutPrefix(r.URL.Path, dataChannelPath); ok {
 		s.serveDataChannel(rw, r, id)
+		return
+	}
+	if r.URL.Path == tunnelPath {
+		s.serveTunnel(rw, r)
 		return
 	}
 	c, err := s.read(r)

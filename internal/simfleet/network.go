@@ -25,10 +25,11 @@ type PathResult struct {
 }
 
 // Origin is where a connection starts: an instance, or an address outside of
-// the world when Instance is nil.
+// the world when Instance is nil. With ConnectEndpoint, Addr comes in by it.
 type Origin struct {
-	Instance *Instance
-	Addr     netip.Addr
+	Instance        *Instance
+	Addr            netip.Addr
+	ConnectEndpoint *fleet.ConnectEndpoint
 }
 
 // ReachResult is what becomes of a TCP connection to an instance.
@@ -129,6 +130,8 @@ func (w *World) CanReach(from Origin, to *Instance, dst netip.Addr, port int) Re
 		return ReachResult{Reason: fmt.Sprintf("%s has no address %s", to.Host.ID, dst)}
 	case f != nil && f.Host.State != "running":
 		return ReachResult{Reason: "the origin is " + f.Host.State}
+	case from.ConnectEndpoint != nil:
+		return to.Region.fromConnectEndpoint(from, to, dst, port)
 	case private && f == nil:
 		if reason := to.Region.fromVPN(to, from.Addr, port); reason != "" {
 			return ReachResult{Reason: reason}

@@ -86,12 +86,17 @@ type Region struct {
 	Peerings    []*fleet.Peering
 	Rules       []*fleet.ResolverRule
 
+	ConnectEndpoints []*fleet.ConnectEndpoint // see AddConnectEndpoint
+	SerialConsole    bool                     // the account allows the EC2 serial console here
+
 	Documents       []*fleet.SessionDocument // session documents of the account
 	Buckets         []*fleet.Bucket
 	LogGroups       []*fleet.LogGroup
 	Keys            []*fleet.KMSKey
 	ManagedSessions []*fleet.ManagedSession // Session Manager's, open and past
 	SessionLogs     []*SessionLog           // in the Region's buckets and log groups
+
+	Deregistered map[string]bool // machine images that nobody can launch any more
 
 	// Dropped names, by route target (a firewall endpoint or transit gateway),
 	// the services to which it lets no connection pass; "*" is all of them.

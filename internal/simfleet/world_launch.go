@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -162,7 +163,12 @@ func cloudConfigKeys(text string) []string {
 		case strings.HasPrefix(line, "ssh_authorized_keys:"):
 			in = true
 		case in && isItem:
-			out = append(out, strings.Trim(strings.TrimSpace(item), `"'`))
+			item = strings.TrimSpace(item)
+			line, err := strconv.Unquote(item) // JSON's strings are YAML's
+			if err != nil {
+				line = strings.Trim(item, `"'`)
+			}
+			out = append(out, line)
 		case strings.TrimSpace(line) != "":
 			in = false
 		}
@@ -204,6 +210,9 @@ func (in *Instance) alive() bool { return in.Host.State == "pending" || in.Host.
 // systemOf is what an image holds: one of the systems that the world knows, or
 // what another instance of the image runs.
 func (w *World) systemOf(rg *Region, image string) (OS, bool) {
+	if rg.Deregistered[image] {
+		return OS{}, false
+	}
 	for _, name := range slices.Sorted(maps.Keys(systemNamed)) {
 		if imageID(rg.Name, name) == image {
 			return systemNamed[name], true

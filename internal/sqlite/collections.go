@@ -80,6 +80,8 @@ func regionCollections(r *fleet.Region) []collection {
 		collectionOf("dhcpOptions", &r.DHCPOptions),
 		collectionOf("peerings", &r.Peerings),
 		collectionOf("resolverRules", &r.ResolverRules),
+		collectionOf("connectEndpoints", &r.ConnectEndpoints),
+		collectionOf("serialConsole", &r.SerialConsole),
 		collectionOf("preferences", &r.Preferences),
 		collectionOf("documents", &r.Documents),
 		collectionOf("sessions", &r.Sessions),
