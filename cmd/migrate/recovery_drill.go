@@ -99,6 +99,9 @@ func (a *app) recoveryDrill(ctx context.Context, q drillQuery) error {
 	if !q.yes {
 		return usageErr("this starts %s and ends it again: add --yes", count(len(drills), "recovery bastion", "recovery bastions"))
 	}
+	if err := a.haveRecoveryKey(ctx, b.cfg); err != nil {
+		return err
+	}
 	out, err := a.carryOut(ctx, b.db, p)
 	if err != nil {
 		return err
