@@ -63,7 +63,7 @@ func carryOut(t *testing.T, o demoOptions) *carried {
 	c.must(err)
 	policy := filepath.Join(c.sim.dir, "policy.yaml")
 	c.must(os.WriteFile(policy, fmt.Appendf(nil, driftPolicy, bytes.TrimSpace(line)), 0o600))
-	c.must(c.app.inventory(ctx, false), exitIncomplete)
+	c.must(c.app.inventory(ctx, nil), exitIncomplete)
 	c.must(c.app.makePlan(ctx, 0, policy, planView{}), exitIncomplete)
 	c.db, err = sqlite.Open(ctx, c.sim.db())
 	c.must(err)

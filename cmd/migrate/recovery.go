@@ -25,7 +25,7 @@ host without a recent login by it (docs/recovery.md).`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	for _, sub := range []*cobra.Command{a.recoveryInitCommand(), a.recoveryKeyCommand(), a.recoveryStatusCommand(), a.recoveryDrillCommand(), a.recoveryRotateCommand(), a.recoveryOpenCommand(), a.recoveryCloseCommand()} {
+	for _, sub := range []*cobra.Command{a.recoveryInitCommand(), a.recoveryKeyCommand(), a.recoveryStatusCommand(), a.recoveryDrillCommand(), a.recoveryRotateCommand(), a.recoveryOpenCommand(), a.recoveryCloseCommand(), a.recoveryRunbookCommand()} {
 		wrapUsage(sub)
 		c.AddCommand(sub)
 	}

@@ -158,19 +158,7 @@ func (c DriftConfig) records(ctx context.Context) (map[string]record, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := map[string]record{}
-	for _, e := range entries {
-		if e.Digest != c.Plan.Digest {
-			return nil, fmt.Errorf("plan %s: %w", c.Plan.ID, ErrDigest)
-		}
-		if e.Step == "" {
-			continue
-		}
-		if out[e.Step], err = out[e.Step].advance(e); err != nil {
-			return nil, fmt.Errorf("journal entry %d: %w", e.Seq, err)
-		}
-	}
-	return out, nil
+	return recordsOf(c.Plan, entries)
 }
 
 // settleItems drops what a run has touched since the check began, joins what

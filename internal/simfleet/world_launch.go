@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -164,11 +164,11 @@ func cloudConfigKeys(text string) []string {
 			in = true
 		case in && isItem:
 			item = strings.TrimSpace(item)
-			var text string
-			if json.Unmarshal([]byte(item), &text) != nil { // what is in double quotes reads like JSON
-				text = strings.Trim(item, `"'`)
+			line, err := strconv.Unquote(item) // JSON's strings are YAML's
+			if err != nil {
+				line = strings.Trim(item, `"'`)
 			}
-			out = append(out, text)
+			out = append(out, line)
 		case strings.TrimSpace(line) != "":
 			in = false
 		}
@@ -210,6 +210,9 @@ func (in *Instance) alive() bool { return in.Host.State == "pending" || in.Host.
 // systemOf is what an image holds: one of the systems that the world knows, or
 // what another instance of the image runs.
 func (w *World) systemOf(rg *Region, image string) (OS, bool) {
+	if rg.Deregistered[image] {
+		return OS{}, false
+	}
 	for _, name := range slices.Sorted(maps.Keys(systemNamed)) {
 		if imageID(rg.Name, name) == image {
 			return systemNamed[name], true
