@@ -290,6 +290,9 @@ func standingText(s cutover.Standing, now time.Time) string {
 	if s.Begun > 0 {
 		fmt.Fprintf(&b, "\n%s begun without an end being known: going on looks at them first.", count(s.Begun, "step was", "steps were"))
 	}
+	for _, bastion := range s.Bastions {
+		fmt.Fprintf(&b, "\nSince %s %s", stamp(bastion.Since), oneLine(bastion.Runs()))
+	}
 	for _, r := range s.Risks {
 		when := "will open a door again at " + stamp(r.Deadline)
 		if !r.Deadline.After(now) {
@@ -298,7 +301,11 @@ func standingText(s cutover.Standing, now time.Time) string {
 		fmt.Fprintf(&b, "\nThe timer of %s %s.", r.Step, when)
 	}
 	if s.Owed > 0 {
-		fmt.Fprintf(&b, "\n%s ours. Go on: migrate apply %s. Take back: migrate rollback %s --all.", count(s.Owed, "step is", "steps are"), s.Plan, s.Plan)
+		fmt.Fprintf(&b, "\n%s ours.", count(s.Owed, "step is", "steps are"))
+		if !s.Ended {
+			fmt.Fprintf(&b, " Go on: migrate apply %s.", s.Plan)
+		}
+		fmt.Fprintf(&b, " Take back: migrate rollback %s --all.", s.Plan)
 	}
 	return b.String()
 }

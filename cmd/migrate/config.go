@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,6 +28,9 @@ type config struct {
 	Recovery  recoveryConfig  `yaml:"recovery"`
 	Agent     agentConfig     `yaml:"agent"`
 
+	// HostsBy are the ways in which an inventory reads hosts, in order.
+	HostsBy []string `yaml:"hosts_by"`
+
 	// PolicyFile says how the fleet is cut over; left out: migrate-policy.yaml.
 	PolicyFile string `yaml:"policy"`
 
@@ -35,6 +39,8 @@ type config struct {
 	waivers  []fleet.Waiver
 	ownersAt string
 	dir      string // the configuration's folder
+
+	recoveryKey string // public line that the cutover's policy names; empty: none
 }
 
 type accountConfig struct {
@@ -75,7 +81,7 @@ type readinessConfig struct {
 }
 
 // agentConfig names a file with the OpenPGP key that AWS signs agent packages
-// with; without it, steps that install packages fail.
+// with, in place of the one that is built in.
 type agentConfig struct {
 	SigningKeyFile string `yaml:"signing_key_file"`
 }
@@ -105,7 +111,42 @@ func (a *app) config() (config, error) {
 	if err := c.readOwners(filepath.Dir(path)); err != nil {
 		return config{}, exitErr{code: exitUsage, err: err}
 	}
+	// A policy that cannot be read is refused where a plan is made of it.
+	if cutover, err := c.planPolicy(""); err == nil {
+		c.recoveryKey = cutover.Recovery.PublicKey
+	}
 	return c, nil
+}
+
+// Ways in which an inventory reads hosts. hostsByNothing stands for none and
+// cannot be configured.
+const (
+	hostsBySSH     = "ssh"
+	hostsByCommand = "run-command"
+	hostsByNothing = ""
+)
+
+func checkWays(ways []string) error {
+	for i, w := range ways {
+		switch {
+		case w == hostsByNothing && len(ways) == 1:
+		case w != hostsBySSH && w != hostsByCommand:
+			return fmt.Errorf("%q is no way to read hosts: there are %s and %s", w, hostsBySSH, hostsByCommand)
+		case slices.Contains(ways[:i], w):
+			return fmt.Errorf("%s is named twice", w)
+		}
+	}
+	return nil
+}
+
+// hostsBy are the ways in which hosts are read: over SSH unless others are
+// named. Run Command costs a permission, and is never used unasked.
+func (c config) hostsBy() []string {
+	ways := c.HostsBy
+	if len(ways) == 0 {
+		ways = []string{hostsBySSH}
+	}
+	return slices.DeleteFunc(slices.Clone(ways), func(w string) bool { return w == hostsBySSH && c.SSH.Disabled })
 }
 
 // parseConfig refuses unknown and repeated keys: a misspelled safety setting
@@ -131,6 +172,9 @@ func parseConfig(text []byte) (config, error) {
 	}
 	if c.SSH.Concurrency < 0 || c.SSH.Port < 0 || c.SSH.Port > 65535 {
 		return config{}, errors.New("ssh: concurrency and port must be positive, and port at most 65535")
+	}
+	if err := checkWays(c.HostsBy); err != nil {
+		return config{}, fmt.Errorf("hosts_by: %w", err)
 	}
 	if err := c.Recovery.validate(); err != nil {
 		return config{}, fmt.Errorf("recovery: %w", err)
@@ -252,5 +296,8 @@ func (c config) policy() readiness.Policy {
 		p.SilentDays = *v
 	}
 	p.Owners, p.Waivers = c.people, c.waivers
+	if c.recoveryKey != "" {
+		p.RecoveryKeys = []string{c.recoveryKey}
+	}
 	return p
 }

@@ -93,7 +93,7 @@ func (a *app) demo(ctx context.Context, o demoOptions) error {
 // the demonstration, so blocked and silent hosts are no failure here.
 func (a *app) demoRun(ctx context.Context, d *demoFleet) error {
 	fmt.Fprintf(a.out, "A simulated fleet of %d instances (seed %d). No AWS account is touched.\n\n", d.options.instances, d.options.seed)
-	if err := a.inventory(ctx, false); err != nil && codeOf(err) != exitIncomplete {
+	if err := a.inventory(ctx, nil); err != nil && codeOf(err) != exitIncomplete {
 		return err
 	}
 	fmt.Fprintln(a.out)

@@ -42,6 +42,7 @@ accounts:
   proxy: socks5://%s
 recovery:
   key_file: %s # not encrypted: it opens simulated hosts alone
+hosts_by: [ssh, run-command] # an inventory reads hosts by Run Command where SSH is closed
 agent:
   signing_key_file: %s
 `, strings.Join(regions, ", "), rate, sshConfig, known, d.socks.Addr(), demoRecoveryKey, demoSigningKey)

@@ -62,7 +62,7 @@ func breakMendably(w *simfleet.World) {
 var cutoverActions = map[string][]string{
 	"autoscaling": {"CreateAutoScalingGroup", "CreateOrUpdateTags", "DeleteAutoScalingGroup", "DescribeScalingActivities", "UpdateAutoScalingGroup"},
 	"ec2": {"AssociateIamInstanceProfile", "AuthorizeSecurityGroupEgress", "AuthorizeSecurityGroupIngress", "CreateLaunchTemplate", "CreateSecurityGroup", "CreateTags",
-		"CreateVpcEndpoint", "DeleteLaunchTemplate", "DeleteSecurityGroup", "DeleteVpcEndpoints", "DescribeIamInstanceProfileAssociations", "DescribeSecurityGroupRules",
+		"CreateVpcEndpoint", "DeleteLaunchTemplate", "DeleteSecurityGroup", "DeleteVpcEndpoints", "DescribeIamInstanceProfileAssociations", "DescribeImages", "DescribeSecurityGroupRules",
 		"DisassociateIamInstanceProfile", "GetConsoleOutput", "RevokeSecurityGroupEgress", "RevokeSecurityGroupIngress", "RunInstances"},
 	"iam": {"AddRoleToInstanceProfile", "AttachRolePolicy", "CreateInstanceProfile", "CreateRole", "DeleteInstanceProfile", "DeleteRole", "DeleteRolePolicy",
 		"DetachRolePolicy", "GetInstanceProfile", "PassRole", "PutRolePolicy", "RemoveRoleFromInstanceProfile", "TagInstanceProfile", "TagRole"},

@@ -72,6 +72,11 @@ func (e *execution) open(ctx context.Context, cfg config, planID string) error {
 	if e.world, err = e.app.openChangeWorld(ctx, cfg, e.db, e.plan, hosts); err != nil {
 		return err
 	}
+	around, err := newestSurroundings(ctx, e.db, snap)
+	if err != nil {
+		return err
+	}
+	e.world.ways.useEndpoints(e.world.sessions, around)
 	e.names, e.titles = namesOfHosts(snap), titles(e.plan)
 	e.progress = newStepProgress(e.app.err, e.plan)
 	host, err := os.Hostname()
@@ -81,9 +86,10 @@ func (e *execution) open(ctx context.Context, cfg config, planID string) error {
 	operator := fmt.Sprintf("%s (%s@%s)", e.world.caller, planner(), host)
 	e.config = cutover.Config{
 		Plan: e.plan, Hosts: hosts, Kinds: e.world.kinds, Prover: e.world.prover,
-		Proofs: e.db, Journal: e.db, Leases: e.db, Control: e.db, Hooks: hooks{e.app},
+		Proofs: e.db, Journal: e.db, Leases: e.db, Control: e.db, Hooks: hooks{e.app}, Plans: e.db.Plan,
 		Operator: operator, Holder: fmt.Sprintf("%s, process %d", operator, os.Getpid()), Lease: lease,
-		Event: e.event,
+		Event: e.event, Rescue: e.world.rescue,
+		OtherWays: func(h fleet.HostRef) string { return around.otherWays(hosts[h]) },
 	}
 	if e.app.terminal() {
 		e.config.Ask = e.ask
@@ -186,6 +192,12 @@ func (e *execution) printResult(res cutover.Result, again string) error {
 	}
 	for _, s := range res.Left {
 		fmt.Fprintf(w, "  not undone: %s\n", oneLine(cmp.Or(e.titles[s], s)))
+	}
+	for _, u := range res.Unreached {
+		fmt.Fprintf(w, "  not reached: %s: %s\n    %s\n", e.name(u.Host), oneLine(u.Why), oneLine(u.ByHand))
+	}
+	for _, b := range res.Bastions {
+		fmt.Fprintf(w, "  %s\n", oneLine(b.Runs()))
 	}
 	for _, r := range res.Timers {
 		fmt.Fprintf(w, "  armed: the timer of %s opens a door again at %s\n", r.Step, stamp(r.Deadline))

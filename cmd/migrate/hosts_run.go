@@ -23,7 +23,8 @@ type hostWays struct {
 	sessions cutover.Prover  // by Session Manager; nil: that way is never proved
 	ssh      *sshhost.Runner // nil: SSH is disabled
 	recovery *sshhost.Recovery
-	forget   func() // the passphrase of the recovery key; nil: there is none
+	tunnels  *awsapi.Tunnels // by EC2 Instance Connect Endpoints; nil: none are used
+	forget   func()          // the passphrase of the recovery key; nil: there is none
 }
 
 var (
@@ -45,7 +46,7 @@ func (a *app) newHostWays(cfg config, changer *awsapi.Changer, sessions cutover.
 			return nil, fmt.Errorf("set up SSH: %w", err)
 		}
 	}
-	rc := sshhost.RecoveryConfig{Config: o, User: recoveryUser, CA: certifies(keys)}
+	rc := sshhost.RecoveryConfig{Config: o, User: recoveryUser, CA: certifies(keys), Tunnel: w.tunnel}
 	if cfg.Recovery.set() {
 		store, forget := a.recoveryStore(cfg.Recovery, changer)
 		rc.Keys, w.forget = store.Load, forget
@@ -75,7 +76,7 @@ func (w *hostWays) Run(ctx context.Context, h fleet.Host, way fleet.Way, s fleet
 	switch {
 	case way == fleet.WaySessionManager:
 		return w.commands.Run(ctx, h, way, s)
-	case way == fleet.WayRecovery:
+	case way == fleet.WayRecovery || way == fleet.WayConnectEndpoint:
 		return w.recovery.Run(ctx, h, way, s)
 	case way == fleet.WaySSH && w.ssh != nil:
 		return w.ssh.Run(ctx, h, way, s)
@@ -88,7 +89,7 @@ func (w *hostWays) Prove(ctx context.Context, h fleet.Host, way fleet.Way) fleet
 	switch {
 	case way == fleet.WaySessionManager && w.sessions != nil:
 		return w.sessions.Prove(ctx, h, way)
-	case way == fleet.WayRecovery:
+	case way == fleet.WayRecovery || way == fleet.WayConnectEndpoint:
 		return w.recovery.Prove(ctx, h, way)
 	case way == fleet.WaySSH && w.ssh != nil:
 		return w.ssh.Prove(ctx, h, way)

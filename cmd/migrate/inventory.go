@@ -25,29 +25,49 @@ import (
 
 func (a *app) inventoryCommand() *cobra.Command {
 	var noSSH bool
+	var by []string
 	c := &cobra.Command{
 		Use:   "inventory",
 		Short: "Read the accounts, the hosts and their SSH keys into a new snapshot",
 		Long: `inventory reads every configured account and Region through the AWS APIs and every
 running Linux host over SSH, and stores what it finds as a new snapshot. It changes nothing.
 
+Hosts that SSH does not reach, as after a cutover, can be read by Run Command instead, where
+Systems Manager lists them as Online. It needs ssm:SendCommand, which is root on the hosts
+(docs/permissions.md), so it is used only where hosts_by in migrate.yaml or --hosts-by names it.
+
 What gives no answer (an API that is denied, a host that is down) is stored as unknown with
 the reason, and the run goes on; it then ends with exit code 4.`,
+		Example: `  migrate inventory                               as migrate.yaml says; left out: over SSH
+  migrate inventory --hosts-by ssh,run-command    over SSH, and what it does not reach by Run Command
+  migrate inventory --hosts-by run-command        by Run Command alone
+  migrate inventory --no-ssh                      only the AWS APIs`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.inventory(cmd.Context(), noSSH)
+			if noSSH {
+				by = []string{hostsByNothing}
+			}
+			return a.inventory(cmd.Context(), by)
 		},
 	}
 	c.Flags().BoolVar(&noSSH, "no-ssh", false, "read only the AWS APIs")
+	c.Flags().StringSliceVar(&by, "hosts-by", nil, "ways to read hosts, in the order in which they are tried: ssh, run-command (default: hosts_by of migrate.yaml, else ssh)")
+	c.MarkFlagsMutuallyExclusive("no-ssh", "hosts-by")
 	return c
 }
 
-func (a *app) inventory(ctx context.Context, noSSH bool) error {
+// inventory takes an inventory; without ways to hosts, by those of the configuration.
+func (a *app) inventory(ctx context.Context, by []string) error {
 	cfg, err := a.config()
 	if err != nil {
 		return err
 	}
-	cfg.SSH.Disabled = cfg.SSH.Disabled || noSSH
+	if len(by) > 0 {
+		cfg.HostsBy = by
+	}
+	if err := checkWays(cfg.HostsBy); err != nil {
+		return exitErr{code: exitUsage, err: fmt.Errorf("--hosts-by: %w", err)}
+	}
 	c, err := newCollection(ctx, cfg)
 	if err != nil {
 		return fmt.Errorf("inventory: %w", err)
@@ -85,7 +105,8 @@ func (a *app) inventory(ctx context.Context, noSSH bool) error {
 // collection is one inventory to be, with adapters made from the configuration.
 type collection struct {
 	inventory.Config
-	client *sshhost.Client // nil without SSH
+	client *sshhost.Client   // nil without SSH
+	opened []*awsapi.Account // those of the accounts that could be opened
 }
 
 // newCollection opens accounts and SSH, and so finds mistakes in the
@@ -96,15 +117,26 @@ func newCollection(ctx context.Context, cfg config) (*collection, error) {
 	if c.ProbeTimeout, err = cfg.SSH.timeout(); err != nil {
 		return nil, err
 	}
-	if !cfg.SSH.Disabled {
+	if slices.Contains(cfg.hostsBy(), hostsBySSH) {
 		if c.client, err = cfg.SSH.client(); err != nil {
 			return nil, exitErr{code: exitUsage, err: fmt.Errorf("set up SSH: %w", err)}
 		}
-		c.Prober = c.client.Prober(inventory.Command, inventory.Script)
 	}
 	if err := c.open(ctx, cfg); err != nil {
 		c.close()
 		return nil, err
+	}
+	var probers []inventory.Prober
+	for _, way := range cfg.hostsBy() {
+		switch way {
+		case hostsBySSH:
+			probers = append(probers, c.client.Prober(inventory.Command, inventory.Script))
+		case hostsByCommand:
+			probers = append(probers, awsapi.NewProber(inventory.Script, c.ProbeTimeout, c.opened...))
+		}
+	}
+	if len(probers) > 0 {
+		c.Prober, c.Others = probers[0], probers[1:]
 	}
 	return c, nil
 }
@@ -134,6 +166,7 @@ func (c *collection) open(ctx context.Context, cfg config) error {
 			continue
 		}
 		c.Accounts = append(c.Accounts, account)
+		c.opened = append(c.opened, account)
 		for _, name := range account.Regions() {
 			c.Clouds = append(c.Clouds, account.Cloud(name))
 		}
@@ -180,12 +213,13 @@ type inventoryResult struct {
 type hostCounts struct {
 	Listed   int `json:"listed"`
 	Running  int `json:"running"`
-	Managed  int `json:"managed"`  // managed nodes among them
-	Probed   int `json:"probed"`   // answered the probe over SSH
-	Hybrid   int `json:"hybrid"`   // managed nodes that are no instance here
-	Unplaced int `json:"unplaced"` // managed nodes that may be instances EC2 did not get to list
-	Partly   int `json:"partly"`   // of those, how many could not tell everything
-	Keys     int `json:"keys"`     // authorized key lines found
+	Managed  int `json:"managed"`      // managed nodes among them
+	Probed   int `json:"probed"`       // answered the probe
+	Commands int `json:"byRunCommand"` // of those, how many by Run Command
+	Hybrid   int `json:"hybrid"`       // managed nodes that are no instance here
+	Unplaced int `json:"unplaced"`     // managed nodes that may be instances EC2 did not get to list
+	Partly   int `json:"partly"`       // of those, how many could not tell everything
+	Keys     int `json:"keys"`         // authorized key lines found
 }
 
 func countHosts(s *fleet.Snapshot) hostCounts {
@@ -199,6 +233,9 @@ func countHosts(s *fleet.Snapshot) hostCounts {
 		}
 		if h.Probe.Known {
 			c.Probed++
+			if inventory.ByRunCommand(h) {
+				c.Commands++
+			}
 			c.Keys += len(h.Probe.Value.Keys.Value)
 			if !h.Probe.Value.Whole() {
 				c.Partly++
@@ -217,8 +254,12 @@ const maxReasons = 10
 
 func printInventory(w io.Writer, s *fleet.Snapshot) error {
 	c := countHosts(s)
-	fmt.Fprintf(w, "Snapshot %d: %d instances (%d running), %d managed nodes (and %d outside EC2), %d hosts probed over SSH, %d authorized keys.\n",
-		s.ID, c.Listed, c.Running, c.Managed, c.Hybrid, c.Probed, c.Keys)
+	probed := fmt.Sprintf("%d hosts probed over SSH", c.Probed-c.Commands)
+	if c.Commands > 0 {
+		probed += fmt.Sprintf(" and %d by Run Command", c.Commands)
+	}
+	fmt.Fprintf(w, "Snapshot %d: %d instances (%d running), %d managed nodes (and %d outside EC2), %s, %d authorized keys.\n",
+		s.ID, c.Listed, c.Running, c.Managed, c.Hybrid, probed, c.Keys)
 	if c.Unplaced > 0 {
 		fmt.Fprintf(w, "%d more managed nodes may be instances that EC2 did not get to list.\n", c.Unplaced)
 	}
@@ -240,8 +281,23 @@ func printInventory(w io.Writer, s *fleet.Snapshot) error {
 		fmt.Fprintf(w, "  … and %d more reasons (migrate inventory --json lists the sources, migrate hosts --json the hosts)\n", more)
 	}
 	printOptional(w, s)
+	if n := onlyByCommand(s); n > 0 {
+		fmt.Fprintf(w, "Systems Manager reaches %s that gave no answer: migrate inventory --hosts-by ssh,run-command reads them by Run Command,\n"+
+			"where you may use ssm:SendCommand (docs/permissions.md). hosts_by in migrate.yaml says so for every inventory.\n", count(n, "host", "hosts"))
+	}
 	_, err := fmt.Fprintln(w, "Next: migrate readiness, or see to the reasons above and run migrate inventory again")
 	return err
+}
+
+// onlyByCommand counts silent hosts that were not asked by Run Command, and could be.
+func onlyByCommand(s *fleet.Snapshot) int {
+	n := 0
+	for _, h := range s.Hosts {
+		if !h.Probe.Known && inventory.Probeable(h) && !inventory.ByRunCommand(h) && h.Node.Known && h.Node.Value.PingStatus == "Online" {
+			n++
+		}
+	}
+	return n
 }
 
 // printOptional tells of sources that most accounts may not ask.

@@ -85,7 +85,7 @@ func (p *progress) probed() {
 	}
 	if tenth := p.done * 10 / p.total; tenth > p.last || p.done == p.total {
 		p.last = tenth
-		p.line(fmt.Sprintf("hosts over SSH: %d of %d done, %d without an answer", p.done, p.total, p.failed))
+		p.line(fmt.Sprintf("hosts: %d of %d done, %d without an answer", p.done, p.total, p.failed))
 	}
 }
 
@@ -98,7 +98,7 @@ func (p *progress) line(s string) {
 
 func (p *progress) draw() {
 	p.drawn = time.Now()
-	text := fmt.Sprintf(" %d instances, %d sources, %d of %d hosts over SSH, %d silent", p.listed, p.sources, p.done, p.total, p.failed)
+	text := fmt.Sprintf(" %d instances, %d sources, %d of %d hosts, %d silent", p.listed, p.sources, p.done, p.total, p.failed)
 	cells := min(30, p.width-len(text)-3)
 	bar := ""
 	if cells >= 10 {

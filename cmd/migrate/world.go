@@ -16,10 +16,13 @@ import (
 // changeWorld is everything that a cutover changes the fleet with. Nothing that
 // only looks at the fleet uses it.
 type changeWorld struct {
-	kinds  cutover.Kinds
-	prover cutover.Prover
-	caller string   // who we are in AWS
-	closes []func() // in the order in which things were opened
+	kinds    cutover.Kinds
+	rescue   *cutover.Rescue
+	ways     *hostWays
+	prover   cutover.Prover
+	sessions *awsapi.Sessions
+	caller   string   // who we are in AWS
+	closes   []func() // in the order in which things were opened
 }
 
 func (w *changeWorld) close() {
@@ -43,7 +46,8 @@ func (a *app) openChangeWorld(ctx context.Context, cfg config, db *sqlite.DB, p 
 		return nil, err
 	}
 	changer := awsapi.NewChanger(accounts...)
-	sessions := &awsapi.SessionProver{Sessions: awsapi.NewSessions(accounts...), LogWait: -1}
+	w.sessions = awsapi.NewSessions(accounts...)
+	sessions := &awsapi.SessionProver{Sessions: w.sessions, LogWait: -1}
 	var stand []plan.Way
 	if p.Purpose != plan.Cutover {
 		if stand, err = recoveryWays(ctx, db); err != nil {
@@ -60,12 +64,12 @@ func (a *app) openChangeWorld(ctx context.Context, cfg config, db *sqlite.DB, p 
 		w.close()
 		return nil, err
 	}
-	w.prover = ways
+	w.prover, w.ways, w.rescue = ways, ways, &cutover.Rescue{}
 	w.kinds = cutover.AWSKinds(changer, keys...)
 	maps.Copy(w.kinds, cutover.HostKinds(cutover.HostWorld{
-		Hosts: ways, Prover: ways, Proofs: db, Scaling: changer, Bastions: ways, Plan: p,
+		Hosts: ways, Prover: ways, Proofs: db, Scaling: changer, Bastions: ways, Launches: changer, Rescue: w.rescue, Plan: p,
 		Find:       finder(hosts),
-		SigningKey: signing, Generations: keys, Keys: ways.recovery, Launches: changer, Schedules: changer,
+		SigningKey: signing, Generations: keys, Keys: ways.recovery, Schedules: changer,
 		Tell: func(text string) { fmt.Fprintln(a.err, oneLine(text)) },
 	}))
 	return w, nil

@@ -107,6 +107,8 @@ func (a *answer) Unwrap() []error { return []error{a.error, a.means} }
 // Error codes by what they mean. Sources: EC2's and IAM's API references, and
 // botocore's models of Systems Manager, Auto Scaling and EventBridge Scheduler, August 2026.
 var meanings = map[string]error{
+	"InvalidAMIID.NotFound":                       fleet.ErrNotFound,
+	"InvalidAMIID.Unavailable":                    fleet.ErrNotFound,
 	"InvalidGroup.NotFound":                       fleet.ErrNotFound,
 	"InvalidGroupId.NotFound":                     fleet.ErrNotFound,
 	"InvalidSecurityGroupId.NotFound":             fleet.ErrNotFound,

@@ -23,6 +23,7 @@ import (
 // of a place goes out in one call for up to 50 of them.
 type Commands struct {
 	changer *Changer
+	rhythm  rhythm
 
 	mu      sync.Mutex
 	batches map[batchKey]*batch // guarded by mu; those that still take instances
@@ -163,7 +164,7 @@ func (c *Commands) carry(ctx context.Context, b *batch) {
 	c.mu.Unlock()
 	slices.Sort(ids) // they came in no order
 
-	r := &commandRun{key: b.key, results: map[string]fleet.ScriptResult{}}
+	r := &commandRun{key: b.key, rhythm: &c.rhythm, results: map[string]fleet.ScriptResult{}}
 	b.results = r.results
 	if ctx.Err() != nil {
 		r.none(ids, fleet.TruthNo, ctx.Err().Error())
@@ -183,6 +184,7 @@ type commandRun struct {
 	ssm     *ssm.Client
 	account *Account
 	key     batchKey
+	rhythm  *rhythm
 
 	mu      sync.Mutex
 	results map[string]fleet.ScriptResult // guarded by mu
@@ -308,7 +310,8 @@ func (r *commandRun) collect(ctx context.Context, command string, ids []string) 
 	}
 	last := map[string]string{}
 	var trouble error
-	for pause := 500 * time.Millisecond; len(open) > 0; pause = min(pause*3/2, 5*time.Second) {
+	sent := time.Now()
+	for pause := r.rhythm.begin(); len(open) > 0; pause = longer(pause) {
 		if !rest(ctx, pause) {
 			break
 		}
@@ -324,6 +327,9 @@ func (r *commandRun) collect(ctx context.Context, command string, ids []string) 
 			last[id] = state
 			if unfinished[state] {
 				continue
+			}
+			if len(open) == len(ids) {
+				r.rhythm.ended(time.Since(sent))
 			}
 			if res, ok := r.result(ctx, command, id, state); ok {
 				r.set(id, res)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ssm-migrate/internal/awsapi"
@@ -110,7 +111,21 @@ func newSystemsManager(t *testing.T) (*systemsManager, *awsapi.Commands) {
 		status: func(string, int) string { return "Success" },
 		result: func(id string) (int, string, string) { return 0, "out of " + id, "" },
 	}
-	return s, awsapi.NewCommands(awsapi.NewChanger(serve(t, s, awsapi.Access{}, awsapi.Options{})))
+	a, err := awsapi.Open(t.Context(), awsapi.Access{}, awsapi.Options{Transport: &inProcess{handler: s, lose: -1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, awsapi.NewCommands(awsapi.NewChanger(a))
+}
+
+// withSystemsManager runs f in virtual time.
+func withSystemsManager(t *testing.T, f func(*testing.T, *systemsManager, *awsapi.Commands)) {
+	t.Helper()
+	isolate(t, "https://aws.invalid")
+	synctest.Test(t, func(t *testing.T) {
+		s, c := newSystemsManager(t)
+		f(t, s, c)
+	})
 }
 
 func instance(id string) fleet.Host {
@@ -118,43 +133,44 @@ func instance(id string) fleet.Host {
 }
 
 func TestScriptsOfOneKindGoOutTogether(t *testing.T) {
-	s, c := newSystemsManager(t)
-	s.bad, s.offline = map[string]bool{"i-070": true}, map[string]bool{"i-071": true}
-	// Listed only at the second look.
-	s.status = func(_ string, look int) string {
-		if look == 1 {
-			return ""
+	withSystemsManager(t, func(t *testing.T, s *systemsManager, c *awsapi.Commands) {
+		s.bad, s.offline = map[string]bool{"i-070": true}, map[string]bool{"i-071": true}
+		// Listed only at the second look.
+		s.status = func(_ string, look int) string {
+			if look == 1 {
+				return ""
+			}
+			return "Success"
 		}
-		return "Success"
-	}
-	results := make([]fleet.ScriptResult, 120)
-	var all sync.WaitGroup
-	for i := range results {
-		all.Go(func() {
-			results[i] = c.Run(t.Context(), instance(fmt.Sprintf("i-%03d", i)), fleet.WaySessionManager, fleet.Script{Name: "x", Text: "echo"})
-		})
-	}
-	all.Wait()
-	for i, r := range results {
-		id := fmt.Sprintf("i-%03d", i)
-		switch {
-		case i == 70 && (r.Started != fleet.TruthNo || !strings.Contains(r.Reason, "cannot send to the instance")),
-			i == 71 && (r.Started != fleet.TruthNo || !strings.Contains(r.Reason, "ConnectionLost")),
-			i != 70 && i != 71 && (r.Started != fleet.TruthYes || !r.Ended || string(r.Stdout) != "out of "+id):
-			t.Errorf("%s: %+v", id, r)
+		results := make([]fleet.ScriptResult, 120)
+		var all sync.WaitGroup
+		for i := range results {
+			all.Go(func() {
+				results[i] = c.Run(t.Context(), instance(fmt.Sprintf("i-%03d", i)), fleet.WaySessionManager, fleet.Script{Name: "x", Text: "echo"})
+			})
 		}
-	}
-	total := 0
-	for _, ids := range s.sent {
-		total += len(ids)
-		if len(ids) > 50 || !slices.IsSorted(ids) {
-			t.Errorf("sent to %v", ids)
+		all.Wait()
+		for i, r := range results {
+			id := fmt.Sprintf("i-%03d", i)
+			switch {
+			case i == 70 && (r.Started != fleet.TruthNo || !strings.Contains(r.Reason, "cannot send to the instance")),
+				i == 71 && (r.Started != fleet.TruthNo || !strings.Contains(r.Reason, "ConnectionLost")),
+				i != 70 && i != 71 && (r.Started != fleet.TruthYes || !r.Ended || string(r.Stdout) != "out of "+id):
+				t.Errorf("%s: %+v", id, r)
+			}
 		}
-	}
-	// One bad instance of 50 costs a few calls more, not one for each.
-	if total != 118 || len(s.sent) > 12 {
-		t.Errorf("%d instances in %d calls", total, len(s.sent))
-	}
+		total := 0
+		for _, ids := range s.sent {
+			total += len(ids)
+			if len(ids) > 50 || !slices.IsSorted(ids) {
+				t.Errorf("sent to %v", ids)
+			}
+		}
+		// One bad instance of 50 costs a few calls more, not one for each.
+		if total != 118 || len(s.sent) > 12 {
+			t.Errorf("%d instances in %d calls", total, len(s.sent))
+		}
+	})
 }
 
 func TestResultsOfCommandsAreTruthful(t *testing.T) {
@@ -190,50 +206,87 @@ func TestResultsOfCommandsAreTruthful(t *testing.T) {
 		{"may not list nodes", denied("DescribeInstanceInformation"), fleet.TruthYes, true, 0, false, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s, c := newSystemsManager(t)
-			tt.set(s)
-			r := c.Run(t.Context(), instance("i-1"), fleet.WaySessionManager, fleet.Script{Name: "x", Text: "echo"})
-			if r.Started != tt.started || r.Ended != tt.ended || r.Exit != tt.exit || r.Cut != tt.cut || !strings.Contains(r.Reason, tt.reason) {
-				t.Errorf("got %+v", r)
-			}
+			withSystemsManager(t, func(t *testing.T, s *systemsManager, c *awsapi.Commands) {
+				tt.set(s)
+				r := c.Run(t.Context(), instance("i-1"), fleet.WaySessionManager, fleet.Script{Name: "x", Text: "echo"})
+				if r.Started != tt.started || r.Ended != tt.ended || r.Exit != tt.exit || r.Cut != tt.cut || !strings.Contains(r.Reason, tt.reason) {
+					t.Errorf("got %+v", r)
+				}
+			})
 		})
 	}
 }
 
 func TestNothingIsSentThatSystemsManagerWouldChange(t *testing.T) {
-	s, c := newSystemsManager(t)
-	windows := instance("i-1")
-	windows.Platform = "Windows"
-	for name, r := range map[string]fleet.ScriptResult{
-		"parameter": c.Run(t.Context(), instance("i-1"), fleet.WaySessionManager, fleet.Script{Text: "echo {{ssm:x}}"}),
-		"windows":   c.Run(t.Context(), windows, fleet.WaySessionManager, fleet.Script{Text: "echo"}),
-		"unlisted":  c.Run(t.Context(), instance("i-unlisted"), fleet.WaySessionManager, fleet.Script{Text: "echo"}),
-		"other way": c.Run(t.Context(), instance("i-1"), fleet.WaySSH, fleet.Script{Text: "echo"}),
-	} {
-		if r.Started != fleet.TruthNo || r.Reason == "" {
-			t.Errorf("%s: %+v", name, r)
+	withSystemsManager(t, func(t *testing.T, s *systemsManager, c *awsapi.Commands) {
+		windows := instance("i-1")
+		windows.Platform = "Windows"
+		for name, r := range map[string]fleet.ScriptResult{
+			"parameter": c.Run(t.Context(), instance("i-1"), fleet.WaySessionManager, fleet.Script{Text: "echo {{ssm:x}}"}),
+			"windows":   c.Run(t.Context(), windows, fleet.WaySessionManager, fleet.Script{Text: "echo"}),
+			"unlisted":  c.Run(t.Context(), instance("i-unlisted"), fleet.WaySessionManager, fleet.Script{Text: "echo"}),
+			"other way": c.Run(t.Context(), instance("i-1"), fleet.WaySSH, fleet.Script{Text: "echo"}),
+		} {
+			if r.Started != fleet.TruthNo || r.Reason == "" {
+				t.Errorf("%s: %+v", name, r)
+			}
 		}
-	}
-	if len(s.sent) != 0 {
-		t.Errorf("sent: %v", s.sent)
-	}
+		if len(s.sent) != 0 {
+			t.Errorf("sent: %v", s.sent)
+		}
+	})
 }
 
 func TestCommandIsGivenUpWithItsCaller(t *testing.T) {
-	s, c := newSystemsManager(t)
-	s.status = func(string, int) string { return "InProgress" }
-	ctx, cancel := context.WithTimeout(t.Context(), 1200*time.Millisecond)
-	defer cancel()
-	var all sync.WaitGroup
-	for i := range 3 {
-		all.Go(func() {
-			r := c.Run(ctx, instance(fmt.Sprint("i-", i)), fleet.WaySessionManager, fleet.Script{Name: "x", Text: "echo"})
-			if r.Ended || r.Started == fleet.TruthNo || r.Reason == "" {
-				t.Errorf("got %+v", r)
+	withSystemsManager(t, func(t *testing.T, s *systemsManager, c *awsapi.Commands) {
+		s.status = func(string, int) string { return "InProgress" }
+		ctx, cancel := context.WithTimeout(t.Context(), 1200*time.Millisecond)
+		defer cancel()
+		var all sync.WaitGroup
+		for i := range 3 {
+			all.Go(func() {
+				r := c.Run(ctx, instance(fmt.Sprint("i-", i)), fleet.WaySessionManager, fleet.Script{Name: "x", Text: "echo"})
+				if r.Ended || r.Started == fleet.TruthNo || r.Reason == "" {
+					t.Errorf("got %+v", r)
+				}
+			})
+		}
+		all.Wait()
+	})
+}
+
+// Quick agents are not waited for longer than slow ones need, and slow ones are
+// not asked after more often.
+func TestLooksKeepStepWithTheAgents(t *testing.T) {
+	withSystemsManager(t, func(t *testing.T, s *systemsManager, c *awsapi.Commands) {
+		var end time.Time
+		looks := 0
+		s.status = func(string, int) string {
+			looks++
+			if time.Now().Before(end) {
+				return "InProgress"
 			}
-		})
-	}
-	all.Wait()
+			return "Success"
+		}
+		for _, tt := range []struct {
+			takes, within time.Duration
+			looks         int
+		}{
+			{0, 600 * time.Millisecond, 1}, // nothing is known yet
+			{0, 300 * time.Millisecond, 1},
+			{0, 160 * time.Millisecond, 1},
+			{20 * time.Second, 25 * time.Second, 14},
+			{2 * time.Second, 3 * time.Second, 3},
+			{2 * time.Second, 3 * time.Second, 3},
+		} {
+			began := time.Now()
+			end, looks = began.Add(tt.takes), 0
+			r := c.Run(t.Context(), instance("i-1"), fleet.WaySessionManager, fleet.Script{Name: "x", Text: "echo"})
+			if took := time.Since(began); !r.Ended || took > tt.within || looks > tt.looks {
+				t.Errorf("a command of %v: %v, %d looks; want %v and %d at most", tt.takes, took, looks, tt.within, tt.looks)
+			}
+		}
+	})
 }
 
 // The same against the simulated service and its machines.

@@ -37,11 +37,12 @@ func NewTunnels(s *Sessions, known func(fleet.Place) []fleet.ConnectEndpoint) *T
 const (
 	apiOpenTunnel = "ec2-instance-connect:OpenTunnel"
 	tunnelTime    = "3600" // seconds; the most there is
-	tunnelExpires = "60"   // seconds for which the request may be used
+	tunnelWait    = 30 * time.Second
+	tunnelExpires = "60" // seconds for which the request may be used
 )
 
-// Open connects to port 22 of the host. It waits while the host's endpoint
-// carries as many connections as it can.
+// Open connects to port 22 of the host. It waits, as long as ctx lets it, while
+// the host's endpoint carries as many connections as it can.
 func (t *Tunnels) Open(ctx context.Context, h fleet.Host) (net.Conn, error) {
 	e, err := t.endpoint(h)
 	if err != nil {
@@ -57,6 +58,8 @@ func (t *Tunnels) Open(ctx context.Context, h fleet.Host) (net.Conn, error) {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("endpoint %s carries %d connections: %w", e.ID, fleet.ConnectEndpointTunnels, context.Cause(ctx))
 	}
+	ctx, cancel := context.WithTimeout(ctx, tunnelWait)
+	defer cancel()
 	address, err := p.tunnelURL(ctx, e, h)
 	if err == nil {
 		var conn net.Conn

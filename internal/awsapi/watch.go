@@ -142,3 +142,8 @@ func (w *Watcher) ScalingGroup(ctx context.Context, at fleet.Place, name string)
 func (w *Watcher) Schedule(ctx context.Context, at fleet.Place, name string) (fleet.Schedule, error) {
 	return w.reads.Schedule(ctx, at, name)
 }
+
+// Image is the Changer's.
+func (w *Watcher) Image(ctx context.Context, at fleet.Place, id string) (state string, err error) {
+	return w.reads.Image(ctx, at, id)
+}

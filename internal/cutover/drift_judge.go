@@ -127,7 +127,7 @@ func subject(s plan.Step) (DriftCode, string) {
 		return DriftEndpoint, s.Endpoint.VPC
 	case plan.SessionPreferences:
 		return DriftPreferences, s.At.Region
-	case plan.RecoveryGroup:
+	case plan.RecoveryGroup, plan.RecoveryTemplate:
 		return DriftRecoveryGroup, s.Recovery.Name
 	}
 	return DriftCode(s.Kind), s.ID

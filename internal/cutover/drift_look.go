@@ -67,6 +67,7 @@ func (d *driftCheck) run(ctx context.Context) []DriftItem {
 	for _, h := range newcomers {
 		looks = append(looks, func() []DriftItem { return []DriftItem{judgeNewcomer(h, d.doors(ctx, d.once, h, nil))} })
 	}
+	looks = append(looks, func() []DriftItem { return d.recoveryItems(ctx) })
 	results := make([][]DriftItem, len(looks))
 	d.each(ctx, len(looks), func(i int) { results[i] = looks[i]() })
 	return slices.Concat(results...)

@@ -35,12 +35,7 @@ type cloud struct {
 	Templates    map[string]fleet.BastionTemplate
 	Scaling      map[string]fleet.ScalingGroup
 	Schedules    map[string]fleet.Schedule
-	// Versions are the user data of the one template's later versions, First that
-	// of its first once another was the default.
-	Versions      map[int64]string
-	VersionTokens map[string]int64
-	First         string
-	Conflict      bool // a private zone answers for the names of endpoints
+	Conflict     bool // a private zone answers for the names of endpoints
 }
 
 func (c cloud) clone() cloud {
@@ -62,7 +57,6 @@ func emptyCloud() cloud {
 		Profiles: map[string]fleet.ProfileState{}, Associations: map[string]fleet.ProfileAssociation{}, Documents: map[string][]fleet.DocumentVersion{},
 		Endpoints: map[string]fleet.VPCEndpoint{}, Ready: map[string]time.Time{}, Templates: map[string]fleet.BastionTemplate{},
 		Scaling: map[string]fleet.ScalingGroup{}, Schedules: map[string]fleet.Schedule{},
-		Versions: map[int64]string{}, VersionTokens: map[string]int64{},
 	}
 }
 
@@ -99,6 +93,11 @@ type fakeAWS struct {
 	calls int
 	lose  int  // the call that gets lost; -1: none
 	acted bool // ... after it has acted
+
+	// versions are the user data of the one launch template's versions, tokens
+	// those that made them: nothing takes them away.
+	versions map[int64]string
+	tokens   map[string]int64
 }
 
 type moment struct {
@@ -108,7 +107,9 @@ type moment struct {
 
 var _ cutover.AWS = (*fakeAWS)(nil)
 
-func newFakeAWS(c cloud) *fakeAWS { return &fakeAWS{now: c.clone(), lose: -1} }
+func newFakeAWS(c cloud) *fakeAWS {
+	return &fakeAWS{now: c.clone(), lose: -1, versions: map[int64]string{}, tokens: map[string]int64{}}
+}
 
 // fails counts calls and tells whether this one gets lost before and after acting.
 func (f *fakeAWS) fails() (before, after error) {
@@ -515,12 +516,10 @@ func (f *fakeAWS) AddTemplateVersion(_ context.Context, _ fleet.Place, t fleet.B
 		if _, err := get(c.Templates, t.Name); err != nil {
 			return err
 		}
-		if n, again := c.VersionTokens[token]; again {
-			version = n
-			return nil
+		if version = f.tokens[token]; version == 0 {
+			version = 2 + int64(len(f.tokens))
+			f.versions[version], f.tokens[token] = userData, version
 		}
-		version = int64(len(c.Versions)) + 2
-		c.Versions[version], c.VersionTokens[token] = userData, version
 		return nil
 	})
 	return version, err
@@ -532,13 +531,10 @@ func (f *fakeAWS) SetTemplateDefault(_ context.Context, _ fleet.Place, name stri
 		if err != nil {
 			return err
 		}
-		if c.First == "" {
-			c.First = t.UserData
+		if t.Version == 1 {
+			f.versions[1] = t.UserData
 		}
-		t.Version, t.UserData = version, c.Versions[version]
-		if version == 1 {
-			t.UserData = c.First
-		}
+		t.Version, t.UserData = version, f.versions[version]
 		c.Templates[name] = t
 		return nil
 	})

@@ -336,3 +336,55 @@ func dieInRotation(t *testing.T, kind plan.Kind, n int, shell []string) (died bo
 	r.same(fmt.Sprintf("dead at %d, then rolled back", n), before)
 	return true
 }
+
+// What is made new gets the SELinux context that the host's policy has for it;
+// what is there keeps its own.
+func TestNewKeyFilesGetTheirContext(t *testing.T) {
+	for _, tt := range []struct {
+		name                  string
+		there                 bool // the key file
+		restorecon, chcon, on bool
+		want                  string // called with
+		refused               bool
+	}{
+		{name: "new, with restorecon", on: true, restorecon: true, want: "restorecon /%s/keys/root\n"},
+		{name: "new, with chcon alone", on: true, chcon: true, want: "chcon --reference=/%s/keys /%[1]s/keys/root\n"},
+		{name: "new, with neither", on: true, refused: true},
+		{name: "new, without SELinux", restorecon: true},
+		{name: "there already", there: true, on: true, restorecon: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t, "dash")
+			if !tt.there {
+				must(t, os.Remove(m.at("keys/root")))
+			}
+			tools, log := m.at("selinux-tools"), m.at("called")
+			must(t, os.MkdirAll(tools, 0o755))
+			for name, works := range map[string]bool{"restorecon": tt.restorecon, "chcon": tt.chcon} {
+				text := "#!/bin/sh\nexit 1\n"
+				if works {
+					text = "#!/bin/sh\necho " + name + " \"$@\" >>" + log + "\n"
+				}
+				must(t, os.WriteFile(filepath.Join(tools, name), []byte(text), 0o755))
+			}
+			m.paths.Search, m.paths.SELinux = tools+":"+os.Getenv("PATH"), m.at("selinuxfs")
+			if tt.on {
+				must(t, os.MkdirAll(m.paths.SELinux, 0o755))
+				must(t, os.WriteFile(filepath.Join(m.paths.SELinux, "enforce"), []byte("1"), 0o644))
+			}
+			_, err := m.kinds()[plan.RecoveryKey].Apply(t.Context(), m.step(plan.RecoveryKey), nil, "token")
+			if (err != nil) != tt.refused {
+				t.Errorf("apply: %v", err)
+			}
+			called, _ := os.ReadFile(log)
+			want := tt.want
+			if want != "" {
+				want = fmt.Sprintf(want, strings.TrimPrefix(m.root, "/"))
+			}
+			if string(called) != want {
+				t.Errorf("called %q, want %q", called, want)
+			}
+		})
+	}
+}

@@ -40,6 +40,9 @@ const (
 	maxHostOutput = 18_000  // bytes of listed files: Run Command cuts at 24,000 characters
 )
 
+// hostFolder holds the before-images on hosts, in a folder for each plan.
+const hostFolder = "/var/lib/migrate"
+
 // HostPaths lead the scripts to other places of a host than the real ones. The
 // zero value means the real ones; tests set it.
 type HostPaths struct {
@@ -76,7 +79,7 @@ func (h *hostSide) scriptHead() string {
 	}
 	p := h.paths
 	return hostVars{
-		{"BASE", or(p.Base, "/var/lib/migrate")}, {"TOKEN", h.folder}, {"ACCOUNTS", p.Accounts}, {"DAEMON", p.Daemon}, {"SEARCH", p.Search},
+		{"BASE", or(p.Base, hostFolder)}, {"TOKEN", h.folder}, {"ACCOUNTS", p.Accounts}, {"DAEMON", p.Daemon}, {"SEARCH", p.Search},
 		{"SYSTEMD", or(p.Systemd, "/run/systemd/system")}, {"UNITS", or(p.Units, "/etc/systemd/system")},
 		{"SELINUX", or(p.SELinux, "/sys/fs/selinux")},
 	}.String()

@@ -62,18 +62,34 @@ func (r *run) phase(i int, ph plan.Phase) error {
 	return r.gate(i, string(ph), began)
 }
 
-// rounds puts drills last: they log in with the keys that the other lanes of
-// their phase bring.
+// rounds are the lanes of a phase in the order in which they run: those of one
+// round side by side, one round after the other. Drills come last, since they log in with the keys that
+// the other lanes of their phase bring. Lanes that close doors of one host are in different rounds:
+// the next door closes only when the host was proved without the one before, and nobody else tries
+// the host's ways between a guard and its door.
 func rounds(lanes []lane) [][]lane {
-	var first, drills []lane
+	var out [][]lane
+	var taken []map[fleet.HostRef]bool // by round: whose doors close in it
+	var last []lane
 	for _, l := range lanes {
-		if slices.ContainsFunc(l.steps, func(s plan.Step) bool { return s.Kind == plan.RecoveryDrill }) {
-			drills = append(drills, l)
-		} else {
-			first = append(first, l)
+		if l.drills() {
+			last = append(last, l)
+			continue
+		}
+		hosts := l.closesFor()
+		n := 0
+		for n < len(out) && slices.ContainsFunc(hosts, func(h fleet.HostRef) bool { return taken[n][h] }) {
+			n++
+		}
+		if n == len(out) {
+			out, taken = append(out, nil), append(taken, map[fleet.HostRef]bool{})
+		}
+		out[n] = append(out[n], l)
+		for _, h := range hosts {
+			taken[n][h] = true
 		}
 	}
-	return [][]lane{first, drills}
+	return append(out, last)
 }
 
 // lanes runs those lanes of a phase that are not done. Again asks for another
@@ -180,7 +196,7 @@ func (r *run) failedOf(i int) []fleet.HostRef {
 
 func (r *run) whyOver(i int) string {
 	failed := r.failedOf(i)
-	return fmt.Sprintf("%d hosts failed, %d may: %s: %s", len(failed), r.cfg.Plan.Policy.ErrorBudget, failed[0], r.out(failed[0]))
+	return fmt.Sprintf("%s failed, and error_budget is %d: %s: %s", fleet.Count(len(failed), "host"), r.cfg.Plan.Policy.ErrorBudget, failed[0], r.out(failed[0]))
 }
 
 // takeBackFailed undoes what was done for the hosts that failed, one by one.
@@ -359,7 +375,7 @@ func (r *run) redrill(i int, lanes []lane) error {
 	}
 	var drills []lane
 	for n := range i + 1 {
-		for _, l := range rounds(r.plan.lanes[n][plan.Prove])[1] {
+		for _, l := range r.plan.lanes[n][plan.Prove] {
 			if slices.ContainsFunc(l.steps, func(s plan.Step) bool {
 				return s.Kind == plan.RecoveryDrill && slices.ContainsFunc(s.Hosts, func(h fleet.HostRef) bool { return old[h] })
 			}) {

@@ -27,7 +27,8 @@ const askAgain = 5 * time.Second
 
 // Rescue starts recovery bastions in a rollback, one for each VPC and all of its
 // hosts, and brings them back to zero at its end. The same one goes into
-// HostWorld and into the executor's Config. A nil one starts nothing.
+// HostWorld and into the executor's Config, of which one runs at a time. A nil
+// one starts nothing, the zero value is ready for use.
 type Rescue struct {
 	drills recoveryDrillKind // which knows how to open a bastion; set by HostKinds
 
@@ -68,8 +69,8 @@ type Bastion struct {
 
 func (b Bastion) key() bastionKey { return bastionKey{b.At, b.Group} }
 
-// runs says that the bastion may still run, and how to end it by hand.
-func (b Bastion) runs() string {
+// Runs says that the bastion may still run, and how to end it by hand.
+func (b Bastion) Runs() string {
 	return fmt.Sprintf("the recovery bastion %s of %s may still run: aws autoscaling update-auto-scaling-group --region %s --auto-scaling-group-name %s --min-size 0 --desired-capacity 0", b.Group, b.VPC, b.At.Region, b.Group)
 }
 

@@ -7,4 +7,5 @@ type ProbeOutput struct {
 	Truncated bool     // the host printed more than was read
 	User      string   // login user
 	Via       []string // bastions passed, outermost first
+	Way       Way      // by which the script ran; empty: SSH
 }

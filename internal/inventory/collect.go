@@ -19,6 +19,10 @@ type Config struct {
 	Prober   Prober // nil: no host is probed
 	Store    Store
 
+	// Others are asked in turn, each with a ProbeTimeout of its own, for hosts of
+	// which the Probers before gave no answer.
+	Others []Prober
+
 	// Select tells whether to probe a host that is Probeable; nil: all of them.
 	Select func(fleet.Host) bool
 
@@ -52,6 +56,7 @@ const (
 	sourceNodes     = "ssm:DescribeInstanceInformation"
 	sourceStatus    = "ssm:GetConnectionStatus"
 	sourceProbe     = "probe"
+	sourceCommand   = "probe: ssm:SendCommand"
 )
 
 // Collect takes one inventory: all accounts, Regions and hosts at the same time,
@@ -215,36 +220,62 @@ func (c *collector) notProbed(h fleet.Host) string {
 	return ""
 }
 
-// probeHost probes one host and stores what came of it.
+// probeHost probes one host by one way after the other, and stores what came of it.
 func (c *collector) probeHost(h fleet.Host) {
-	ctx, cancel := context.WithTimeout(c.ctx, c.ProbeTimeout)
-	defer cancel()
-	out, err := c.Prober.Probe(ctx, h)
+	fact, why := c.ask(c.Prober, h)
+	for _, next := range c.Others {
+		if why == "" || c.ctx.Err() != nil {
+			break
+		}
+		other, otherWhy := c.ask(next, h)
+		switch {
+		case otherWhy == "" || other.Known && !fact.Known:
+			fact, why = other, otherWhy
+		case !fact.Known:
+			why = clean(why + "; " + otherWhy)
+			fact.Reason, fact.Source = why, other.Source
+		}
+	}
 	if c.ctx.Err() != nil {
 		return
-	}
-	at := c.Now()
-	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		err = fmt.Errorf("gave up after %v: %w", c.ProbeTimeout, err)
-	}
-	// What a host said before it was given up is worth having.
-	probe, parseErr := Parse(out, at)
-	fact := fleet.Known(probe, sourceProbe, at)
-	why := ""
-	switch {
-	case err != nil && parseErr != nil:
-		why = reason(err)
-		fact = fleet.Unknown[fleet.Probe](sourceProbe, at, why)
-	case err != nil:
-		why = reason(err)
-		fact.Value.Gaps = append(fact.Value.Gaps, fleet.Gap{What: "probe", Reason: why})
-	case parseErr != nil:
-		why = reason(parseErr)
-		fact = fleet.Unknown[fleet.Probe](sourceProbe, at, why)
 	}
 	c.out.save(fleet.Batch{Probes: []fleet.ProbeResult{{Host: h.ID, Probe: fact}}})
 	if why != "" {
 		c.failed()
 	}
 	c.probes.done(h, why)
+}
+
+// ByRunCommand reports whether the last that was tried on a host was a probe by
+// Run Command; where its probe is known, it came that way.
+func ByRunCommand(h fleet.Host) bool { return h.Probe.Source == sourceCommand }
+
+// ask asks a host by one way; the reason is empty where the whole answer came.
+func (c *collector) ask(by Prober, h fleet.Host) (fact fleet.Fact[fleet.Probe], why string) {
+	ctx, cancel := context.WithTimeout(c.ctx, c.ProbeTimeout)
+	defer cancel()
+	out, err := by.Probe(ctx, h)
+	at := c.Now()
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = fmt.Errorf("gave up after %v: %w", c.ProbeTimeout, err)
+	}
+	source := sourceProbe
+	if out.Way == fleet.WaySessionManager {
+		source = sourceCommand
+	}
+	// What a host said before it was given up is worth having.
+	probe, parseErr := Parse(out, at)
+	switch {
+	case err != nil && parseErr != nil:
+		why = reason(err)
+	case parseErr != nil:
+		why = reason(parseErr)
+	case err != nil:
+		why = reason(err)
+		probe.Gaps = append(probe.Gaps, fleet.Gap{What: "probe", Reason: why})
+	}
+	if parseErr != nil {
+		return fleet.Unknown[fleet.Probe](source, at, why), why
+	}
+	return fleet.Known(probe, source, at), why
 }

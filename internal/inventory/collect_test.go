@@ -395,6 +395,59 @@ func TestSlowHostIsGivenUpAndWhatItSaidIsKept(t *testing.T) {
 	}
 }
 
+// TestNextWayIsAskedWhereOneGivesNoAnswer: each way has the whole time, and the
+// fact's source tells which one answered.
+func TestNextWayIsAskedWhereOneGivesNoAnswer(t *testing.T) {
+	const begun = "migrate-probe 1\nbegin\tsystem\nuid\t0\nend\tsystem\n"
+	var asked []string
+	s, _, _ := collect(t, inventory.Config{
+		Clouds: []inventory.Cloud{&cloud{label: "a", region: "eu-west-1", pages: [][]fleet.Host{
+			{host("i-both", "running"), host("i-command", "running"), host("i-none", "running"), host("i-part", "running")},
+		}}},
+		Concurrency: 1,
+		Prober: prober(func(ctx context.Context, h fleet.Host) (inventory.Output, error) {
+			switch h.ID {
+			case "i-both":
+				return answering(ctx, h)
+			case "i-part":
+				return inventory.Output{Stdout: []byte(begun)}, errors.New("broke off")
+			}
+			return inventory.Output{}, errors.New("not reachable")
+		}),
+		Others: []inventory.Prober{prober(func(_ context.Context, h fleet.Host) (inventory.Output, error) {
+			asked = append(asked, h.ID)
+			out := inventory.Output{Way: fleet.WaySessionManager}
+			if h.ID != "i-command" {
+				return out, errors.New("not Online")
+			}
+			out.Stdout = []byte(begun + "done\n")
+			return out, nil
+		})},
+	})
+	slices.Sort(asked)
+	if want := []string{"i-command", "i-none", "i-part"}; !slices.Equal(asked, want) {
+		t.Errorf("the other way was asked for %v, want %v", asked, want)
+	}
+	for _, tc := range []struct {
+		id, reason string
+		known      bool
+		command    bool
+	}{
+		{"i-both", "", true, false},
+		{"i-command", "", true, true},
+		{"i-none", "not reachable; not Online", false, true},
+		{"i-part", "", true, false},
+	} {
+		h := find(t, s, tc.id)
+		if h.Probe.Known != tc.known || h.Probe.Reason != tc.reason || inventory.ByRunCommand(h) != tc.command {
+			t.Errorf("%s: known %v from %q, reason %q", tc.id, h.Probe.Known, h.Probe.Source, h.Probe.Reason)
+		}
+	}
+	if s.Unknowns != 2 {
+		t.Errorf("%d unknowns, want 2: one host without an answer, one that gave a part", s.Unknowns)
+	}
+}
+
 func TestConcurrencyIsBounded(t *testing.T) {
 	var mu sync.Mutex
 	flying, most := 0, 0

@@ -320,6 +320,56 @@ func TestDaemonArguments(t *testing.T) {
 	}
 }
 
+// TestDaemonWhereNoneServesTheProbe: Systems Manager's agent runs the probe, so
+// that the daemon has to be looked for.
+func TestDaemonWhereNoneServesTheProbe(t *testing.T) {
+	const title = "sshd: @/usr/sbin/sshd -D -o AuthorizedKeysCommand /bin/keys [listener] 0 of 10-100 startups"
+	type process struct {
+		pid, parent int
+		title       string
+	}
+	session, container := process{70, 50, "sshd: alice [priv]"}, process{80, 77, "sshd: /usr/sbin/sshd -D -p 2222 [listener] 0 of 10-100 startups"}
+	for _, tc := range []struct {
+		name      string
+		processes []process
+		given     string
+		gap       string
+	}{
+		{"one", []process{{50, 1, title}, session, container}, "-D -o AuthorizedKeysCommand /bin/keys", ""},
+		{"none", []process{container}, "", "no sshd listens; systemd may start one for each connection: settings given on its command line are not known"},
+		{"two", []process{{50, 1, title}, {51, 1, title}, session}, "", "2 sshd listen, and the probe came through none of them: settings given on its command line are not known"},
+	} {
+		for _, shell := range shells {
+			t.Run(tc.name+" "+shell[0], func(t *testing.T) {
+				m := newMachine(t)
+				m.file(t, "usr/sbin/sshd", "#!/bin/sh\necho port 22\n", 0o755)
+				m.file(t, "proc/self/stat", "99 (sh) S 98 1 1\n", 0o644)
+				m.file(t, "proc/98/stat", "98 (ssm-document-wo) S 1 1 1\n", 0o644)
+				m.file(t, "proc/98/comm", "ssm-document-wo\n", 0o644)
+				for _, p := range tc.processes {
+					dir := fmt.Sprintf("proc/%d/", p.pid)
+					m.file(t, dir+"stat", fmt.Sprintf("%d (sshd) S %d 1 1\n", p.pid, p.parent), 0o644)
+					m.file(t, dir+"comm", "sshd\n", 0o644)
+					m.file(t, dir+"cmdline", strings.ReplaceAll(p.title, "@", m.root)+"\x00", 0o644)
+				}
+				p := m.probe(t, shell...)
+				if !p.SSHD.Known || p.SSHD.Value.Arguments != tc.given {
+					t.Errorf("known %v (%s), arguments %q, want %q", p.SSHD.Known, p.SSHD.Reason, p.SSHD.Value.Arguments, tc.given)
+				}
+				gap := ""
+				for _, g := range p.Gaps {
+					if g.What == "sshd arguments" {
+						gap = g.Reason
+					}
+				}
+				if gap != tc.gap {
+					t.Errorf("gap %q, want %q", gap, tc.gap)
+				}
+			})
+		}
+	}
+}
+
 func TestFilesOfTheUsers(t *testing.T) {
 	const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
 	for _, shell := range shells {

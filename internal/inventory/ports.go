@@ -40,10 +40,10 @@ type Identity interface {
 	Simulate(ctx context.Context, principals []string) fleet.Fact[[]fleet.Simulation]
 }
 
-// Prober runs the probe script on hosts.
+// Prober runs the probe script on hosts, and can run nothing else.
 type Prober interface {
-	// Probe runs Script on the host in one connection and one exec, and returns
-	// what it printed. The output is hostile until parsed; it is cut off at a
+	// Probe runs Script on the host once and returns what it printed, with the
+	// way by which it ran. The output is hostile until parsed; it is cut off at a
 	// size that the Prober sets, with Output.Truncated saying so.
 	Probe(ctx context.Context, host fleet.Host) (Output, error)
 }

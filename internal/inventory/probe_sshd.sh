@@ -2,51 +2,85 @@
 # Part of the probe: the SSH server and its settings.
 # shellcheck disable=SC2086,SC2154,SC2034,SC3043
 
+# process_of PID sets pid, comm and parent from /proc.
+process_of() {
+	l=
+	{ IFS= read -r l <"/proc/$1/stat"; } 2>/dev/null
+	[ -n "$l" ] || return 1
+	pid=${l%% *}
+	comm=${l#*\(}
+	comm=${comm%\)*}
+	parent=${l##*\) }
+	parent=${parent#? }
+	parent=${parent%% *}
+}
+
+# daemon_of PID sets daemon where a process of sshd is a daemon, and not one that
+# serves a session: its arguments one per line (title non-empty: they come from a
+# process title, where blanks may be part of a value).
+daemon_of() {
+	t=
+	{ IFS= read -r t <"/proc/$1/cmdline"; } 2>/dev/null
+	case $t in
+	"sshd: "*"[listener]"* | "sshd: /"*)
+		t=${t#sshd: }
+		title=${t%% \[listener\]*}
+		IFS=' '
+		set -- $title
+		IFS=$NL
+		daemon="$*"
+		IFS=$DEF
+		;;
+	*": "*) return 1 ;;
+	?*)
+		# Releases before 8.2 leave the daemon's arguments as they are.
+		title=
+		daemon=$(tr '\0' '\n' <"/proc/$1/cmdline")
+		;;
+	*) return 1 ;;
+	esac
+}
+
 # ancestors walks from this shell up to the SSH daemon that serves it. CHAIN gets
-# the processes on the way, daemon the daemon's arguments one per line (title
-# non-empty: they come from a process title, where blanks may be part of a value).
+# the processes on the way.
 ancestors() {
-	CHAIN=' ' daemon='' title='' p=self n=0 server=''
+	CHAIN=' ' daemon='' title='' parent=self n=0 server=''
 	while [ "$n" -lt 40 ]; do
 		n=$((n + 1))
-		l=
-		{ IFS= read -r l <"/proc/$p/stat"; } 2>/dev/null
-		[ -n "$l" ] || break
-		pid=${l%% *}
+		process_of "$parent" || break
 		CHAIN="$CHAIN$pid "
-		comm=${l#*\(}
-		comm=${comm%\)*}
-		p=${l##*\) }
-		p=${p#? }
-		p=${p%% *}
 		case $comm in
 		sshd*)
 			server=sshd
-			t=
-			{ IFS= read -r t <"/proc/$pid/cmdline"; } 2>/dev/null
-			case $t in
-			"sshd: "*"[listener]"* | "sshd: /"*)
-				t=${t#sshd: }
-				title=${t%% \[listener\]*}
-				IFS=' '
-				set -- $title
-				IFS=$NL
-				daemon="$*"
-				IFS=$DEF
-				p=
-				;;
-			*": "*) ;;
-			?*)
-				# Releases before 8.2 leave the daemon's arguments as they are.
-				daemon=$(tr '\0' '\n' <"/proc/$pid/cmdline")
-				p=
-				;;
-			esac
+			if daemon_of "$pid"; then break; fi
 			;;
 		dropbear*) server=$comm ;;
 		esac
-		case $p in '' | 0 | 1 | *[!0-9]*) break ;; esac
+		case $parent in '' | 0 | 1 | *[!0-9]*) break ;; esac
 	done
+}
+
+# lone_daemon finds the SSH daemon where none serves this shell, as when Systems
+# Manager runs it: the one sshd that init has started. Which of several is meant
+# cannot be told; then daemon stays empty. Those of containers have other parents.
+lone_daemon() {
+	n=0 found='' found_title=''
+	set +f
+	for d in /proc/[0-9]*; do
+		set -f
+		c=
+		read -r c <"$d/comm" || continue
+		[ "$c" = sshd ] || continue
+		process_of "${d#/proc/}" || continue
+		if [ "$parent" = 1 ] && daemon_of "$pid"; then
+			n=$((n + 1))
+			found=$daemon found_title=$title
+		fi
+	done 2>/dev/null
+	set -f
+	daemon='' title=''
+	printf 'listeners\t%s\n' "$n"
+	if [ "$n" = 1 ]; then daemon=$found title=$found_title server=sshd; fi
 }
 
 # daemon_options sets bin to the daemon's program, given to its arguments, and
@@ -157,6 +191,7 @@ unit_commands() {
 p_sshd() {
 	printf 'begin\tsshd\n'
 	ancestors
+	[ -n "$server" ] || lone_daemon
 	daemon_options
 	if [ -n "$bin" ]; then printf 'daemon\t%s\n' "$given"; fi
 	if [ -n "$server" ]; then printf 'server\t%s\n' "$server"; fi

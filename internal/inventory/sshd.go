@@ -24,7 +24,7 @@ func (p *parser) sshd() {
 	if daemon, ok := s.first("daemon"); ok {
 		d.Arguments = daemon.field(0)
 	} else {
-		p.gap("sshd arguments", "no listening sshd above this session: settings given on its command line are not known")
+		p.gap("sshd arguments", whichDaemon(s)+": settings given on its command line are not known")
 	}
 	if unit, ok := s.first("unit"); ok {
 		if next := unitArguments(unit.lines); next != "" && !sameOptions(next, d.Arguments) {
@@ -40,6 +40,19 @@ func (p *parser) sshd() {
 	}
 	p.matchBlocks(&d)
 	p.probe.SSHD = fleet.Known(d, "probe: sshd "+config.field(0), p.at)
+}
+
+// whichDaemon tells why the probe does not know the daemon that logins come to.
+func whichDaemon(s section) string {
+	listeners, ok := s.first("listeners")
+	switch n := listeners.field(0); {
+	case !ok:
+		return "no listening sshd above this session"
+	case n == "0":
+		return "no sshd listens; systemd may start one for each connection"
+	default:
+		return n + " sshd listen, and the probe came through none of them"
+	}
 }
 
 // unitArguments takes the daemon's arguments from the ExecStart lines of

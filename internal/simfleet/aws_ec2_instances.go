@@ -20,6 +20,7 @@ var ec2Operations = map[string]operation{
 	"DescribeInstanceStatus":                 describeInstanceStatus,
 	"DescribeIamInstanceProfileAssociations": describeProfileAssociations,
 	"GetConsoleOutput":                       getConsoleOutput,
+	"DescribeImages":                         describeImages,
 	"DescribeRegions":                        describeRegions,
 	"DescribeKeyPairs":                       describeKeyPairs,
 	"DescribeLaunchTemplates":                describeLaunchTemplates,

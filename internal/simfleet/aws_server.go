@@ -137,7 +137,7 @@ var operations = map[string]map[string]operation{
 
 // changes are the APIs that change the world: World.Mu is held for writing.
 var changes = map[string][]map[string]operation{
-	"ec2":         {ec2RuleChanges, ec2GroupChanges, ec2ProfileChanges, ec2EndpointChanges, ec2TemplateChanges, ec2PowerChanges},
+	"ec2":         {ec2RuleChanges, ec2GroupChanges, ec2ProfileChanges, ec2EndpointChanges, ec2TemplateChanges, ec2ImageChanges, ec2PowerChanges},
 	"iam":         {iamChanges},
 	"autoscaling": {scalingChanges},
 	"ssm":         {ssmChanges},

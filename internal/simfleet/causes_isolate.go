@@ -306,9 +306,7 @@ func (n *network) letOperatorIn() {
 	if !slices.ContainsFunc(t.Routes, func(r fleet.Route) bool { return r.CIDR == officeNet }) {
 		t.Routes = append(t.Routes, fleet.Route{CIDR: officeNet, Target: gateway, State: "active"})
 	}
-	if g := n.group(); !slices.ContainsFunc(g.Ingress, func(p fleet.Permission) bool { return p.Description == "VPN" }) {
-		g.Ingress = append(g.Ingress, fleet.Permission{Protocol: "tcp", From: 22, To: 22, Description: "VPN", CIDRs: []netip.Prefix{officeNet}})
-	}
+	letOfficeIn(n.group())
 	if acl := n.rg.aclOf(n.in.Host.Subnet); acl != nil && n.rg.aclsAllow(n.in.Host.Subnet, false, 22, OperatorAddr) != "" {
 		acl.Entries = append(acl.Entries,
 			fleet.ACLEntry{Number: 2, Allow: true, Protocol: "-1", CIDR: officeNet}, fleet.ACLEntry{Number: 2, Egress: true, Allow: true, Protocol: "-1", CIDR: officeNet})

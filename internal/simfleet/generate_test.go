@@ -242,3 +242,30 @@ func BenchmarkGenerate10000(b *testing.B) {
 		generate(b, simfleet.Options{Instances: 10_000})
 	}
 }
+
+// EC2 refuses a rule that a group has already, whatever the descriptions: a world
+// that had one twice could not be brought back by anybody.
+func TestNoGroupHasARuleTwice(t *testing.T) {
+	for seed := range uint64(97) {
+		w := generate(t, simfleet.Options{Seed: seed, Instances: 3 + int(seed%3), Healthy: true, Regions: []string{"eu-west-1"}})
+		causes := simfleet.Causes()
+		for i, in := range slices.Collect(w.Instances()) {
+			if c := causes[(int(seed)+i)%len(causes)]; c.Inject != nil {
+				if err := c.Inject(w, in); err != nil {
+					t.Logf("seed %d: no %s on %s: %v", seed, c.Name, in.Host.ID, err)
+				}
+			}
+		}
+		for _, rg := range w.Accounts[0].Regions {
+			for _, g := range rg.Groups {
+				for _, rules := range [][]fleet.Rule{fleet.Rules(g.Ingress, false), fleet.Rules(g.Egress, true)} {
+					for i, r := range rules {
+						if slices.ContainsFunc(rules[:i], r.Same) {
+							t.Errorf("seed %d: %s (%s) has %+v twice", seed, g.ID, g.Name, r)
+						}
+					}
+				}
+			}
+		}
+	}
+}

@@ -26,7 +26,17 @@ func (b *regionBuilder) vpn(v *vpcBuilder, hosts []placed) {
 	for _, g := range b.Groups {
 		used := slices.ContainsFunc(hosts, func(p placed) bool { return p.Role != "windows" && slices.Contains(p.Host.Groups, g.ID) })
 		if used {
-			g.Ingress = append(g.Ingress, fleet.Permission{Protocol: "tcp", From: 22, To: 22, Description: "VPN", CIDRs: []netip.Prefix{officeNet}})
+			letOfficeIn(g)
 		}
+	}
+}
+
+// letOfficeIn adds a rule for the offices' network, unless the group has it
+// under whatever description: EC2 knows a rule by protocol, ports and peer alone.
+func letOfficeIn(g *fleet.SecurityGroup) {
+	rule := fleet.Permission{Protocol: "tcp", From: 22, To: 22, Description: "VPN", CIDRs: []netip.Prefix{officeNet}}
+	had := fleet.Rules(g.Ingress, false)
+	if !slices.ContainsFunc(fleet.Rules([]fleet.Permission{rule}, false), func(r fleet.Rule) bool { return slices.ContainsFunc(had, r.Same) }) {
+		g.Ingress = append(g.Ingress, rule)
 	}
 }

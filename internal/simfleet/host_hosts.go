@@ -38,6 +38,7 @@ type Hosts struct {
 	opts HostOptions
 
 	programs map[string]programEntry // never changed
+	scripts  parsedScripts
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc

@@ -257,20 +257,16 @@ func (q request) expand(pattern string) (string, bool) {
 // literal takes the wildcards out of a variable's value.
 var literal = strings.NewReplacer("*", string(rune(literalStar)), "?", string(rune(literalQuestion)))
 
-// anyMatches compares with IAM's wildcards * and ?.
+// anyMatches compares with IAM's wildcards * and ?; on request letters of
+// either case are the same, those of ASCII, of which actions are made.
 func anyMatches(patterns []string, s string, fold bool) bool {
-	return slices.ContainsFunc(patterns, func(p string) bool {
-		if fold {
-			return wildcard(strings.ToLower(p), strings.ToLower(s))
-		}
-		return wildcard(p, s)
-	})
+	return slices.ContainsFunc(patterns, func(p string) bool { return wildcard(p, s, fold) })
 }
 
 // wildcard matches in linear space and without backtracking over earlier stars.
-func wildcard(pattern, s string) bool {
+func wildcard(pattern, s string, fold bool) bool {
 	same := func(p, c byte) bool {
-		return p == c || p == '?' || p == literalStar && c == '*' || p == literalQuestion && c == '?'
+		return p == c || p == '?' || p == literalStar && c == '*' || p == literalQuestion && c == '?' || fold && lowered(p) == lowered(c)
 	}
 	p, i, star, mark := 0, 0, -1, 0
 	for i < len(s) {
@@ -289,6 +285,13 @@ func wildcard(pattern, s string) bool {
 		}
 	}
 	return strings.Trim(pattern[p:], "*") == ""
+}
+
+func lowered(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
 }
 
 // roleAllows evaluates a role's policies, its boundary and the organization's
@@ -314,19 +317,33 @@ func (a *Account) profileRole(profileARN string) *fleet.Role {
 	return find(a.Roles, func(r *fleet.Role) bool { return r.Name == p.Role })
 }
 
+// trustDocument is what of a trust policy counts for services.
+type trustDocument struct {
+	Statement oneOrMore[struct {
+		Effect    string
+		Principal struct{ Service oneOrMore[string] }
+		Action    oneOrMore[string]
+	}]
+}
+
+// trustDocuments caches parsed trust policies by their text.
+var trustDocuments sync.Map
+
+func parseTrust(text string) trustDocument {
+	if d, ok := trustDocuments.Load(text); ok {
+		return d.(trustDocument)
+	}
+	var d trustDocument
+	if err := json.Unmarshal([]byte(text), &d); err != nil {
+		d = trustDocument{} // it trusts nobody
+	}
+	trustDocuments.Store(text, d)
+	return d
+}
+
 // trusts reports whether a service may hand out the role's credentials.
 func trusts(r *fleet.Role, service string) bool {
-	var d struct {
-		Statement oneOrMore[struct {
-			Effect    string
-			Principal struct{ Service oneOrMore[string] }
-			Action    oneOrMore[string]
-		}]
-	}
-	if err := json.Unmarshal([]byte(r.Trust), &d); err != nil {
-		return false
-	}
-	for _, s := range d.Statement {
+	for _, s := range parseTrust(r.Trust).Statement {
 		if s.Effect == "Allow" && slices.Contains(s.Principal.Service, service) && anyMatches(s.Action, "sts:AssumeRole", true) {
 			return true
 		}

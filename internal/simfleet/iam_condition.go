@@ -63,7 +63,7 @@ func (q request) conditionHolds(s policyStatement, operator, key string, want []
 var comparisons = map[string]func(want, have string) bool{
 	"StringEquals":             func(w, h string) bool { return plain(w) == h },
 	"StringEqualsIgnoreCase":   func(w, h string) bool { return strings.EqualFold(plain(w), h) },
-	"StringLike":               wildcard,
+	"StringLike":               func(want, have string) bool { return wildcard(want, have, false) },
 	"ArnLike":                  arnLike,
 	"ArnEquals":                arnLike,
 	"Bool":                     strings.EqualFold,
@@ -93,7 +93,7 @@ func arnLike(want, have string) bool {
 		return want == "*" || plain(want) == have
 	}
 	for i := range w {
-		if !wildcard(w[i], h[i]) {
+		if !wildcard(w[i], h[i], false) {
 			return false
 		}
 	}

@@ -44,7 +44,7 @@ func programTable() map[string]programEntry {
 		"getent": runGetent, "head": runHead, "tail": runTail, "wc": runWc, "sort": runSort, "uniq": runUniq, "tr": runTr, "cut": runCut,
 		"stat": runStat, "find": runFind, "readlink": runReadlink, "basename": runBasename, "dirname": runDirname,
 		"sha256sum": runSum, "sha1sum": runSum, "sha512sum": runSum, "md5sum": runSum, "cmp": runCmp, "tee": runTee, "install": runInstall,
-		"base64": runBase64, "chattr": runChattr, "lsattr": runLsattr,
+		"base64": runBase64, "gzip": runGzip, "chattr": runChattr, "lsattr": runLsattr,
 	})
 	add(bin, notAlpine, map[string]program{
 		"bash": runShell, "curl": runCurl, "setsid": runSetsid,

@@ -2,6 +2,7 @@ package simfleet
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/md5"  //nolint:gosec // md5sum is a program that machines have
 	"crypto/sha1" //nolint:gosec // as is sha1sum
@@ -229,4 +230,17 @@ func runBase64(_ context.Context, p *process) int {
 		return p.fail(1, "invalid input")
 	}
 	return status
+}
+
+// runGzip is gzip -c, from standard input.
+func runGzip(_ context.Context, p *process) int {
+	o := parseOptions(p.args[1:], "")
+	if !o.has("c", "stdout") || o.has("d", "decompress") || len(o.operands) > 0 {
+		return p.fail(1, "this gzip packs its standard input alone")
+	}
+	return eachInput(p, nil, func(_ string, data []byte) {
+		w := gzip.NewWriter(p.stdout)
+		_, _ = w.Write(data)
+		_ = w.Close()
+	})
 }

@@ -58,12 +58,13 @@ func runShell(ctx context.Context, p *process) int {
 // securePath is sudo's own search path.
 const securePath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/snap/bin"
 
-// runSudo is sudo [-n] [-u USER] COMMAND and sudo [-n] -l [-U USER]. Nobody
+// runSudo is sudo [-n] [-u USER] COMMAND, sudo [-n] -i for a shell that reads
+// standard input, and sudo [-n] -l [-U USER]. Nobody
 // types a password here, so an account that needs one is refused with or
 // without -n.
 func runSudo(ctx context.Context, p *process) int {
 	args := p.args[1:]
-	target, list, of := "root", false, p.user
+	target, list, shell, of := "root", false, false, p.user
 	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
 		option := args[0]
 		args = args[1:]
@@ -77,6 +78,8 @@ func runSudo(ctx context.Context, p *process) int {
 			of, args = args[0], args[1:]
 		case option == "-l" || option == "-nl" || option == "-ln":
 			list = true
+		case option == "-i" || option == "-s":
+			shell = true
 		}
 	}
 	if !p.cred.root() && !p.m.maySudo(p.user) {
@@ -88,6 +91,9 @@ func runSudo(ctx context.Context, p *process) int {
 	a, ok := p.m.account(target)
 	if !ok {
 		return p.fail(1, "unknown user %s", target)
+	}
+	if len(args) == 0 && shell {
+		args = []string{a.shell}
 	}
 	if len(args) == 0 {
 		return 0

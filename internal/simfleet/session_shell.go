@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 
 	"mvdan.cc/sh/v3/interp"
@@ -136,7 +137,7 @@ func (sh *sessionShell) line(ctx context.Context, file *syntax.File) bool {
 	if err := interp.StdIO(nil, sh.p.stdout, sh.p.stderr)(sh.runner); err != nil {
 		return true
 	}
-	sh.shell.prepare(file)
+	maps.Copy(sh.shell.functions, prepare(file))
 	finished := sh.t.during(cancel)
 	defer finished()
 	for _, s := range file.Stmts {

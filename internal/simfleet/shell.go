@@ -1,7 +1,6 @@
 package simfleet
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,7 +16,6 @@ import (
 
 	"mvdan.cc/sh/v3/expand"
 	"mvdan.cc/sh/v3/interp"
-	"mvdan.cc/sh/v3/syntax"
 )
 
 // execution is one command line that runs on a machine, with all its processes.
@@ -267,18 +265,17 @@ func (p *process) script(ctx context.Context, text []byte, name string, params [
 	if len(text) > maxScript {
 		return p.fail(2, "%s: script too large", name)
 	}
-	file, err := syntax.NewParser(syntax.Variant(syntax.LangPOSIX)).Parse(bytes.NewReader(text), name)
+	parsed, err := p.x.hosts.scripts.parse(text, name)
 	if err != nil {
 		_, _ = fmt.Fprintf(p.stderr, "sh: %v\n", err)
 		return 2
 	}
-	s := &shell{p: p, functions: map[string]bool{}}
-	s.prepare(file)
+	s := &shell{p: p, functions: parsed.functions}
 	r, err := s.runner(params)
 	if err != nil {
 		return p.fail(2, "%v", err)
 	}
-	err = r.Run(ctx, file)
+	err = r.Run(ctx, parsed.file)
 	var status interp.ExitStatus
 	switch {
 	case err == nil:
@@ -319,14 +316,27 @@ func (s *shell) runner(params []string) (*interp.Runner, error) {
 	return r, nil
 }
 
-// environ lists the exported variables; UID and EUID are there since the
-// interpreter would otherwise take them from the process that simulates.
+// environ lists the exported variables, and those of the shell alone (ownVariable).
+// UID and EUID are there since the interpreter would otherwise take them from
+// the process that simulates.
 func (p *process) environ() []string {
-	out := []string{"UID=" + strconv.Itoa(p.cred.uid), "EUID=" + strconv.Itoa(p.cred.uid), "GID=" + strconv.Itoa(p.cred.gid)}
+	out := []string{
+		"UID=" + strconv.Itoa(p.cred.uid), "EUID=" + strconv.Itoa(p.cred.uid), "GID=" + strconv.Itoa(p.cred.gid),
+		pidVariable + "=" + strconv.Itoa(p.pid), ppidVariable + "=" + strconv.Itoa(p.ppid),
+	}
 	for k, v := range p.env {
 		out = append(out, k+"="+v)
 	}
 	return out
+}
+
+// ownVariable reports whether a variable is the shell's own, and no program's environment has it.
+func ownVariable(name string) bool {
+	switch name {
+	case "UID", "EUID", "GID", pidVariable, ppidVariable:
+		return true
+	}
+	return false
 }
 
 // shell connects the interpreter to the machine for one script.
@@ -351,6 +361,12 @@ func (s *shell) at(hc interp.HandlerContext) *process {
 }
 
 func (s *shell) exec(ctx context.Context, args []string) error {
+	if args[0] == inShell+"match" {
+		if !matchesAny(args[1:]) {
+			return interp.ExitStatus(1)
+		}
+		return nil
+	}
 	hc := interp.HandlerCtx(ctx)
 	q := s.at(hc)
 	if args[0] == inShell+"printf" { // by far the most frequent, and it needs no environment
@@ -362,7 +378,7 @@ func (s *shell) exec(ctx context.Context, args []string) error {
 	}
 	q.env = map[string]string{}
 	hc.Env.Each(func(name string, v expand.Variable) bool {
-		if v.Exported && v.Kind == expand.String && name != "UID" && name != "EUID" && name != "GID" {
+		if v.Exported && v.Kind == expand.String && !ownVariable(name) {
 			q.env[name] = v.Str
 		}
 		return true

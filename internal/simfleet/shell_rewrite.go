@@ -3,7 +3,6 @@ package simfleet
 import (
 	"context"
 	"slices"
-	"strconv"
 	"strings"
 
 	"mvdan.cc/sh/v3/interp"
@@ -12,28 +11,33 @@ import (
 
 // prepare turns what the interpreter would answer from the process that
 // simulates into what holds on the simulated machine: $$ and $PPID become
-// numbers of its process table. It also notes the functions, which the
-// interpreter does not tell its handlers about.
-func (s *shell) prepare(file *syntax.File) {
+// variables of the simulated shell. It also gives the names of the functions,
+// which the interpreter does not tell its handlers about.
+func prepare(file *syntax.File) (functions map[string]bool) {
+	functions = map[string]bool{}
 	fixLoops(file)
 	detaches := markDetached(file)
-	defer fixTraps(file) // after it, $! is the interpreter's own again
+	defer func() {
+		fixTraps(file) // after it, $! is the interpreter's own again
+		quickCases(file)
+	}()
 	fixSubstitutions(file)
 	syntax.Walk(file, func(n syntax.Node) bool {
 		switch n := n.(type) {
 		case *syntax.FuncDecl:
 			if n.Name != nil {
-				s.functions[n.Name.Value] = true
+				functions[n.Name.Value] = true
 			}
 		case *syntax.Word:
-			s.processIDs(n.Parts, detaches)
+			processIDs(n.Parts, detaches)
 		case *syntax.DblQuoted:
-			s.processIDs(n.Parts, detaches)
+			processIDs(n.Parts, detaches)
 		case *syntax.CallExpr:
 			setUmask(n)
 		}
 		return true
 	})
+	return functions
 }
 
 // markDetached finds the programs that a script starts to outlive it: "setsid
@@ -70,6 +74,9 @@ func simpleCommand(at syntax.Pos, all ...string) *syntax.CallExpr {
 // their own, as they do of variables. It is never exported.
 const umaskVariable = "_umask"
 
+// pidVariable and ppidVariable hold what a shell calls $$ and $PPID.
+const pidVariable, ppidVariable = "_pid", "_ppid"
+
 // setUmask turns "umask MASK" into an assignment.
 func setUmask(c *syntax.CallExpr) {
 	if len(c.Args) != 2 || c.Args[0].Lit() != "umask" || strings.HasPrefix(c.Args[1].Lit(), "-") {
@@ -79,7 +86,7 @@ func setUmask(c *syntax.CallExpr) {
 	c.Args = nil
 }
 
-func (s *shell) processIDs(parts []syntax.WordPart, detaches bool) {
+func processIDs(parts []syntax.WordPart, detaches bool) {
 	for i, part := range parts {
 		e, ok := part.(*syntax.ParamExp)
 		if !ok || e.Param == nil || e.Exp != nil || e.Repl != nil || e.Slice != nil || e.Length {
@@ -87,7 +94,7 @@ func (s *shell) processIDs(parts []syntax.WordPart, detaches bool) {
 		}
 		switch e.Param.Value {
 		case "$":
-			parts[i] = &syntax.Lit{Value: strconv.Itoa(s.p.pid)}
+			parts[i] = &syntax.ParamExp{Dollar: part.Pos(), Short: true, Param: &syntax.Lit{ValuePos: part.Pos(), Value: pidVariable}}
 		case "!":
 			// Without detached programs it is the interpreter's own word for a
 			// job, which only wait knows.
@@ -95,7 +102,7 @@ func (s *shell) processIDs(parts []syntax.WordPart, detaches bool) {
 				parts[i] = &syntax.CmdSubst{Left: part.Pos(), Right: part.End(), Stmts: []*syntax.Stmt{{Position: part.Pos(), Cmd: simpleCommand(part.Pos(), inShell+"detached")}}}
 			}
 		case "PPID":
-			parts[i] = &syntax.Lit{Value: strconv.Itoa(s.p.ppid)}
+			parts[i] = &syntax.ParamExp{Dollar: part.Pos(), Short: true, Param: &syntax.Lit{ValuePos: part.Pos(), Value: ppidVariable}}
 		}
 	}
 }

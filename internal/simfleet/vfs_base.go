@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -191,9 +192,9 @@ func (b *baseBuilder) sshd() {
 		mode = 0o600
 	}
 	b.text("/etc/ssh/sshd_config", mode, m.sshdConfigText())
-	key := ed25519.NewKeyFromSeed(m.HostKey)
+	key := sync.OnceValue(func() ed25519.PrivateKey { return ed25519.NewKeyFromSeed(m.HostKey) })
 	b.lazy("/etc/ssh/ssh_host_ed25519_key", 0o600, 0, func() []byte {
-		block, err := ssh.MarshalPrivateKey(key, "root@"+m.Hostname)
+		block, err := ssh.MarshalPrivateKey(key(), "root@"+m.Hostname)
 		if err != nil {
 			return nil
 		}
@@ -204,7 +205,7 @@ func (b *baseBuilder) sshd() {
 		return pem.EncodeToMemory(block)
 	})
 	b.lazy("/etc/ssh/ssh_host_ed25519_key.pub", 0o644, 0, func() []byte {
-		public, err := ssh.NewPublicKey(key.Public())
+		public, err := ssh.NewPublicKey(key().Public())
 		if err != nil {
 			return nil
 		}

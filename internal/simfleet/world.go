@@ -98,6 +98,8 @@ type Region struct {
 	ManagedSessions []*fleet.ManagedSession // Session Manager's, open and past
 	SessionLogs     []*SessionLog           // in the Region's buckets and log groups
 
+	Deregistered map[string]bool // machine images that nobody can launch any more
+
 	// Dropped names, by route target (a firewall endpoint or transit gateway),
 	// the services to which it lets no connection pass; "*" is all of them.
 	Dropped map[string][]string

@@ -210,6 +210,9 @@ func (in *Instance) alive() bool { return in.Host.State == "pending" || in.Host.
 // systemOf is what an image holds: one of the systems that the world knows, or
 // what another instance of the image runs.
 func (w *World) systemOf(rg *Region, image string) (OS, bool) {
+	if rg.Deregistered[image] {
+		return OS{}, false
+	}
 	for _, name := range slices.Sorted(maps.Keys(systemNamed)) {
 		if imageID(rg.Name, name) == image {
 			return systemNamed[name], true

@@ -29,16 +29,20 @@ type RecoveryConfig struct {
 	CA func(blob string) bool
 	// User is the account of a host that has the recovery key.
 	User func(fleet.Host) string
+	// Tunnel connects to port 22 of a host by an EC2 Instance Connect Endpoint.
+	// Nil: there is no such way.
+	Tunnel func(context.Context, fleet.Host) (net.Conn, error)
 }
 
-// Recovery logs in to hosts with the recovery key by the recovery bastion of
-// their VPC, once that is open. It may be used concurrently.
+// Recovery logs in to hosts with the recovery key: by the recovery bastion of
+// their VPC, once that is open, or by an EC2 Instance Connect Endpoint. It may be used concurrently.
 type Recovery struct {
 	cfg    RecoveryConfig
 	client *Client
 
 	mu   sync.Mutex
 	open map[network]*recoveryBastion // guarded by mu
+	keys keyMemo                      // of logins without a bastion
 }
 
 // network is where a recovery bastion reaches hosts.
@@ -251,6 +255,16 @@ func (r *Recovery) loginWith(ctx context.Context, h fleet.Host, method ssh.AuthM
 	if b == nil {
 		return nil, &Error{Kind: ErrUnreachable, Host: h.ID, Detail: "no recovery bastion is open in " + clean(h.VPC, 40)}
 	}
+	if method == nil {
+		method = auth(b.keys)
+	}
+	return r.loginOver(ctx, h, method, "by bastion "+b.name, func(ctx context.Context, address string) (net.Conn, error) {
+		return b.conn.DialContext(ctx, "tcp", address)
+	})
+}
+
+// loginOver logs in to a host over a connection that dial makes.
+func (r *Recovery) loginOver(ctx context.Context, h fleet.Host, method ssh.AuthMethod, by string, connect func(ctx context.Context, address string) (net.Conn, error)) (*connection, error) {
 	if r.cfg.User == nil || r.cfg.User(h) == "" {
 		return nil, &Error{Kind: ErrConfig, Host: h.ID, Detail: "no account with the recovery key is known"}
 	}
@@ -273,14 +287,11 @@ func (r *Recovery) loginWith(ctx context.Context, h fleet.Host, method ssh.AuthM
 	}
 	dial, stop := context.WithTimeout(ctx, r.client.cfg.DialTimeout)
 	defer stop()
-	raw, err := b.conn.DialContext(dial, "tcp", t.address())
+	raw, err := connect(dial, t.address())
 	if err != nil {
-		e := t.fail(dial, ErrUnreachable, "by bastion "+b.name, err)
+		e := t.fail(dial, ErrUnreachable, by, err)
 		e.Err = errors.Join(e.Err, err)
 		return nil, e
-	}
-	if method == nil {
-		method = auth(b.keys)
 	}
 	conn, err := handshake(ctx, raw, t.address(), &ssh.ClientConfig{
 		User: user, Auth: []ssh.AuthMethod{method},
@@ -298,15 +309,22 @@ func (r *Recovery) loginWith(ctx context.Context, h fleet.Host, method ssh.AuthM
 	return conn, nil
 }
 
-// Run runs a script as root on a host, by the recovery bastion. On any other
-// way, and while the bastion is not open, nothing starts.
-func (r *Recovery) Run(ctx context.Context, h fleet.Host, way fleet.Way, s fleet.Script) fleet.ScriptResult {
-	res := fleet.ScriptResult{Started: fleet.TruthNo, Way: fleet.WayRecovery}
-	if way != fleet.WayRecovery {
-		res.Reason = "the recovery way is no " + string(way) + " way"
-		return res
+// loginBy logs in to a host by one of the two ways.
+func (r *Recovery) loginBy(ctx context.Context, h fleet.Host, way fleet.Way) (*connection, error) {
+	switch way {
+	case fleet.WayRecovery:
+		return r.login(ctx, h)
+	case fleet.WayConnectEndpoint:
+		return r.loginByEndpoint(ctx, h)
 	}
-	conn, err := r.login(ctx, h)
+	return nil, errors.New("the recovery way is no " + string(way) + " way")
+}
+
+// Run runs a script as root on a host, by the recovery bastion or an EC2 Instance
+// Connect Endpoint. On any other way, and while the bastion is not open, nothing starts.
+func (r *Recovery) Run(ctx context.Context, h fleet.Host, way fleet.Way, s fleet.Script) fleet.ScriptResult {
+	res := fleet.ScriptResult{Started: fleet.TruthNo, Way: way}
+	conn, err := r.loginBy(ctx, h, way)
 	if err != nil {
 		res.Reason = clean(err.Error(), 500)
 		return res
@@ -314,15 +332,12 @@ func (r *Recovery) Run(ctx context.Context, h fleet.Host, way fleet.Way, s fleet
 	return runAsRoot(ctx, conn, nil, s, res)
 }
 
-// Prove logs in to a host by the recovery bastion and runs a command that prints
+// Prove logs in to a host by one of the two ways and runs a command that prints
 // a random number.
 func (r *Recovery) Prove(ctx context.Context, h fleet.Host, way fleet.Way) fleet.Proof {
 	p := fleet.Proof{Host: h.Ref(), Way: way, Kind: "login"}
-	if way != fleet.WayRecovery {
-		return unproved(p, errors.New("the recovery way is no "+string(way)+" way"))
-	}
 	start := time.Now()
-	conn, err := r.login(ctx, h)
+	conn, err := r.loginBy(ctx, h, way)
 	if err != nil {
 		return unproved(p, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/inventory"
 )
 
 // textView shows one text in full.
@@ -227,13 +228,21 @@ func (s *sheet) systemsManager(h *fleet.Host) {
 }
 
 func (s *sheet) probe(h *fleet.Host) {
-	s.heading("Host, over SSH")
+	byCommand := inventory.ByRunCommand(*h)
+	if byCommand {
+		s.heading("Host, by Run Command")
+	} else {
+		s.heading("Host, over SSH")
+	}
 	if !h.Probe.Known {
 		s.missing("probe", h.Probe.Source, h.Probe.Reason, h.Probe.At)
 		return
 	}
 	p := h.Probe.Value
 	login := p.LoginUser
+	if byCommand {
+		login = "nobody: the SSM Agent ran the probe"
+	}
 	if p.Root {
 		login += ", with root's rights"
 	} else {
