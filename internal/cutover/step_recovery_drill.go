@@ -1,6 +1,7 @@
 package cutover
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -274,12 +275,17 @@ func (k recoveryDrillKind) open(ctx context.Context, at fleet.Place, c plan.Reco
 	}
 	report.Console = lap()
 	var closeIt func()
+	var noKey error
 	err = k.until(ctx, openTimeout, func(ctx context.Context) (bool, error) {
 		var err error
 		closeIt, err = open(ctx, bastion, c.User, keys)
+		if errors.Is(err, fleet.ErrNoKey) {
+			noKey = err
+			return true, nil
+		}
 		return err == nil, err
 	})
-	if err != nil {
+	if err = cmp.Or(err, noKey); err != nil {
 		return nil, fmt.Errorf("log in to the recovery bastion %s as %s: %w", bastion.ID, c.User, err)
 	}
 	report.Bastion = lap()
