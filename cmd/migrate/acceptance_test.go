@@ -23,6 +23,7 @@ func TestCountsAgreeWithAWSCLIAndTruth(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it runs other programs, which show the race detector nothing")
 	}
+	t.Parallel()
 	sim := serve(t, "--instances", "300", "--seed", "7")
 	got := decode[inventoryResult](t, output(t, sim.program(t, "inventory", "--json")))
 
@@ -96,6 +97,7 @@ func TestSameSeedSameFindings(t *testing.T) {
 	if testing.Short() {
 		t.Skip("what it runs, other tests run too")
 	}
+	t.Parallel()
 	type essence struct {
 		Verdicts []fleet.HostVerdict
 		Findings []fleet.Finding
@@ -125,23 +127,29 @@ func TestKilledInventoryLeavesThePreviousSnapshotWhole(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the race detector has no time to tell of a program that is killed")
 	}
-	d := newSim(t, demoOptions{instances: 12, seed: 7, noThrottle: true})
-	output(t, program("inventory"))
-	before := latest(t, d.db())
+	t.Parallel()
+	f := ownSim(t, demoOptions{instances: 5, seed: 7, noThrottle: true})
+	f.run(t, nil, "inventory")
+	before := latest(t, f.db())
 	// The program tells on standard error how far it is; every line is a moment.
 	moments := 0
 	for {
-		killed := killAtLine(t, moments)
-		after := latest(t, d.db())
+		killed := f.killAtLine(t, moments)
+		after := latest(t, f.db())
 		if !killed {
 			if after.ID == before.ID {
 				t.Error("the run that was let go made no snapshot")
 			}
 			break
 		}
-		if diff := cmp.Diff(before, after, addresses); diff != "" {
-			t.Fatalf("killed at line %d, the latest snapshot differs:\n%.3000s", moments, diff)
+		if diff := cmp.Diff(before, snapshotIn(t, f.db(), before.ID), addresses); diff != "" {
+			t.Fatalf("killed at line %d, the snapshot before it differs:\n%.3000s", moments, diff)
 		}
+		// After its last line there is a moment in which it has stored all and not ended.
+		if after.ID != before.ID && (len(after.Hosts) != len(before.Hosts) || len(after.Sources()) != len(before.Sources())) {
+			t.Fatalf("killed at line %d, it left half a snapshot: %d hosts, %d sources", moments, len(after.Hosts), len(after.Sources()))
+		}
+		before = after
 		moments++
 	}
 	if moments < 20 {
@@ -157,9 +165,9 @@ var addresses = cmp.Options{
 
 // killAtLine kills an inventory when it has printed n lines of progress, and
 // reports whether it got that far.
-func killAtLine(t *testing.T, n int) bool {
+func (f *ownFleet) killAtLine(t *testing.T, n int) bool {
 	t.Helper()
-	c := program("inventory")
+	c := f.program("inventory")
 	stderr, err := c.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -181,12 +189,18 @@ func killAtLine(t *testing.T, n int) bool {
 
 func latest(t *testing.T, path string) *fleet.Snapshot {
 	t.Helper()
+	return snapshotIn(t, path, 0)
+}
+
+// snapshotIn is a snapshot in the state file; 0: the latest.
+func snapshotIn(t *testing.T, path string, id int64) *fleet.Snapshot {
+	t.Helper()
 	db, err := sqlite.Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	snap, err := load(t.Context(), db, 0)
+	snap, err := load(t.Context(), db, id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,8 +210,9 @@ func latest(t *testing.T, path string) *fleet.Snapshot {
 // Hosts that print without end, hang, or send terminal escapes harm neither
 // memory nor run nor screen.
 func TestHostileHosts(t *testing.T) {
-	d := newSim(t, demoOptions{instances: 30, seed: 7, noThrottle: true})
-	_, usual := measured(t, program("inventory"))
+	t.Parallel()
+	d := ownSim(t, demoOptions{instances: 30, seed: 7, noThrottle: true})
+	_, usual := measured(t, d.program("inventory"))
 	// Only hosts that hang need the short timeout: on a busy machine a sound one may miss it.
 	config, err := os.ReadFile(d.config())
 	if err != nil {
@@ -221,7 +236,7 @@ func TestHostileHosts(t *testing.T) {
 	}
 	d.world.Mu.Unlock()
 
-	text, used := measured(t, program("inventory"), exitIncomplete)
+	text, used := measured(t, d.program("inventory"), exitIncomplete)
 	// One host prints 1 GiB. What the race detector adds is in both figures.
 	t.Logf("peak memory: %d MiB, without hostile hosts %d MiB", used.Peak>>20, usual.Peak>>20)
 	if more := used.Peak - usual.Peak; more > 128<<20 {
@@ -251,7 +266,7 @@ func TestHostileHosts(t *testing.T) {
 		}
 	}
 	report := filepath.Join(t.TempDir(), "report.html")
-	output(t, program("report", "-o", report))
+	d.run(t, nil, "report", "-o", report)
 	html, err := os.ReadFile(report)
 	if err != nil {
 		t.Fatal(err)

@@ -79,7 +79,7 @@ type readinessConfig struct {
 }
 
 // agentConfig names a file with the OpenPGP key that AWS signs agent packages
-// with; without it, steps that install packages fail.
+// with, in place of the one that is built in.
 type agentConfig struct {
 	SigningKeyFile string `yaml:"signing_key_file"`
 }

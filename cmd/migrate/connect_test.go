@@ -26,14 +26,15 @@ import (
 )
 
 // connectable is a fleet, and a host of it on which sessions work.
-func connectable(t *testing.T) (*demoFleet, *simfleet.Instance) {
+func connectable(t *testing.T) (*ownFleet, *simfleet.Instance) {
 	t.Helper()
 	return connectableIn(t, demoOptions{instances: 12, seed: 7, healthy: true, noThrottle: true}, "")
 }
 
-func connectableIn(t *testing.T, o demoOptions, name string) (*demoFleet, *simfleet.Instance) {
+func connectableIn(t *testing.T, o demoOptions, name string) (*ownFleet, *simfleet.Instance) {
 	t.Helper()
-	d := newSim(t, o)
+	t.Parallel()
+	d := ownSim(t, o)
 	for _, rg := range d.world.Accounts[0].Regions {
 		for _, in := range rg.Instances {
 			if in.OS.Family != "windows" && d.world.ServesSessions(in) && (name == "" || in.Host.Name() == name) {
@@ -46,7 +47,7 @@ func connectableIn(t *testing.T, o demoOptions, name string) (*demoFleet, *simfl
 }
 
 // openSessionsOn counts the sessions on a host that have not ended.
-func openSessionsOn(d *demoFleet, in *simfleet.Instance) int {
+func openSessionsOn(d *ownFleet, in *simfleet.Instance) int {
 	d.world.Mu.RLock()
 	defer d.world.Mu.RUnlock()
 	n := 0
@@ -134,7 +135,7 @@ func (o *onTerminal) typed(s string) {
 func TestConnectOnATerminal(t *testing.T) {
 	d, in := connectable(t)
 	before := openSessionsOn(d, in)
-	o := startOnTerminal(t, program("connect", "--region", in.Region.Name, in.Host.ID))
+	o := startOnTerminal(t, d.program("connect", "--region", in.Region.Name, in.Host.ID))
 	o.expect(`Session operator-\S+ on ` + in.Host.ID)
 	o.expect(`[$#] $`)
 	o.typed("id -un\r")
@@ -165,7 +166,7 @@ func TestConnectOnATerminal(t *testing.T) {
 func TestConnectIsLeftByTildeAndDot(t *testing.T) {
 	d, in := connectable(t)
 	before := openSessionsOn(d, in)
-	o := startOnTerminal(t, program("connect", "--region", in.Region.Name, in.Host.ID))
+	o := startOnTerminal(t, d.program("connect", "--region", in.Region.Name, in.Host.ID))
 	o.expect(`[$#] $`)
 	o.typed("cat\r~.")
 	o.expect("The session has ended")
@@ -178,13 +179,13 @@ func TestConnectIsLeftByTildeAndDot(t *testing.T) {
 }
 
 func TestConnectWithoutATerminal(t *testing.T) {
-	_, in := connectable(t)
-	c := program("connect", "--region", in.Region.Name, in.Host.ID)
+	d, in := connectable(t)
+	c := d.program("connect", "--region", in.Region.Name, in.Host.ID)
 	c.Stdin = strings.NewReader("id -un\nexit\n")
 	if got := string(output(t, c)); !strings.Contains(got, "ssm-user") {
 		t.Errorf("output %q", got)
 	}
-	c = program("connect", "--region", in.Region.Name, in.Host.ID, "--document", "AWS-StartInteractiveCommand", "--parameter", "command=echo one two; id -un")
+	c = d.program("connect", "--region", in.Region.Name, in.Host.ID, "--document", "AWS-StartInteractiveCommand", "--parameter", "command=echo one two; id -un")
 	if got := string(output(t, c)); got != "one two\r\nssm-user\r\n" {
 		t.Errorf("output of a command %q", got)
 	}
@@ -196,7 +197,7 @@ func TestConnectForwardsPorts(t *testing.T) {
 	d.world.Mu.Lock()
 	in.Services = []simfleet.Service{{Port: 9000, Loopback: true, Page: "loopback"}, {Port: 9001, Page: "everywhere"}}
 	d.world.Mu.Unlock()
-	c := program("connect", "--region", in.Region.Name, in.Host.ID, "--json", "-L", "0:localhost:9000", "-L", fmt.Sprintf("0:%s:9001", in.Host.PrivateIP))
+	c := d.program("connect", "--region", in.Region.Name, in.Host.ID, "--json", "-L", "0:localhost:9000", "-L", fmt.Sprintf("0:%s:9001", in.Host.PrivateIP))
 	out, err := c.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -269,7 +270,7 @@ func TestConnectAsProxyCommand(t *testing.T) {
 	c := exec.CommandContext(ctx, ssh, "-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile="+filepath.Join(t.TempDir(), "known"),
 		"-o", "BatchMode=yes", "-i", filepath.Join(d.dir, simfleet.OperatorKeyFile),
 		"-o", "ProxyCommand="+exe+" connect --ssh --region "+in.Region.Name+" --port %p %h", simfleet.OperatorUser+"@"+in.Host.ID, "echo through; id -un")
-	c.Env = append(os.Environ(), asMigrate+"=1")
+	c.Env = d.env
 	got, err := c.Output()
 	if err != nil || string(got) != "through\n"+simfleet.OperatorUser+"\n" {
 		var failed *exec.ExitError

@@ -24,14 +24,14 @@ import (
 
 // fleetOf is the fleet of docs/walkthrough.md, with n hosts.
 func fleetOf(n int) demoOptions {
-	return demoOptions{instances: n, seed: 7, addr: "127.0.0.1:0", noThrottle: true, mendable: true, pace: 100}
+	return demoOptions{instances: n, seed: 7, noThrottle: true, mendable: true, pace: 100}
 }
 
 // ownSim starts a simulated fleet whose environment is not the test process's:
 // tests with their own may run side by side.
 func ownSim(t *testing.T, o demoOptions) *ownFleet {
 	t.Helper()
-	o.dir = t.TempDir()
+	o.addr, o.dir = "127.0.0.1:0", t.TempDir()
 	d, err := startDemo(o)
 	if err != nil {
 		t.Fatal(err)

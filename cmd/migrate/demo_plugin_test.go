@@ -21,6 +21,7 @@ func TestDemoServesAWSsOwnClients(t *testing.T) {
 	if testing.Short() {
 		t.Skip("other programs' sessions show the race detector nothing that ours do not")
 	}
+	t.Parallel()
 	bin, err := filepath.Abs("../../bin")
 	if err != nil {
 		t.Fatal(err)

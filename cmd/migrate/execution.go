@@ -86,7 +86,7 @@ func (e *execution) open(ctx context.Context, cfg config, planID string) error {
 	operator := fmt.Sprintf("%s (%s@%s)", e.world.caller, planner(), host)
 	e.config = cutover.Config{
 		Plan: e.plan, Hosts: hosts, Kinds: e.world.kinds, Prover: e.world.prover,
-		Proofs: e.db, Journal: e.db, Leases: e.db, Control: e.db, Hooks: hooks{e.app},
+		Proofs: e.db, Journal: e.db, Leases: e.db, Control: e.db, Hooks: hooks{e.app}, Plans: e.db.Plan,
 		Operator: operator, Holder: fmt.Sprintf("%s, process %d", operator, os.Getpid()), Lease: lease,
 		Event: e.event, Rescue: e.world.rescue,
 		OtherWays: func(h fleet.HostRef) string { return around.otherWays(hosts[h]) },

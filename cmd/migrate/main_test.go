@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 //	fault SERVICE KIND                               deny, throttle or html: from now on for every call to it
 //	exits CODE COMMAND [ARG...]                      runs a command that must end with this exit code
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,

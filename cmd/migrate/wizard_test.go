@@ -64,6 +64,7 @@ func (s *screen) expect(texts ...string) string {
 // A newcomer's first minutes: the real program, the simulated fleet, a real
 // terminal of 80 by 24.
 func TestDemoWizardInATerminal(t *testing.T) {
+	t.Parallel()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -107,6 +108,7 @@ func TestDemoCutoverInATerminal(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes tens of seconds")
 	}
+	t.Parallel()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

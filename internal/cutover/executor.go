@@ -25,6 +25,9 @@ type Config struct {
 	Leases  Leases
 	Control Control
 	Hooks   Hooks // nil: a plan with hooks is refused
+	// Plans gives the other plans that the journal tells of. Without it nothing
+	// is taken back that their doors may rest on, and nothing closed beside them.
+	Plans func(ctx context.Context, id string) (*plan.Plan, error)
 	// Rescue is the HostWorld's. Nil: a rollback starts no recovery bastion.
 	Rescue *Rescue
 

@@ -70,6 +70,11 @@ func newWorld(t testing.TB) *world {
 
 // call runs one port call under the faults that are set.
 func (w *world) call(ctx context.Context, name string, act func() error) error {
+	return w.calling(ctx, []string{name}, act)
+}
+
+// calling is call for one that has several names.
+func (w *world) calling(ctx context.Context, names []string, act func() error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.dead {
@@ -80,11 +85,13 @@ func (w *world) call(ctx context.Context, name string, act func() error) error {
 	}
 	w.calls++
 	f := noFault
-	if w.faults != nil {
-		f = w.faults(w.calls, name)
-	}
-	if w.onCall != nil {
-		w.onCall(name)
+	for _, name := range names {
+		if w.faults != nil && f == noFault {
+			f = w.faults(w.calls, name)
+		}
+		if w.onCall != nil {
+			w.onCall(name)
+		}
 	}
 	w.fire()
 	if f == killBefore || f == killAfter {
@@ -98,7 +105,7 @@ func (w *world) call(ctx context.Context, name string, act func() error) error {
 	}
 	err := act()
 	if !w.unchecked {
-		w.check(name)
+		w.check(names[0])
 	}
 	switch f {
 	case killAfter:
@@ -344,7 +351,11 @@ func (w *world) LatestProof(ctx context.Context, h fleet.HostRef, way fleet.Way)
 }
 
 func (w *world) Append(ctx context.Context, fence int64, entries ...cutover.Entry) (out []cutover.Entry, err error) {
-	err = w.call(ctx, "append "+string(entries[0].Event)+" "+entries[0].Step, func() error {
+	var names []string
+	for _, e := range entries {
+		names = append(names, "append "+string(e.Event)+" "+e.Step)
+	}
+	err = w.calling(ctx, names, func() error {
 		if w.holder == "" || fence != w.fence || !time.Now().Before(w.until) {
 			return cutover.ErrLease
 		}

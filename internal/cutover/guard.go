@@ -109,14 +109,26 @@ func (r *run) guard(ctx context.Context, l lane, n int, s plan.Step) (laneEnd, b
 	return r.guardTimer(ctx, l, n, s, held)
 }
 
-// outlived reports whether a recovery login of a host is from before this plan
-// last made or unmade a part of the host's recovery way. What was found is
+// outlived reports whether a recovery login of a host is from before this or
+// another plan last made or unmade a part of the host's recovery way. What was found is
 // older than any login by it.
 func (r *run) outlived(h fleet.HostRef, p fleet.Proof) bool {
+	changed := func(rec record) bool {
+		return rec.state != "" && rec.state != StateNew && (rec.state != StateFound || rec.again) && p.At.Before(rec.since)
+	}
 	for _, id := range r.plan.recovery[h] {
-		rec := r.record(id)
-		if rec.state != StateNew && (rec.state != StateFound || rec.again) && p.At.Before(rec.since) {
+		if changed(r.record(id)) {
 			return true
+		}
+	}
+	for _, o := range r.others {
+		if o.plan == nil {
+			continue // apply does not begin beside it
+		}
+		for _, id := range o.plan.recovery[h] {
+			if changed(o.records[id]) {
+				return true
+			}
 		}
 	}
 	return false
@@ -171,14 +183,13 @@ func (r *run) guardTimer(ctx context.Context, l lane, n int, s plan.Step, held f
 		return held(endFailed, "the plan arms no timer before it: make a new plan")
 	}
 	obs, err := r.observe(ctx, arm)
-	fires, _ := r.fires(l)
+	latest, _ := r.latest(l)
 	switch {
 	case err == nil && obs.Holds == fleet.TruthNo:
 		return held(endFailed, "the timer that would open the door again is not armed: "+obs.Detail, s.Hosts...)
 	case err != nil || obs.Holds != fleet.TruthYes:
 		return held(endUnknown, "whether the timer is armed that would open the door again is not known", s.Hosts...)
-	case time.Until(fires) < time.Duration(arm.Timer.After)/2:
-		// Too little would be left for the proof that is to come.
+	case !time.Now().Before(latest):
 		return laneEnd{kind: endLate, step: s.ID}, false
 	}
 	return laneEnd{}, true

@@ -1,6 +1,7 @@
 package cutover
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,7 +31,7 @@ type HostWorld struct {
 	// Find gives the host of a reference, as the plan's snapshot has it.
 	Find func(fleet.HostRef) (fleet.Host, bool)
 	// SigningKey is the ASCII-armored OpenPGP key that AWS signs agent packages
-	// with. Without it packages other than snaps are refused.
+	// with; empty: the one that AWS publishes, which is built in.
 	SigningKey string
 	Paths      HostPaths
 	// Generations are all generations of the recovery key, newest first.
@@ -47,6 +48,7 @@ type HostWorld struct {
 // HostKinds are the step kinds that work on hosts, or use the ways into them.
 // Their before-images lie on the host, too, in a folder named by the plan.
 func HostKinds(w HostWorld) Kinds {
+	w.SigningKey = cmp.Or(w.SigningKey, agentKey)
 	h := &hostSide{
 		HostWorld: w, folder: token(w.Plan.Digest, ""), paths: w.Paths,
 		recoveryKey: recovery.Blob(w.Plan.Policy.Recovery.PublicKey),

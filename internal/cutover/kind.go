@@ -34,6 +34,7 @@ type StepKind interface {
 	// Token is the same for every try of this step in this plan; it goes to
 	// AWS where a call takes one, and into the tags of what is made. Apply may be
 	// called again after any failure, also one in its middle. After is kept for Undo.
+	// Kinds that close a door after more than one look or wait ask Late right before.
 	Apply(ctx context.Context, s plan.Step, before json.RawMessage, token string) (after json.RawMessage, err error)
 	// Undo restores the before-image, from whatever state between before and
 	// after the world is in. After may be nil: Apply may have been cut off. It may be called

@@ -67,6 +67,7 @@ type record struct {
 	began         time.Time // first intention since the step was last new or undone
 	since         time.Time // last change of state
 	seq           int64     // of that entry
+	first         int64     // of the intention at began
 	detail        string
 	held          string // why it was held, if that was the last that happened to it
 	again         bool   // it was undone before
@@ -94,7 +95,7 @@ func (r record) advance(e Entry) (record, error) {
 			return r, fmt.Errorf("step %s: a second intention has another before-image than the first", e.Step)
 		}
 		if !r.state.Owed() {
-			r.before, r.after, r.began = e.Image, nil, e.At
+			r.before, r.after, r.began, r.first = e.Image, nil, e.At, e.Seq
 		}
 	case Ours:
 		if e.Image != nil {

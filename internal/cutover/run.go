@@ -28,6 +28,7 @@ type run struct {
 	fence  int64
 	slots  slots
 	group  sync.WaitGroup // the lease's keeper
+	others []other        // plans in the journal; read once
 
 	mu       sync.Mutex // guards what follows
 	lines    []*line    // that wait for the journal
@@ -133,11 +134,16 @@ func (r *run) failure() error {
 
 // load replays the journal.
 func (r *run) load() error {
-	entries, err := r.cfg.Journal.Entries(r.work, r.cfg.Plan.ID)
+	entries, err := r.cfg.Journal.Entries(r.work, "")
 	if err != nil {
 		return err
 	}
+	var others []Entry
 	for _, e := range entries {
+		if e.Plan != r.cfg.Plan.ID {
+			others = append(others, e)
+			continue
+		}
 		if e.Digest != r.cfg.Plan.Digest {
 			return fmt.Errorf("plan %s: %w", r.cfg.Plan.ID, ErrDigest)
 		}
@@ -146,6 +152,7 @@ func (r *run) load() error {
 		}
 	}
 	clear(r.held) // by runs before
+	r.loadOthers(others)
 	return nil
 }
 

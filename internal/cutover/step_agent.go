@@ -2,6 +2,7 @@ package cutover
 
 import (
 	"context"
+	_ "embed" // the key
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +23,11 @@ type agentKind struct{ *hostSide }
 // with since 3.3.4851.0; it expires on 2027-11-25. Source: Systems Manager User
 // Guide, "Verifying the signature of the SSM Agent", checked October 2026.
 const agentSigner = "1C5B395CBE5E74E2F1CA21592784DBF388D19D46"
+
+// agentKey is that key, as the same page prints it.
+//
+//go:embed agent_key.asc
+var agentKey string
 
 // How long work on an agent may take: a download and a package manager.
 const agentTimeout = 10 * time.Minute

@@ -156,7 +156,15 @@ func (k closePort) Apply(ctx context.Context, s plan.Step, before json.RawMessag
 		if err != nil {
 			return "", err
 		}
-		removing, err := revoke(ctx, k.groups, s.At, d.group, d.open)
+		if len(d.open) == 0 {
+			return adding, nil
+		}
+		late, cancel, err := Late(ctx)
+		if err != nil {
+			return "", err
+		}
+		defer cancel()
+		removing, err := revoke(late, k.groups, s.At, d.group, d.open)
 		if removing != "" {
 			return removing, err
 		}

@@ -159,12 +159,9 @@ func (r *run) try(ctx context.Context, l lane, n int, s plan.Step, obs Observati
 	if end := r.journal(l, s, Entry{Event: Intended, Result: fleet.TruthNo, Detail: s.Title, Image: before}, laneEnd{}); end.kind != endDone {
 		return end
 	}
-	kind, token := r.cfg.Kinds[s.Kind], Token(r.cfg.Plan, s.ID)
 	var last json.RawMessage
 	for t, rest := 1, firstRest; ; t, rest = t+1, 2*rest {
-		call, cancel := context.WithTimeout(ctx, callTimeout)
-		after, err := kind.Apply(call, s, before, token)
-		cancel()
+		after, err := r.applyOnce(ctx, l, s, before)
 		if after != nil {
 			last = after
 		}
@@ -176,12 +173,17 @@ func (r *run) try(ctx context.Context, l lane, n int, s plan.Step, obs Observati
 			return r.accept(ctx, l, n, s, seen, last)
 		}
 		final := t == tries || errors.Is(err, ErrStale) || errors.Is(err, ErrForeign) || errors.Is(lookErr, ErrStale) || r.stopped() || ctx.Err() != nil
-		if !final && r.rest(ctx, rest) == nil {
-			if end, ok := r.guard(ctx, l, n, s); ok || end.kind == endStopped {
-				if !ok {
-					return end
-				}
+		late := errors.Is(err, errLate)
+		if late && ctx.Err() != nil {
+			return laneEnd{kind: endLate, step: s.ID}
+		}
+		if !final && (late || r.rest(ctx, rest) == nil) {
+			end, ok := r.guard(ctx, l, n, s)
+			switch {
+			case ok:
 				continue
+			case end.kind == endStopped || late && end.kind == endLate:
+				return end
 			}
 		}
 		return r.failedTry(l, s, seen, err, lookErr)

@@ -193,9 +193,7 @@ func (r *run) undoStep(ctx context.Context, l lane, s plan.Step) (bool, error) {
 	var obs Observation
 	var err, lookErr error
 	for t, rest := 1, firstRest; ; t, rest = t+1, 2*rest {
-		call, cancel := context.WithTimeout(ctx, callTimeout)
-		err = kind.Undo(call, s, rec.before, rec.after, token)
-		cancel()
+		err = r.undoOnce(ctx, s, rec)
 		obs, lookErr = r.ask(ctx, undone)
 		if failed := r.failure(); failed != nil {
 			return false, failed
@@ -220,14 +218,17 @@ func (r *run) undoStep(ctx context.Context, l lane, s plan.Step) (bool, error) {
 	return r.leaveToTimer(ctx, l, s, undone, write)
 }
 
+// timerSlack is how long after its time a timer may fire: the service does
+// within the minute.
+const timerSlack = 2 * time.Minute
+
 // leaveToTimer waits for a timer that is still armed to open what we could not.
 func (r *run) leaveToTimer(ctx context.Context, l lane, s plan.Step, undone func(context.Context) (Observation, error), write func(Entry) error) (bool, error) {
 	fires, ok := r.fires(l)
 	if !ok || !s.Kind.Closes() || r.disarmed(l) {
 		return false, nil
 	}
-	const slack = 2 * time.Minute // the service fires within the minute
-	if err := r.rest(ctx, time.Until(fires.Add(slack))); err != nil {
+	if err := r.rest(ctx, time.Until(fires.Add(timerSlack))); err != nil {
 		return false, r.failure()
 	}
 	obs, err := r.ask(ctx, undone)
@@ -286,7 +287,7 @@ func (r *run) mayNotUndo(s plan.Step) string {
 			}
 		}
 	}
-	return ""
+	return r.restsOn(s)
 }
 
 // opener is a closing kind that tells whether the door is open for those whom
@@ -308,13 +309,12 @@ func (r *run) forgetDoors() {
 
 // lookAtDoors looks, once in a rollback, at the doors that we do not hold
 // closed of the hosts whose ways in are to be taken back: somebody else may
-// have closed them. Keys that no run has looked at yet are left alone: that
-// takes a session on each host, and nobody else's tools move them aside.
+// have closed them, keys that no run has looked at yet included: without keys that
+// open a host, the recovery key may be the last one, and its agent the last way.
 func (r *run) lookAtDoors(ctx context.Context, lanes []lane, set map[string]bool) error {
 	var doors []plan.Step
 	look := func(c plan.Step, h fleet.HostRef) {
-		if _, seen := r.shut[c.ID]; seen || !c.Kind.Closes() || !slices.Contains(c.Hosts, h) ||
-			c.Kind == plan.QuarantineKeys && r.record(c.ID).state == StateNew {
+		if _, seen := r.shut[c.ID]; seen || !c.Kind.Closes() || !slices.Contains(c.Hosts, h) {
 			return
 		}
 		r.shut[c.ID] = ""

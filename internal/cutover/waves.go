@@ -52,6 +52,9 @@ func (r *run) summary(o Outcome, reason string) Result {
 
 // apply goes through the waves.
 func (r *run) apply() (Result, error) {
+	if err := r.apart(); err != nil {
+		return r.ended(err)
+	}
 	if err := r.fresh(); err != nil {
 		return r.ended(err)
 	}

@@ -103,9 +103,9 @@ func (m *maker) known(h *member, f *fleet.Finding) ([]want, string) {
 	case "kms-decrypt-denied", "log-check-denied", "bucket-check-denied":
 		return m.extendForPreferences(h, f.Code)
 	case "agent-missing":
-		return agentWant(h, InstallAgent)
+		return m.agentPackage(h, f, InstallAgent)
 	case "agent-too-old", "agent-below-functional-floor", "agent-below-preferences":
-		return agentWant(h, UpgradeAgent)
+		return m.agentPackage(h, f, UpgradeAgent)
 	case "agent-stopped", "agent-disabled":
 		return agentWant(h, EnableAgent)
 	case "agent-sleeping", "channel-stale", "node-connection-lost", "node-not-connected":
@@ -221,15 +221,61 @@ func agentWant(h *member, action AgentAction) ([]want, string) {
 	return []want{{kind: Agent, action: action}}, ""
 }
 
+// agentPackage asks for a package of the agent, where the host reaches the place
+// that it comes from: the snap store, or the Region's bucket. Elsewhere the
+// finding's advice begins with that.
+func (m *maker) agentPackage(h *member, f *fleet.Finding, action AgentAction) ([]want, string) {
+	got, why := agentWant(h, action)
+	if got == nil {
+		return nil, why
+	}
+	if reach, from, why := m.packageWay(h); reach == fleet.TruthNo {
+		f.Fix = fmt.Sprintf("give the host a way to %s, or bring the package to it by another; then %s", from, f.Fix)
+		return nil, fmt.Sprintf("its package comes from %s, which the host does not reach: %s", from, clip(why))
+	}
+	return got, ""
+}
+
+// packageWay tells whether a host reaches the place that the agent's package
+// comes from, which place that is, and what stops it. A security group that stops
+// it does not count where the plan opens it.
+func (m *maker) packageWay(h *member) (reach fleet.Truth, from, why string) {
+	if m.ways == nil {
+		m.ways = readiness.NewWays(m.snapshot)
+	}
+	if packageForm(h) == "snap" {
+		from = "the snap store"
+		reach, why = m.ways.Internet(h.Host)
+	} else {
+		from = "S3 bucket amazon-ssm-" + h.Region
+		reach, why = m.ways.Bucket(h.Host)
+	}
+	opens := m.policy.FixOf(AllowEgress) == FixApply && slices.ContainsFunc(h.roots, func(f fleet.Finding) bool { return f.Code == "group-egress-closed" })
+	if reach == fleet.TruthNo && opens {
+		reach = fleet.TruthUnknown
+	}
+	return reach, from, why
+}
+
+// packageForm is the form in which the agent comes to a host: that of the agent
+// that it has, else its distribution's.
+func packageForm(h *member) string {
+	p := h.Probe.Value
+	return cmp.Or(p.Agent.Value.Package, packages[p.OS.ID])
+}
+
 func (m *maker) agent(h *member, action AgentAction, s *Step) {
 	p := h.Probe.Value
 	floor := cmp.Or(m.policy.AgentFloor, readiness.DefaultPolicy().FunctionalFloor)
 	s.Agent = &AgentChange{
-		Action: action, Family: p.OS.ID, Package: cmp.Or(p.Agent.Value.Package, packages[p.OS.ID]), Arch: architectures[h.Architecture],
+		Action: action, Family: p.OS.ID, Package: packageForm(h), Arch: architectures[h.Architecture],
 		Before: agentVersion(h.Host),
 	}
 	if action == InstallAgent || action == UpgradeAgent {
 		s.Agent.Floor = floor
+		if reach, from, why := m.packageWay(h); reach == fleet.TruthUnknown {
+			s.Warning = fmt.Sprintf("whether the host reaches %s, where the package comes from, is not known: %s", from, clip(why))
+		}
 	}
 	title := map[AgentAction]string{InstallAgent: "Install", UpgradeAgent: "Upgrade", RestartAgent: "Restart", EnableAgent: "Enable and start"}[action]
 	s.Title = fmt.Sprintf("%s the SSM Agent on %s", title, h.label())

@@ -116,8 +116,11 @@ func (m *maker) sessionGrants(h *member) []grant {
 }
 
 // preferenceGrants is what an agent's role must be allowed for the session
-// preferences of a Region. Source: AWS Systems Manager User Guide,
-// getting-started-create-iam-instance-profile, session-manager-logging.
+// preferences of a Region: to open sessions, and to bring their logs to where
+// they are sent. Who writes to a log group that is encrypted needs nothing of its
+// key: CloudWatch Logs uses it in its own name. Sources: AWS Systems Manager User
+// Guide, getting-started-create-iam-instance-profile, session-manager-logging;
+// Amazon CloudWatch Logs User Guide, encrypt-log-data-kms.
 func (m *maker) preferenceGrants(at fleet.Place) []grant {
 	r := m.world.region(at)
 	in, err := fleet.ParseSessionDocument(r.Preferences.Value.Content)
@@ -129,8 +132,10 @@ func (m *maker) preferenceGrants(at fleet.Place) []grant {
 		grants = append(grants, on(key, "kms:Decrypt")...)
 	}
 	if in.LogGroup != "" {
-		grants = append(grants, on("*", "logs:DescribeLogGroups", "logs:DescribeLogStreams")...)
-		grants = append(grants, on(fmt.Sprintf("arn:%s:logs:%s:%s:log-group:%s:*", fleet.Partition(at.Region), at.Region, at.Account, in.LogGroup), "logs:CreateLogStream", "logs:PutLogEvents")...)
+		// The list of groups is asked for as a whole.
+		grants = append(grants, on("*", "logs:DescribeLogGroups")...)
+		grants = append(grants, on(fmt.Sprintf("arn:%s:logs:%s:%s:log-group:%s:*", fleet.Partition(at.Region), at.Region, at.Account, in.LogGroup),
+			"logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents")...)
 	}
 	if in.Bucket != "" {
 		bucket := "arn:" + fleet.Partition(at.Region) + ":s3:::" + in.Bucket
@@ -140,6 +145,9 @@ func (m *maker) preferenceGrants(at fleet.Place) []grant {
 			prefix += "/"
 		}
 		grants = append(grants, on(bucket+"/"+prefix+"*", "s3:PutObject")...)
+		if b := r.Preferences.Value.Bucket.Value; strings.HasPrefix(b.Encryption, "aws:kms") && strings.HasPrefix(b.Key, "arn:") {
+			grants = append(grants, on(b.Key, "kms:GenerateDataKey")...)
+		}
 	}
 	return grants
 }
@@ -187,26 +195,37 @@ func (m *maker) extend(h *member, role, resource string, actions []string) ([]wa
 	return []want{{kind: ExtendRole, key: role, role: role, grants: grants}}, ""
 }
 
-// extendForPreferences answers for a role that lacks what the preferences ask for.
+// checks are what a finding about a role and the session preferences says that
+// the role is denied; no session opens without it.
+var checks = map[string]string{
+	"kms-decrypt-denied": "kms:Decrypt", "log-check-denied": "logs:DescribeLogGroups", "bucket-check-denied": "s3:GetEncryptionConfiguration",
+}
+
+// extendForPreferences answers for a role that lacks what the preferences ask
+// for. With what sessions do not open without, it gets what their logs need:
+// otherwise sessions open, and their logs get lost.
 func (m *maker) extendForPreferences(h *member, code string) ([]want, string) {
 	role := m.grants.RoleOf(h.Host)
 	if role == nil {
 		return nil, "which role the agent uses is not known"
 	}
-	r := m.world.region(h.Ref().Place())
-	in, err := fleet.ParseSessionDocument(r.Preferences.Value.Content)
-	if !r.Preferences.Known || err != nil {
-		return nil, "the session preferences are not known"
+	var grants []grant
+	denied, asked := checks[code], false
+	for _, g := range m.preferenceGrants(h.Ref().Place()) {
+		got, why := m.extend(h, role.ARN, g.resource, []string{g.action})
+		if g.action == denied {
+			if asked = true; got == nil {
+				return nil, why
+			}
+		}
+		for _, w := range got {
+			grants = append(grants, w.grants...)
+		}
 	}
-	switch {
-	case code == "kms-decrypt-denied" && r.Preferences.Value.Key.Value.ARN != "":
-		return m.extend(h, role.ARN, r.Preferences.Value.Key.Value.ARN, []string{"kms:Decrypt"})
-	case code == "log-check-denied":
-		return m.extend(h, role.ARN, "*", []string{"logs:DescribeLogGroups"})
-	case code == "bucket-check-denied" && in.Bucket != "":
-		return m.extend(h, role.ARN, "arn:"+fleet.Partition(h.Region)+":s3:::"+in.Bucket, []string{"s3:GetEncryptionConfiguration"})
+	if !asked {
+		return nil, "the key or bucket that the preferences name was not read"
 	}
-	return nil, "the key or bucket that the preferences name was not read"
+	return []want{{kind: ExtendRole, key: role.ARN, role: role.ARN, grants: grants}}, ""
 }
 
 func (m *maker) roleStep(f *sharedFix, s *Step) {

@@ -79,6 +79,7 @@ type maker struct {
 	policy   Policy
 	world    *world
 	grants   *readiness.Grants
+	ways     *readiness.Ways // made when the first host asks
 	plan     *Plan
 
 	hosts   []*member            // in the snapshot's order

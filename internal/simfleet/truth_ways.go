@@ -121,14 +121,25 @@ func (w *World) LoginReason(from Origin, to *Instance, user, key string) string 
 	return reason
 }
 
+// LoginReasonAt is LoginReason for a client that connects to one of the
+// instance's addresses.
+func (w *World) LoginReasonAt(from Origin, to *Instance, dst netip.Addr, user, key string) string {
+	_, reason := w.loginAt(from, to, dst, user, key)
+	return reason
+}
+
 func (w *World) login(from Origin, to *Instance, user, key string) (*grant, string) {
+	dst := to.Host.PrivateIP
+	if from.Instance == nil && from.ConnectEndpoint == nil && to.Host.PublicIP.IsValid() {
+		dst = to.Host.PublicIP
+	}
+	return w.loginAt(from, to, dst, user, key)
+}
+
+func (w *World) loginAt(from Origin, to *Instance, dst netip.Addr, user, key string) (*grant, string) {
 	public, _, _, _, err := ssh.ParseAuthorizedKey([]byte(key))
 	if err != nil {
 		return nil, "the key is none: " + err.Error()
-	}
-	dst := to.Host.PrivateIP
-	if from.Instance == nil && to.Host.PublicIP.IsValid() {
-		dst = to.Host.PublicIP
 	}
 	reach := w.CanReach(from, to, dst, 22)
 	switch {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"syscall"
 
 	"github.com/mattn/go-sqlite3" // also the driver "sqlite3"
@@ -19,8 +20,8 @@ import (
 // Pragmas stand in the data source name, where every pooled connection gets
 // them. WAL alone would mean synchronous=NORMAL, which may lose the last
 // transactions on a power cut.
-const (
-	common  = "_journal_mode=WAL&_busy_timeout=5000&_synchronous=FULL&_foreign_keys=on"
+var (
+	common  = waiting + "&_journal_mode=WAL&_synchronous=FULL&_foreign_keys=on"
 	writing = common + "&_txlock=immediate"
 	reading = common + "&_txlock=deferred&_query_only=on"
 )
@@ -31,6 +32,9 @@ const (
 type DB struct {
 	w *sql.DB // one connection: writers of this process queue in Go, not in SQLite's busy loop
 	r *sql.DB
+
+	mu         sync.Mutex
+	statements map[string]*sql.Stmt // of w, by their text; guarded by mu
 }
 
 // Open opens the database at path, or makes it, with a schema of this
@@ -69,6 +73,25 @@ func open(ctx context.Context, path string) (*DB, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
+}
+
+// prepared is a statement for writing that is compiled once. It waits for the
+// writing connection, and so must be asked for outside of transactions.
+func (d *DB) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s := d.statements[text]; s != nil {
+		return s, nil
+	}
+	s, err := d.w.PrepareContext(ctx, text)
+	if err != nil {
+		return nil, translate(err)
+	}
+	if d.statements == nil {
+		d.statements = map[string]*sql.Stmt{}
+	}
+	d.statements[text] = s
+	return s, nil
 }
 
 // Close ends all connections.

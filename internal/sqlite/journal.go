@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"ssm-migrate/internal/cutover"
 )
@@ -15,34 +14,62 @@ import (
 // or none. A journal that ends in a lease which has run out or was given to
 // somebody else takes no more: cutover.ErrLease.
 func (d *DB) Append(ctx context.Context, fence int64, entries ...cutover.Entry) ([]cutover.Entry, error) {
-	var out []cutover.Entry
-	err := d.write(ctx, func(tx *sql.Tx) (err error) {
-		if err := mustHold(ctx, tx, fence); err != nil {
-			return err
-		}
-		var seq int64
-		var hash string
-		err = tx.QueryRowContext(ctx, "SELECT seq, hash FROM journal ORDER BY seq DESC LIMIT 1").Scan(&seq, &hash)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return err
-		}
-		if out, err = cutover.Chain(seq, hash, entries); err != nil {
-			return err
-		}
-		for i := range out {
-			if err := insertEntry(ctx, tx, &out[i]); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	out, err := d.append(ctx, fence, entries)
 	if err != nil {
 		return nil, fmt.Errorf("write the journal: %w", err)
 	}
 	return out, nil
 }
 
-func insertEntry(ctx context.Context, tx *sql.Tx, e *cutover.Entry) error {
+func (d *DB) append(ctx context.Context, fence int64, entries []cutover.Entry) (out []cutover.Entry, err error) {
+	last, err := d.prepared(ctx, journalEnd)
+	if err != nil {
+		return nil, err
+	}
+	insert, err := d.prepared(ctx, journalInsert)
+	if err != nil {
+		return nil, err
+	}
+	err = d.write(ctx, func(tx *sql.Tx) error {
+		// Nothing waits for anybody once the transaction has begun: a context
+		// that may end would only cost a goroutine for each statement.
+		ctx := context.WithoutCancel(ctx)
+		var l leaseRow
+		var seq int64
+		var hash string
+		err := tx.StmtContext(ctx, last).QueryRowContext(ctx).Scan(&l.holder, &l.until, &l.fence, &seq, &hash)
+		if errors.Is(err, sql.ErrNoRows) {
+			return cutover.ErrLease
+		}
+		if err != nil {
+			return err
+		}
+		if err := l.heldWith(fence); err != nil {
+			return err
+		}
+		if out, err = cutover.Chain(seq, hash, entries); err != nil {
+			return err
+		}
+		into := tx.StmtContext(ctx, insert)
+		for i := range out {
+			if err := insertEntry(ctx, into, &out[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// What is asked for each entry, and so is prepared once.
+const (
+	journalEnd = `SELECT holder, until, fence, coalesce(seq, 0), coalesce(hash, '')
+		FROM lease LEFT JOIN (SELECT seq, hash FROM journal ORDER BY seq DESC LIMIT 1) WHERE id = 1`
+	journalInsert = `INSERT INTO journal (seq, at, plan, digest, wave, step, event, result, hosts, detail, operator, image, prev, hash)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+)
+
+func insertEntry(ctx context.Context, insert *sql.Stmt, e *cutover.Entry) error {
 	var hosts, image any
 	if e.Hosts != nil {
 		text, err := json.Marshal(e.Hosts)
@@ -54,8 +81,7 @@ func insertEntry(ctx context.Context, tx *sql.Tx, e *cutover.Entry) error {
 	if e.Image != nil {
 		image = string(e.Image)
 	}
-	_, err := tx.ExecContext(ctx, `INSERT INTO journal (seq, at, plan, digest, wave, step, event, result, hosts, detail, operator, image, prev, hash)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	_, err := insert.ExecContext(ctx,
 		e.Seq, timeText(e.At), e.Plan, e.Digest, e.Wave, e.Step, string(e.Event), e.Result.String(), hosts, e.Detail, e.Operator, image, e.Prev, e.Hash)
 	return err
 }
@@ -86,23 +112,6 @@ func (d *DB) Entries(ctx context.Context, planID string) ([]cutover.Entry, error
 		return nil, fmt.Errorf("read the journal: %w", err)
 	}
 	return out, nil
-}
-
-// mustHold fails with cutover.ErrLease unless the lease is held with the fence.
-func mustHold(ctx context.Context, tx *sql.Tx, fence int64) error {
-	var until, held int64
-	var holder string
-	err := tx.QueryRowContext(ctx, "SELECT holder, until, fence FROM lease WHERE id = 1").Scan(&holder, &until, &held)
-	if errors.Is(err, sql.ErrNoRows) {
-		return cutover.ErrLease
-	}
-	if err != nil {
-		return err
-	}
-	if holder == "" || held != fence || time.Now().UnixNano() >= until {
-		return cutover.ErrLease
-	}
-	return nil
 }
 
 // LastPlan is the plan of the newest journal entry; empty without any.

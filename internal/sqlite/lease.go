@@ -87,3 +87,30 @@ func (d *DB) Holder(ctx context.Context) (holder string, until time.Time, err er
 	}
 	return holder, until, nil
 }
+
+// leaseRow is the lease as it is stored.
+type leaseRow struct {
+	holder       string
+	until, fence int64
+}
+
+// heldWith fails with cutover.ErrLease unless the lease is held with the fence.
+func (l leaseRow) heldWith(fence int64) error {
+	if l.holder == "" || l.fence != fence || time.Now().UnixNano() >= l.until {
+		return cutover.ErrLease
+	}
+	return nil
+}
+
+// mustHold is heldWith for the lease that is stored now.
+func mustHold(ctx context.Context, tx *sql.Tx, fence int64) error {
+	var l leaseRow
+	err := tx.QueryRowContext(ctx, "SELECT holder, until, fence FROM lease WHERE id = 1").Scan(&l.holder, &l.until, &l.fence)
+	if errors.Is(err, sql.ErrNoRows) {
+		return cutover.ErrLease
+	}
+	if err != nil {
+		return err
+	}
+	return l.heldWith(fence)
+}

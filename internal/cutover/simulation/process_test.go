@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -51,16 +52,16 @@ func (p *process) live(rollback bool) (cutover.Result, error) {
 		hosts[h.Ref()] = h
 	}
 	reach := &simReach{p: p, bastions: map[string]string{}}
-	kinds := cutover.AWSKinds(changer)
+	kinds, rescue := cutover.AWSKinds(changer), &cutover.Rescue{}
 	for kind, k := range cutover.HostKinds(cutover.HostWorld{
-		Hosts: reach, Prover: reach, Proofs: simStore{p}, Scaling: changer, Bastions: reach, Plan: p.s.plan,
+		Hosts: reach, Prover: reach, Proofs: simStore{p}, Scaling: changer, Bastions: reach, Launches: changer, Rescue: rescue, Plan: p.s.plan,
 		Find:       func(r fleet.HostRef) (fleet.Host, bool) { h, ok := hosts[r]; return h, ok },
 		SigningKey: simfleet.AgentSigningKey(),
 	}) {
 		kinds[kind] = k
 	}
 	x, err := cutover.New(cutover.Config{
-		Plan: p.s.plan, Hosts: hosts, Kinds: kinds, Prover: reach, Proofs: simStore{p}, Journal: simStore{p}, Leases: simStore{p}, Control: p.s.db, Operator: p.name,
+		Plan: p.s.plan, Hosts: hosts, Kinds: kinds, Rescue: rescue, Prover: reach, Proofs: simStore{p}, Journal: simStore{p}, Leases: simStore{p}, Control: p.s.db, Operator: p.name,
 	})
 	if err != nil {
 		p.s.t.Fatal(err)
@@ -156,6 +157,8 @@ func (r *simReach) reason(in *simfleet.Instance, way fleet.Way, session bool) st
 			return "the recovery bastion is " + bastion.Host.State
 		}
 		return s.world.LoginReason(simfleet.Origin{Instance: bastion}, in, s.recoveryUser(in), s.recoveryLine)
+	case fleet.WayConnectEndpoint:
+		return s.endpointReason(in)
 	}
 	if session {
 		return s.world.SessionReason(in)
@@ -202,6 +205,9 @@ func (r *simReach) Run(ctx context.Context, h fleet.Host, way fleet.Way, script 
 		stop := 0
 		if lost && s.random.IntN(2) == 0 {
 			stop = 1 + s.random.IntN(30) // the machine or the agent ends it in its middle
+		}
+		if way == fleet.WayRecovery || way == fleet.WayConnectEndpoint {
+			s.log("%s on %s is carried by %s", script.Name, h.ID, way)
 		}
 		status, stdout, stderr := s.script(in, script, stop)
 		c := change{what: label}
@@ -295,8 +301,14 @@ func (r *simReach) OpenBastion(ctx context.Context, bastion fleet.Host, user str
 		if len(hostKeys) == 0 {
 			return errors.New("no host key")
 		}
+		// As the program does, at the first address that answers.
+		reason := "the bastion has no address"
 		s.world.Mu.RLock()
-		reason := s.world.LoginReason(simfleet.Origin{Addr: simfleet.OperatorAddr}, in, user, s.recoveryLine)
+		for _, a := range []netip.Addr{in.Host.PublicIP, in.Host.PrivateIP} {
+			if a.IsValid() && reason != "" {
+				reason = s.world.LoginReasonAt(simfleet.Origin{Addr: simfleet.OperatorAddr}, in, a, user, s.recoveryLine)
+			}
+		}
 		s.world.Mu.RUnlock()
 		if reason != "" {
 			return errors.New(reason)

@@ -284,9 +284,11 @@ func (s *simulation) run() {
 			// What others changed meanwhile is left to them, and so is what rests on it.
 			done = true
 			s.count.foreign++
-		case p.calm && err == nil && story == "through":
+		case p.calm && err == nil && story == "through" && (len(s.touched) > 0 || life < 12):
 			// What others did keeps it from being carried out: it wants a new plan.
-			story = "back"
+			if len(s.touched) > 0 {
+				story = "back"
+			}
 		}
 		s.rest()
 	}
