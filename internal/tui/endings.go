@@ -326,19 +326,8 @@ func (s *sheet) recovery(r recoveryRow) {
 	s.pair("group", clean(r.vpc.Group))
 	s.pair("there", r.vpc.There.String())
 	s.pair("at zero", r.vpc.Zero.String())
-	if d := r.vpc.Drill; d != nil {
-		s.heading("Last drill")
-		s.pair("when", stamp(d.At))
-		s.pair("into", fmt.Sprintf("%d of %s", d.Proved, count(d.Hosts, "host")))
-		for _, p := range []struct {
-			name string
-			took time.Duration
-		}{{"launch", d.Launch}, {"host keys", d.Console}, {"bastion", d.Bastion}, {"logins", d.Logins}, {"to zero", d.ScaleIn}} {
-			s.pair(p.name, p.took.Round(time.Second).String())
-		}
-		s.pair("in all", d.In().Round(time.Second).String()+" until the last host was reached")
-	}
 	if r.host == nil {
+		s.drill(r.vpc.Drill)
 		return
 	}
 	s.heading("Host")
@@ -351,6 +340,23 @@ func (s *sheet) recovery(r recoveryRow) {
 		s.pair("last try", stamp(r.host.Proof.At))
 	}
 	s.pair("why", why)
+}
+
+// drill tells of the last drill of a VPC, and how long its parts took.
+func (s *sheet) drill(d *recovery.Drill) {
+	if d == nil {
+		return
+	}
+	s.heading("Last drill")
+	s.pair("when", stamp(d.At))
+	s.pair("into", fmt.Sprintf("%d of %s", d.Proved, count(d.Hosts, "host")))
+	for _, p := range []struct {
+		name string
+		took time.Duration
+	}{{"launch", d.Launch}, {"host keys", d.Console}, {"bastion", d.Bastion}, {"logins", d.Logins}, {"to zero", d.ScaleIn}} {
+		s.pair(p.name, p.took.Round(time.Second).String())
+	}
+	s.pair("in all", d.In().Round(time.Second).String()+" until the last host was reached")
 }
 
 // doneScreen says what has been reached, and what is left.
