@@ -10,11 +10,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/readiness"
+	"ssm-migrate/internal/recovery"
 	"ssm-migrate/internal/report"
 	"ssm-migrate/internal/sqlite"
 )
@@ -95,6 +97,9 @@ func reportInput(ctx context.Context, db *sqlite.DB, snap *fleet.Snapshot, p rea
 	if in.Assessment, err = judgement(ctx, db, snap, p); err != nil {
 		return in, err
 	}
+	if in.Proved, err = provedWays(ctx, db, snap); err != nil {
+		return in, err
+	}
 	all, err := db.Snapshots(ctx)
 	if err != nil {
 		return in, fmt.Errorf("list snapshots: %w", err)
@@ -112,6 +117,37 @@ func reportInput(ctx context.Context, db *sqlite.DB, snap *fleet.Snapshot, p rea
 		return in, fmt.Errorf("read the judgement on snapshot %d: %w", before, err)
 	}
 	return in, nil
+}
+
+// provedWays gathers which ways into the hosts of each VPC have been used. VPCs
+// into which nobody tried any are left out.
+func provedWays(ctx context.Context, db *sqlite.DB, snap *fleet.Snapshot) ([]report.ProvedWays, error) {
+	drills, err := storedDrills(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now().UTC()
+	var out []report.ProvedWays
+	for _, v := range recovery.Status(snap, nil, "", 0, now) {
+		p := report.ProvedWays{Account: v.Place.Account, Region: v.Place.Region, VPC: v.VPC, Seen: now, Hosts: len(v.Hosts)}
+		for _, h := range v.Hosts {
+			for way, count := range map[fleet.Way]*report.ProvedWay{fleet.WaySessionManager: &p.Sessions, fleet.WayRecovery: &p.Recovery} {
+				proof, ok, err := db.LatestProof(ctx, h.Host, way)
+				if err != nil {
+					return nil, err
+				}
+				if ok {
+					count.Add(proof)
+				}
+			}
+		}
+		v.Drilled(drills, now)
+		p.Drill = v.Drill
+		if p.Drill != nil || p.Sessions != (report.ProvedWay{}) || p.Recovery != (report.ProvedWay{}) {
+			out = append(out, p)
+		}
+	}
+	return out, nil
 }
 
 func isNoAssessment(err error) bool { return errors.Is(err, sqlite.ErrNoAssessment) }

@@ -9,6 +9,7 @@ import (
 
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/readiness"
+	"ssm-migrate/internal/recovery"
 	"ssm-migrate/internal/report"
 )
 
@@ -28,6 +29,17 @@ func fact(text, source string) []fleet.Evidence {
 // small is a fleet of six with every kind of thing that a report shows. Its
 // codes are not the catalogue's, so that the catalogue may change its words.
 func small() report.Input {
+	in := unproved()
+	drill := &recovery.Drill{Place: fleet.Place{Account: account, Region: region}, VPC: "vpc-a", Plan: "4f65a26fb1db", At: noon.Add(-72 * time.Hour), Hosts: 2, Proved: 2,
+		Launch: 65 * time.Second, Console: 90 * time.Second, Bastion: 2 * time.Second, Logins: 4 * time.Second, ScaleIn: 40 * time.Second}
+	in.Proved = []report.ProvedWays{
+		{Account: account, Region: region, VPC: "vpc-a", Seen: noon, Hosts: 4, Sessions: report.ProvedWay{Hosts: 3, Failed: 1, Oldest: noon.Add(-2 * time.Hour)}, Recovery: report.ProvedWay{Hosts: 2, Oldest: noon.Add(-72 * time.Hour)}, Drill: drill},
+		{Account: account, Region: region, VPC: "vpc-b", Seen: noon, Hosts: 2, Sessions: report.ProvedWay{Failed: 2}},
+	}
+	return in
+}
+
+func unproved() report.Input {
 	r := fleet.Region{
 		Account: account, Name: region, Label: "ops",
 		Instances: known(6, "ec2:DescribeInstances"), Nodes: known(3, "ssm:DescribeInstanceInformation"),

@@ -22,6 +22,7 @@ type document struct {
 	Snapshot      *fleet.Snapshot   `json:"snapshot"`
 	Assessment    *fleet.Assessment `json:"assessment"`         // of the snapshot
 	Previous      *fleet.Assessment `json:"previous,omitempty"` // of an earlier snapshot, to compare with
+	Proved        []ProvedWays      `json:"proved,omitempty"`   // ways into hosts that have been used
 }
 
 // ErrNotReport is the error of ReadJSON for what is no report, or one that is
@@ -32,7 +33,7 @@ var ErrNotReport = errors.New("not a JSON report of migrate that this program ca
 // other formats it holds foreign text as it was received, escaped as JSON
 // escapes it.
 func JSON(w io.Writer, in Input) error {
-	doc := document{documentFormat, documentVersion, in.Version, in.Snapshot, in.Assessment, in.Previous}
+	doc := document{documentFormat, documentVersion, in.Version, in.Snapshot, in.Assessment, in.Previous, in.Proved}
 	if err := json.NewEncoder(w).Encode(doc); err != nil {
 		return fmt.Errorf("write JSON report: %w", err)
 	}
@@ -54,5 +55,5 @@ func ReadJSON(r io.Reader) (Input, error) {
 	case doc.Snapshot == nil || doc.Assessment == nil:
 		return Input{}, fmt.Errorf("read JSON report: %w: it has no snapshot or no assessment", ErrNotReport)
 	}
-	return Input{Snapshot: doc.Snapshot, Assessment: doc.Assessment, Previous: doc.Previous, Version: doc.Version}, nil
+	return Input{Snapshot: doc.Snapshot, Assessment: doc.Assessment, Previous: doc.Previous, Proved: doc.Proved, Version: doc.Version}, nil
 }

@@ -22,6 +22,7 @@ func Markdown(w io.Writer, in Input) error {
 	m.hosts(v)
 	m.findings(v)
 	m.paths(v)
+	m.proved(v.Proved)
 	m.ledger(v.Ledger)
 	m.parity(v.Parity)
 	m.operators(v)

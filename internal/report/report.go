@@ -11,5 +11,6 @@ type Input struct {
 	Snapshot   *fleet.Snapshot
 	Assessment *fleet.Assessment // of Snapshot
 	Previous   *fleet.Assessment // of an earlier snapshot, to compare with; nil: none
+	Proved     []ProvedWays      // by place and VPC; none: no proof is stored
 	Version    string            // of the program that renders
 }

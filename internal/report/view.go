@@ -36,6 +36,7 @@ type view struct {
 	Keys    keyList
 	Sources sourceList
 	Paths   pathList
+	Proved  []provedRow
 	Ledger  ledgerList
 	Parity  parityList
 
@@ -191,6 +192,7 @@ func build(in Input) *view {
 			v.Took += "m"
 		}
 	}
+	v.Proved = provedRows(in.Proved)
 	v.Kinds = b.kinds(b.issues())
 	v.Paths, b.path = b.paths()
 	b.tagKeys = groupingTags(s.Hosts)
