@@ -24,7 +24,7 @@ func readFile(path string) ([]byte, os.FileMode, error) {
 	case err != nil:
 		return nil, 0, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	info, err := f.Stat()
 	if err != nil {
 		return nil, 0, err

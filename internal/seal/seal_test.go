@@ -322,7 +322,7 @@ func TestLoadTellsWhatIsWrong(t *testing.T) {
 				t.Fatalf("%d keys, %v; want %q", len(got), err, tt.say)
 			}
 			for _, e := range []error{seal.ErrMissing, seal.ErrPassphrase, seal.ErrDenied, seal.ErrDamaged} {
-				if errors.Is(err, e) != (e == tt.is) {
+				if errors.Is(err, e) != errors.Is(tt.is, e) {
 					t.Errorf("%v: is %q: %v", err, e, errors.Is(err, e))
 				}
 			}
