@@ -44,6 +44,15 @@ Exit code 3: a host could not be logged in to. Exit code 4: for a host nothing c
   migrate recovery drill --yes --host i-0123456789abcdef0`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			given := 0
+			for _, name := range []string{"host", "hosts", "wave", "all"} {
+				if cmd.Flags().Changed(name) {
+					given++
+				}
+			}
+			if given > 1 {
+				return usageErr("--host, --hosts, --wave and --all exclude each other")
+			}
 			if cmd.Flags().Changed("wave") {
 				if q.wave < 0 {
 					return usageErr("--wave: %d is not the number of a wave", q.wave)
@@ -62,7 +71,6 @@ Exit code 3: a host could not be logged in to. Exit code 4: for a host nothing c
 	c.Flags().IntVar(&q.wave, "wave", -1, "the hosts of this wave of their cutover")
 	c.Flags().BoolVar(&q.All, "all", false, "every host that has the recovery key")
 	c.Flags().BoolVar(&q.yes, "yes", false, "start the bastions")
-	c.MarkFlagsMutuallyExclusive("host", "hosts", "wave", "all")
 	return c
 }
 
@@ -98,6 +106,9 @@ func (a *app) recoveryDrill(ctx context.Context, q drillQuery) error {
 	drills := p.Of(plan.RecoveryDrill)
 	if !q.yes {
 		return usageErr("this starts %s and ends it again: add --yes", count(len(drills), "recovery bastion", "recovery bastions"))
+	}
+	if err := a.haveRecoveryKey(ctx, b.cfg); err != nil {
+		return err
 	}
 	out, err := a.carryOut(ctx, b.db, p)
 	if err != nil {

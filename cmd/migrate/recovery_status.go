@@ -36,7 +36,8 @@ is there a login by the bastion that is recent enough.
 
 Then it asks AWS, of each VPC: is the bastion's group there, at zero, with no instance; can its image still be
 launched; has its launch template the current key; are operators let in; do all hosts that run now let
-the bastion in, those that came after the inventory too. And of the key: is it younger than the policy wants.
+the bastion in, those that came after the inventory too. And: how old is the last drill, and how many minutes did
+it take; is the key younger than the policy wants.
 With --stored AWS is not asked.
 
 Exit code 3: something is not as it should be. Exit code 4: something is not known, or AWS gave no answer.`,
@@ -86,6 +87,13 @@ func (a *app) recoveryStatus(ctx context.Context, q recoveryStatusQuery) error {
 	if r.Asked {
 		a.lookAtRecovery(ctx, s.cfg, want, r.VPCs)
 	}
+	drills, err := storedDrills(ctx, s.db)
+	if err != nil {
+		return err
+	}
+	for i := range r.VPCs {
+		r.VPCs[i].Drilled(drills, now)
+	}
 	if a.json {
 		err = writeJSON(a.out, r)
 	} else {
@@ -133,6 +141,30 @@ func (a *app) lookAtRecovery(ctx context.Context, cfg config, want recovery.Want
 	for i, seen := range cutover.SeeRecovery(ctx, awsapi.NewWatcher(accounts...), list) {
 		vpcs[i].See(seen, want)
 	}
+}
+
+// storedDrills are all drills that the journal knows.
+func storedDrills(ctx context.Context, db *sqlite.DB) ([]recovery.Drill, error) {
+	plans, err := db.Plans(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list the plans: %w", err)
+	}
+	var out []recovery.Drill
+	for _, info := range plans {
+		entries, err := db.Entries(ctx, info.ID)
+		if err != nil {
+			return nil, fmt.Errorf("read the journal of plan %s: %w", info.ID, err)
+		}
+		if len(entries) == 0 {
+			continue
+		}
+		p, err := db.Plan(ctx, info.ID)
+		if err != nil {
+			return nil, fmt.Errorf("read plan %s: %w", info.ID, err)
+		}
+		out = append(out, cutover.Drills(p, entries)...)
+	}
+	return out, nil
 }
 
 // recoveryProofs are the newest recovery proofs of the hosts.

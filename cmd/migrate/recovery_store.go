@@ -95,11 +95,36 @@ const recoveryComment = "migrate-recovery"
 // recoveryStore is the store of the recovery key. A passphrase is asked for once,
 // and kept until forget is called or it turns out to be wrong.
 func (a *app) recoveryStore(r recoveryConfig, changer *awsapi.Changer) (_ seal.Store, forget func()) {
-	p := &phrase{ask: func() ([]byte, error) {
-		return a.passphrase(r.PassphraseFile, "Passphrase of the recovery key: ")
-	}}
+	p := a.recoveryPhrase(r.PassphraseFile)
 	s := newRecoveryStore(r, awsapi.NewVault(changer), p.get)
 	return forgetful{s, p}, p.forget
+}
+
+// recoveryPhrase is the passphrase of the recovery key, which all stores of this
+// process share: nobody is asked for it twice.
+func (a *app) recoveryPhrase(file string) *phrase {
+	a.phraseMu.Lock()
+	defer a.phraseMu.Unlock()
+	if a.phrase == nil || a.phrase.file != file {
+		a.phrase = &phrase{file: file, ask: func() ([]byte, error) { return a.passphrase(file, "Passphrase of the recovery key: ") }}
+	}
+	return a.phrase
+}
+
+// haveRecoveryKey tells what keeps the recovery key from being used, before
+// instances are started for it. What is not configured shows in its use.
+func (a *app) haveRecoveryKey(ctx context.Context, cfg config) error {
+	if !cfg.Recovery.set() {
+		return nil
+	}
+	accounts, err := openAccounts(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	store, _ := a.recoveryStore(cfg.Recovery, awsapi.NewChanger(accounts...))
+	ring, err := store.Load(ctx)
+	seal.Clear(ring)
+	return err
 }
 
 // newRecoveryStore makes a store as configured.
@@ -117,7 +142,8 @@ func newRecoveryStore(r recoveryConfig, vault *awsapi.Vault, phrase func() ([]by
 
 // phrase is a passphrase that is asked for when it is needed for the first time.
 type phrase struct {
-	ask func() ([]byte, error)
+	file string // that it is read from; empty: it is asked for
+	ask  func() ([]byte, error)
 
 	mu   sync.Mutex
 	text []byte // guarded by mu

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 
 	"charm.land/fang/v2"
 	"github.com/spf13/cobra"
@@ -21,6 +22,9 @@ type app struct {
 	dbPath     string
 	configPath string
 	json       bool
+
+	phraseMu sync.Mutex
+	phrase   *phrase // guarded by phraseMu; of the recovery key
 }
 
 func run(ctx context.Context, args []string, s streams) int {

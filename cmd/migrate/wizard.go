@@ -48,6 +48,7 @@ func (a *app) runWizard(ctx context.Context, o wizardOptions) error {
 		Load:      w.load,
 		Inventory: w.inventory,
 		Report:    w.report,
+		Runbook:   w.runbook,
 		Cutover:   w.cutover,
 		MakePlan:  w.makePlan,
 		Apply:     w.apply,
@@ -120,4 +121,24 @@ func (w *wizard) report(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return path, writeFile(path, func(out io.Writer) error { return report.HTML(out, in) })
+}
+
+func (w *wizard) runbook(ctx context.Context) (string, error) {
+	cfg, err := w.app.config() // again: the operator may have put it right meanwhile
+	if err != nil {
+		return "", err
+	}
+	snap, err := load(ctx, w.db, 0)
+	if err != nil {
+		return "", err
+	}
+	book, err := runbookOf(ctx, &stored{cfg: cfg, db: w.db, snap: snap})
+	if err != nil {
+		return "", err
+	}
+	path, err := filepath.Abs(filepath.Join(filepath.Dir(w.reportPath), "runbook.md"))
+	if err != nil {
+		return "", err
+	}
+	return path, writeFile(path, func(out io.Writer) error { return report.RunbookMarkdown(out, book) })
 }

@@ -39,6 +39,18 @@ func (w *wizard) cutover(ctx context.Context, planID string) (*tui.Cutover, erro
 		return nil, err
 	}
 	out.Recovery = recovery.Status(latest, proofs, recovery.Blob(out.Policy.Recovery.PublicKey), time.Duration(out.Policy.RecoveryAge), time.Now())
+	drills, err := storedDrills(ctx, w.db)
+	if err != nil {
+		return nil, err
+	}
+	for i := range out.Recovery {
+		out.Recovery[i].Drilled(drills, time.Now())
+	}
+	want, err := wantedRecovery(ctx, cfg, w.db, out.Policy)
+	if err != nil {
+		return nil, err
+	}
+	out.Keys = want.Keys
 	if out.Plan, err = w.plan(ctx, planID); err != nil || out.Plan == nil {
 		return out, err
 	}

@@ -82,6 +82,8 @@ func policies(t *testing.T) (inventory, cutover []string, text string) {
 		t.Fatal(err)
 	}
 	raw, _, _ = bytes.Cut(raw, []byte("# Permissions of the recovery key"))
+	before, rest, _ := bytes.Cut(raw, []byte("# Hosts by Run Command"))
+	raw = append(bytes.Clone(before), rest[max(0, bytes.Index(rest, []byte("# Permissions of a cutover"))):]...)
 	blocks := regexp.MustCompile("(?s)```json\n(.*?)```").FindAllSubmatch(raw, -1)
 	if len(blocks) != 2 {
 		t.Fatalf("%d policies", len(blocks))

@@ -111,7 +111,8 @@ type VPC struct {
 	There fleet.Truth `json:"there"`
 	Zero  fleet.Truth `json:"zero"`
 	Hosts []Host      `json:"hosts"`
-	// Checks are what AWS says now; none: it was not asked.
+	Drill *Drill      `json:"drill,omitempty"` // the last one; nil: none
+	// Checks are what AWS says now, and what the last drill says.
 	Checks []Check `json:"checks,omitempty"`
 }
 

@@ -36,6 +36,10 @@ type Options struct {
 	// Healthy leaves out everything that a readiness report should name: the
 	// world in which one injected cause can be told from the rest.
 	Healthy bool
+
+	// Bastions gives the healthy world the bastions that it otherwise does
+	// without: people come by a VPN there.
+	Bastions bool
 }
 
 // maxInstances is what the generated address plan has room for.
@@ -87,6 +91,7 @@ func Generate(o Options) (*World, error) {
 		seed:        o.Seed,
 		unreachable: o.Unreachable,
 		healthy:     o.Healthy,
+		bastions:    o.Bastions || !o.Healthy,
 		base:        o.Now().UTC().Truncate(time.Hour),
 		used:        map[string]bool{},
 	}
@@ -111,6 +116,7 @@ type generator struct {
 	used        map[string]bool // IDs handed out
 	unreachable int
 	healthy     bool
+	bastions    bool
 	owners      []*fleet.Owner
 	publics     int    // public addresses handed out
 	home        string // first account's ID: roles for people trust it

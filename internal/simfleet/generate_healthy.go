@@ -18,6 +18,7 @@ var healthyTiers = []share{{"web", 35}, {"app", 30}, {"db", 20}, {"worker", 15}}
 
 var healthySystems = map[string][]string{
 	"web": {"al2023", "ubuntu24"}, "app": {"ubuntu22", "debian12", "rhel9"}, "db": {"rhel8", "sles15", "al2023"}, "worker": {"al2", "ubuntu20"},
+	"bastion": {"al2023"},
 }
 
 // healthyServices have interface endpoints: what agents need, and what sessions
@@ -42,7 +43,11 @@ func (g *generator) healthyRoles(a *Account, role func(string, fleet.Role)) {
 		statement{Sid: "Find", Effect: "Allow", Action: []string{"logs:DescribeLogGroups", "logs:DescribeLogStreams"}, Resource: "*"},
 		statement{Sid: "Log", Effect: "Allow", Action: []string{"logs:CreateLogStream", "logs:PutLogEvents"}, Resource: []string{logs, logs + ":*"}},
 		statement{Sid: "Decrypt", Effect: "Allow", Action: []string{"kms:Decrypt", "kms:GenerateDataKey"}, Resource: "arn:aws:kms:*:" + a.ID + ":key/*"})
-	for _, s := range healthyTiers {
+	kinds := healthyTiers
+	if g.bastions {
+		kinds = append(slices.Clone(kinds), share{kind: "bastion"})
+	}
+	for _, s := range kinds {
 		role(s.kind, fleet.Role{Attached: []string{corePolicy}, Inline: map[string]string{"session-logs": sessions}})
 	}
 }

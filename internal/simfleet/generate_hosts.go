@@ -73,7 +73,7 @@ func (b *regionBuilder) populate(n int) {
 		v := b.vpcs[i]
 		mine := tierOf[:count]
 		tierOf = tierOf[count:]
-		if count > 1 && v.spec.kind != isPublic && v.spec.kind != isIsolated && !b.healthy {
+		if count > 1 && v.spec.kind != isPublic && v.spec.kind != isIsolated && b.bastions {
 			mine = append([]string{"bastion"}, mine[1:]...)
 		}
 		numbers := map[string]int{}
@@ -201,7 +201,7 @@ func (b *regionBuilder) scalingGroups(all []placed) {
 			case p.vpc != v:
 			case p.Role == "web" && v.spec.kind != isPublic:
 				web = append(web, p)
-			case p.Role == "bastion" && v.spec.kind == viaEndpoints:
+			case p.Role == "bastion" && (v.spec.kind == viaEndpoints || b.healthy):
 				bastions = append(bastions, p)
 			}
 		}

@@ -84,7 +84,7 @@ func constantPattern(w *syntax.Word) (string, bool) {
 	if !constant {
 		return "", false
 	}
-	text, err := expand.Pattern(nil, w)
+	text, err := expand.Pattern(&expand.Config{}, w) // nil: one that all share
 	if err != nil {
 		return "", false
 	}

@@ -140,6 +140,9 @@ func (in *Instance) inside(agent time.Time, key string, data bool, text string) 
 			in.Users[0].Keys = append(in.Users[0].Keys, blocked)
 		}
 		in.Users = append(in.Users, &User{Name: in.OS.User, UID: 1000, Home: "/home/" + in.OS.User, Shell: "/bin/bash", Sudo: true, Keys: keys})
+		if w := in.Region.Account.world; in.Role == "bastion" && w != nil && w.healthy { // made from an image that lets the operator in
+			in.Users = append(in.Users, &User{Name: OperatorUser, UID: 1001, Home: "/home/" + OperatorUser, Shell: "/bin/bash", Sudo: true, Keys: []string{w.operatorLine(in)}})
+		}
 	}
 	// AWS's images of these systems have the agent. Source: Systems Manager
 	// User Guide, AMIs with the agent preinstalled.
@@ -281,6 +284,9 @@ func (w *World) terminate(in *Instance) {
 	in.Host.State = "shutting-down"
 	if in.Host.AutoScalingGroup != "" {
 		in.lifecycle = "Terminating"
+		if g := find(rg.Scaling, func(g *fleet.ScalingGroup) bool { return g.Name == in.Host.AutoScalingGroup }); g != nil {
+			rg.scalingOf(g).role = in.Role
+		}
 	}
 	w.at(w.Now().Add(w.takes(untilTerminated)), "instance "+in.Host.ID+" terminated", func() {
 		h := &in.Host

@@ -23,7 +23,8 @@ type scalingState struct {
 	quiet      map[string]bool // tags that instances do not get
 	deleting   bool
 	retrying   bool
-	launched   int // instances so far; spreads them over the subnets
+	launched   int  // instances so far; spreads them over the subnets
+	role       Role // of its instances when they are all gone
 	created    time.Time
 	activities []scalingActivity // oldest first
 }
@@ -146,6 +147,7 @@ func (w *World) launchMember(rg *Region, g *fleet.ScalingGroup) error {
 	q.subnet = subnets[s.launched%len(subnets)]
 	maps.Copy(q.tags, g.Tags)
 	maps.DeleteFunc(q.tags, func(k, _ string) bool { return s.quiet[k] })
+	q.role = s.role
 	if peers := filter(rg.Instances, func(in *Instance) bool { return in.Host.AutoScalingGroup == g.Name }); len(peers) > 0 {
 		// What the group's instances are in the story, and what they are sized, stays.
 		q.role, q.data.InstanceType = peers[0].Role, cmp.Or(q.data.InstanceType, peers[0].Host.InstanceType)

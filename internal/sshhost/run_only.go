@@ -3,7 +3,7 @@ package sshhost
 import (
 	"context"
 	"encoding/base64"
-	"errors"
+	"fmt"
 
 	"ssm-migrate/internal/fleet"
 )
@@ -13,12 +13,12 @@ import (
 func (r *Recovery) OpenBastionWith(ctx context.Context, bastion fleet.Host, user string, hostKeys []string, key string) (closeIt func(), err error) {
 	all, err := r.ring(ctx)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", fleet.ErrNoKey, err)
 	}
 	for _, k := range all {
 		if base64.StdEncoding.EncodeToString(k.signer.PublicKey().Marshal()) == key {
 			return r.openBastion(ctx, bastion, user, hostKeys, []ringKey{k})
 		}
 	}
-	return nil, errors.New("the recovery key that was asked for is not in its store")
+	return nil, fmt.Errorf("%w: it is not in its store", fleet.ErrNoKey)
 }

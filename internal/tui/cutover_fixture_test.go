@@ -178,6 +178,9 @@ func testCutover(p *plan.Plan, entries []cutover.Entry) *Cutover {
 		}
 		vpc.Hosts = append(vpc.Hosts, r)
 	}
+	vpc.Drill = &recovery.Drill{Place: testPlace, VPC: vpc.VPC, Plan: "4f65a26fb1db", At: testNow.Add(-time.Hour), Hosts: 3, Proved: 3,
+		Launch: 65 * time.Second, Console: 90 * time.Second, Bastion: 2 * time.Second, Logins: 4 * time.Second, ScaleIn: 40 * time.Second}
+	c.Keys = []fleet.RecoveryKey{{Line: policy.Recovery.PublicKey, Location: "age file /home/ops/recovery.age", Made: testNow.Add(-26 * time.Hour)}}
 	c.Recovery = []recovery.VPC{vpc, {VPC: "vpc-0b", Place: testPlace, There: fleet.TruthNo}}
 	return c
 }

@@ -58,7 +58,8 @@ type ending struct {
 func (w *world) backend() Backend {
 	return Backend{
 		Demo: true, Place: testAccount + " " + testRegion + " · migrate.db",
-		Load: func(context.Context) (*fleet.Snapshot, *fleet.Assessment, error) { return w.snap, w.judged, w.loadErr },
+		Load:    func(context.Context) (*fleet.Snapshot, *fleet.Assessment, error) { return w.snap, w.judged, w.loadErr },
+		Runbook: func(context.Context) (string, error) { return "/home/ops/runbook.md", nil },
 		Report: func(context.Context) (string, error) {
 			w.reports++
 			return w.report, w.repErr

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"time"
 
 	tea "charm.land/bubbletea/v2"
 
@@ -172,7 +173,7 @@ func (s *recoveryScreen) context() keyContext {
 	case len(s.rows) == 0:
 		return ctxStage
 	}
-	return ctxList
+	return ctxRecovery
 }
 
 func (s *recoveryScreen) handle(in intent) (intent, tea.Cmd) {
@@ -226,6 +227,9 @@ func (s *recoveryScreen) view(w, h int) []string {
 	proved, hosts := c.proved()
 	out := []string{s.title("Recovery", fmt.Sprintf("proved into %s of %s", thousands(proved), count(hosts, "host")), w)}
 	out = append(out, s.paintWrapped(s.styles.dim, "The way back in without Session Manager: a key of its own, and in each VPC a bastion group held at zero.", w)...)
+	if line := s.keyLine(); line != "" {
+		out = append(out, s.paintWrapped(s.styles.text, line, w)...)
+	}
 	out = append(out, "")
 	if len(s.rows) == 0 {
 		text := "The inventory knows no running Linux host yet."
@@ -248,6 +252,31 @@ func (s *recoveryScreen) view(w, h int) []string {
 	return out
 }
 
+// keyLine tells of the recovery key: where it is, how old, of how many generations.
+func (s *recoveryScreen) keyLine() string {
+	if s.course.state == nil {
+		return ""
+	}
+	k, ok := fleet.CurrentRecoveryKey(s.course.state.Keys)
+	if !ok {
+		return ""
+	}
+	used := 0
+	for _, one := range s.course.state.Keys {
+		if one.Retired.IsZero() {
+			used++
+		}
+	}
+	text := "Key: made " + ago(k.Made, s.now())
+	if k.CA {
+		text = "Key (signs certificates): made " + ago(k.Made, s.now())
+	}
+	if most := time.Duration(s.course.state.Policy.Recovery.KeyAge); most > 0 && s.now().Sub(k.Made) > most {
+		text += ", TOO OLD: at most " + recovery.Days(most) + " (migrate recovery rotate)"
+	}
+	return text + ", " + count(used, "generation") + " in use, in " + clean(k.Location)
+}
+
 func (s *recoveryScreen) viewRow(r recoveryRow, here bool, nameW, w int) string {
 	if r.host == nil {
 		style, symbol := s.styles.truth(r.vpc.There)
@@ -259,8 +288,13 @@ func (s *recoveryScreen) viewRow(r recoveryRow, here bool, nameW, w int) string 
 		case r.vpc.Zero == fleet.TruthNo:
 			style, symbol = s.styles.risk, "!"
 			text += "bastion group " + clean(r.vpc.Group) + " is NOT at zero"
+		case r.vpc.There == fleet.TruthYes && r.vpc.Zero == fleet.TruthYes:
+			text += "at zero"
 		default:
 			text += fmt.Sprintf("bastion group there: %s, at zero: %s", r.vpc.There, r.vpc.Zero)
+		}
+		if d := r.vpc.Drill; d != nil {
+			text += fmt.Sprintf(", drilled %s in %s", ago(d.At, s.now()), d.In().Round(time.Second))
 		}
 		return s.styles.on(here, style).Render(marker(here)+symbol+" ") + s.styles.on(here, s.styles.strong).Render(fit(text, w-3))
 	}
@@ -293,6 +327,7 @@ func (s *sheet) recovery(r recoveryRow) {
 	s.pair("there", r.vpc.There.String())
 	s.pair("at zero", r.vpc.Zero.String())
 	if r.host == nil {
+		s.drill(r.vpc.Drill)
 		return
 	}
 	s.heading("Host")
@@ -305,6 +340,23 @@ func (s *sheet) recovery(r recoveryRow) {
 		s.pair("last try", stamp(r.host.Proof.At))
 	}
 	s.pair("why", why)
+}
+
+// drill tells of the last drill of a VPC, and how long its parts took.
+func (s *sheet) drill(d *recovery.Drill) {
+	if d == nil {
+		return
+	}
+	s.heading("Last drill")
+	s.pair("when", stamp(d.At))
+	s.pair("into", fmt.Sprintf("%d of %s", d.Proved, count(d.Hosts, "host")))
+	for _, p := range []struct {
+		name string
+		took time.Duration
+	}{{"launch", d.Launch}, {"host keys", d.Console}, {"bastion", d.Bastion}, {"logins", d.Logins}, {"to zero", d.ScaleIn}} {
+		s.pair(p.name, p.took.Round(time.Second).String())
+	}
+	s.pair("in all", d.In().Round(time.Second).String()+" until the last host was reached")
 }
 
 // doneScreen says what has been reached, and what is left.

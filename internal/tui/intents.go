@@ -17,6 +17,7 @@ type (
 	startRun   struct{}              // take an inventory
 	stopRun    struct{}              // interrupt it
 	report     struct{}              // write the report
+	runbook    struct{}              // write the recovery runbook
 	editFilter struct{}              // start typing a filter
 	setFilter  struct{ text string } // replace the filter
 	nextSort   struct{}              // sort by the next column
@@ -55,6 +56,7 @@ func (nextPane) isIntent()   {}
 func (startRun) isIntent()   {}
 func (stopRun) isIntent()    {}
 func (report) isIntent()     {}
+func (runbook) isIntent()    {}
 func (editFilter) isIntent() {}
 func (setFilter) isIntent()  {}
 func (nextSort) isIntent()   {}

@@ -28,6 +28,7 @@ const (
 	ctxText                        // one finding or reason in full
 	ctxStage                       // a stage that only tells
 	ctxList                        // a stage with a list
+	ctxRecovery                    // recovery: VPCs and hosts
 	ctxNoPlan                      // cutover: there is no plan
 	ctxPlan                        // cutover: a plan on which nobody works
 	ctxBusy                        // cutover: a run is under way
@@ -136,6 +137,9 @@ var (
 	keysList = section{"Prepare and Recovery", []binding{
 		{[]string{"enter"}, open{}, "enter show", "all about the selected one"},
 	}}
+	keysRecovery = section{"Recovery", []binding{
+		{[]string{"w"}, runbook{}, "w runbook", "write down how to get in without migrate, and say where"},
+	}}
 	keysNoPlan = section{"Cutover, before the first plan", []binding{
 		{[]string{"enter", "n"}, makePlan{}, "enter plan", "make a plan from the latest snapshot and the policy; it changes nothing"},
 	}}
@@ -230,6 +234,8 @@ func (c keyContext) layers() []section {
 		return []section{keysEverywhere}
 	case ctxList:
 		return []section{keysList, keysMoving, keysEverywhere}
+	case ctxRecovery:
+		return []section{keysRecovery, keysList, keysMoving, keysEverywhere}
 	case ctxNoPlan:
 		return []section{keysNoPlan, keysEverywhere}
 	case ctxPlan:
@@ -287,7 +293,7 @@ func (c keyContext) hints(at screenID) []string {
 
 // helpSections are all sections, those of the context first.
 func helpSections(c keyContext) []section {
-	all := []section{keysEmpty, keysRunning, keysTaken, keysComplete, keysReadiness, keysList, keysNoPlan, keysPlan, keysBusy, keysWatch, keysWave, keysWaveIdle, keysConfirm, keysDecide, keysText, keysFleet, keysFilter, keysHost, keysTable, keysTables, keysEverywhere, keysMoving}
+	all := []section{keysEmpty, keysRunning, keysTaken, keysComplete, keysReadiness, keysList, keysRecovery, keysNoPlan, keysPlan, keysBusy, keysWatch, keysWave, keysWaveIdle, keysConfirm, keysDecide, keysText, keysFleet, keysFilter, keysHost, keysTable, keysTables, keysEverywhere, keysMoving}
 	var out []section
 	for _, s := range c.layers() {
 		if s.title != "" && s.title != keysEverywhere.title && s.title != keysMoving.title {

@@ -54,5 +54,11 @@ type reportedMsg struct {
 	err  error
 }
 
+// runbookMsg says where the recovery runbook is, or why there is none.
+type runbookMsg struct {
+	path string
+	err  error
+}
+
 // tickMsg lets the clock go on.
 type tickMsg struct{}

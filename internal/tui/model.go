@@ -167,6 +167,12 @@ func (m *model) update(msg tea.Msg) tea.Cmd {
 		return m.planned(msg)
 	case wishedMsg:
 		m.wished(msg)
+	case runbookMsg:
+		m.reporting = false
+		m.notice = &notice{text: "The runbook is in " + clean(msg.path)}
+		if msg.err != nil {
+			m.notice = &notice{failed: true, text: "The runbook was not written: " + clean(msg.err.Error())}
+		}
 	case reportedMsg:
 		m.reporting = false
 		m.notice = &notice{text: "The report is in " + clean(msg.path)}
@@ -249,6 +255,8 @@ func (m *model) act(in intent) tea.Cmd {
 		m.askToStop()
 	case report:
 		return m.report()
+	case runbook:
+		return m.runbook()
 	case makePlan:
 		return m.makePlan()
 	case apply:
@@ -371,6 +379,23 @@ func (m *model) report() tea.Cmd {
 	return func() tea.Msg {
 		path, err := e.backend.Report(e.ctx)
 		return reportedMsg{path, err}
+	}
+}
+
+func (m *model) runbook() tea.Cmd {
+	switch {
+	case m.reporting:
+		return nil
+	case m.env.data == nil:
+		m.notice = &notice{failed: true, text: "There is nothing to write down yet: take the inventory first."}
+		return nil
+	}
+	m.reporting = true
+	m.notice = &notice{text: "Writing the runbook …"}
+	e := m.env
+	return func() tea.Msg {
+		path, err := e.backend.Runbook(e.ctx)
+		return runbookMsg{path, err}
 	}
 }
 

@@ -41,6 +41,9 @@ type Backend struct {
 	// Load may still be running when Run returns; their ctx is done then.
 	Report func(ctx context.Context) (path string, err error)
 
+	// Runbook writes the recovery runbook and says where. Its ctx is as Report's.
+	Runbook func(ctx context.Context) (path string, err error)
+
 	// Cutover reads where a plan stands. An empty ID means the plan that needs
 	// attention: one that was begun and has not come to its end, else the newest. The
 	// result, of which Plan is nil when there is none, is not changed afterwards.
@@ -85,6 +88,8 @@ type Cutover struct {
 	PolicyErr   error
 	// RecoveryKey: the configuration says where the private half of the recovery key is.
 	RecoveryKey bool
+	// Keys are the generations of the recovery key, newest first.
+	Keys []fleet.RecoveryKey
 }
 
 // Options are where and how the wizard is shown. The zero value is the

@@ -51,7 +51,7 @@ func (t transport) RoundTrip(q *http.Request) (res *http.Response, err error) {
 		case "twice":
 			t.answer(q, body)
 		}
-		c := change{what: label, ours: true, group: t.p.s.closing(q, body), disarms: q.Method == http.MethodDelete}
+		c := change{what: label, ours: true, group: t.p.closing(q, body), disarms: q.Method == http.MethodDelete}
 		t.p.s.changed = false
 		res = t.answer(q, body)
 		if t.p.s.changed {
@@ -127,10 +127,11 @@ func (s *simulation) drawFault(p *process) string {
 }
 
 // closing is the group in which a request closes port 22, or whose timer it
-// takes away; empty: neither.
-func (s *simulation) closing(q *http.Request, body []byte) string {
+// takes away; empty: neither. What a rollback revokes is the recovery bastion's.
+func (p *process) closing(q *http.Request, body []byte) string {
+	s := p.s
 	form, err := url.ParseQuery(string(body))
-	if err == nil && form.Get("Action") == "RevokeSecurityGroupIngress" {
+	if err == nil && form.Get("Action") == "RevokeSecurityGroupIngress" && !p.rollback {
 		return form.Get("GroupId")
 	}
 	if name, ok := strings.CutPrefix(q.URL.Path, "/schedules/"); ok && q.Method == http.MethodDelete {

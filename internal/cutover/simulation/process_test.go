@@ -58,7 +58,7 @@ func (p *process) live(rollback bool) (cutover.Result, error) {
 	// A dead process does nothing more; what it has under way gets errors.
 	stop := context.AfterFunc(p.ctx, x.Abort)
 	defer stop()
-	if rollback {
+	if p.rollback = rollback; rollback {
 		p.s.rollbacks.Add(1)
 		defer func() { p.s.rollbacks.Add(-1) }()
 		return x.Rollback(p.ctx, cutover.Scope{All: true})
@@ -120,11 +120,19 @@ func (d simStore) Acquire(ctx context.Context, holder string, for_ time.Duration
 }
 
 func (d simStore) Renew(ctx context.Context, fence int64, for_ time.Duration) error {
-	return d.p.call("renew lease", func() error { return d.p.s.db.Renew(ctx, fence, for_) })
+	return d.p.call(labelRenew, func() error {
+		err := d.p.s.db.Renew(ctx, fence, for_)
+		if errors.Is(err, cutover.ErrLease) {
+			d.p.mu.Lock()
+			d.p.lost = true
+			d.p.mu.Unlock()
+		}
+		return err
+	})
 }
 
 func (d simStore) Release(ctx context.Context, fence int64) error {
-	return d.p.call("release lease", func() error { return d.p.s.db.Release(ctx, fence) })
+	return d.p.call(labelRelease, func() error { return d.p.s.db.Release(ctx, fence) })
 }
 
 func (d simStore) SaveProof(ctx context.Context, proof fleet.Proof) error {
@@ -424,7 +432,16 @@ func (s *simulation) wantClosed(step plan.Step) {
 
 // afterRollback wants everything as it was, but for what others touched.
 func (s *simulation) afterRollback() {
-	for _, d := range differences(s.before, s.image(), func(name string) bool { return s.touched[name] }) {
+	// Old bastions that were scaled in come back as others.
+	replaced := map[string]bool{}
+	for _, step := range s.steps() {
+		for id, in := range s.known {
+			if step.Kind == plan.ScaleIn && in.Host.AutoScalingGroup == step.Scaling.Group {
+				replaced["instance "+id] = true
+			}
+		}
+	}
+	for _, d := range differences(s.before, s.image(), func(name string) bool { return s.touched[name] || replaced[name] }) {
 		s.fail("lost", "after the rollback: %s", d)
 	}
 }

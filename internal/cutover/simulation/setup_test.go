@@ -41,7 +41,7 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 	s.faultRate = []float64{0, 0.01, 0.03, 0.06}[random.IntN(4)]
 	s.eventRate = []float64{0, 0.002, 0.006}[random.IntN(3)]
 	var err error
-	s.world, err = simfleet.Generate(simfleet.Options{Seed: seed % 97, Instances: []int{3, 3, 3, 3, 4, 5, 9}[random.IntN(7)], Healthy: true, Regions: []string{simRegion}})
+	s.world, err = simfleet.Generate(simfleet.Options{Seed: seed % 97, Instances: []int{3, 3, 3, 3, 4, 5, 9}[random.IntN(7)], Healthy: true, Bastions: random.IntN(3) == 0, Regions: []string{simRegion}})
 	s.must(err)
 	s.operatorKeys = s.world.OperatorFiles("", "").HostKeys
 	s.shareGroup()
@@ -179,6 +179,11 @@ func (s *simulation) makePlan(exclude bool) {
 	if exclude {
 		h := s.snapshot.Hosts[s.random.IntN(len(s.snapshot.Hosts))]
 		p.Exclude = []plan.Exclusion{{Selector: plan.Selector{ID: h.ID}, Reason: "left alone"}}
+	}
+	for _, h := range s.snapshot.Hosts {
+		if in := s.instance(h.ID); in != nil && in.Role == "bastion" {
+			p.Bastions = append(p.Bastions, plan.Selector{ID: h.ID})
+		}
 	}
 	p.Recovery.PublicKey = s.recoveryLine
 	p.Recovery.From = []string{netip.PrefixFrom(simfleet.OperatorAddr, 32).String()}

@@ -265,18 +265,18 @@ func (s *simulation) run() {
 		s.twoPlans()
 		return
 	}
-	s.play(story, true)
+	s.play(story, true, mostTrouble)
 }
+
+// mostTrouble is how many lives of a story may meet trouble.
+const mostTrouble = 7
 
 // play lets one operator after the other work on the plan until the story has
 // come to its end, and reports whether all of it is rolled back then. Alone: a
-// rollback brings everything back.
-func (s *simulation) play(story string, alone bool) (whole bool) {
+// rollback brings everything back. The first lives meet trouble: faults, kills, happenings.
+func (s *simulation) play(story string, alone bool, trouble int) (whole bool) {
 	s.log("story: %s", story)
-	done, trouble := false, 7 // lives that meet faults and kills
-	if !alone {
-		trouble = 1
-	}
+	done := false
 	for life := 1; !done && !s.failed && life <= 14; life++ {
 		p := s.newProcess(life, life > trouble)
 		rollback := story == "undo" || story == "back" && (life > 1 || s.random.IntN(3) == 0) || story == "abandon" && life > 1
@@ -320,7 +320,7 @@ func (s *simulation) play(story string, alone bool) (whole bool) {
 // whom the first left alone, and rolls both back, in either order. What one of
 // them made and the other found stays until nothing rests on it.
 func (s *simulation) twoPlans() {
-	s.play("through", true)
+	s.play("through", true, mostTrouble)
 	if s.failed {
 		return
 	}
@@ -330,16 +330,21 @@ func (s *simulation) twoPlans() {
 	s.makePlan(false)
 	s.before = s.image()
 	second := s.plan
-	s.play([]string{"through", "back"}[s.random.IntN(2)], true)
+	if len(second.Waves) > 0 {
+		s.play([]string{"through", "back"}[s.random.IntN(2)], true, mostTrouble)
+	}
 	s.before = before
 	order := []*plan.Plan{first, second}
 	if s.random.IntN(2) == 0 {
 		slices.Reverse(order)
 	}
-	whole := map[*plan.Plan]bool{}
-	for _, p := range append(order, order[0]) {
-		if s.plan = p; !s.failed && !whole[p] {
-			whole[p] = s.play("undo", false)
+	whole := map[*plan.Plan]bool{second: len(second.Waves) == 0} // nothing may be left to plan
+	for again, lives := range []int{1, 0} {
+		for _, p := range order {
+			if s.plan = p; !s.failed && !whole[p] {
+				time.Sleep(time.Duration(again) * 3 * time.Hour) // what was broken for a while is well again
+				whole[p] = s.play("undo", false, lives)
+			}
 		}
 	}
 	switch {

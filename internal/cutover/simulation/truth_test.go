@@ -108,7 +108,7 @@ func (s *simulation) check(c change) {
 		case c.disarms && h.proved <= h.shut[c.group] && s.shut(c, h.in):
 			s.fail("not proved", "%s after %s: its dead man's switch is gone, and no session was opened since its door closed", h.in.Host.ID, firstLine(c.what))
 		case !timer && !c.disarms:
-			s.fail("no timer", "%s after %s: its door is closed, and nothing would open it again", h.in.Host.ID, firstLine(c.what))
+			s.fail("no timer", "%s after %s: its door is closed (%s), and nothing would open it again", h.in.Host.ID, firstLine(c.what), w.SSH)
 		case !sm || w.Recovery != "":
 			s.fail("one way only", "%s after %s: session-manager: %s; ssh: %s; recovery: %s", h.in.Host.ID, firstLine(c.what), w.SessionManager, w.SSH, w.Recovery)
 		}

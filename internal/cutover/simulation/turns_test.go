@@ -91,13 +91,15 @@ type process struct {
 	cancel context.CancelFunc
 	calm   bool // no faults
 
+	rollback bool // it undoes
+
 	killAt    int  // call before or after which it dies; 0: never
 	killAfter bool // the call acts, and the process does not learn of it
 	// killIntended is which of its intentions, to do or to undo, it dies of, right
 	// after writing it down; 0: none. There what was done and what is known lie
 	// furthest apart.
 	killIntended int
-	// freezeAt is the call before which it stops for frozen, as by SIGSTOP; 0: none.
+	// freezeAt is the call in which it stops for frozen, as by SIGSTOP; 0: none.
 	freezeAt int
 	frozen   time.Duration
 
@@ -106,13 +108,14 @@ type process struct {
 	meant int       // guarded by mu; intentions written down
 	gone  bool      // guarded by mu
 	thaw  time.Time // guarded by mu; until then it is frozen
+	lost  bool      // guarded by mu; its lease, and it knows
 }
 
-// call does one thing in its turn, unless the process is dead by then.
+// call does one thing in its turn, unless the process is dead by then. A frozen
+// one learns of what it has done when it is thawed.
 func (p *process) call(label string, f func() error) error {
 	p.s.turns.take(label)
-	for left := p.freeze(); left > 0; left = time.Until(p.thaws()) {
-		time.Sleep(left) // others take their turns
+	if p.sleepFrozen(label) {
 		p.s.turns.take(label)
 	}
 	if !p.begin(label) {
@@ -120,25 +123,40 @@ func (p *process) call(label string, f func() error) error {
 	}
 	p.s.acts++
 	p.s.happen()
-	return p.finish(f())
+	err := p.finish(f())
+	p.freeze()
+	p.sleepFrozen("")
+	return err
 }
 
-// freeze stops all of the process when its call has come. It gives for how long.
-func (p *process) freeze() time.Duration {
+// freeze stops all of the process, as SIGSTOP does, when its call has come.
+func (p *process) freeze() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.freezeAt > 0 && p.calls >= p.freezeAt && p.thaw.IsZero() && !p.gone {
 		p.thaw = time.Now().Add(p.frozen)
 		p.s.log("%s is frozen for %v", p.name, p.frozen)
 	}
-	return time.Until(p.thaw)
 }
 
-func (p *process) thaws() time.Time {
+// sleepFrozen waits until the process is thawed, and reports whether it had to.
+// What is to begin then comes after the look at the lease, which is due at once.
+func (p *process) sleepFrozen(begins string) bool {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.thaw
+	left := time.Until(p.thaw)
+	p.mu.Unlock()
+	if left <= 0 {
+		return false
+	}
+	if begins != "" && begins != labelRenew {
+		left += time.Second
+	}
+	time.Sleep(left) // others take their turns
+	return true
 }
+
+// labelRenew and labelRelease name the calls about the lease.
+const labelRenew, labelRelease = "renew lease", "release lease"
 
 // record is call for what the executor writes under a lock of its own: it
 // cannot wait for a turn there, and needs none, since nobody else acts meanwhile.
@@ -165,7 +183,7 @@ func (p *process) intended() {
 func (p *process) begin(label string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.gone {
+	if p.gone || p.lost && label != labelRelease {
 		return false
 	}
 	p.calls++
