@@ -130,7 +130,7 @@ func (m mutation) run(t *testing.T) string {
 		t.Fatal(err)
 	}
 	binary := filepath.Join(dir, "mutant.test")
-	build := exec.CommandContext(t.Context(), "go", "test", "-c", "-tags", "sqlite_omit_load_extension", "-overlay", overlay, "-o", binary, "./internal/cutover/simulation")
+	build := exec.CommandContext(t.Context(), "go", "test", "-c", "-ldflags", "-s -w", "-tags", "sqlite_omit_load_extension", "-overlay", overlay, "-o", binary, "./internal/cutover/simulation")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build with the mutation: %v\n%s", err, out)
