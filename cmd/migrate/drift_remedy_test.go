@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"ssm-migrate/internal/cutover"
+	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/plan"
+)
+
+// What the check says to do about drift is run as it is printed, and repairs it.
+func TestDriftRemediesRepair(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it carries out a whole plan in real time")
+	}
+	c := carryOut(t, demoOptions{instances: 2, seed: 7, noThrottle: true, healthy: true, pace: 500})
+	ctx := t.Context()
+	first := func(k plan.Kind) plan.Step { return c.plan.Of(k)[0] }
+	port, arm, armRule := first(plan.ClosePort), first(plan.ArmHostTimer), first(plan.ArmRuleTimer)
+	host := arm.Hosts[0]
+	everyone := fleet.Rule{Protocol: "tcp", From: 22, To: 22, CIDR: netip.MustParsePrefix("0.0.0.0/0")}
+	const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHj2Pp6HGJ9bZ7mBqQ0c3yY5vq1mXvV3t2m0Jm0m0m0m someone"
+	for _, tt := range []struct {
+		code   cutover.DriftCode
+		change func()
+	}{
+		{cutover.DriftPortOpen, func() { c.must(c.aws.Authorize(ctx, port.At, port.Rules.Group, everyone)) }},
+		{cutover.DriftHostTimerArmed, func() {
+			_, err := c.kinds[plan.ArmHostTimer].Apply(ctx, arm, nil, "x")
+			c.must(err)
+		}},
+		{cutover.DriftRuleTimerArmed, func() {
+			_, err := c.kinds[plan.ArmRuleTimer].Apply(ctx, armRule, c.before(armRule.ID), "x")
+			c.must(err)
+		}},
+		{cutover.DriftKeysBack, func() {
+			c.script(host, "mkdir -p /root/.ssh; echo '"+key+"' >/root/.ssh/authorized_keys")
+		}},
+	} {
+		tt.change()
+		report, names := c.drift(driftQuery{}, 3)
+		if len(names) != 1 || report.Items[0].Code != tt.code {
+			t.Fatalf("%s: drift is %q", tt.code, names)
+		}
+		said := c.follow(report.Items[0].Do)
+		if _, names := c.drift(driftQuery{}, 0); len(names) > 0 {
+			t.Errorf("%s: after %q there is still %q\n%s", tt.code, report.Items[0].Do, names, said)
+		}
+	}
+	c.newcomer()
+	c.replace()
+}
+
+// follow runs the commands of a remedy by the shell, and gives what they print.
+func (c *carried) follow(do string) string {
+	c.t.Helper()
+	var said strings.Builder
+	do, _, _ = strings.Cut(do, ": it moves them aside again; or")
+	do, _, _ = strings.Cut(do, "; and put its launch template right")
+	for _, command := range strings.Split(do, "; ") {
+		command = strings.TrimPrefix(strings.TrimPrefix(command, "then "), "if sessions work: ")
+		switch command {
+		case "migrate plan":
+			command += " --policy policy.yaml"
+		case "migrate apply the new plan":
+			p, err := findPlan(c.t.Context(), c.db, "")
+			c.must(err)
+			command = "migrate apply " + p.ID + " --yes"
+		}
+		cmd := exec.CommandContext(c.t.Context(), "sh", "-c", command)
+		cmd.Dir = c.sim.dir
+		cmd.Env = append(os.Environ(), "AWS_PAGER=")
+		out, err := cmd.CombinedOutput()
+		fmt.Fprintf(&said, "%s\n%s%v\n", command, out, err)
+	}
+	return said.String()
+}
+
+// replace does what is said about an instance that is new: the next plan
+// takes it in.
+func (c *carried) replace() {
+	c.t.Helper()
+	report, _ := c.drift(driftQuery{}, 3)
+	i := slices.IndexFunc(report.Items, func(i cutover.DriftItem) bool { return i.Code == cutover.DriftNewInstance })
+	if i < 0 {
+		c.t.Fatalf("no new instance: %+v", report.Items)
+	}
+	said := c.follow(report.Items[i].Do)
+	if report, names := c.drift(driftQuery{}, 0); len(names) > 0 {
+		c.t.Errorf("after %q plan %s has drift %q\n%s", report.Items[i].Do, report.Plan, names, said)
+	}
+}
