@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -21,11 +23,18 @@ func TestDriftRemediesRepair(t *testing.T) {
 	}
 	c := carryOut(t, demoOptions{instances: 2, seed: 7, noThrottle: true, healthy: true, pace: 500})
 	ctx := t.Context()
+	text, err := os.ReadFile(c.sim.config())
+	c.must(err)
+	key := filepath.Join(c.sim.dir, demoRecoveryKey)
+	if !bytes.Contains(text, []byte(key)) {
+		t.Fatalf("the demo's configuration does not name %s:\n%s", key, text)
+	}
+	c.must(os.WriteFile(c.sim.config(), bytes.ReplaceAll(text, []byte(key), []byte(filepath.Join(c.sim.dir, "rescue"))), 0o600))
 	first := func(k plan.Kind) plan.Step { return c.plan.Of(k)[0] }
 	port, arm, armRule := first(plan.ClosePort), first(plan.ArmHostTimer), first(plan.ArmRuleTimer)
 	host := arm.Hosts[0]
 	everyone := fleet.Rule{Protocol: "tcp", From: 22, To: 22, CIDR: netip.MustParsePrefix("0.0.0.0/0")}
-	const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHj2Pp6HGJ9bZ7mBqQ0c3yY5vq1mXvV3t2m0Jm0m0m0m someone"
+	const stranger = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHj2Pp6HGJ9bZ7mBqQ0c3yY5vq1mXvV3t2m0Jm0m0m0m someone"
 	for _, tt := range []struct {
 		code   cutover.DriftCode
 		change func()
@@ -40,7 +49,7 @@ func TestDriftRemediesRepair(t *testing.T) {
 			c.must(err)
 		}},
 		{cutover.DriftKeysBack, func() {
-			c.script(host, "mkdir -p /root/.ssh; echo '"+key+"' >/root/.ssh/authorized_keys")
+			c.script(host, "mkdir -p /root/.ssh; echo '"+stranger+"' >/root/.ssh/authorized_keys")
 		}},
 	} {
 		tt.change()

@@ -50,7 +50,7 @@ require_access: false
 split_wide_rules: true
 recovery:
   public_key: %s
-  from: ["203.0.113.0/24"]
+  from: ["%s/32"]
 `
 
 func carryOut(t *testing.T, o demoOptions) *carried {
@@ -62,7 +62,7 @@ func carryOut(t *testing.T, o demoOptions) *carried {
 	line, err := os.ReadFile(filepath.Join(c.sim.dir, "rescue.pub"))
 	c.must(err)
 	policy := filepath.Join(c.sim.dir, "policy.yaml")
-	c.must(os.WriteFile(policy, fmt.Appendf(nil, driftPolicy, bytes.TrimSpace(line)), 0o600))
+	c.must(os.WriteFile(policy, fmt.Appendf(nil, driftPolicy, bytes.TrimSpace(line), simfleet.OperatorAddr), 0o600))
 	c.must(c.app.inventory(ctx, nil), exitIncomplete)
 	c.must(c.app.makePlan(ctx, 0, policy, planView{}), exitIncomplete)
 	c.db, err = sqlite.Open(ctx, c.sim.db())
