@@ -73,10 +73,7 @@ func (c *carried) follow(do string) string {
 	do, _, _ = strings.Cut(do, ": it moves them aside again; or")
 	for _, command := range strings.Split(do, "; ") {
 		command = strings.TrimPrefix(strings.TrimPrefix(command, "then "), "if sessions work: ")
-		switch command {
-		case "migrate plan":
-			command += " --policy policy.yaml"
-		case "migrate apply the new plan":
+		if command == "migrate apply the new plan" {
 			p, err := findPlan(c.t.Context(), c.db, "")
 			c.must(err)
 			command = "migrate apply " + p.ID + " --yes"

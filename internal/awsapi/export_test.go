@@ -1,9 +1,14 @@
 package awsapi
 
 import (
+	"net/netip"
 	"slices"
+	"testing"
+	"time"
 
 	"github.com/aws/smithy-go"
+
+	"ssm-migrate/internal/fleet"
 )
 
 // CheckedActions are the actions that Changer.Check asks for, sorted.
@@ -28,3 +33,18 @@ func Document(encoded string) string { return document(&encoded) }
 
 // ZoneName is a DNS name of Route 53's as it is kept.
 func ZoneName(s string) string { return zoneName(&s) }
+
+// TunnelURL is the address of a tunnel, signed at a time with the credentials of the environment.
+func TunnelURL(t *testing.T, region, endpoint, dns, address string, at time.Time) string {
+	t.Helper()
+	a, err := Open(t.Context(), Access{}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &sessionPlace{account: a, region: region, config: a.configFor(region)}
+	u, err := p.tunnelURL(t.Context(), fleet.ConnectEndpoint{ID: endpoint, DNSName: dns}, fleet.Host{PrivateIP: netip.MustParseAddr(address)}, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}

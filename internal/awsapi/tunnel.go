@@ -60,7 +60,7 @@ func (t *Tunnels) Open(ctx context.Context, h fleet.Host) (net.Conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, tunnelWait)
 	defer cancel()
-	address, err := p.tunnelURL(ctx, e, h)
+	address, err := p.tunnelURL(ctx, e, h, time.Now())
 	if err == nil {
 		var conn net.Conn
 		if conn, err = session.Tunnel(ctx, address, p.channelClient()); err == nil {
@@ -99,7 +99,7 @@ func (t *Tunnels) slot(endpoint string) chan struct{} {
 
 // tunnelURL is the signed address of a tunnel. An endpoint URL of the operator's
 // own (AWS_ENDPOINT_URL) stands in for the endpoint's DNS name.
-func (p *sessionPlace) tunnelURL(ctx context.Context, e fleet.ConnectEndpoint, h fleet.Host) (string, error) {
+func (p *sessionPlace) tunnelURL(ctx context.Context, e fleet.ConnectEndpoint, h fleet.Host, now time.Time) (string, error) {
 	u := url.URL{Scheme: "wss", Host: e.DNSName, Path: "/openTunnel"}
 	if own := aws.ToString(p.config.BaseEndpoint); own != "" {
 		base, err := url.Parse(own)
@@ -124,7 +124,7 @@ func (p *sessionPlace) tunnelURL(ctx context.Context, e fleet.ConnectEndpoint, h
 	if err != nil {
 		return "", p.account.failure(apiOpenTunnel, err)
 	}
-	signed, _, err := v4.NewSigner().PresignHTTP(ctx, keys, r, emptyHash, "ec2-instance-connect", p.region, time.Now())
+	signed, _, err := v4.NewSigner().PresignHTTP(ctx, keys, r, emptyHash, "ec2-instance-connect", p.region, now)
 	return signed, err
 }
 

@@ -183,7 +183,7 @@ func spokenBy(ctx context.Context, res *smithyhttp.Response, body []byte) bool {
 }
 
 // speaksJSON are the services that answer in JSON; the others do so in XML.
-var speaksJSON = map[string]bool{"ssm": true, "kms": true, "logs": true, "organizations": true, "route53resolver": true, "scheduler": true}
+var speaksJSON = map[string]bool{"ssm": true, "kms": true, "logs": true, "organizations": true, "route53resolver": true, "scheduler": true, "secretsmanager": true}
 
 // rootElements are those of answers that do not end in "Response".
 var rootElements = map[string]string{

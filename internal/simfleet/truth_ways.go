@@ -130,7 +130,7 @@ func (w *World) LoginReasonAt(from Origin, to *Instance, dst netip.Addr, user, k
 
 func (w *World) login(from Origin, to *Instance, user, key string) (*grant, string) {
 	dst := to.Host.PrivateIP
-	if from.Instance == nil && to.Host.PublicIP.IsValid() {
+	if from.Instance == nil && from.ConnectEndpoint == nil && to.Host.PublicIP.IsValid() {
 		dst = to.Host.PublicIP
 	}
 	return w.loginAt(from, to, dst, user, key)

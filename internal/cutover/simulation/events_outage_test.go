@@ -25,7 +25,7 @@ func TestOutages(t *testing.T) {
 	setCredentials(t)
 	n := *seeds
 	if n == 0 {
-		n = 24
+		n = 8
 	}
 	var total outageCounts
 	for i := range n {
@@ -193,7 +193,10 @@ func (o *outageStory) namesThemAll(r cutover.Result) {
 func (o *outageStory) allOpen() {
 	for _, h := range o.hosts {
 		if why := o.sshReason(h.in); !o.failed && h.ssh && why != "" && h.in.Host.State == "running" {
-			o.fail("lock-out", "%s is not reachable after the rollback: %s", h.in.Host.ID, why)
+			o.world.Mu.RLock()
+			endpoint := o.endpointReason(h.in)
+			o.world.Mu.RUnlock()
+			o.fail("lock-out", "%s is not reachable after the rollback: %s; by the endpoint: %s", h.in.Host.ID, why, endpoint)
 		}
 	}
 }
