@@ -40,7 +40,8 @@ Other terminals can look on (migrate status) and speak to it (migrate pause, mig
 
 A person is asked when something stays unknown. Without a terminal the run ends there, with exit code 4.
 
-A plan that a newer snapshot speaks against is refused; once it was begun, that is only a warning.
+A plan that a newer snapshot speaks against is refused; once it was begun, that is only a warning. It
+does not begin while another plan has armed a timer that would open what this one closes.
 
 Exit code 3: a wave was rolled back, or the plan is stale. Exit code 4: stopped or paused before its
 end, or hosts were left out.`,

@@ -50,7 +50,7 @@ require_access: false
 split_wide_rules: true
 recovery:
   public_key: %s
-  from: ["203.0.113.0/24"]
+  from: ["%s/32"]
 `
 
 func carryOut(t *testing.T, o demoOptions) *carried {
@@ -62,7 +62,7 @@ func carryOut(t *testing.T, o demoOptions) *carried {
 	line, err := os.ReadFile(filepath.Join(c.sim.dir, "rescue.pub"))
 	c.must(err)
 	policy := filepath.Join(c.sim.dir, defaultPolicyFile)
-	c.must(os.WriteFile(policy, fmt.Appendf(nil, driftPolicy, bytes.TrimSpace(line)), 0o600))
+	c.must(os.WriteFile(policy, fmt.Appendf(nil, driftPolicy, bytes.TrimSpace(line), simfleet.OperatorAddr), 0o600))
 	c.must(c.app.inventory(ctx, nil), exitIncomplete)
 	c.must(c.app.makePlan(ctx, 0, policy, planView{}), exitIncomplete)
 	c.db, err = sqlite.Open(ctx, c.sim.db())
@@ -456,7 +456,7 @@ func (c *carried) recoveryDrifts() {
 	text, err := os.ReadFile(policy)
 	c.must(err)
 	c.must(c.db.SaveRecoveryKey(c.t.Context(), fleet.RecoveryKey{Line: other, Location: "elsewhere", Made: time.Now().Add(-100 * 24 * time.Hour)}))
-	c.must(os.WriteFile(policy, fmt.Appendf(nil, driftPolicy, other), 0o600))
+	c.must(os.WriteFile(policy, fmt.Appendf(nil, driftPolicy, other, simfleet.OperatorAddr), 0o600))
 	want := []string{"recovery-key-age recovery key"}
 	for _, s := range c.plan.Of(plan.RecoveryGroup) {
 		want = append(want, "recovery-template "+s.Recovery.Name)

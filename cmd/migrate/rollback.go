@@ -27,7 +27,8 @@ func (a *app) rollbackCommand() *cobra.Command {
 and looks at each thing afterwards. What was there before the plan is never undone. What somebody else
 has changed since is left as it is and named.
 
-A way that Session Manager needs is undone only when the host's other doors are open again.
+A way that Session Manager needs is undone only when the host's other doors are open again, those
+included that another plan has closed since: roll that plan back first.
 --host opens the host's doors, also security groups that it shares with others, and undoes what was
 done for it alone; apply then leaves the host out.
 

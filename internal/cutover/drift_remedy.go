@@ -15,7 +15,8 @@ func (i DriftItem) remedy(folder string) string {
 	if i.remedyWords != "" {
 		return i.remedyWords
 	}
-	const anew = "migrate inventory; migrate plan; then migrate apply the new plan"
+	// Hosts whose doors are closed are read by Run Command.
+	const anew = "migrate inventory --hosts-by ssh,run-command; migrate plan; then migrate apply the new plan"
 	host := ""
 	if len(i.Hosts) > 0 {
 		host = i.Hosts[0].ID
@@ -47,9 +48,9 @@ func (i DriftItem) remedy(folder string) string {
 	case DriftRecoveryKey:
 		return "migrate connect " + host + ", and put the recovery key's line back into that file; then migrate recovery drill --yes --host " + host
 	case DriftKeysBack, DriftHostTimerFired:
-		return "migrate connect " + host + ", and take the keys out of these files again"
+		return anew + ": it moves them aside again; or take them out by hand: migrate connect " + host
 	case DriftHostTimerArmed:
-		return "migrate connect " + host + ", and there: sudo rm /var/lib/migrate/" + folder + "/armed"
+		return "migrate prove " + host + "; if sessions work: migrate connect " + host + " --document AWS-StartInteractiveCommand --parameter command='sudo rm /var/lib/migrate/" + folder + "/armed'"
 	case DriftSessionLost, DriftAgent:
 		return "migrate prove " + host + "; migrate inventory --no-ssh; migrate hosts " + host + "; until it works: migrate recovery drill --yes --host " + host + " shows that the second way does"
 	case DriftHostGone:

@@ -222,3 +222,34 @@ func TestDoorsCloseOnlyAfterALoginByTheRecoveryWayOfAnyPlan(t *testing.T) {
 		ends(t, cutover.OutcomeDone, func() (cutover.Result, error) { return second.apply(t.Context()) })
 	})
 }
+
+// Keys that no run has come to are looked at all the same before a rollback
+// takes away what else leads into their host.
+func TestRollbackLooksAtKeysThatWereNeverBegun(t *testing.T) {
+	in(t, func(t *testing.T, f *fixture) {
+		x := f.executor("ops")
+		f.faults = func(_ int, name string) fault {
+			if strings.HasPrefix(name, "append intended w2/prove/vpc") {
+				return killBefore
+			}
+			return noFault
+		}
+		if _, err := x.Apply(t.Context()); err == nil {
+			t.Fatal("the run was not killed")
+		}
+		f.faults = nil
+		f.outlive()
+		f.set(func() { f.facts["keys i-21"] = false }) // somebody else has removed them all
+		ends(t, cutover.OutcomeRolledPartly, func() (cutover.Result, error) { return f.rollback(t.Context(), cutover.Scope{All: true}) })
+		for fact, value := range map[string]bool{"key i-21": true, "agent i-21": true, "key i-22": false, "agent i-22": false} {
+			if f.fact(fact) != value {
+				t.Errorf("%s is %t", fact, !value)
+			}
+		}
+		f.set(func() { f.facts["keys i-21"] = true })
+		ends(t, cutover.OutcomeRolledBack, func() (cutover.Result, error) { return f.rollback(t.Context(), cutover.Scope{All: true}) })
+		if f.fact("key i-21") {
+			t.Error("the second rollback did not finish")
+		}
+	})
+}

@@ -166,7 +166,7 @@ func TestPruneKeepsTheNewestFinished(t *testing.T) {
 	}
 	for _, table := range tables(t, db) {
 		if slices.Contains([]string{"proofs", "journal", "lease", "control", "recovery_keys"}, table) {
-			continue // of plans and hosts, not of snapshots
+			continue // of plans, hosts and keys, not of snapshots
 		}
 		var orphans int
 		w, _ := db.Pools()
