@@ -32,11 +32,17 @@ $(LINT): tools/go.mod
 $(PLUGIN): tools/plugin/go.mod
 	cd tools/plugin && $(GO) build -o ../../$(PLUGIN) github.com/aws/session-manager-plugin/src/sessionmanagerplugin-main
 
+# Tests wait more than they compute, and their memory is small: several packages
+# and tests at a time, and less work for the garbage collector. A package that
+# hangs is ended, and tells what its goroutines do.
+test race: export GOGC := 400
+ATONCE := -p 3 -parallel 6
+
 test: setup ## run all tests
-	$(GO) test -tags $(TAGS) ./...
+	$(GO) test -tags $(TAGS) $(ATONCE) -timeout 8m ./...
 
 race: ## run the tests under the race detector, but for those that only run other programs
-	$(GO) test -tags $(TAGS) -race -short -timeout 20m ./...
+	$(GO) test -tags $(TAGS) $(ATONCE) -race -short -timeout 10m ./...
 
 check: $(LINT) ## vet, lint, format, tidy, shell scripts
 	$(GO) vet -tags $(TAGS) ./...

@@ -301,7 +301,11 @@ func standingText(s cutover.Standing, now time.Time) string {
 		fmt.Fprintf(&b, "\nThe timer of %s %s.", r.Step, when)
 	}
 	if s.Owed > 0 {
-		fmt.Fprintf(&b, "\n%s ours. Go on: migrate apply %s. Take back: migrate rollback %s --all.", count(s.Owed, "step is", "steps are"), s.Plan, s.Plan)
+		fmt.Fprintf(&b, "\n%s ours.", count(s.Owed, "step is", "steps are"))
+		if !s.Ended {
+			fmt.Fprintf(&b, " Go on: migrate apply %s.", s.Plan)
+		}
+		fmt.Fprintf(&b, " Take back: migrate rollback %s --all.", s.Plan)
 	}
 	return b.String()
 }

@@ -39,6 +39,8 @@ type config struct {
 	waivers  []fleet.Waiver
 	ownersAt string
 	dir      string // the configuration's folder
+
+	recoveryKey string // public line that the cutover's policy names; empty: none
 }
 
 type accountConfig struct {
@@ -108,6 +110,10 @@ func (a *app) config() (config, error) {
 	c.Agent.SigningKeyFile = inFolder(c.dir, c.Agent.SigningKeyFile)
 	if err := c.readOwners(filepath.Dir(path)); err != nil {
 		return config{}, exitErr{code: exitUsage, err: err}
+	}
+	// A policy that cannot be read is refused where a plan is made of it.
+	if cutover, err := c.planPolicy(""); err == nil {
+		c.recoveryKey = cutover.Recovery.PublicKey
 	}
 	return c, nil
 }
@@ -290,5 +296,8 @@ func (c config) policy() readiness.Policy {
 		p.SilentDays = *v
 	}
 	p.Owners, p.Waivers = c.people, c.waivers
+	if c.recoveryKey != "" {
+		p.RecoveryKeys = []string{c.recoveryKey}
+	}
 	return p
 }

@@ -78,14 +78,24 @@ var cutoverActions = map[string][]string{
 
 // allowCutover lets the demo's user do what a cutover does.
 func allowCutover(a *simfleet.Account) {
+	allow(a, "migrate-recovery-key", recoveryKeyActions)
 	var actions []string
 	for _, service := range slices.Sorted(maps.Keys(cutoverActions)) {
 		for _, action := range cutoverActions[service] {
 			actions = append(actions, service+":"+action)
 		}
 	}
+	allow(a, "migrate-cutover", actions)
+}
+
+// recoveryKeyActions are what docs/permissions.md grants for a recovery key that
+// AWS keeps.
+var recoveryKeyActions = []string{"kms:Decrypt", "kms:GenerateDataKey", "secretsmanager:CreateSecret", "secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"}
+
+// allow gives the demo's user a policy.
+func allow(a *simfleet.Account, name string, actions []string) {
 	text, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": []any{
-		map[string]any{"Sid": "MigrateCutover", "Effect": "Allow", "Action": actions, "Resource": "*"},
+		map[string]any{"Sid": strings.ReplaceAll(name, "-", ""), "Effect": "Allow", "Action": actions, "Resource": "*"},
 	}})
 	if err != nil {
 		panic(fmt.Sprintf("a policy cannot be written: %v", err)) // strings always can
@@ -100,7 +110,7 @@ func allowCutover(a *simfleet.Account) {
 	if u.Inline == nil {
 		u.Inline = map[string]string{}
 	}
-	u.Inline["migrate-cutover"] = string(text)
+	u.Inline[name] = string(text)
 }
 
 // demoUser is the IAM user that simfleet.AccessKey belongs to.

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"ssm-migrate/internal/awsapi"
 	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/recovery"
 	"ssm-migrate/internal/sqlite"
 )
 
@@ -74,11 +76,17 @@ func (a *app) drift(ctx context.Context, q driftQuery) error {
 		Entries: func(ctx context.Context) ([]cutover.Entry, error) { return db.Entries(ctx, p.ID) },
 		Holder:  func(ctx context.Context) (string, error) { return holderOf(ctx, db) },
 	}
+	if c.Generations, err = db.RecoveryKeys(ctx); err != nil {
+		return err
+	}
 	closeIt, err := a.openDriftWorld(ctx, cfg, &c, q.sessions)
 	if err != nil {
 		return err
 	}
 	defer closeIt()
+	if err := recoveryDrift(ctx, cfg, db, snap.Hosts, &c); err != nil {
+		return err
+	}
 	report, err := cutover.Drift(ctx, c)
 	if err != nil {
 		return err
@@ -99,6 +107,28 @@ func (a *app) drift(ctx context.Context, q driftQuery) error {
 	case holds == fleet.TruthUnknown:
 		return verdict(exitIncomplete)
 	}
+	return nil
+}
+
+// recoveryDrift lets the check look at the recovery way as a whole, too.
+func recoveryDrift(ctx context.Context, cfg config, db *sqlite.DB, hosts []fleet.Host, c *cutover.DriftConfig) error {
+	world, ok := c.World.(cutover.RecoveryWorld)
+	if !ok {
+		return fmt.Errorf("a check for drift cannot look at the recovery way by %T", c.World)
+	}
+	policy, err := cfg.keyedPolicy(ctx, db, "")
+	if err != nil {
+		return err
+	}
+	want, err := wantedRecovery(ctx, cfg, db, policy)
+	if err != nil {
+		return err
+	}
+	logins, err := recoveryProofs(ctx, db, hosts)
+	if err != nil {
+		return err
+	}
+	c.Recovery = &cutover.RecoveryDrift{World: world, Want: want, Logins: logins, DrillAge: recovery.DrillEvery}
 	return nil
 }
 

@@ -61,7 +61,7 @@ func carryOut(t *testing.T, o demoOptions) *carried {
 	c.must(c.app.recoveryKey(filepath.Join(c.sim.dir, "rescue"), "rescue", "", true))
 	line, err := os.ReadFile(filepath.Join(c.sim.dir, "rescue.pub"))
 	c.must(err)
-	policy := filepath.Join(c.sim.dir, "policy.yaml")
+	policy := filepath.Join(c.sim.dir, defaultPolicyFile)
 	c.must(os.WriteFile(policy, fmt.Appendf(nil, driftPolicy, bytes.TrimSpace(line)), 0o600))
 	c.must(c.app.inventory(ctx, nil), exitIncomplete)
 	c.must(c.app.makePlan(ctx, 0, policy, planView{}), exitIncomplete)
@@ -134,6 +134,13 @@ func (c *carried) carry(w plan.Wave, s plan.Step) error {
 			}
 			entry.Event = cutover.Ours
 			if entry.Image, err = k.Apply(ctx, s, before.Image, cutover.Token(c.plan, s.ID)); err != nil {
+				return err
+			}
+		}
+	}
+	if s.Kind == plan.RecoveryDrill {
+		for _, h := range s.Hosts {
+			if err := c.db.SaveProof(ctx, fleet.Proof{Host: h, Way: fleet.WayRecovery, Works: fleet.TruthYes, At: entry.At, Kind: "login"}); err != nil {
 				return err
 			}
 		}
@@ -248,6 +255,7 @@ func TestDriftNamesWhatWasChangedAndNothingElse(t *testing.T) {
 	if len(names) > 0 || report.Steps < 30 || report.Hosts < 3 {
 		t.Fatalf("drift of a fleet that nobody has changed: %v, %d steps, %d hosts", names, report.Steps, report.Hosts)
 	}
+	c.recoveryDrifts()
 	quarantine := c.plan.Of(plan.QuarantineKeys)
 	host, other := quarantine[0].Hosts[0], quarantine[1].Hosts[0]
 	var port plan.Step
@@ -420,4 +428,42 @@ func (c *carried) newcomer() {
 		return
 	}
 	c.t.Fatal("no host of the plan is in an Auto Scaling group")
+}
+
+// recoveryDrifts lets the recovery way drift where no step of the plan looks: its
+// image is gone, the policy has another key, an old one.
+func (c *carried) recoveryDrifts() {
+	c.t.Helper()
+	group := c.plan.Of(plan.RecoveryGroup)[0]
+	var region *simfleet.Region
+	for _, r := range c.sim.world.Accounts[0].Regions {
+		if r.Name == group.At.Region {
+			region = r
+		}
+	}
+	set := func(gone map[string]bool) {
+		c.sim.world.Mu.Lock()
+		defer c.sim.world.Mu.Unlock()
+		region.Deregistered = gone
+	}
+	set(map[string]bool{group.Recovery.Image: true})
+	if _, names := c.drift(driftQuery{}, exitNotReady); !slices.Equal(names, []string{"recovery-image " + group.Recovery.Image}) {
+		c.t.Errorf("without its image: %v", names)
+	}
+	set(nil)
+	const other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB other"
+	policy := filepath.Join(c.sim.dir, defaultPolicyFile)
+	text, err := os.ReadFile(policy)
+	c.must(err)
+	c.must(c.db.SaveRecoveryKey(c.t.Context(), fleet.RecoveryKey{Line: other, Location: "elsewhere", Made: time.Now().Add(-100 * 24 * time.Hour)}))
+	c.must(os.WriteFile(policy, fmt.Appendf(nil, driftPolicy, other), 0o600))
+	want := []string{"recovery-key-age recovery key"}
+	for _, s := range c.plan.Of(plan.RecoveryGroup) {
+		want = append(want, "recovery-template "+s.Recovery.Name)
+	}
+	slices.Sort(want)
+	if _, names := c.drift(driftQuery{}, exitNotReady); !slices.Equal(names, want) {
+		c.t.Errorf("with another key, an old one: %v, want %v", names, want)
+	}
+	c.must(os.WriteFile(policy, text, 0o600))
 }

@@ -104,9 +104,15 @@ func (w *hostWays) OpenBastion(ctx context.Context, bastion fleet.Host, user str
 }
 
 // recoveryUsers tells the account with the recovery key on each host: the one
-// that the plan puts it into, else the one that the inventory logged in as.
-func recoveryUsers(p *plan.Plan) func(fleet.Host) string {
+// that the plan puts it into, else that of the ways that stand, else the one that the
+// inventory logged in as.
+func recoveryUsers(p *plan.Plan, ways ...plan.Way) func(fleet.Host) string {
 	users := map[fleet.HostRef]string{}
+	for _, w := range ways {
+		for _, h := range w.Hosts {
+			users[h.Host] = h.User
+		}
+	}
 	if p != nil {
 		for _, w := range p.Waves {
 			for _, s := range w.Steps {

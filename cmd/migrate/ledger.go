@@ -194,7 +194,7 @@ func ledgerSummary(lines []fleet.ConsumerGroup, l fleet.Ledger) string {
 	t := fleet.TallyOf(lines)
 	text := fmt.Sprintf("%d consumers: %d active (%d that nobody claims), %d waived, %d silent, %d migrated.", t.Total(), t.Active, t.Unclaimed, t.Waived, t.Silent, t.Migrated)
 	if t.Own > 0 {
-		text += fmt.Sprintf(" Not counted: %d of the inventory's own.", t.Own)
+		text += fmt.Sprintf(" Not counted: %d of migrate's own (inventories, drills of the recovery key).", t.Own)
 	}
 	if len(l.Unread) > 0 {
 		text += fmt.Sprintf(" The logins of %d of %d hosts are not known.", len(l.Unread), l.Hosts)

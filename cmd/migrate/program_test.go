@@ -26,13 +26,22 @@ func program(args ...string) *exec.Cmd {
 	return c
 }
 
+// longestRun is when a program counts as one that hangs; it ends then, and tells
+// what its goroutines do.
+const longestRun = 4 * time.Minute
+
 // output runs the program and gives its standard output; the exit code must be
 // one of those allowed.
 func output(t testing.TB, c *exec.Cmd, allowed ...int) []byte {
 	t.Helper()
 	var out, errs bytes.Buffer
 	c.Stdout, c.Stderr = &out, &errs
-	err := c.Run()
+	err := c.Start()
+	if err == nil {
+		hangs := time.AfterFunc(longestRun, func() { _ = c.Process.Signal(syscall.SIGQUIT) })
+		err = c.Wait()
+		hangs.Stop()
+	}
 	if code := c.ProcessState.ExitCode(); err != nil && !contains(allowed, code) {
 		t.Fatalf("%s: %v (allowed exit codes: %v)\n%s%s", strings.Join(c.Args[1:], " "), err, allowed, out.Bytes(), errs.Bytes())
 	}
@@ -132,7 +141,7 @@ type usage struct {
 func measured(t testing.TB, c *exec.Cmd, allowed ...int) ([]byte, usage) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "usage")
-	c.Env = append(c.Env, asMeasurer+"="+file)
+	c.Env = append(c.Env, asMeasurer+"="+file, "GOGC=") // memory as with users
 	out := output(t, c, allowed...)
 	text, err := os.ReadFile(file)
 	if err != nil {

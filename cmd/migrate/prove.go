@@ -235,7 +235,7 @@ func printProofs(w io.Writer, hosts []fleet.Host, proofs []fleet.Proof) error {
 	yes, no, unknown := countProofs(proofs)
 	fmt.Fprintf(w, "\n%s: %d work, %d do not, %d not known.\n", count(len(proofs), "host", "hosts"), yes, no, unknown)
 	if n := lostLogs(proofs); n > 0 {
-		fmt.Fprintf(w, "On %s the session's log did not arrive where the preferences want it: migrate readiness says why.\n", count(n, "host", "hosts"))
+		fmt.Fprintf(w, "On %s the session's log did not arrive where the preferences want it: its role may lack the rights (log-rights-missing and the like in migrate report).\n", count(n, "host", "hosts"))
 	}
 	switch {
 	case no > 0:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -106,6 +107,14 @@ func load(ctx context.Context, db *sqlite.DB, id int64) (*fleet.Snapshot, error)
 }
 
 func assess(ctx context.Context, db *sqlite.DB, snap *fleet.Snapshot, p readiness.Policy) (*fleet.Assessment, error) {
+	keys, err := db.RecoveryKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.RecoveryKeys = slices.Clone(p.RecoveryKeys)
+	for _, k := range keys {
+		p.RecoveryKeys = append(p.RecoveryKeys, k.Line)
+	}
 	judged := readiness.Assess(snap, p, time.Now())
 	if err := db.SaveAssessment(ctx, judged); err != nil {
 		return nil, err

@@ -1,122 +1,111 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"ssm-migrate/internal/awsapi"
 	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
 )
 
 type drillQuery struct {
-	vpc, host string
-	yes       bool
+	plan.DrillQuery
+	wave int // -1: not given
+	yes  bool
 }
 
 func (a *app) recoveryDrillCommand() *cobra.Command {
-	var q drillQuery
+	q := drillQuery{wave: -1}
 	c := &cobra.Command{
 		Use:   "drill",
-		Short: "Log in to the hosts by the recovery bastions, and store the proofs",
-		Long: `drill starts the recovery bastion of each VPC of the newest plan, reads its host keys from the console, logs
-in to the bastion and through it to every host with the recovery key, stores what came of it,
+		Short: "Log in to hosts by the recovery bastions, and store the proofs",
+		Long: `drill starts the recovery bastion of each VPC, reads its host keys from the console, logs in to the bastion
+and through it to hosts with the recovery key, runs a command as root there, stores what came of it,
 and brings the bastion's group back to zero, also when something fails or the drill is interrupted.
+
+It takes a sample: of each VPC the policy's drill_sample of hosts (or --hosts N), and one of each image and wave.
+--wave, --host and --all take others. It is a plan of its own, carried out like a cutover: journaled, and to
+be gone on with after a crash. The minutes of each phase are measured.
 
 It starts instances, which cost money while they run: --yes says that this is meant.
 
 Exit code 3: a host could not be logged in to. Exit code 4: for a host nothing can be said.`,
 		Example: `  migrate recovery drill --yes
-  migrate recovery drill --yes --vpc vpc-0123456789abcdef0
+  migrate recovery drill --yes --hosts 10
+  migrate recovery drill --yes --wave 2
+  migrate recovery drill --yes --all --vpc vpc-0123456789abcdef0
   migrate recovery drill --yes --host i-0123456789abcdef0`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.recoveryDrill(cmd.Context(), q) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("wave") {
+				if q.wave < 0 {
+					return usageErr("--wave: %d is not the number of a wave", q.wave)
+				}
+				q.Wave = &q.wave
+			}
+			if q.Hosts < 0 {
+				return usageErr("--hosts: %d is no number of hosts", q.Hosts)
+			}
+			return a.recoveryDrill(cmd.Context(), q)
+		},
 	}
-	c.Flags().StringVar(&q.vpc, "vpc", "", "only this VPC")
-	c.Flags().StringVar(&q.host, "host", "", "only this host (instance ID)")
+	c.Flags().StringVar(&q.VPC, "vpc", "", "only this VPC")
+	c.Flags().StringVar(&q.Host, "host", "", "only this host (instance ID)")
+	c.Flags().IntVar(&q.Hosts, "hosts", 0, "how many hosts of each VPC (default the policy's drill_sample)")
+	c.Flags().IntVar(&q.wave, "wave", -1, "the hosts of this wave of their cutover")
+	c.Flags().BoolVar(&q.All, "all", false, "every host that has the recovery key")
 	c.Flags().BoolVar(&q.yes, "yes", false, "start the bastions")
+	c.MarkFlagsMutuallyExclusive("host", "hosts", "wave", "all")
 	return c
 }
 
 // drillResult is what drill --json prints for one VPC.
 type drillResult struct {
 	VPC    string        `json:"vpc"`
-	Took   string        `json:"took"`
+	Plan   string        `json:"plan"`
+	Took   string        `json:"took,omitempty"`
+	Phases drillPhases   `json:"phases,omitzero"`
 	Proofs []fleet.Proof `json:"proofs"`
 	Error  string        `json:"error,omitempty"`
 }
 
+// drillPhases are how long the parts of a drill took.
+type drillPhases struct {
+	Launch  string `json:"launch"`  // until the bastion is in service
+	Console string `json:"console"` // until its host keys are known
+	Bastion string `json:"bastion"` // until the login to it
+	Hosts   string `json:"hosts"`   // the logins to all hosts
+	ScaleIn string `json:"scaleIn"` // until no instance is left
+}
+
 func (a *app) recoveryDrill(ctx context.Context, q drillQuery) error {
-	cfg, err := a.config()
+	b, err := a.openRecovery(ctx)
 	if err != nil {
 		return err
 	}
-	db, err := a.openExisting(ctx)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	p, err := findPlan(ctx, db, "")
-	if err != nil {
-		return err
-	}
-	steps, err := drills(p, q)
-	if err != nil {
-		return err
-	}
-	if !q.yes {
-		return usageErr("this starts %s and ends it again: add --yes", count(len(steps), "recovery bastion", "recovery bastions"))
-	}
-	snap, err := load(ctx, db, p.Snapshot)
-	if err != nil {
-		return err
-	}
-	accounts, err := openAccounts(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	keys, err := db.RecoveryKeys(ctx)
-	if err != nil {
-		return err
-	}
-	changer := awsapi.NewChanger(accounts...)
-	ways, err := a.newHostWays(cfg, changer, nil, recoveryUsers(p), keys)
+	defer b.db.Close()
+	p, err := plan.MakeDrill(b.snap, b.ways, q.DrillQuery, b.policy, time.Now())
 	if err != nil {
 		return exitErr{code: exitUsage, err: err}
 	}
-	defer ways.close()
-	fence, err := db.Acquire(ctx, planner()+", recovery drill", time.Hour)
-	if err != nil {
-		return fmt.Errorf("drill: %w", err)
+	drills := p.Of(plan.RecoveryDrill)
+	if !q.yes {
+		return usageErr("this starts %s and ends it again: add --yes", count(len(drills), "recovery bastion", "recovery bastions"))
 	}
-	defer func() { _ = db.Release(context.WithoutCancel(ctx), fence) }()
-	kind := cutover.HostKinds(cutover.HostWorld{
-		Hosts: ways, Prover: ways, Proofs: db, Scaling: changer, Bastions: ways, Plan: p, Find: finder(hostsOf(snap)),
-	})[plan.RecoveryDrill]
-	results := make([]drillResult, 0, len(steps))
-	for _, s := range steps {
-		fmt.Fprintf(a.err, "%s: starting %s ...\n", s.Recovery.VPC, s.Recovery.Name)
-		start := time.Now()
-		after, err := kind.Apply(ctx, s, nil, cutover.Token(p, s.ID))
-		r := drillResult{VPC: s.Recovery.VPC, Took: time.Since(start).Round(time.Second).String(), Proofs: []fleet.Proof{}}
-		if err != nil {
-			r.Error = oneLine(err.Error())
-		}
-		if len(after) > 0 {
-			if err := json.Unmarshal(after, &r.Proofs); err != nil {
-				return fmt.Errorf("read the proofs of the drill: %w", err)
-			}
-		}
-		results = append(results, r)
+	out, err := a.carryOut(ctx, b.db, p)
+	if err != nil {
+		return err
+	}
+	results, err := drillResults(ctx, b, p, out)
+	if err != nil {
+		return err
 	}
 	if err := a.writeDrill(results); err != nil {
 		return err
@@ -124,40 +113,32 @@ func (a *app) recoveryDrill(ctx context.Context, q drillQuery) error {
 	return drillVerdict(results)
 }
 
-// drills are the drills of a plan that were asked for, one for each VPC: its
-// waves drill a VPC's hosts bit by bit.
-func drills(p *plan.Plan, q drillQuery) ([]plan.Step, error) {
-	var out []plan.Step
-	for _, w := range p.Waves {
-		for _, s := range w.Steps {
-			if s.Kind != plan.RecoveryDrill || q.vpc != "" && s.Recovery.VPC != q.vpc {
-				continue
-			}
-			hosts := slices.DeleteFunc(slices.Clone(s.Hosts), func(h fleet.HostRef) bool { return q.host != "" && h.ID != q.host })
-			if len(hosts) == 0 {
-				continue
-			}
-			i := slices.IndexFunc(out, func(o plan.Step) bool { return o.At == s.At && o.Recovery.VPC == s.Recovery.VPC })
-			if i < 0 {
-				s.Hosts = nil
-				out = append(out, s)
-				i = len(out) - 1
-			}
-			out[i].Hosts = append(out[i].Hosts, hosts...)
+func drillResults(ctx context.Context, b *recoveryBase, p *plan.Plan, out outcome) ([]drillResult, error) {
+	reports := cutover.DrillsIn(p, out.entries)
+	var results []drillResult
+	for _, s := range p.Of(plan.RecoveryDrill) {
+		r := drillResult{VPC: s.Recovery.VPC, Plan: p.ID, Proofs: []fleet.Proof{}}
+		if report, ok := reports[s.ID]; ok {
+			whole := report.Launch + report.Console + report.Bastion + report.Hosts + report.ScaleIn
+			r.Took, r.Phases = took(whole), drillPhases{took(report.Launch), took(report.Console), took(report.Bastion), took(report.Hosts), took(report.ScaleIn)}
+		} else {
+			r.Error = oneLine(cmp.Or(out.failures[s.ID], out.result.Reason, string(out.result.Outcome)))
 		}
-	}
-	if len(out) == 0 {
-		if q.vpc != "" || q.host != "" {
-			return nil, exitErr{code: exitUsage, err: errors.New("the newest plan has no drill for it")}
+		for _, h := range s.Hosts {
+			proof, ok, err := b.db.LatestProof(ctx, h, fleet.WayRecovery)
+			if err != nil {
+				return nil, err
+			}
+			if ok && !proof.At.Before(out.began.Truncate(time.Millisecond)) {
+				r.Proofs = append(r.Proofs, proof)
+			}
 		}
-		return nil, fmt.Errorf("the newest plan (%s) has no drill: it closes nothing", p.ID)
+		results = append(results, r)
 	}
-	for i := range out {
-		slices.SortFunc(out[i].Hosts, fleet.HostRef.Compare)
-		out[i].Hosts = slices.Compact(out[i].Hosts)
-	}
-	return out, nil
+	return results, nil
 }
+
+func took(d time.Duration) string { return d.Round(time.Second).String() }
 
 func (a *app) writeDrill(results []drillResult) error {
 	if a.json {
@@ -174,14 +155,12 @@ func (a *app) writeDrill(results []drillResult) error {
 		return err
 	}
 	for _, r := range results {
-		switch {
-		case r.Error != "" && len(r.Proofs) == 0:
-			fmt.Fprintf(a.out, "\n%s: failed after %s: %s\n", oneLine(r.VPC), r.Took, r.Error)
-		case strings.Contains(r.Error, "back to zero"):
-			fmt.Fprintf(a.out, "\n%s: %s\n", oneLine(r.VPC), r.Error)
-		default:
-			fmt.Fprintf(a.out, "\n%s: drilled in %s; the group is at zero again.\n", oneLine(r.VPC), r.Took)
+		if r.Error != "" {
+			fmt.Fprintf(a.out, "\n%s: failed: %s\n", oneLine(r.VPC), r.Error)
+			continue
 		}
+		fmt.Fprintf(a.out, "\n%s: drilled in %s (launch %s, console keys %s, bastion %s, hosts %s, scale in %s); the group is at zero again.\n",
+			oneLine(r.VPC), r.Took, r.Phases.Launch, r.Phases.Console, r.Phases.Bastion, r.Phases.Hosts, r.Phases.ScaleIn)
 	}
 	return nil
 }
@@ -190,14 +169,18 @@ func (a *app) writeDrill(results []drillResult) error {
 func drillVerdict(results []drillResult) error {
 	unknown := false
 	for _, r := range results {
-		if r.Error != "" && len(r.Proofs) == 0 || strings.Contains(r.Error, "back to zero") {
-			return verdict(exitError)
-		}
+		no := false
 		for _, p := range r.Proofs {
-			if p.Works == fleet.TruthNo {
-				return verdict(exitNotReady)
-			}
-			unknown = unknown || p.Works != fleet.TruthYes
+			no = no || p.Works == fleet.TruthNo
+			unknown = unknown || p.Works == fleet.TruthUnknown
+		}
+		switch {
+		case strings.Contains(r.Error, "back to zero"), r.Error != "" && len(r.Proofs) == 0:
+			return verdict(exitError)
+		case no:
+			return verdict(exitNotReady)
+		case r.Error != "":
+			unknown = true
 		}
 	}
 	if unknown {

@@ -264,6 +264,12 @@ func (g *runbookGatherer) network(s plan.Step, made bool) {
 				n.Name = v.Tags["Name"]
 			}
 		}
+		for _, e := range rg.ConnectEndpoints.Value {
+			if e.VPC == c.VPC && e.Usable() {
+				n.Endpoints = append(n.Endpoints, e.ID)
+			}
+		}
+		n.Serial = rg.SerialConsole
 	}
 	g.networks = append(g.networks, n)
 }
@@ -320,6 +326,7 @@ func (g *runbookGatherer) hosts(ctx context.Context, n *report.RunbookNetwork, p
 			n.Lacking = append(n.Lacking, one)
 			continue
 		}
+		one.Password = slices.ContainsFunc(h.Probe.Value.Logins.Value.Logins, func(l fleet.Login) bool { return l.Method == "password" })
 		// A known_hosts that cannot be read leaves the consoles to read the keys from.
 		one.Keys, _ = client.KnownKeys(ctx, h)
 		n.Hosts = append(n.Hosts, one)
@@ -347,9 +354,28 @@ func runbookKey(cfg config, keys []fleet.RecoveryKey, policy plan.Policy) report
 		k.Public, k.CA, k.Made = now.Line, now.CA, now.Made
 	}
 	c := cfg.Recovery
-	if c.KeyFile == "" {
+	if !c.set() {
 		return k
 	}
-	k.Store, k.Location = report.KeyInFile, c.KeyFile
+	k.Location = c.KeyFile
+	switch c.store() {
+	case storeAge:
+		k.Store, k.Identities = report.KeyInAge, c.IdentityFiles
+	case storeKMS:
+		k.Store, k.KMSKey, k.Region = report.KeyInKMS, c.KMSKey, regionOf(c.KMSKey)
+	case storeSecrets:
+		k.Store, k.Location, k.Region = report.KeyInSecrets, c.Secret, regionOf(c.Secret)
+	default:
+		k.Store = report.KeyInFile
+	}
 	return k
+}
+
+// regionOf is the Region in an ARN; empty when it has none.
+func regionOf(arn string) string {
+	parts := strings.SplitN(arn, ":", 6)
+	if len(parts) < 6 {
+		return ""
+	}
+	return parts[3]
 }

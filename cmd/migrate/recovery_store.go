@@ -179,7 +179,7 @@ func withRecoveryKey(ctx context.Context, db *sqlite.DB, p plan.Policy) (plan.Po
 		return p, err
 	}
 	if k, ok := fleet.CurrentRecoveryKey(keys); ok {
-		p.Recovery.PublicKey = k.Line
+		p.Recovery.PublicKey, p.Recovery.CA = k.Line, k.CA
 	}
 	return p, nil
 }

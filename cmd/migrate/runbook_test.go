@@ -166,3 +166,12 @@ func (f *ownFleet) operator(t *testing.T, script string) string {
 	}
 	return string(out)
 }
+
+func TestWithoutABrowserNothingIsPrinted(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	var out bytes.Buffer
+	err := printPDF(t.Context(), &out, []byte("<p>"))
+	if err == nil || !strings.Contains(err.Error(), "apt-get install chromium") || out.Len() > 0 {
+		t.Errorf("%v, and %d bytes", err, out.Len())
+	}
+}

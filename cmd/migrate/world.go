@@ -48,7 +48,13 @@ func (a *app) openChangeWorld(ctx context.Context, cfg config, db *sqlite.DB, p 
 	changer := awsapi.NewChanger(accounts...)
 	w.sessions = awsapi.NewSessions(accounts...)
 	sessions := &awsapi.SessionProver{Sessions: w.sessions, LogWait: -1}
-	ways, err := a.newHostWays(cfg, changer, sessions, recoveryUsers(p), keys)
+	var stand []plan.Way
+	if p.Purpose != plan.Cutover {
+		if stand, err = recoveryWays(ctx, db); err != nil {
+			return nil, err
+		}
+	}
+	ways, err := a.newHostWays(cfg, changer, sessions, recoveryUsers(p, stand...), keys)
 	if err != nil {
 		return nil, exitErr{code: exitUsage, err: err}
 	}
@@ -59,11 +65,12 @@ func (a *app) openChangeWorld(ctx context.Context, cfg config, db *sqlite.DB, p 
 		return nil, err
 	}
 	w.prover, w.ways, w.rescue = ways, ways, &cutover.Rescue{}
-	w.kinds = cutover.AWSKinds(changer)
+	w.kinds = cutover.AWSKinds(changer, keys...)
 	maps.Copy(w.kinds, cutover.HostKinds(cutover.HostWorld{
 		Hosts: ways, Prover: ways, Proofs: db, Scaling: changer, Bastions: ways, Launches: changer, Endpoint: ways.endpoint, Rescue: w.rescue, Plan: p,
 		Find:       finder(hosts),
-		SigningKey: signing,
+		SigningKey: signing, Generations: keys, Keys: ways.recovery, Schedules: changer,
+		Tell: func(text string) { fmt.Fprintln(a.err, oneLine(text)) },
 	}))
 	return w, nil
 }

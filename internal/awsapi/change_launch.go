@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -43,6 +44,7 @@ func (c *Changer) Template(ctx context.Context, at fleet.Place, name string) (fl
 	if err != nil {
 		return t, p.answer("ec2:DescribeLaunchTemplateVersions", errors.New("the user data is not in base64"))
 	}
+	t.Version = aws.ToInt64(out.LaunchTemplateVersions[0].VersionNumber)
 	t.Image, t.Type, t.Groups, t.UserData = aws.ToString(data.ImageId), string(data.InstanceType), data.SecurityGroupIds, string(text)
 	for _, n := range data.NetworkInterfaces {
 		t.Groups, t.Public = append(t.Groups, n.Groups...), t.Public || aws.ToBool(n.AssociatePublicIpAddress)
@@ -77,6 +79,37 @@ func (c *Changer) CreateTemplate(ctx context.Context, at fleet.Place, t fleet.Ba
 		LaunchTemplateName: &t.Name, ClientToken: &token, TagSpecifications: tagging(types.ResourceTypeLaunchTemplate, t.Tags), LaunchTemplateData: data,
 	})
 	return p.answer("ec2:CreateLaunchTemplate", err)
+}
+
+// AddTemplateVersion adds a version that differs from the template's Version in
+// its user data alone, and gives its number.
+func (c *Changer) AddTemplateVersion(ctx context.Context, at fleet.Place, t fleet.BastionTemplate, userData, token string) (int64, error) {
+	p, err := c.in(ctx, at)
+	if err != nil {
+		return 0, err
+	}
+	out, err := p.ec2.CreateLaunchTemplateVersion(ctx, &ec2.CreateLaunchTemplateVersionInput{
+		LaunchTemplateId: &t.ID, ClientToken: &token, SourceVersion: aws.String(strconv.FormatInt(t.Version, 10)),
+		VersionDescription: aws.String("another recovery key"),
+		LaunchTemplateData: &types.RequestLaunchTemplateData{UserData: aws.String(base64.StdEncoding.EncodeToString([]byte(userData)))},
+	})
+	if err != nil {
+		return 0, p.answer("ec2:CreateLaunchTemplateVersion", err)
+	}
+	if out.LaunchTemplateVersion == nil {
+		return 0, p.answer("ec2:CreateLaunchTemplateVersion", errors.New("the answer holds no version"))
+	}
+	return aws.ToInt64(out.LaunchTemplateVersion.VersionNumber), nil
+}
+
+// SetTemplateDefault makes a version the default one.
+func (c *Changer) SetTemplateDefault(ctx context.Context, at fleet.Place, name string, version int64) error {
+	p, err := c.in(ctx, at)
+	if err != nil {
+		return err
+	}
+	_, err = p.ec2.ModifyLaunchTemplate(ctx, &ec2.ModifyLaunchTemplateInput{LaunchTemplateName: &name, DefaultVersion: aws.String(strconv.FormatInt(version, 10))})
+	return p.answer("ec2:ModifyLaunchTemplate", err)
 }
 
 // DeleteTemplate deletes a launch template.
@@ -116,6 +149,18 @@ func (c *Changer) SetSize(ctx context.Context, at fleet.Place, name string, mini
 	}
 	_, err = p.scaling.UpdateAutoScalingGroup(ctx, &autoscaling.UpdateAutoScalingGroupInput{
 		AutoScalingGroupName: &name, MinSize: size(minimum), DesiredCapacity: size(desired), MaxSize: size(maximum),
+	})
+	return p.answer("autoscaling:UpdateAutoScalingGroup", err)
+}
+
+// SetTemplateVersion says from which version of a launch template a group starts.
+func (c *Changer) SetTemplateVersion(ctx context.Context, at fleet.Place, name, template, version string) error {
+	p, err := c.in(ctx, at)
+	if err != nil {
+		return err
+	}
+	_, err = p.scaling.UpdateAutoScalingGroup(ctx, &autoscaling.UpdateAutoScalingGroupInput{
+		AutoScalingGroupName: &name, LaunchTemplate: &scaling.LaunchTemplateSpecification{LaunchTemplateId: &template, Version: &version},
 	})
 	return p.answer("autoscaling:UpdateAutoScalingGroup", err)
 }

@@ -82,7 +82,7 @@ var needs = []need{
 		[]grant{{action: "iam:PassRole", on: onTimerRole, to: "scheduler.amazonaws.com"}},
 	)},
 	{"make recovery bastions", join(
-		grants(onAll, "ec2:CreateLaunchTemplate", "ec2:DeleteLaunchTemplate", "ec2:RunInstances"), grants(onInstance, "ec2:GetConsoleOutput"), grants(onAll, "ec2:DescribeImages"),
+		grants(onAll, "ec2:CreateLaunchTemplate", "ec2:CreateLaunchTemplateVersion", "ec2:DeleteLaunchTemplate", "ec2:ModifyLaunchTemplate", "ec2:RunInstances"), grants(onInstance, "ec2:GetConsoleOutput"), grants(onAll, "ec2:DescribeImages"),
 		grants(onScalingGroup, "autoscaling:CreateAutoScalingGroup", "autoscaling:CreateOrUpdateTags", "autoscaling:DeleteAutoScalingGroup", "autoscaling:UpdateAutoScalingGroup"),
 	)},
 	{"make endpoints", grants(onAll, "ec2:CreateVpcEndpoint", "ec2:DeleteVpcEndpoints")},

@@ -1,6 +1,7 @@
 package awsapi_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"go/ast"
 	"go/parser"
@@ -34,11 +35,16 @@ var elsewhere = []string{
 // operationsOf reads which operations the files call whose names begin so.
 func operationsOf(t *testing.T, prefix string) []string {
 	t.Helper()
-	files, err := filepath.Glob(prefix + "*.go")
+	return operationsIn(t, prefix+"*.go", "ec2", "iam", "ssm", "scheduler", "autoscaling", "sts")
+}
+
+// operationsIn reads which operations of these services files call.
+func operationsIn(t *testing.T, pattern string, packages ...string) []string {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
 	if err != nil {
 		t.Fatal(err)
 	}
-	packages := []string{"ec2", "iam", "ssm", "scheduler", "autoscaling", "sts"}
 	var out []string
 	for _, name := range files {
 		if strings.HasSuffix(name, "_test.go") {
@@ -75,6 +81,7 @@ func policies(t *testing.T) (inventory, cutover []string, text string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	raw, _, _ = bytes.Cut(raw, []byte("# Permissions of the recovery key"))
 	blocks := regexp.MustCompile("(?s)```json\n(.*?)```").FindAllSubmatch(raw, -1)
 	if len(blocks) != 2 {
 		t.Fatalf("%d policies", len(blocks))

@@ -57,6 +57,43 @@ type inputTag struct {
 	Value string `json:"Value"`
 }
 
+// capacityInput is the input of autoscaling:SetDesiredCapacity. Source: the same.
+type capacityInput struct {
+	Group   string `json:"AutoScalingGroupName"`
+	Desired int    `json:"DesiredCapacity"`
+}
+
+// universal names an operation as a target.
+func universal(region, operation string) string {
+	return "arn:" + fleet.Partition(region) + ":scheduler:::aws-sdk:" + operation
+}
+
+// What schedules may call.
+const (
+	authorizeIngress = "ec2:authorizeSecurityGroupIngress"
+	setCapacity      = "autoscaling:setDesiredCapacity"
+)
+
+// scheduleCall gives target, input and description of what a schedule is to do.
+func scheduleCall(region string, s fleet.Schedule) (target, input, description string, err error) {
+	if s.ScaleIn != "" {
+		text, err := json.Marshal(capacityInput{Group: s.ScaleIn})
+		return universal(region, setCapacity), string(text), "Ends the recovery bastions of " + s.ScaleIn, err
+	}
+	input, err = scheduleInput(s.Group, s.Rule)
+	return universal(region, authorizeIngress), input, "Opens " + s.Group + " again unless ssm-migrate confirms that it may stay closed", err
+}
+
+// scaledIn reads an input that sets a group to zero; empty: it is something else.
+func scaledIn(text string) string {
+	var in capacityInput
+	in.Desired = -1
+	if len(text) > maxInput || json.Unmarshal([]byte(text), &in) != nil || in.Desired != 0 {
+		return ""
+	}
+	return in.Group
+}
+
 func scheduleInput(group string, r fleet.Rule) (string, error) {
 	p := inputPermission{Protocol: r.Protocol}
 	if r.Protocol != "-1" {
@@ -142,34 +179,35 @@ func (c *Changer) Schedule(ctx context.Context, at fleet.Place, name string) (fl
 	}
 	if out.Target != nil {
 		s.Target, s.Role = aws.ToString(out.Target.Arn), aws.ToString(out.Target.RoleArn)
-		if group, r, err := scheduleRule(aws.ToString(out.Target.Input)); err == nil {
+		if s.Target == universal(at.Region, setCapacity) {
+			s.ScaleIn = scaledIn(aws.ToString(out.Target.Input))
+		} else if group, r, err := scheduleRule(aws.ToString(out.Target.Input)); err == nil {
 			s.Group, s.Rule = group, r
 		}
 	}
 	return s, nil
 }
 
-// CreateSchedule makes a schedule that authorizes a rule once.
+// CreateSchedule makes a schedule that authorizes a rule, or scales a group in, once.
 func (c *Changer) CreateSchedule(ctx context.Context, at fleet.Place, s fleet.Schedule, token string) error {
 	p, err := c.in(ctx, at)
 	if err != nil {
 		return err
 	}
-	input, err := scheduleInput(s.Group, s.Rule)
+	target, input, description, err := scheduleCall(at.Region, s)
 	if err != nil {
 		return fmt.Errorf("write the schedule's input: %w", err)
 	}
 	_, err = p.scheduler.CreateSchedule(ctx, &scheduler.CreateScheduleInput{
 		Name: &s.Name, ClientToken: &token,
-		Description:                aws.String("Opens " + s.Group + " again unless ssm-migrate confirms that it may stay closed"),
+		Description:                &description,
 		ScheduleExpression:         aws.String("at(" + s.At.UTC().Format(scheduleTime) + ")"),
 		ScheduleExpressionTimezone: aws.String("UTC"),
 		FlexibleTimeWindow:         &types.FlexibleTimeWindow{Mode: types.FlexibleTimeWindowModeOff},
 		ActionAfterCompletion:      types.ActionAfterCompletionDelete,
 		State:                      types.ScheduleStateEnabled,
 		Target: &types.Target{
-			Arn:     aws.String("arn:" + fleet.Partition(at.Region) + ":scheduler:::aws-sdk:ec2:authorizeSecurityGroupIngress"),
-			RoleArn: &s.Role, Input: &input,
+			Arn: &target, RoleArn: &s.Role, Input: &input,
 		},
 	})
 	return p.answer("scheduler:CreateSchedule", err)

@@ -37,6 +37,7 @@ func (w *wire) install(stack *middleware.Stack) error {
 	return errors.Join(
 		stack.Initialize.Add(middleware.InitializeMiddlewareFunc("Turn", w.call), middleware.Before),
 		stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("Count", w.attempt), "Retry", middleware.After),
+		stack.Finalize.Add(middleware.FinalizeMiddlewareFunc("Late", late), middleware.After),
 		stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("Inspect", inspect), middleware.After),
 	)
 }
@@ -91,6 +92,22 @@ func (w *wire) attempt(ctx context.Context, in middleware.FinalizeInput, next mi
 		p.faster()
 	}
 	return out, md, err
+}
+
+// errLate says that a request was not sent, since its time was over. Unlike the context's
+// own error it does not invite to try again.
+var errLate = errors.New("not sent: the machine stood still until its time was over")
+
+// late refuses a request whose time is over by the wall clock, which goes on
+// while a machine is suspended; the one by which contexts end does not. It comes after the request
+// was signed: what is held up later than here AWS refuses by the signature's age.
+func late(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (
+	out middleware.FinalizeOutput, md middleware.Metadata, err error,
+) {
+	if until, ok := ctx.Deadline(); ok && !time.Now().Round(0).Before(until.Round(0)) {
+		return out, md, errLate
+	}
+	return next.HandleFinalize(ctx, in)
 }
 
 // foreignError is an answer that did not come from an AWS API: a web page of a
@@ -166,7 +183,7 @@ func spokenBy(ctx context.Context, res *smithyhttp.Response, body []byte) bool {
 }
 
 // speaksJSON are the services that answer in JSON; the others do so in XML.
-var speaksJSON = map[string]bool{"ssm": true, "kms": true, "logs": true, "organizations": true, "route53resolver": true, "scheduler": true}
+var speaksJSON = map[string]bool{"ssm": true, "kms": true, "logs": true, "organizations": true, "route53resolver": true, "scheduler": true, "secretsmanager": true}
 
 // rootElements are those of answers that do not end in "Response".
 var rootElements = map[string]string{

@@ -18,29 +18,33 @@ type DriftCode string
 
 // The codes. What they are about is named beside them.
 const (
-	DriftPortOpen       DriftCode = "port-open"         // security group that was closed: SSH is let through again
-	DriftOtherGroupOpen DriftCode = "other-group-open"  // security group that the plan does not know of, on a host whose port was closed
-	DriftGroupGone      DriftCode = "group-gone"        // security group that a step changed
-	DriftRuleGone       DriftCode = "rule-gone"         // security group: egress rules, or stand-ins of wide rules
-	DriftRecoveryRule   DriftCode = "recovery-rule"     // security group or host: the recovery bastion is not let in
-	DriftRecoveryGroup  DriftCode = "recovery-group"    // the VPC's recovery bastion: not as it was made
-	DriftRecoveryUp     DriftCode = "recovery-group-up" // Auto Scaling group of the recovery bastion: not at zero
-	DriftRecoveryKey    DriftCode = "recovery-key"      // host: the recovery key would not open it
-	DriftKeysBack       DriftCode = "keys-back"         // host: key files hold keys that do not stay
-	DriftHostTimerFired DriftCode = "host-timer-fired"  // host: the timer put key files back
-	DriftHostTimerArmed DriftCode = "host-timer-armed"  // host: a timer is left
-	DriftRuleTimerArmed DriftCode = "rule-timer-armed"  // security group: a schedule is left
-	DriftSessionLost    DriftCode = "session-lost"      // host: Session Manager does not reach it
-	DriftAgent          DriftCode = "agent"             // host: the agent is older, stopped or disabled
-	DriftProfile        DriftCode = "profile"           // host: its instance profile
-	DriftRole           DriftCode = "role"              // IAM role
-	DriftDefaultRole    DriftCode = "default-role"      // Region: Default Host Management Configuration
-	DriftEndpoint       DriftCode = "endpoint"          // VPC
-	DriftPreferences    DriftCode = "preferences"       // Region: session preferences
-	DriftBastions       DriftCode = "bastions-back"     // Auto Scaling group that was scaled in
-	DriftHostGone       DriftCode = "host-gone"         // host: terminated
-	DriftNewInstance    DriftCode = "new-instance"      // instance that came after the plan
-	DriftUnseen         DriftCode = "unseen"            // host or Region that gives no answer; always unknown
+	DriftPortOpen         DriftCode = "port-open"          // security group that was closed: SSH is let through again
+	DriftOtherGroupOpen   DriftCode = "other-group-open"   // security group that the plan does not know of, on a host whose port was closed
+	DriftGroupGone        DriftCode = "group-gone"         // security group that a step changed
+	DriftRuleGone         DriftCode = "rule-gone"          // security group: egress rules, or stand-ins of wide rules
+	DriftRecoveryRule     DriftCode = "recovery-rule"      // security group or host: the recovery bastion is not let in
+	DriftRecoveryGroup    DriftCode = "recovery-group"     // the VPC's recovery bastion: not as it was made
+	DriftRecoveryUp       DriftCode = "recovery-group-up"  // Auto Scaling group of the recovery bastion: not at zero
+	DriftRecoveryKey      DriftCode = "recovery-key"       // host: the recovery key would not open it
+	DriftKeysBack         DriftCode = "keys-back"          // host: key files hold keys that do not stay
+	DriftHostTimerFired   DriftCode = "host-timer-fired"   // host: the timer put key files back
+	DriftHostTimerArmed   DriftCode = "host-timer-armed"   // host: a timer is left
+	DriftRuleTimerArmed   DriftCode = "rule-timer-armed"   // security group: a schedule is left
+	DriftSessionLost      DriftCode = "session-lost"       // host: Session Manager does not reach it
+	DriftAgent            DriftCode = "agent"              // host: the agent is older, stopped or disabled
+	DriftProfile          DriftCode = "profile"            // host: its instance profile
+	DriftRole             DriftCode = "role"               // IAM role
+	DriftDefaultRole      DriftCode = "default-role"       // Region: Default Host Management Configuration
+	DriftEndpoint         DriftCode = "endpoint"           // VPC
+	DriftPreferences      DriftCode = "preferences"        // Region: session preferences
+	DriftBastions         DriftCode = "bastions-back"      // Auto Scaling group that was scaled in
+	DriftHostGone         DriftCode = "host-gone"          // host: terminated
+	DriftNewInstance      DriftCode = "new-instance"       // instance that came after the plan
+	DriftRecoveryImage    DriftCode = "recovery-image"     // machine image of a recovery bastion: it cannot be launched
+	DriftRecoveryTemplate DriftCode = "recovery-template"  // launch template of a recovery bastion: it has another key
+	DriftRecoveryKeyAge   DriftCode = "recovery-key-age"   // the recovery key is older than the policy wants
+	DriftRecoveryDrillAge DriftCode = "recovery-drill-age" // no recent login by the recovery bastion
+	DriftUnseen           DriftCode = "unseen"             // host or Region that gives no answer; always unknown
 )
 
 // DriftItem is one thing that does not hold any more, or of which nobody knows.
@@ -101,6 +105,12 @@ type DriftConfig struct {
 	Sessions    Prover
 	Concurrency int // looks at once; 0: 50, as many as one Run Command takes
 	Paths       HostPaths
+	// Recovery looks at the recovery way as a whole, too; nil: it is not looked at
+	// beyond the conditions of the plan's steps.
+	Recovery *RecoveryDrift
+	// Generations are all generations of the recovery key, newest first: a later
+	// one than the plan's serves as well.
+	Generations []fleet.RecoveryKey
 }
 
 // Drift compares the world with what the plan's journal says of it: the

@@ -148,7 +148,8 @@ func (x *expectations) take(e expected) {
 			h.rules = append(h.rules, e)
 		}
 		x.shared = append(x.shared, e)
-	case plan.QuarantineKeys, plan.RecoveryKey, plan.DisarmHostTimer, plan.Agent, plan.RecoveryDrill:
+	case plan.QuarantineKeys, plan.RecoveryKey, plan.DisarmHostTimer, plan.Agent, plan.RecoveryDrill,
+		plan.RetireKey, plan.RecoveryOpen: // bastions that were opened are not meant to stay
 	default:
 		x.shared = append(x.shared, e)
 	}

@@ -127,7 +127,7 @@ func subject(s plan.Step) (DriftCode, string) {
 		return DriftEndpoint, s.Endpoint.VPC
 	case plan.SessionPreferences:
 		return DriftPreferences, s.At.Region
-	case plan.RecoveryGroup:
+	case plan.RecoveryGroup, plan.RecoveryTemplate:
 		return DriftRecoveryGroup, s.Recovery.Name
 	}
 	return DriftCode(s.Kind), s.ID
@@ -251,7 +251,7 @@ func judgeAnswer(h *hostExpectation, a hostAnswer, err error) []DriftItem {
 		k, odd := hostKeyOf(a)
 		if odd != nil {
 			unseen(*h.key, odd)
-		} else if k.State != "present" {
+		} else if k.State != "present" && k.Later == 0 {
 			add(*h.key, DriftRecoveryKey, fleet.TruthNo, fmt.Sprintf("%s: the key is %s", k.Path, k.State))
 		} else if !k.Accepted {
 			add(*h.key, DriftRecoveryKey, fleet.TruthNo, fmt.Sprintf("sshd ignores %s: %s", k.Path, k.Why))

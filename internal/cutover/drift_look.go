@@ -34,7 +34,7 @@ func newDriftCheck(c DriftConfig, x expectations) *driftCheck {
 	return &driftCheck{
 		DriftConfig: c, x: x, once: newMemory(c.World),
 		side: &hostSide{
-			HostWorld: HostWorld{Plan: c.Plan}, folder: token(c.Plan.Digest, ""), paths: c.Paths,
+			HostWorld: HostWorld{Plan: c.Plan, Generations: c.Generations}, folder: token(c.Plan.Digest, ""), paths: c.Paths,
 			recoveryKey: recovery.Blob(c.Plan.Policy.Recovery.PublicKey),
 		},
 		listed: map[fleet.HostRef]fleet.Host{}, unlisted: map[fleet.Place]error{},
@@ -67,6 +67,7 @@ func (d *driftCheck) run(ctx context.Context) []DriftItem {
 	for _, h := range newcomers {
 		looks = append(looks, func() []DriftItem { return []DriftItem{judgeNewcomer(h, d.doors(ctx, d.once, h, nil))} })
 	}
+	looks = append(looks, func() []DriftItem { return d.recoveryItems(ctx) })
 	results := make([][]DriftItem, len(looks))
 	d.each(ctx, len(looks), func(i int) { results[i] = looks[i]() })
 	return slices.Concat(results...)
@@ -153,7 +154,7 @@ func (d *driftCheck) shared(ctx context.Context, w DriftWorld, e expected) []Dri
 		image, left, err := ruleTimers{groups: readOnly{w}, schedules: readOnly{w}}.left(ctx, s)
 		return judgeRuleTimer(e, image, left, err)
 	}
-	obs, err := AWSKinds(readOnly{w})[s.Kind].Observe(ctx, s)
+	obs, err := AWSKinds(readOnly{w}, d.Generations...)[s.Kind].Observe(ctx, s)
 	items := judgeObserved(e, obs, err)
 	switch {
 	case s.Kind == plan.RecoveryGroup:
@@ -279,7 +280,7 @@ func (d *driftCheck) ask(ctx context.Context, h *hostExpectation) (hostAnswer, e
 	vars = append(vars, d.side.keyVars(keep)...)
 	if h.key != nil {
 		functions = append(functions, observeKey) // last: it narrows KEEP to the recovery key
-		vars = append(vars, [2]string{"ACCOUNT", h.key.step.Key.User}, [2]string{"LINE", h.key.step.Key.Line})
+		vars = append(vars, [2]string{"ACCOUNT", h.key.step.Key.User}, [2]string{"LINE", h.key.step.Key.Line}, [2]string{"LATER", strings.Join(d.side.laterThan(d.side.recoveryKey), " ")})
 	}
 	l := d.side.driftLook(vars, functions...)
 	return answerOf(ctx, h.host, l.script, hostWays, func(way fleet.Way) fleet.ScriptResult { return d.Looks.Look(ctx, h.host, way, l) })

@@ -181,6 +181,15 @@ func (readOnly) CreateTemplate(context.Context, fleet.Place, fleet.BastionTempla
 	return errReadOnly
 }
 func (readOnly) DeleteTemplate(context.Context, fleet.Place, string) error { return errReadOnly }
+func (readOnly) AddTemplateVersion(context.Context, fleet.Place, fleet.BastionTemplate, string, string) (int64, error) {
+	return 0, errReadOnly
+}
+func (readOnly) SetTemplateDefault(context.Context, fleet.Place, string, int64) error {
+	return errReadOnly
+}
+func (readOnly) SetTemplateVersion(context.Context, fleet.Place, string, string, string) error {
+	return errReadOnly
+}
 func (readOnly) SetSize(context.Context, fleet.Place, string, int, int, int) error {
 	return errReadOnly
 }

@@ -82,6 +82,7 @@ func TestDriftOfEveryStepOnAWS(t *testing.T) {
 		"allow egress": {"rule-gone"}, "let the recovery group in": {"recovery-rule"}, "make endpoints": {"endpoint"}, "new session preferences": {"preferences"},
 		"other session preferences": {"preferences"}, "session preferences that an old version has": {"preferences"}, "make the recovery group": {"recovery-group"},
 		"close the port": {"port-open", "rule-gone"}, "close the port where a stand-in is there already": {"port-open", "rule-gone"}, "scale in": {"bastions-back"},
+		"recovery template": {"recovery-group"}, "recovery template of a group that follows it": {"recovery-group"},
 	}
 	for _, tt := range stepCases() {
 		if tt.step.Kind == plan.ArmRuleTimer || tt.step.Kind == plan.DisarmRuleTimer {

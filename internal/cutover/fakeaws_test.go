@@ -93,6 +93,11 @@ type fakeAWS struct {
 	calls int
 	lose  int  // the call that gets lost; -1: none
 	acted bool // ... after it has acted
+
+	// versions are the user data of the one launch template's versions, tokens
+	// those that made them: nothing takes them away.
+	versions map[int64]string
+	tokens   map[string]int64
 }
 
 type moment struct {
@@ -102,7 +107,9 @@ type moment struct {
 
 var _ cutover.AWS = (*fakeAWS)(nil)
 
-func newFakeAWS(c cloud) *fakeAWS { return &fakeAWS{now: c.clone(), lose: -1} }
+func newFakeAWS(c cloud) *fakeAWS {
+	return &fakeAWS{now: c.clone(), lose: -1, versions: map[int64]string{}, tokens: map[string]int64{}}
+}
 
 // fails counts calls and tells whether this one gets lost before and after acting.
 func (f *fakeAWS) fails() (before, after error) {
@@ -498,8 +505,51 @@ func (f *fakeAWS) Template(_ context.Context, _ fleet.Place, name string) (out f
 }
 
 func (f *fakeAWS) CreateTemplate(_ context.Context, _ fleet.Place, t fleet.BastionTemplate, _ string) error {
-	t.ID = f.id("lt")
+	t.ID, t.Version = f.id("lt"), 1
 	return f.change(func(c *cloud) error { return add(c.Templates, t.Name, t) })
+}
+
+// AddTemplateVersion keeps the user data of all versions; each is one more than
+// the last.
+func (f *fakeAWS) AddTemplateVersion(_ context.Context, _ fleet.Place, t fleet.BastionTemplate, userData, token string) (version int64, err error) {
+	err = f.change(func(c *cloud) error {
+		if _, err := get(c.Templates, t.Name); err != nil {
+			return err
+		}
+		if version = f.tokens[token]; version == 0 {
+			version = 2 + int64(len(f.tokens))
+			f.versions[version], f.tokens[token] = userData, version
+		}
+		return nil
+	})
+	return version, err
+}
+
+func (f *fakeAWS) SetTemplateDefault(_ context.Context, _ fleet.Place, name string, version int64) error {
+	return f.change(func(c *cloud) error {
+		t, err := get(c.Templates, name)
+		if err != nil {
+			return err
+		}
+		if t.Version == 1 {
+			f.versions[1] = t.UserData
+		}
+		t.Version, t.UserData = version, f.versions[version]
+		c.Templates[name] = t
+		return nil
+	})
+}
+
+func (f *fakeAWS) SetTemplateVersion(_ context.Context, _ fleet.Place, name, template, version string) error {
+	return f.change(func(c *cloud) error {
+		g, err := get(c.Scaling, name)
+		if err != nil {
+			return err
+		}
+		g.Template = fleet.LaunchTemplateRef{ID: template, Version: version}
+		c.Scaling[name] = g
+		return nil
+	})
 }
 
 func (f *fakeAWS) DeleteTemplate(_ context.Context, _ fleet.Place, name string) error {

@@ -230,10 +230,11 @@ func clock(seconds int64) string {
 
 // hostKey is what a host says of the recovery key in one account.
 type hostKey struct {
-	State    string `json:"state"`  // "present", "absent", "other": the key, but in another line
-	Lines    int    `json:"lines"`  // that hold the key
-	Sum      string `json:"sum"`    // SHA-256 of the file; "-": there is none
-	Folder   string `json:"folder"` // "yes", "no": the file's folder is there
+	State    string `json:"state"`           // "present", "absent", "later": a later generation, "other": the key, but in another line
+	Later    int    `json:"later,omitempty"` // lines that hold a later generation
+	Lines    int    `json:"lines"`           // that hold the key
+	Sum      string `json:"sum"`             // SHA-256 of the file; "-": there is none
+	Folder   string `json:"folder"`          // "yes", "no": the file's folder is there
 	Accepted bool   `json:"accepted"`
 	Why      string `json:"why,omitempty"` // why sshd would ignore the file
 	Path     string `json:"path"`
@@ -250,10 +251,42 @@ func hostKeyOf(a hostAnswer) (hostKey, error) {
 	if !k.Accepted {
 		k.Why = strings.Join(r.fields[5:], " ")
 	}
-	if (k.State == "absent") != (k.Lines == 0) {
+	if l, ok := a.first("later"); ok {
+		n, _ := l.number(0)
+		k.Later = int(min(max(n, 0), 1<<20))
+	}
+	if (k.State == "absent") != (k.Lines+k.Later == 0) {
 		return hostKey{}, errOddAnswer
 	}
 	return k, nil
+}
+
+// hostRetired is what a host says of old recovery keys.
+type hostRetired struct {
+	Live     int      `json:"live"`            // files that sshd reads and that have one
+	Saved    int      `json:"saved"`           // files that a rollback would put back and that have one
+	Accepted bool     `json:"accepted"`        // sshd takes the new key
+	Why      string   `json:"why,omitempty"`   // why not
+	Lines    []string `json:"lines,omitempty"` // of the account's file, with old keys
+	Path     string   `json:"path"`
+}
+
+func hostRetiredOf(a hostAnswer) (hostRetired, error) {
+	r, ok := a.first("retired")
+	live, liveOK := r.number(0)
+	saved, savedOK := r.number(1)
+	p, hasPath := a.first("path")
+	if !ok || !liveOK || !savedOK || live < 0 || saved < 0 || !hasPath {
+		return hostRetired{}, errOddAnswer
+	}
+	out := hostRetired{Live: int(min(live, 1<<20)), Saved: int(min(saved, 1<<20)), Accepted: r.field(2) == "yes", Path: strings.Join(p.fields, " ")}
+	if !out.Accepted {
+		out.Why = strings.Join(r.fields[min(3, len(r.fields)):], " ")
+	}
+	for _, o := range a.all("old") {
+		out.Lines = append(out.Lines, strings.Join(o.fields, " "))
+	}
+	return out, nil
 }
 
 // hostAgent is what a host says of its SSM Agent.

@@ -20,7 +20,7 @@ import (
 var everyCall = flag.Bool("every-call", false, "let the scripts die at every call, not at every 23rd (minutes)")
 
 // changers are the programs by which the scripts change anything.
-var changers = []string{"mv", "cp", "rm", "mkdir", "rmdir", "cat", "chmod", "chown", "sync"}
+var changers = []string{"mv", "cp", "rm", "mkdir", "rmdir", "cat", "chmod", "chown", "sync", "touch"}
 
 // tools makes a folder of programs in which the changers kill everything at the
 // n-th of their calls: before they do their work if n is odd, after it if even.

@@ -3,10 +3,12 @@ package cutover
 import (
 	"embed"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/recovery"
 )
 
 //go:embed scripts/*.sh
@@ -50,6 +52,7 @@ type HostPaths struct {
 	Search   string // PATH of the scripts
 	Systemd  string // folder that is there while systemd runs; /run/systemd/system
 	Units    string // folder of units; /etc/systemd/system
+	SELinux  string // folder that shows whether SELinux is on; /sys/fs/selinux
 }
 
 // hostVars are the shell variables that a script finds set.
@@ -78,6 +81,7 @@ func (h *hostSide) scriptHead() string {
 	return hostVars{
 		{"BASE", or(p.Base, hostFolder)}, {"TOKEN", h.folder}, {"ACCOUNTS", p.Accounts}, {"DAEMON", p.Daemon}, {"SEARCH", p.Search},
 		{"SYSTEMD", or(p.Systemd, "/run/systemd/system")}, {"UNITS", or(p.Units, "/etc/systemd/system")},
+		{"SELINUX", or(p.SELinux, "/sys/fs/selinux")},
 	}.String()
 }
 
@@ -112,11 +116,40 @@ func (h *hostSide) saved(function, call string, vars hostVars, parts ...string) 
 }
 
 // keyVars are what the scripts about key files need to know. Keep are the base64
-// parts of the keys whose lines stay.
+// parts of the keys whose lines stay. Those of the recovery key stay in whatever
+// generation it is by now, but for one that was retired.
 func (h *hostSide) keyVars(keep []string) hostVars {
+	later := h.laterThan(h.recoveryKey)
+	recoveries := later
+	if !h.retired(h.recoveryKey) {
+		recoveries = append([]string{h.recoveryKey}, later...)
+	} else {
+		keep = slices.DeleteFunc(slices.Clone(keep), func(k string) bool { return k == h.recoveryKey })
+	}
 	return hostVars{
-		{"KEEP", strings.Join(keep, " ")}, {"RECOVERY", h.recoveryKey},
+		{"KEEP", strings.Join(append(slices.Clone(keep), later...), " ")}, {"RECOVERY", strings.Join(recoveries, " ")},
 		{"MAX_FILES", fmt.Sprint(maxKeyFiles)}, {"MAX_FILE", fmt.Sprint(maxKeyFile)},
 		{"MAX_ACCOUNTS", fmt.Sprint(maxAccounts)}, {"MAX_OUTPUT", fmt.Sprint(maxHostOutput)},
 	}
+}
+
+// laterThan lists the base64 parts of the recovery key's generations in use that
+// came after one; after one that is not known, all of them.
+func (h *hostSide) laterThan(blob string) []string {
+	var out []string
+	for _, k := range h.Generations {
+		b := recovery.Blob(k.Line)
+		if b == blob {
+			break
+		}
+		if k.Retired.IsZero() {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+// retired reports whether a generation of the recovery key is no longer in use.
+func (h *hostSide) retired(blob string) bool {
+	return slices.ContainsFunc(h.Generations, func(k fleet.RecoveryKey) bool { return !k.Retired.IsZero() && recovery.Blob(k.Line) == blob })
 }

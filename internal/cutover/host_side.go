@@ -37,6 +37,15 @@ type HostWorld struct {
 	// with; empty: the one that AWS publishes, which is built in.
 	SigningKey string
 	Paths      HostPaths
+	// Generations are all generations of the recovery key, newest first.
+	Generations []fleet.RecoveryKey
+	// Keys asks hosts about single recovery keys; without it, drills that name
+	// one fail.
+	Keys RecoveryKeys
+	// Schedules end bastions that were opened; nil: nobody does.
+	Schedules Schedules
+	// Tell is told what cannot wait until a step ends, in one line; nil: nobody is.
+	Tell func(string)
 }
 
 // HostKinds are the step kinds that work on hosts, or use the ways into them.
@@ -55,7 +64,9 @@ func HostKinds(w HostWorld) Kinds {
 		plan.QuarantineKeys:  quarantineKeysKind{h},
 		plan.DisarmHostTimer: disarmHostTimerKind{h},
 		plan.ProveSession:    &proveSessionKind{hostSide: h, began: map[string]time.Time{}},
-		plan.RecoveryDrill:   recoveryDrillKind{h},
+		plan.RecoveryDrill:   recoveryDrillKind{h, &drillMemory{}},
+		plan.RetireKey:       retireKeyKind{h},
+		plan.RecoveryOpen:    recoveryOpenKind{h},
 		plan.WaitFor:         waitForKind{h},
 	}
 }

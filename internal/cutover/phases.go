@@ -196,7 +196,7 @@ func (r *run) failedOf(i int) []fleet.HostRef {
 
 func (r *run) whyOver(i int) string {
 	failed := r.failedOf(i)
-	return fmt.Sprintf("%d hosts failed, %d may: %s: %s", len(failed), r.cfg.Plan.Policy.ErrorBudget, failed[0], r.out(failed[0]))
+	return fmt.Sprintf("%s failed, and error_budget is %d: %s: %s", fleet.Count(len(failed), "host"), r.cfg.Plan.Policy.ErrorBudget, failed[0], r.out(failed[0]))
 }
 
 // takeBackFailed undoes what was done for the hosts that failed, one by one.

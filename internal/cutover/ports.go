@@ -52,6 +52,17 @@ type Bastions interface {
 	OpenBastion(ctx context.Context, bastion fleet.Host, user string, hostKeys []string) (closeIt func(), err error)
 }
 
+// RecoveryKeys asks about single generations of the recovery key, named by
+// their base64 parts.
+type RecoveryKeys interface {
+	// OpenBastionWith is OpenBastion with one key alone, there and on the hosts
+	// until it is closed.
+	OpenBastionWith(ctx context.Context, bastion fleet.Host, user string, hostKeys []string, key string) (closeIt func(), err error)
+	// Refuses asks a host, by the open bastion, whether it would let a login
+	// with a key go on; nothing is signed with it. Yes: it refuses the key.
+	Refuses(ctx context.Context, h fleet.Host, key string) (refuses fleet.Truth, why string)
+}
+
 // Proofs keeps proofs. Both methods may run concurrently.
 type Proofs interface {
 	SaveProof(ctx context.Context, p fleet.Proof) error

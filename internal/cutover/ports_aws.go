@@ -164,10 +164,15 @@ type Templates interface {
 
 	CreateTemplate(ctx context.Context, at fleet.Place, t fleet.BastionTemplate, token string) error
 	DeleteTemplate(ctx context.Context, at fleet.Place, name string) error
+	// AddTemplateVersion adds a version that differs from the template's Version
+	// in its user data alone. The same token twice makes one.
+	AddTemplateVersion(ctx context.Context, at fleet.Place, t fleet.BastionTemplate, userData, token string) (version int64, err error)
+	SetTemplateDefault(ctx context.Context, at fleet.Place, name string, version int64) error
 }
 
 // TemplateReader reads launch templates.
 type TemplateReader interface {
+	// Template gives the default version.
 	Template(ctx context.Context, at fleet.Place, name string) (fleet.BastionTemplate, error)
 }
 
@@ -181,6 +186,9 @@ type ScalingGroups interface {
 	CreateScalingGroup(ctx context.Context, at fleet.Place, g fleet.ScalingGroup) error
 	// DeleteScalingGroup is fleet.ErrInUse while the group has instances.
 	DeleteScalingGroup(ctx context.Context, at fleet.Place, name string) error
+	// SetTemplateVersion says from which version of a launch template the group
+	// starts: a number, or "$Default".
+	SetTemplateVersion(ctx context.Context, at fleet.Place, name, template, version string) error
 }
 
 // ScalingGroupReader reads Auto Scaling groups.
@@ -192,8 +200,8 @@ type ScalingGroupReader interface {
 type Schedules interface {
 	ScheduleReader
 
-	// CreateSchedule makes an enabled schedule from Name, At, Role, Group and
-	// Rule that deletes itself when it has fired.
+	// CreateSchedule makes an enabled schedule from Name, At, Role, and Group and
+	// Rule or ScaleIn, that deletes itself when it has fired.
 	CreateSchedule(ctx context.Context, at fleet.Place, s fleet.Schedule, token string) error
 	DeleteSchedule(ctx context.Context, at fleet.Place, name string) error
 }

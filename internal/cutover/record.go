@@ -200,7 +200,7 @@ func proves(k plan.Kind) bool { return k == plan.ProveSession || k == plan.Recov
 
 // recovers reports whether steps of the kind make a part of the recovery way.
 func recovers(k plan.Kind) bool {
-	return k == plan.RecoveryGroup || k == plan.RecoveryRule || k == plan.RecoveryKey
+	return k == plan.RecoveryGroup || k == plan.RecoveryRule || k == plan.RecoveryKey || k == plan.RecoveryTemplate || k == plan.RetireKey
 }
 
 // waits reports whether somebody else brings the step's condition about.

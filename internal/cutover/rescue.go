@@ -77,7 +77,7 @@ func (b Bastion) Runs() string {
 
 func (r *Rescue) serve(h *hostSide) {
 	if r != nil {
-		r.drills = recoveryDrillKind{h}
+		r.drills = recoveryDrillKind{hostSide: h}
 	}
 }
 
@@ -108,7 +108,9 @@ func (r *Rescue) groupOf(h fleet.Host) (plan.RecoveryChange, bool) {
 	for _, w := range r.drills.Plan.Waves {
 		for _, s := range w.Steps {
 			if s.Kind == plan.RecoveryDrill && s.Recovery != nil && s.At == h.Ref().Place() && s.Recovery.VPC == h.VPC {
-				return *s.Recovery, true
+				c := *s.Recovery
+				c.With, c.Refused = "", nil // any key of the ring will do
+				return c, true
 			}
 		}
 	}
@@ -255,7 +257,7 @@ func (r *Rescue) start(ctx context.Context, b Bastion, c plan.RecoveryChange, be
 			}
 		}()
 	}
-	closeIt, err := k.open(ctx, b.At, c)
+	closeIt, err := k.open(ctx, b.At, c, &DrillReport{})
 	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(cause, context.Canceled) {
 		err = cause
 	}

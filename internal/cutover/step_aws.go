@@ -14,7 +14,10 @@ import (
 )
 
 // AWSKinds are the step kinds on AWS's side.
-func AWSKinds(a AWS) Kinds {
+//
+// Generations are all generations of the recovery key, newest first: a bastion
+// that starts with a later one than a plan's serves it as well.
+func AWSKinds(a AWS, generations ...fleet.RecoveryKey) Kinds {
 	rules := allowRules{groups: a}
 	role := roleStep{roles: a}
 	timers := ruleTimers{groups: a, schedules: a, roles: a}
@@ -27,7 +30,8 @@ func AWSKinds(a AWS) Kinds {
 		plan.RecoveryRule:          rules,
 		plan.CreateEndpoint:        createEndpoint{endpoints: a, groups: a},
 		plan.SessionPreferences:    sessionPreferences{documents: a},
-		plan.RecoveryGroup:         recoveryGroup{groups: a, templates: a, scaling: a},
+		plan.RecoveryGroup:         recoveryGroup{groups: a, templates: a, scaling: a, generations: generations},
+		plan.RecoveryTemplate:      recoveryTemplate{templates: a, scaling: a, generations: generations},
 		plan.ArmRuleTimer:          armRules{timers},
 		plan.ClosePort:             closePort{groups: a},
 		plan.DisarmRuleTimer:       disarmRules{timers},

@@ -34,6 +34,20 @@ func noted(r fleet.Rule, id, words string, tags map[string]string) fleet.Rule {
 }
 
 // town is a cloud in which every kind of step has something to do.
+const bastions = "migrate-recovery-vpc-1"
+
+// oldData is the user data of a bastion with the old recovery key.
+const oldData = "#cloud-config\nssh_pwauth: false\nssh_authorized_keys:\n  - \"restrict ssh-ed25519 AAAAold old\"\n"
+
+// withBastions adds a recovery group that starts from a version of its template.
+func withBastions(version string) func(*cloud) {
+	return func(c *cloud) {
+		tags := map[string]string{fleet.TagStep: "other"}
+		c.Templates[bastions] = fleet.BastionTemplate{ID: "lt-1", Name: bastions, Version: 1, Image: "ami-1", Tokens: "required", UserData: oldData, Tags: tags}
+		c.Scaling[bastions] = fleet.ScalingGroup{Name: bastions, Max: 1, Template: fleet.LaunchTemplateRef{ID: "lt-1", Version: version}, Tags: tags}
+	}
+}
+
 func town() cloud {
 	c := emptyCloud()
 	c.Groups["sg-web"] = fleet.SecurityGroup{ID: "sg-web", Name: "web", VPC: "vpc-1"}
@@ -139,6 +153,14 @@ func stepCases() []stepCase {
 				}
 				*c = f.now
 			},
+		},
+		{
+			name: "recovery template", step: plan.Step{Kind: plan.RecoveryTemplate, Recovery: &plan.RecoveryChange{VPC: "vpc-1", Name: bastions, PublicKey: "restrict ssh-ed25519 AAAAnew new"}},
+			change: withBastions("1"),
+		},
+		{
+			name: "recovery template of a group that follows it", step: plan.Step{Kind: plan.RecoveryTemplate, Recovery: &plan.RecoveryChange{VPC: "vpc-1", Name: bastions, PublicKey: "restrict ssh-ed25519 AAAAnew new"}},
+			change: withBastions("$Default"),
 		},
 		{name: "scale in", step: plan.Step{Kind: plan.ScaleIn, Scaling: &plan.ScalingChange{Group: "bastions", Max: 3}}},
 	}
@@ -626,7 +648,7 @@ func TestRecoveryGroupIsRemovedWithItsBastion(t *testing.T) {
 			after := r.must(r.apply())
 			name := r.step.Recovery.Name
 			g := r.aws.now.Scaling[name]
-			if g.Min != 0 || g.Desired != 0 || g.Max != 1 || g.Template.Version != "1" {
+			if g.Min != 0 || g.Desired != 0 || g.Max != 1 || g.Template.Version != "$Default" {
 				t.Errorf("scaling group %+v", g)
 			}
 			if d := r.aws.now.Templates[name]; d.Tokens != "required" || !strings.Contains(d.UserData, `"ssh-ed25519 AAAA recovery \"key\""`) {
@@ -669,5 +691,57 @@ func TestStepsEndWithTheirContext(t *testing.T) {
 				t.Errorf("%s: %v after %v", tt.name, err, time.Since(start))
 			}
 		})
+	}
+}
+
+// A template that somebody changed, or a key that is the last one, stays as it is.
+func TestTemplatesThatARotationLeavesAlone(t *testing.T) {
+	step := plan.Step{ID: "s", Kind: plan.RecoveryTemplate, At: here, Recovery: &plan.RecoveryChange{VPC: "vpc-1", Name: bastions, PublicKey: "restrict ssh-ed25519 AAAAnew new"}}
+	for name, change := range map[string]func(*cloud){
+		"another user data": func(c *cloud) { d := c.Templates[bastions]; d.UserData += "runcmd: [x]\n"; c.Templates[bastions] = d },
+		"somebody else's":   func(c *cloud) { d := c.Templates[bastions]; d.Tags = nil; c.Templates[bastions] = d },
+		"IMDSv1":            func(c *cloud) { d := c.Templates[bastions]; d.Tokens = "optional"; c.Templates[bastions] = d },
+		"another template":  func(c *cloud) { g := c.Scaling[bastions]; g.Template.ID = "lt-2"; c.Scaling[bastions] = g },
+	} {
+		c := town()
+		withBastions("1")(&c)
+		change(&c)
+		k := cutover.AWSKinds(newFakeAWS(c))[plan.RecoveryTemplate]
+		if o, err := k.Observe(t.Context(), step); !errors.Is(err, cutover.ErrForeign) {
+			t.Errorf("%s: %+v, %v", name, o, err)
+		}
+	}
+	c := town()
+	withBastions("1")(&c)
+	retired := []fleet.RecoveryKey{{Line: "ssh-ed25519 AAAAnew new"}, {Line: "ssh-ed25519 AAAAold old", Retired: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}}
+	k := cutover.AWSKinds(newFakeAWS(c), retired...)[plan.RecoveryTemplate]
+	if err := k.Undo(t.Context(), step, json.RawMessage(`{"version":1,"starts":"1"}`), nil, "token"); !errors.Is(err, cutover.ErrForeign) {
+		t.Errorf("bastions would start with a key that nobody has: %v", err)
+	}
+}
+
+// A bastion that starts with a later generation of the key serves a plan of before.
+func TestRecoveryGroupWithALaterKey(t *testing.T) {
+	step := plan.Step{ID: "s", Kind: plan.RecoveryGroup, At: here, Recovery: &plan.RecoveryChange{
+		VPC: "vpc-1", Name: bastions, Image: "ami-1", Subnets: []string{"subnet-1"}, From: []string{"198.51.100.0/24"}, PublicKey: "restrict ssh-ed25519 AAAAfirst",
+	}}
+	for name, tt := range map[string]struct {
+		key  fleet.RecoveryKey
+		want bool
+	}{
+		"in use":  {fleet.RecoveryKey{Line: "ssh-ed25519 AAAAold old"}, true},
+		"retired": {fleet.RecoveryKey{Line: "ssh-ed25519 AAAAold old", Retired: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}, false},
+		"another": {fleet.RecoveryKey{Line: "ssh-ed25519 AAAAother"}, false},
+	} {
+		c := town()
+		withBastions("1")(&c)
+		c.Rules["sg-rec"] = []fleet.Rule{sshRule("198.51.100.0/24")}
+		d := c.Templates[bastions]
+		d.Groups = []string{"sg-rec"}
+		c.Templates[bastions] = d
+		o, err := cutover.AWSKinds(newFakeAWS(c), tt.key)[plan.RecoveryGroup].Observe(t.Context(), step)
+		if (err == nil && o.Holds == fleet.TruthYes) != tt.want {
+			t.Errorf("%s: %+v, %v", name, o, err)
+		}
 	}
 }

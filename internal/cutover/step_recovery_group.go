@@ -10,6 +10,7 @@ import (
 
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
+	"ssm-migrate/internal/recovery"
 )
 
 // recoveryGroup makes a VPC's recovery bastion: a security group that lets the
@@ -19,6 +20,9 @@ type recoveryGroup struct {
 	groups    SecurityGroups
 	templates Templates
 	scaling   ScalingGroups
+	// generations of the recovery key, newest first; one of them in use is as good
+	// as the plan's own.
+	generations []fleet.RecoveryKey
 }
 
 type recoveryImage struct {
@@ -47,6 +51,28 @@ func bastionData(line string) (string, error) {
 		return "", err
 	}
 	return "#cloud-config\nssh_pwauth: false\nssh_authorized_keys:\n  - " + string(quoted) + "\n", nil
+}
+
+// dataKey is the base64 part of the key that user data of bastionData has; empty:
+// it is something else.
+func dataKey(data string) string {
+	_, item, ok := strings.Cut(data, "ssh_authorized_keys:\n  - ")
+	var line string
+	if !ok || json.Unmarshal([]byte(strings.TrimSpace(item)), &line) != nil {
+		return ""
+	}
+	if same, err := bastionData(line); err != nil || same != data {
+		return ""
+	}
+	return recovery.Blob(line)
+}
+
+// current reports whether user data has a generation of the key that is in use.
+func (k recoveryGroup) current(data string) bool {
+	blob := dataKey(data)
+	return blob != "" && slices.ContainsFunc(k.generations, func(g fleet.RecoveryKey) bool {
+		return g.Retired.IsZero() && recovery.Blob(g.Line) == blob
+	})
 }
 
 func (k recoveryGroup) look(ctx context.Context, s plan.Step) (recoveryView, error) {
@@ -108,7 +134,7 @@ func (k recoveryGroup) check(ctx context.Context, s plan.Step, v *recoveryView) 
 		switch {
 		case t.Tags[fleet.TagStep] == "":
 			return foreign("launch template", "was made by somebody else")
-		case t.UserData != data:
+		case t.UserData != data && !k.current(t.UserData):
 			return foreign("launch template", "has another recovery key")
 		case t.Tokens != "required", t.Image == "":
 			return foreign("launch template", "has been changed")
@@ -172,7 +198,7 @@ func (k recoveryGroup) Apply(ctx context.Context, s plan.Step, _ json.RawMessage
 		case !v.image.Scaling:
 			err = k.scaling.CreateScalingGroup(ctx, s.At, fleet.ScalingGroup{
 				Name: c.Name, Max: 1, Subnets: c.Subnets, Tags: tags,
-				Template: fleet.LaunchTemplateRef{ID: v.template.ID, Version: "1"},
+				Template: fleet.LaunchTemplateRef{ID: v.template.ID, Version: defaultVersion},
 			})
 		default:
 			return "", nil

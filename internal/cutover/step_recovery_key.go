@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 
 	"ssm-migrate/internal/plan"
 	"ssm-migrate/internal/recovery"
@@ -20,27 +22,42 @@ func (k recoveryKeyKind) key(ctx context.Context, s plan.Step, name, function st
 	if err != nil {
 		return hostKey{}, err
 	}
-	vars := hostVars{{"ACCOUNT", s.Key.User}, {"LINE", s.Key.Line}}
-	for _, v := range k.keyVars(nil) {
-		if v[0] == "RECOVERY" {
-			v[1] = recovery.Blob(s.Key.Line)
-		}
-		vars = append(vars, v)
-	}
-	a, err := k.run(ctx, host, k.script(name, function, keysTimeout, append(vars, more...), "common", "find", "restore", "key"))
+	vars, parts := k.lineVars(s.Key)
+	a, err := k.run(ctx, host, k.script(name, function, keysTimeout, append(vars, more...), parts...))
 	if err != nil {
 		return hostKey{}, err
 	}
 	return hostKeyOf(a)
 }
 
-// Observe holds if the line is in a file that sshd accepts.
+// lineVars are what the scripts about one line of a key file need to know, and
+// the parts that they are made of.
+func (h *hostSide) lineVars(c *plan.KeyChange) (hostVars, []string) {
+	blob := recovery.Blob(c.Line)
+	vars := hostVars{
+		{"ACCOUNT", c.User}, {"LINE", c.Line}, {"OLD", strings.Join(c.Old, " ")}, {"DROP", ""}, {"BACK", ""},
+		{"LATER", strings.Join(h.laterThan(blob), " ")},
+	}
+	for _, v := range h.keyVars(nil) {
+		if v[0] == "RECOVERY" {
+			v[1] = blob
+		}
+		vars = append(vars, v)
+	}
+	parts := []string{"common", "find", "restore", "key"}
+	if len(c.Old) > 0 {
+		parts = append(parts, "turn")
+	}
+	return vars, parts
+}
+
+// Observe holds if the line, or that of a later generation, is in a file that sshd accepts.
 func (k recoveryKeyKind) Observe(ctx context.Context, s plan.Step) (Observation, error) {
 	key, err := k.key(ctx, s, "observe-recovery-key", "observe_key", nil)
 	if err != nil {
 		return Observation{}, err
 	}
-	o := Observation{Holds: truthOf(key.State == "present" && key.Accepted), Image: image(key)}
+	o := Observation{Holds: truthOf((key.State == "present" || key.Later > 0) && key.Accepted), Image: image(key)}
 	o.Detail = fmt.Sprintf("%s: the key is %s", key.Path, key.State)
 	if !key.Accepted {
 		o.Detail += "; sshd ignores the file: " + key.Why
@@ -57,11 +74,15 @@ func (k recoveryKeyKind) Apply(ctx context.Context, s plan.Step, _ json.RawMessa
 	return image(key), nil
 }
 
-// Undo takes the line out, and what was made for it.
+// Undo takes the line out, with those of later generations, and what was made
+// for it.
 func (k recoveryKeyKind) Undo(ctx context.Context, s plan.Step, before, _ json.RawMessage, _ string) error {
 	vars, err := removal(before)
 	if err != nil {
 		return err
+	}
+	if s.Key != nil && slices.ContainsFunc(s.Key.Old, k.retired) {
+		return fmt.Errorf("the recovery key that it took the place of was retired, and its private part is gone: the new one stays: %w", ErrForeign)
 	}
 	if _, err := k.key(ctx, s, "remove-recovery-key", "remove_key", vars); err != nil {
 		return fmt.Errorf("take the recovery key out of account %s: %w", s.Key.User, err)
@@ -92,7 +113,7 @@ func (k recoveryKeyKind) Undone(ctx context.Context, s plan.Step, before, _ json
 	if err != nil {
 		return Observation{}, err
 	}
-	o := Observation{Holds: truthOf(key.State != "present" && key.Lines <= was.Lines), Image: image(key)}
+	o := Observation{Holds: truthOf(key.State != "present" && key.Lines <= was.Lines && key.Later == 0), Image: image(key)}
 	o.Detail = fmt.Sprintf("%s: the key is %s", key.Path, key.State)
 	return o, nil
 }

@@ -79,4 +79,7 @@ type Schedule struct {
 	Rule   Rule      `json:"rule"`
 	State  string    `json:"state,omitempty"`  // "ENABLED", "DISABLED", as read back
 	Target string    `json:"target,omitempty"` // ARN as read back
+	// ScaleIn is an Auto Scaling group that the schedule sets to zero, in place
+	// of authorizing Rule.
+	ScaleIn string `json:"scaleIn,omitempty"`
 }

@@ -74,10 +74,11 @@ type BastionTemplate struct {
 	Name     string            `json:"name"`
 	Image    string            `json:"image"`
 	Type     string            `json:"type"`
-	Public   bool              `json:"public,omitempty"` // with a public address, whatever the subnet's setting
-	Groups   []string          `json:"groups"`           // security group IDs
-	UserData string            `json:"userData"`         // plain text; holds no secret
-	Tokens   string            `json:"tokens"`           // "required": IMDSv2 only
+	Public   bool              `json:"public,omitempty"`  // with a public address, whatever the subnet's setting
+	Groups   []string          `json:"groups"`            // security group IDs
+	UserData string            `json:"userData"`          // plain text; holds no secret
+	Tokens   string            `json:"tokens"`            // "required": IMDSv2 only
+	Version  int64             `json:"version,omitempty"` // the default one, as read
 	Tags     map[string]string `json:"tags,omitempty"`
 }
 

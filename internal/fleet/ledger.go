@@ -88,7 +88,7 @@ func (g *ConsumerGroup) add(c Consumer) {
 type LedgerTally struct {
 	Active, Waived, Silent, Migrated int
 	Unclaimed                        int // active ones that nobody claims
-	Own                              int // the inventory's own, whatever their status
+	Own                              int // migrate's own, whatever their status
 }
 
 // Total is how many groups there are, the inventory's own left out.
@@ -99,7 +99,7 @@ func TallyOf(groups []ConsumerGroup) LedgerTally {
 	var t LedgerTally
 	for _, g := range groups {
 		switch {
-		case g.OwnerBy == "probe":
+		case g.Own():
 			t.Own++
 		case g.Status == ConsumerWaived:
 			t.Waived++

@@ -44,7 +44,7 @@ type Ledger struct {
 // same account for the same use, over all hosts.
 type Consumer struct {
 	Owner       string     `json:"owner,omitempty"`      // Owner.Person; empty: nobody claims it
-	OwnerBy     string     `json:"ownerBy,omitempty"`    // by what it was found: "fingerprint", "comment", "certificate", "user"; "probe" for the inventory's own logins
+	OwnerBy     string     `json:"ownerBy,omitempty"`    // by what it was found: "fingerprint", "comment", "certificate", "user"; "probe" for the inventory's own logins, "recovery" for those with the recovery key
 	Principals  []string   `json:"principals,omitempty"` // the owner's
 	Method      string     `json:"method"`               // "publickey", "password", ...
 	Fingerprint string     `json:"fingerprint,omitempty"`
@@ -65,6 +65,10 @@ type Consumer struct {
 	Why    string         `json:"why"` // what the status rests on
 	Waiver *Waiver        `json:"waiver,omitempty"`
 }
+
+// Own reports whether these are migrate's own logins: the inventory's, or those
+// with the recovery key. They keep no door open.
+func (c Consumer) Own() bool { return c.OwnerBy == "probe" || c.OwnerBy == "recovery" }
 
 // ConsumerStatus says whether a consumer still needs SSH.
 type ConsumerStatus int

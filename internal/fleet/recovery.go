@@ -12,6 +12,10 @@ var ErrDenied = errors.New("access denied")
 // open, or not for this purpose.
 var ErrCiphertext = errors.New("the ciphertext does not fit")
 
+// ErrNoKey says that the private part of the recovery key cannot be had from
+// where it is kept: trying again soon does not help.
+var ErrNoKey = errors.New("the recovery key cannot be used")
+
 // RecoveryKey is one generation of the recovery key: public facts only. The
 // private part is where Location says, and nowhere else.
 type RecoveryKey struct {

@@ -149,7 +149,7 @@ func (m *maker) needing(bastions []*member) []string {
 	}
 	for _, c := range m.judged.Ledger.Consumers {
 		busy := c.Status == fleet.ConsumerActive || c.Status == fleet.ConsumerWaived
-		if busy && c.OwnerBy != "probe" && slices.ContainsFunc(bastions, func(b *member) bool { return slices.Contains(c.Hosts, b.ID) }) {
+		if busy && !c.Own() && slices.ContainsFunc(bastions, func(b *member) bool { return slices.Contains(c.Hosts, b.ID) }) {
 			out = addOnce(out, consumerName(c))
 		}
 	}

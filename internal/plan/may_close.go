@@ -75,7 +75,7 @@ func unseen(h *fleet.Host) string {
 func (m *maker) consumers() map[string][]string {
 	active := map[string][]string{}
 	for _, c := range m.judged.Ledger.Consumers {
-		if c.OwnerBy == "probe" {
+		if c.Own() {
 			continue
 		}
 		for _, id := range c.Hosts {

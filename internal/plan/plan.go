@@ -41,6 +41,7 @@ type Info struct {
 	Snapshot int64     `json:"snapshot"`
 	Made     time.Time `json:"made"`
 	By       string    `json:"by"` // who made it
+	Purpose  Purpose   `json:"purpose,omitempty"`
 }
 
 // Wave is a group of hosts that goes through all phases together. The first

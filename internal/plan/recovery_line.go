@@ -73,6 +73,22 @@ func (w *world) sources(h *fleet.Host, r RecoveryPolicy, subnets []string) []str
 		}
 		out = addOnce(out, s.CIDR)
 	}
+	for _, e := range w.region(h.Ref().Place()).ConnectEndpoints.Value {
+		if e.VPC != h.VPC || !e.Usable() {
+			continue
+		}
+		if s := w.subnets[e.Subnet]; s != nil && s.CIDR.IsValid() {
+			out = addOnce(out, s.CIDR)
+		}
+		if !e.PreserveClientIP {
+			continue
+		}
+		for _, text := range r.From { // hosts see the operators themselves
+			if p, err := netip.ParsePrefix(text); err == nil {
+				out = addOnce(out, p)
+			}
+		}
+	}
 	slices.SortFunc(out, comparePrefixes)
 	texts := make([]string, len(out))
 	for i, p := range out {

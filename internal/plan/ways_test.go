@@ -57,6 +57,17 @@ func TestLinesOnHostsAreBoundToTheWayBackIn(t *testing.T) {
 			r.Subnets.Value = append(r.Subnets.Value, fleet.Subnet{ID: "subnet-0", VPC: "vpc-1", AZ: region + "c", CIDR: prefix("10.0.0.0/28")})
 			r.RouteTables.Value[1].Subnets = append(r.RouteTables.Value[1].Subnets, "subnet-0")
 		}, `restrict,pty,from="10.0.0.0/28,10.0.2.0/24" `},
+		{"an Instance Connect Endpoint", func(x *scene) {
+			x.region().ConnectEndpoints = known([]fleet.ConnectEndpoint{
+				{ID: "eice-1", VPC: "vpc-1", Subnet: "subnet-a", State: "create-complete"}, {ID: "eice-2", VPC: "vpc-2", Subnet: "subnet-a", State: "create-complete", PreserveClientIP: true},
+			})
+		}, `restrict,pty,from="10.0.1.0/24,10.0.2.0/24" `},
+		{"an endpoint that is gone", func(x *scene) {
+			x.region().ConnectEndpoints = known([]fleet.ConnectEndpoint{{ID: "eice-1", VPC: "vpc-1", Subnet: "subnet-a", State: "delete-complete"}})
+		}, `restrict,pty,from="10.0.2.0/24" `},
+		{"an endpoint that preserves addresses", func(x *scene) {
+			x.region().ConnectEndpoints = known([]fleet.ConnectEndpoint{{ID: "eice-1", VPC: "vpc-1", Subnet: "subnet-b", State: "create-complete", PreserveClientIP: true}})
+		}, `restrict,pty,from="10.0.2.0/24,198.51.100.0/24" `},
 		{"an sshd that does not know restrict", func(x *scene) { x.probe(0).SSHD.Value.Version = "OpenSSH_6.6.1p1 Ubuntu" },
 			`no-port-forwarding,no-agent-forwarding,no-X11-forwarding,no-user-rc,from="10.0.2.0/24" `},
 		{"an sshd that just does", func(x *scene) { x.probe(0).SSHD.Value.Version = "OpenSSH_7.2p2" }, `restrict,pty,from="10.0.2.0/24" `},

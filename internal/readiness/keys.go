@@ -1,6 +1,8 @@
 package readiness
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"strings"
@@ -151,9 +153,10 @@ func loginSeen(h *fleet.Host, key *fleet.Key, p Policy) answer {
 // findings judges every key of the ring, in the order in which they were found.
 func (k *keyring) findings(p Policy, people *registry) []fleet.Finding {
 	var out []fleet.Finding
+	recovery := fingerprints(p.RecoveryKeys)
 	for _, u := range k.order {
-		if u.places == nil {
-			continue // every line with it sends people away
+		if u.places == nil || recovery[u.key.Fingerprint] {
+			continue // every line with it sends people away, or it is where it belongs
 		}
 		if whose, several := people.claims(u); several && !u.key.CA && (u.hosts >= p.SharedKeyHosts || len(u.users) > 1) {
 			out = append(out, k.finding("key-shared", u, "", fmt.Sprintf("it opens %s as %s, and %s", fleet.Count(u.hosts, "host"), quotedList(u.users), whose)))
@@ -238,4 +241,21 @@ func quotedList(all []string) string {
 		q[i] = quoted(s)
 	}
 	return strings.Join(q, ", ")
+}
+
+// fingerprints are those of public keys in lines without options, as OpenSSH
+// prints them. What is no key has none.
+func fingerprints(lines []string) map[string]bool {
+	out := map[string]bool{}
+	for _, line := range lines {
+		f := strings.Fields(line)
+		if len(f) < 2 {
+			continue
+		}
+		if blob, err := base64.StdEncoding.DecodeString(f[1]); err == nil {
+			sum := sha256.Sum256(blob)
+			out["SHA256:"+base64.RawStdEncoding.EncodeToString(sum[:])] = true
+		}
+	}
+	return out
 }

@@ -14,7 +14,7 @@ import (
 // sessions. Logins from the loopback address that can have come through Session
 // Manager (AWS-StartSSHSession) are left out: nobody needs port 22 for them.
 func (a *assessor) ledger() fleet.Ledger {
-	b := &book{assessor: a, byKey: map[consumerKey]*consumer{}, sessions: sessionsByHost(a.snapshot)}
+	b := &book{assessor: a, byKey: map[consumerKey]*consumer{}, sessions: sessionsByHost(a.snapshot), recovery: fingerprints(a.policy.RecoveryKeys)}
 	b.knowOwn()
 	var out fleet.Ledger
 	for i := range a.snapshot.Hosts {
@@ -47,6 +47,7 @@ type book struct {
 	all      []*consumer
 	sessions map[string][]*fleet.ManagedSession // by host
 	own      map[string]bool                    // identities with which the inventory logged in
+	recovery map[string]bool                    // fingerprints of the recovery key's generations
 	loopback []tunnelled
 }
 
@@ -321,6 +322,8 @@ func (b *book) settleOwner(c *consumer) {
 		i, by = b.people.ofUser(c.User)
 	}
 	switch {
+	case b.recovery[c.Fingerprint] || b.recovery[c.CA]:
+		c.Owner, c.OwnerBy, c.service = RecoveryOwner, "recovery", true
 	case i != nobody:
 		o := b.people.owners[i]
 		c.Owner, c.OwnerBy, c.Principals, c.service = o.Person, by, slices.Clone(o.Principals), o.Service

@@ -65,7 +65,7 @@ func (u *usages) add(code, object string, hosts []string, fact fleet.Evidence) {
 func (b *book) findings() []fleet.Finding {
 	u := &usages{byKey: map[fleet.Ref]*usage{}}
 	for _, c := range b.all {
-		if c.Status != fleet.ConsumerActive || c.OwnerBy == "probe" {
+		if c.Status != fleet.ConsumerActive || c.Own() {
 			continue
 		}
 		switch code := useCodes[c.Use]; {

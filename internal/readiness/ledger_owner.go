@@ -10,6 +10,9 @@ import (
 // InventoryOwner is the owner of logins that are provably the inventory's own.
 const InventoryOwner = "migrate inventory"
 
+// RecoveryOwner is the owner of logins with the recovery key.
+const RecoveryOwner = "migrate recovery"
+
 // registry answers whose a key, certificate, account or principal is, as the
 // policy's owners have it. Where several owners claim a thing, the first one
 // in the owners' order has it.

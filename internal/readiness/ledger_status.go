@@ -182,6 +182,9 @@ func anyHost(n int) string {
 // hint helps to find out whose a consumer is that nobody claims. A key pair's
 // or an IAM user's name proves nothing.
 func (b *book) hint(c *consumer) string {
+	if c.OwnerBy == "recovery" {
+		return "a drill, or a repair, by the recovery key"
+	}
 	if c.OwnerBy == "probe" {
 		return "its last logins are the inventory's own, and earlier ones may be"
 	}

@@ -1,6 +1,8 @@
 package readiness_test
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -151,6 +153,47 @@ func TestOwners(t *testing.T) {
 		got := judgeWith(s, ownedBy(c.owners...)).Ledger.Consumers[0]
 		if got.Owner != c.want || got.OwnerBy != c.by || got.Comment != "alice@laptop" {
 			t.Errorf("%s: owner %q by %q, comment %q", c.name, got.Owner, got.OwnerBy, got.Comment)
+		}
+	}
+}
+
+// TestRecoveryKeyIsNoConsumer: it is on every host on purpose, and drills log in
+// with it. It may also be the authority of the certificates that they bring.
+func TestRecoveryKeyIsNoConsumer(t *testing.T) {
+	const line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f migrate-recovery"
+	blob, err := base64.StdEncoding.DecodeString(strings.Fields(line)[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(blob)
+	print := "SHA256:" + base64.RawStdEncoding.EncodeToString(sum[:])
+	signed := login("web", "SHA256:throwaway", "10.0.0.7", fleet.UseCommand, 2)
+	signed.CertID, signed.CA = "migrate-recovery", print
+	s := logging([]fleet.Login{login("web", print, "10.0.0.7", fleet.UseCommand, 3), signed, login("web", "SHA256:a", "10.0.0.1", fleet.UseShell, 1)})
+	s.Hosts[0].Probe.Value.Keys.Value = []fleet.Key{key("web", print), key("root", print)}
+	for _, tc := range []struct {
+		keys          []string
+		own, consumer int
+		shared        bool
+	}{
+		{nil, 0, 3, true},
+		{[]string{"ssh-ed25519", "garbage !", line}, 2, 1, false},
+	} {
+		a := judgeWith(s, func(p *readiness.Policy) { p.RecoveryKeys = tc.keys })
+		own, others := 0, 0
+		for _, c := range a.Ledger.Consumers {
+			if c.Own() {
+				own++
+			} else {
+				others++
+			}
+		}
+		if own != tc.own || others != tc.consumer {
+			t.Errorf("with keys %q: %d of migrate's own, %d others; want %d and %d", tc.keys, own, others, tc.own, tc.consumer)
+		}
+		shared := slices.ContainsFunc(a.Findings, func(f fleet.Finding) bool { return f.Code == "key-shared" })
+		if shared != tc.shared {
+			t.Errorf("with keys %q: shared %v", tc.keys, shared)
 		}
 	}
 }

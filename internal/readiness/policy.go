@@ -40,6 +40,10 @@ type Policy struct {
 
 	Owners  []fleet.Owner  // whose keys and principals are whose
 	Waivers []fleet.Waiver // which consumers of SSH may stay
+
+	// RecoveryKeys are the public lines of the recovery key, all generations. It
+	// is on every host on purpose, and logins with it are drills and repairs.
+	RecoveryKeys []string
 }
 
 // DefaultPolicy demands an agent that forwards ports to remote hosts

@@ -111,6 +111,26 @@ type VPC struct {
 	There fleet.Truth `json:"there"`
 	Zero  fleet.Truth `json:"zero"`
 	Hosts []Host      `json:"hosts"`
+	// Checks are what AWS says now; none: it was not asked.
+	Checks []Check `json:"checks,omitempty"`
+}
+
+// See fills in what AWS says now.
+func (v *VPC) See(s Seen, w Wanted) {
+	v.Checks = s.Checks(w)
+	if s.Group.Known {
+		v.There, v.Zero = truth(s.Group.Value.Name != ""), truth(s.Group.Value.Name != "" && s.zero().Holds == fleet.TruthYes)
+	}
+	if !s.Hosts.Known {
+		return
+	}
+	for i, h := range v.Hosts {
+		for _, now := range s.Hosts.Value {
+			if now.Ref() == h.Host {
+				v.Hosts[i].Rule = s.lets(now)
+			}
+		}
+	}
 }
 
 // Proved reports whether the way is proved into all hosts of the VPC, and the

@@ -243,8 +243,14 @@ func (s Seen) lets(h fleet.Host) fleet.Truth {
 
 // KeyChecks judges the recovery key itself.
 func KeyChecks(w Wanted, now time.Time) []Check {
-	k, ok := fleet.CurrentRecoveryKey(w.Keys)
-	if !ok || k.Made.IsZero() {
+	var k fleet.RecoveryKey
+	for _, one := range w.Keys {
+		if w.Key != "" && Blob(one.Line) == w.Key {
+			k = one
+			break
+		}
+	}
+	if k.Made.IsZero() {
 		return []Check{{Code: CheckAge, What: "recovery key", Now: "when it was made is not known", Do: "migrate recovery init makes one whose age is known"}}
 	}
 	age := now.Sub(k.Made)
@@ -256,6 +262,24 @@ func KeyChecks(w Wanted, now time.Time) []Check {
 		c.Holds, c.Do = fleet.TruthNo, "migrate recovery rotate"
 		c.Now += ", at most " + Days(w.KeyAge) + " is wanted"
 	}
+	return []Check{c}
+}
+
+// DrillEvery is how often a drill is wanted where nothing is about to be closed:
+// a way that nobody has gone for a month is not one to rely on.
+const DrillEvery = 30 * 24 * time.Hour
+
+// DrillChecks judges whether a login by the bastion into each of the hosts is recent enough.
+func DrillChecks(hosts []fleet.HostRef, proofs []fleet.Proof, age time.Duration, now time.Time) []Check {
+	if len(hosts) == 0 {
+		return nil
+	}
+	j := Judge(hosts, proofs, fleet.WayRecovery, age, now)
+	c := Check{Code: CheckDrill, What: "recovery drill", Holds: fleet.TruthYes, Now: j.String()}
+	if j.Holds() {
+		return []Check{c}
+	}
+	c.Holds, c.Hosts, c.Do = fleet.TruthNo, j.Missing, "migrate recovery drill --yes"
 	return []Check{c}
 }
 

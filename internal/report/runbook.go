@@ -73,6 +73,7 @@ type RunbookNetwork struct {
 	Doors   []string // security groups of hosts that let the bastion in
 	// Endpoints are the VPC's EC2 Instance Connect Endpoints.
 	Endpoints []string
+	Serial    fleet.Fact[bool] // whether the account allows the EC2 serial console in the Region
 	Hosts     []RunbookHost
 	// Lacking have no recovery key, as far as anybody knows.
 	Lacking []RunbookHost
@@ -85,7 +86,7 @@ type RunbookHost struct {
 	User     string     // account that takes the recovery key
 	Keys     []string   // its host keys: "ssh-ed25519 AAAA…"; none: not known
 	Saved    []string   // folders in which it keeps images of its key files
-	Password bool       // an account of it has a password: the serial console lets it in
+	Password bool       // somebody logged in with a password: the serial console may let them in, too
 }
 
 // RunbookGroup is a security group in which SSH was closed, or will be.

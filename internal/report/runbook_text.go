@@ -251,8 +251,12 @@ func (b *book) serial() {
 	b.say("It works without a network, on Nitro instances, if the account allows it in the Region, and if a user of the host has a password. It takes no SSH key of the host's.")
 	n := 0
 	for _, one := range b.networks {
-		if fleet.Partition(one.At.Region) != "aws" {
+		if one.Serial.Known && !one.Serial.Value {
+			b.say("Account %s does not allow it in %s (`aws ec2 enable-serial-console-access` would).", one.At.Account, one.At.Region)
 			continue
+		}
+		if fleet.Partition(one.At.Region) != "aws" {
+			continue // other partitions have other names for it
 		}
 		for _, h := range one.Hosts {
 			if !h.Password {
@@ -268,7 +272,7 @@ func (b *book) serial() {
 		}
 	}
 	if n == 0 {
-		b.say("No host is known to have a user with a password: it would let nobody in.")
+		b.say("Of no host is a user with a password known, by a login with it: it would let nobody in.")
 	}
 }
 

@@ -33,6 +33,8 @@ func FuzzAWSRequest(f *testing.F) {
 	f.Add("route53resolver", "Route53Resolver.ListResolverRules", `{"MaxResults":1,"NextToken":"x","Filters":[{"Name":"Type","Values":["FORWARD"]}]}`)
 	f.Add("logs", "Logs_20140328.DescribeLogGroups", `{"logGroupNamePrefix":"/ssm","limit":1}`)
 	f.Add("kms", "TrentService.DescribeKey", `{"KeyId":"alias/x"}`)
+	f.Add("secretsmanager", "secretsmanager.CreateSecret", `{"Name":"x","SecretString":"a","ClientRequestToken":"0123456789abcdef0123456789abcdef"}`)
+	f.Add("secretsmanager", "secretsmanager.GetSecretValue", `{"SecretId":"x","VersionStage":"AWSPREVIOUS"}`)
 	group := w.Accounts[0].Regions[0].Groups[0].ID
 	f.Add("ec2", "", "Action=AuthorizeSecurityGroupIngress&GroupId="+group+"&IpPermissions.1.IpProtocol=tcp&IpPermissions.1.FromPort=22&IpPermissions.1.ToPort=22&IpPermissions.1.IpRanges.1.CidrIp=192.0.2.0/24&TagSpecification.1.ResourceType=security-group-rule&TagSpecification.1.Tag.1.Key=a")
 	f.Add("ec2", "", "Action=RevokeSecurityGroupIngress&GroupId="+group+"&SecurityGroupRuleId.1=sgr-1&CidrIp=::/0&IpProtocol=-1")

@@ -156,6 +156,7 @@ var universalTargets = map[string]struct {
 }{
 	"ec2:authorizeSecurityGroupIngress": {"ec2:AuthorizeSecurityGroupIngress", func(c *call) (any, error) { return authorizeRules(c, false) }},
 	"ec2:authorizeSecurityGroupEgress":  {"ec2:AuthorizeSecurityGroupEgress", func(c *call) (any, error) { return authorizeRules(c, true) }},
+	"autoscaling:setDesiredCapacity":    {"autoscaling:SetDesiredCapacity", setDesiredCapacity},
 }
 
 const universalPrefix = "arn:aws:scheduler:::aws-sdk:"
@@ -203,12 +204,13 @@ func (a *Account) lendsTo(arn, region string) bool {
 }
 
 // targetNames are the members of a target's input and what the query protocol
-// calls them. Numbers are those members that end in "Port".
+// calls them. Numbers are those members that end in "Port" or "Capacity".
 var targetNames = map[string]string{
 	"GroupId": "GroupId", "IpPermissions": "IpPermissions", "IpProtocol": "IpProtocol", "FromPort": "FromPort", "ToPort": "ToPort",
 	"IpRanges": "IpRanges", "CidrIp": "CidrIp", "Ipv6Ranges": "Ipv6Ranges", "CidrIpv6": "CidrIpv6", "PrefixListIds": "PrefixListIds", "PrefixListId": "PrefixListId",
 	"UserIdGroupPairs": "Groups", "UserId": "UserId", "VpcId": "VpcId", "Description": "Description",
 	"TagSpecifications": "TagSpecification", "ResourceType": "ResourceType", "Tags": "Tag", "Key": "Key", "Value": "Value",
+	"AutoScalingGroupName": "AutoScalingGroupName", "DesiredCapacity": "DesiredCapacity",
 }
 
 // targetForm turns a universal target's input into a request of the query
@@ -224,6 +226,10 @@ func targetForm(input string) (url.Values, error) {
 	return form, fillForm(form, "", in)
 }
 
+func isNumber(name string) bool {
+	return strings.HasSuffix(name, "Port") || strings.HasSuffix(name, "Capacity")
+}
+
 func fillForm(form url.Values, prefix string, in map[string]any) error {
 	for name, value := range in {
 		as := targetNames[name]
@@ -232,12 +238,12 @@ func fillForm(form url.Values, prefix string, in map[string]any) error {
 		}
 		switch v := value.(type) {
 		case string:
-			if strings.HasSuffix(name, "Port") {
+			if isNumber(name) {
 				return fmt.Errorf("the field '%s' is a number", name)
 			}
 			form.Set(prefix+as, v)
 		case json.Number:
-			if !strings.HasSuffix(name, "Port") {
+			if !isNumber(name) {
 				return fmt.Errorf("the field '%s' is no number", name)
 			}
 			form.Set(prefix+as, v.String())

@@ -37,7 +37,8 @@ type AWSOptions struct {
 
 // AWS is the simulated AWS: one HTTP handler that speaks EC2, IAM, Auto
 // Scaling, STS, Systems Manager, Organizations, Route 53 and its Resolver, S3
-// (path style), CloudWatch Logs and KMS in their own wire protocols.
+// (path style), CloudWatch Logs, KMS and Secrets Manager in their own
+// wire protocols.
 //
 // Service and Region come from the credential scope in the Authorization
 // header, so one endpoint URL serves all of them. The access key ID decides
@@ -131,7 +132,7 @@ type operation func(*call) (any, error)
 var operations = map[string]map[string]operation{
 	"ec2": ec2Operations, "iam": iamOperations, "autoscaling": scalingOperations, "sts": stsOperations, "ssm": ssmOperations,
 	"organizations": organizationsOperations, "route53resolver": resolverOperations, "logs": logsOperations, "kms": kmsOperations,
-	"route53": route53Operations, "s3": s3Operations, "scheduler": schedulerOperations,
+	"route53": route53Operations, "s3": s3Operations, "scheduler": schedulerOperations, "secretsmanager": secretsOperations,
 }
 
 // changes are the APIs that change the world: World.Mu is held for writing.
@@ -141,6 +142,8 @@ var changes = map[string][]map[string]operation{
 	"autoscaling": {scalingChanges},
 	"ssm":         {ssmChanges},
 	"scheduler":   {schedulerChanges},
+
+	"secretsmanager": {secretsChanges},
 }
 
 // tasks are the APIs that take World.Mu by themselves, since what they begin
@@ -191,7 +194,7 @@ func protocolOf(service string) protocol {
 	switch service {
 	case "ec2":
 		return protocolEC2
-	case "ssm", "organizations", "route53resolver", "logs", "kms":
+	case "ssm", "organizations", "route53resolver", "logs", "kms", "secretsmanager":
 		return protocolJSON
 	case "route53", "s3":
 		return protocolREST

@@ -147,6 +147,7 @@ func generateDataKey(c *call) (any, error) {
 
 func kmsDecrypt(c *call) (any, error) {
 	var in struct {
+		KeyID   string            `json:"KeyId"`
 		Blob    []byte            `json:"CiphertextBlob"`
 		Context map[string]string `json:"EncryptionContext"`
 	}
@@ -156,6 +157,11 @@ func kmsDecrypt(c *call) (any, error) {
 	arn, plain, err := c.w.decryptKey(in.Blob, in.Context)
 	if err != nil {
 		return nil, refuse("InvalidCiphertextException", "")
+	}
+	if in.KeyID != "" {
+		if _, k := c.w.key(c.region, in.KeyID); k == nil || k.ARN != arn {
+			return nil, refuse("IncorrectKeyException", "The key ID in the request does not identify a CMK that can perform this operation.")
+		}
 	}
 	if _, err := c.usableKey(arn, "kms:Decrypt", in.Context); err != nil {
 		return nil, err

@@ -80,7 +80,12 @@ func newPlugin(t *testing.T, s *sessionWorld) plugin {
 		return strings.HasPrefix(v, "AWS_") || strings.HasPrefix(strings.ToUpper(v), "HTTP_PROXY=") || strings.HasPrefix(v, "PATH=")
 	})
 	home := t.TempDir()
-	return plugin{s, append(env, "PATH="+dir+":/usr/bin:/bin", "HOME="+home,
+	sockets, err := os.MkdirTemp("", "plugin-") // t.TempDir's names are too long for a socket's
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(sockets) })
+	return plugin{s, append(env, "PATH="+dir+":/usr/bin:/bin", "HOME="+home, "TMPDIR="+sockets,
 		"AWS_EC2_METADATA_DISABLED=true", "AWS_PAGER=", "AWS_REGION="+s.rg.Name, "AWS_DEFAULT_REGION="+s.rg.Name, "AWS_ENDPOINT_URL="+s.url,
 		"AWS_ACCESS_KEY_ID="+simfleet.AccessKey(s.w.Accounts[0].ID), "AWS_SECRET_ACCESS_KEY=secret", "AWS_MAX_ATTEMPTS=1")}
 }

@@ -361,6 +361,12 @@ func (s *shell) at(hc interp.HandlerContext) *process {
 }
 
 func (s *shell) exec(ctx context.Context, args []string) error {
+	if args[0] == inShell+"match" {
+		if !matchesAny(args[1:]) {
+			return interp.ExitStatus(1)
+		}
+		return nil
+	}
 	hc := interp.HandlerCtx(ctx)
 	q := s.at(hc)
 	if args[0] == inShell+"printf" { // by far the most frequent, and it needs no environment

@@ -17,7 +17,10 @@ func prepare(file *syntax.File) (functions map[string]bool) {
 	functions = map[string]bool{}
 	fixLoops(file)
 	detaches := markDetached(file)
-	defer fixTraps(file) // after it, $! is the interpreter's own again
+	defer func() {
+		fixTraps(file) // after it, $! is the interpreter's own again
+		quickCases(file)
+	}()
 	fixSubstitutions(file)
 	syntax.Walk(file, func(n syntax.Node) bool {
 		switch n := n.(type) {

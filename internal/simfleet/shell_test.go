@@ -55,6 +55,15 @@ E`,
 		`printf '3\n1\n2\n1\n' | sort | uniq | tr '\n' ' '; printf 'a:b:c\n' | cut -d: -f2,3; printf 'x\ny\n' | wc -l | tr -d ' '`,
 		`printf 'one\ntwo\nthree\n' | head -n 2; printf 'one\ntwo\nthree\n' | tail -n 1; printf 'abc' | head -c 2`,
 		`printf 'foo\nbar.baz\n' | grep -c o; printf 'foo\nbar.baz\n' | grep -F .b; printf 'aa\nb\n' | grep -E '^a+$'; printf 'a\n' | grep -q b; echo $?`,
+		`for v in a ab 'a b' '*' '' '[x' 'x.y' xzy 7 '\'; do case "$v" in a) echo 1;; 'a b'|"*") echo 2;; '') echo 3;; [[]*) echo 4;; x.?) echo 5;; [0-9]) echo 6;; \\) echo 7;; a*) echo 8;; *) echo "other $v"; esac; done`,
+		`x='a*'; case a1 in $x) echo glob;; esac; case a1 in "$x") echo no;; *) echo quoted;; esac; case 'two
+lines' in two*s) echo both;; esac; case a in [!a]) echo no;; [a-c]) echo range; esac`,
+		`n=0; case $(n=1; echo x; exit 3) in x) echo $n;; esac; false; case a in a) echo $?;; esac; case a in b) ;; esac; echo $?; case a in a) ;; esac; echo $?; case a in a) false;; esac; echo $?`,
+		`f() { case $1 in a) case $2 in b) echo ab; return 4;; *) return 5;; esac; echo never;; *) exit 9;; esac; }; f a b; echo $?; f a c; echo $?; (f z); echo $?`,
+		`set -e; case x in x) case y in z) ;; *) echo in;; esac;; esac; case a in a) echo b;; esac | tr b c; v=${u:=1}; case ${v} in 1) v=2;; 2) echo no;; esac; echo $v; case q in *) read l; echo "$l";; esac <<E
+line
+E
+case q in q) false;; esac; echo never`,
 	} {
 		var out bytes.Buffer
 		cmd := exec.Command(dash, "-c", script)

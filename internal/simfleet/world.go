@@ -59,6 +59,8 @@ type Account struct {
 	Tags map[string]map[string]string // of instance profiles, by ARN
 
 	world *World // that Generate made it for; nil: the account stands alone
+
+	secrets []*secret // of Secrets Manager, in all Regions: also those without instances
 }
 
 // Region is one account's share of a Region.

@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -164,11 +164,11 @@ func cloudConfigKeys(text string) []string {
 			in = true
 		case in && isItem:
 			item = strings.TrimSpace(item)
-			line, err := strconv.Unquote(item) // JSON's strings are YAML's
-			if err != nil {
-				line = strings.Trim(item, `"'`)
+			var text string
+			if json.Unmarshal([]byte(item), &text) != nil { // what is in double quotes reads like JSON
+				text = strings.Trim(item, `"'`)
 			}
-			out = append(out, line)
+			out = append(out, text)
 		case strings.TrimSpace(line) != "":
 			in = false
 		}

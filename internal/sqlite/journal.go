@@ -117,7 +117,8 @@ func (d *DB) Entries(ctx context.Context, planID string) ([]cutover.Entry, error
 // LastPlan is the plan of the newest journal entry; empty without any.
 func (d *DB) LastPlan(ctx context.Context) (id string, err error) {
 	err = d.read(ctx, func(tx *sql.Tx) error {
-		err := tx.QueryRowContext(ctx, "SELECT plan FROM journal ORDER BY seq DESC LIMIT 1").Scan(&id)
+		err := tx.QueryRowContext(ctx, `SELECT plan FROM journal WHERE plan NOT IN (SELECT id FROM plans WHERE content ->> 'purpose' IS NOT NULL)
+			ORDER BY seq DESC LIMIT 1`).Scan(&id)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}

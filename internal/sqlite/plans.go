@@ -31,14 +31,14 @@ func (d *DB) SavePlan(ctx context.Context, p *plan.Plan, by string) error {
 	return nil
 }
 
-// Plan reads a plan by its ID, or by the beginning of it; empty: the newest. None, or
+// Plan reads a plan by its ID, or by the beginning of it; empty: the newest of a cutover. None, or
 // more than one, is ErrNoPlan. A plan that was changed in the file is plan.ErrDigest.
 func (d *DB) Plan(ctx context.Context, id string) (*plan.Plan, error) {
 	var found []string
 	var content []byte
 	err := d.read(ctx, func(tx *sql.Tx) error {
 		// A prefix is compared as text: LIKE would read % and _ in it.
-		err := query(ctx, tx, "SELECT id FROM plans WHERE substr(id, 1, length(?1)) = ?1 ORDER BY made DESC, rowid DESC LIMIT 2", []any{id}, func(scan scanner) error {
+		err := query(ctx, tx, "SELECT id FROM plans WHERE substr(id, 1, length(?1)) = ?1 AND (?1 <> '' OR content ->> 'purpose' IS NULL) ORDER BY made DESC, rowid DESC LIMIT 2", []any{id}, func(scan scanner) error {
 			var one string
 			err := scan(&one)
 			found = append(found, one)
@@ -65,13 +65,13 @@ func (d *DB) Plan(ctx context.Context, id string) (*plan.Plan, error) {
 	return p, nil
 }
 
-// Plans lists the plans, newest first.
+// Plans lists the plans of all purposes, newest first.
 func (d *DB) Plans(ctx context.Context) ([]plan.Info, error) {
 	var out []plan.Info
 	err := d.read(ctx, func(tx *sql.Tx) error {
-		return query(ctx, tx, "SELECT id, digest, snapshot, made, by FROM plans ORDER BY made DESC, rowid DESC", nil, func(scan scanner) error {
+		return query(ctx, tx, "SELECT id, digest, snapshot, made, by, coalesce(content ->> 'purpose', '') FROM plans ORDER BY made DESC, rowid DESC", nil, func(scan scanner) error {
 			var p plan.Info
-			err := scan(&p.ID, &p.Digest, &p.Snapshot, textTime{&p.Made}, &p.By)
+			err := scan(&p.ID, &p.Digest, &p.Snapshot, textTime{&p.Made}, &p.By, (*string)(&p.Purpose))
 			out = append(out, p)
 			return err
 		})

@@ -85,12 +85,16 @@ func (r *Recovery) Close() error {
 // OpenBastion logs in to a bastion as user. The bastion must show one of the
 // host keys ("ssh-ed25519 AAAA…"). Until closeIt, Run and Prove reach the hosts
 // of its VPC. An error is an *Error, or says what is wrong with the
-// keys.
+// keys: it wraps fleet.ErrNoKey where ours cannot be had.
 func (r *Recovery) OpenBastion(ctx context.Context, bastion fleet.Host, user string, hostKeys []string) (closeIt func(), err error) {
 	keys, err := r.ring(ctx)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", fleet.ErrNoKey, err)
 	}
+	return r.openBastion(ctx, bastion, user, hostKeys, keys)
+}
+
+func (r *Recovery) openBastion(ctx context.Context, bastion fleet.Host, user string, hostKeys []string, keys []ringKey) (closeIt func(), err error) {
 	known, err := parseHostKeys(hostKeys)
 	if err != nil {
 		return nil, fmt.Errorf("host keys of bastion %s: %w", bastion.ID, err)

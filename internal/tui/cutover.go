@@ -241,8 +241,8 @@ func (s *cutoverScreen) scopes() []cutover.Scope {
 			out = append(out, cutover.Scope{Host: &h})
 		}
 	}
-	if s.waves.cursor < len(s.of.Waves) {
-		out = append(out, cutover.Scope{Wave: &s.of.Waves[s.waves.cursor].Number})
+	if i := s.waves.cursor; i < len(s.of.Waves) && !s.course.undone(s.of.Waves[i].Number) {
+		out = append(out, cutover.Scope{Wave: &s.of.Waves[i].Number})
 	}
 	return append(out, cutover.Scope{All: true})
 }

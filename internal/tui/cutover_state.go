@@ -25,6 +25,11 @@ func (c *course) outcome() cutover.Outcome {
 	return cutover.Outcome(word)
 }
 
+// undone reports whether all of a wave was taken back.
+func (c *course) undone(wave int) bool {
+	return slices.ContainsFunc(c.stand.Waves, func(w cutover.WaveStatus) bool { return w.Number == wave && w.State == "rolled back" })
+}
+
 // reached reports whether the plan has come to its end, and not only as far as
 // the last run was asked to go.
 func (c *course) reached() bool { return c.outcome() == cutover.OutcomeDone && c.stand.Ended }

@@ -124,6 +124,32 @@ func TestLeavingStopsTheRunFirst(t *testing.T) {
 	}
 }
 
+// TestRollBackOffersWhatStands: a wave that was taken back is not offered again,
+// and of a plan that was taken back as a whole nothing is.
+func TestRollBackOffersWhatStands(t *testing.T) {
+	takenBack := func(waves ...int) []cutover.Entry {
+		h := newHistory(testPlan(), testNow.Add(-10*time.Minute)).run("apply")
+		for i := range h.plan.Waves {
+			h.wave(i, 0).end(i)
+		}
+		for _, w := range waves {
+			for i := range slices.Backward(h.plan.Waves[w].Steps) {
+				h.step(w, i, cutover.UndoBegan, cutover.Undone)
+			}
+		}
+		return h.add(cutover.Entry{Event: cutover.RunEnded, Detail: "rolled back"}).entries
+	}
+	show := func(entries []cutover.Entry) *driver {
+		d := planned(t, entries, 80, 24)
+		return d.press("down", "down", "b")
+	}
+	show(takenBack()).mustShow("Roll back?", "● wave 2", "○ the whole plan")
+	d := show(takenBack(2))
+	d.mustShow("Roll back?", "● the whole plan")
+	d.mustNotShow("● wave 2", "○ wave 2")
+	show(takenBack(2, 1, 0)).mustShow("Nothing of this plan stands any more")
+}
+
 func TestRollBackDuringARunStopsItFirst(t *testing.T) {
 	d := applying(t, halfway(testPlan()), 80, 24).press("b")
 	d.mustShow("Roll back?", "The run is stopped first", "● wave 2", "○ the whole plan")

@@ -268,7 +268,7 @@ func (s *sheet) diff(st *plan.Step, n int) {
 			}
 			text := clean(l)
 			if i == most-1 && len(all) > most {
-				text += fmt.Sprintf(" … %d more lines (enter)", len(all)-most)
+				text += fmt.Sprintf(" … %s (enter)", count(len(all)-most, "more line"))
 			}
 			s.lines = append(s.lines, style.Render(cut(sign+" "+text, s.w)))
 		}

@@ -54,6 +54,7 @@ type row struct {
 type counts struct {
 	running, managed, hybrid      int
 	probeable, probed             int // running hosts that are not Windows; those of them that answered
+	commands                      int // of the probed ones, those that answered by Run Command
 	partly                        int // of the probed ones, those that could not tell everything
 	keys                          int
 	ready, blocked, unknown, risk int // risk: hosts with at least one risk
@@ -221,6 +222,9 @@ func (d *data) count(r *row) {
 	}
 	if h.Probe.Known {
 		c.probed++
+		if inventory.ByRunCommand(*h) {
+			c.commands++
+		}
 		if !h.Probe.Value.Whole() {
 			c.partly++
 		}

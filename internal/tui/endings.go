@@ -340,6 +340,9 @@ func (s *doneScreen) next() (what, why string) {
 	case unwanted > 0:
 		return "press 5, tab to what stays open, and see to it", "then take the inventory again and make the next plan"
 	}
+	if d := s.data; d != nil && d.snap.Started.After(s.course.stand.Since) {
+		return "press r for the report", "the latest inventory is from after the plan's end; take one from time to time"
+	}
 	return "press i for a new inventory, then r for the report", "they show the fleet as it is now; after that, take it from time to time"
 }
 

@@ -134,7 +134,7 @@ func (s *inventoryScreen) viewEmpty(w, h int) []string {
 	for _, l := range []string{
 		"instances, networks, roles, launch templates, from the AWS APIs",
 		"managed nodes and their agents, from Systems Manager",
-		"sshd settings, authorized keys, logins and endpoint tests, from each running Linux host over SSH",
+		"sshd settings, authorized keys, logins and endpoint tests, from each running Linux host over SSH or, if you allow it, Run Command",
 	} {
 		for i, part := range wrap(l, w-2) {
 			out = append(out, s.styles.accent.Render([]string{"·", " "}[min(i, 1)])+" "+part)
@@ -157,10 +157,17 @@ func (s *inventoryScreen) viewTaken(w, h int) []string {
 	if c.partly > 0 {
 		partly = fmt.Sprintf(" (%s in part)", thousands(c.partly))
 	}
+	by := " over SSH"
+	switch {
+	case c.commands == c.probed && c.probed > 0:
+		by = " by Run Command"
+	case c.commands > 0:
+		by = fmt.Sprintf(" over SSH (%s) or by Run Command (%s)", thousands(c.probed-c.commands), thousands(c.commands))
+	}
 	for _, l := range [][2]string{
 		{"instances", fmt.Sprintf("%s listed, %s running", thousands(len(d.rows)), thousands(c.running))},
 		{"managed nodes", fmt.Sprintf("%s of these instances, %s outside of EC2", thousands(c.managed), thousands(c.hybrid))},
-		{"over SSH", fmt.Sprintf("%s of %s Linux hosts answered%s", thousands(c.probed), thousands(c.probeable), partly)},
+		{"Linux hosts", fmt.Sprintf("%s of %s answered%s%s", thousands(c.probed), thousands(c.probeable), by, partly)},
 		{"authorized keys", thousands(c.keys) + " lines on them"},
 	} {
 		out = append(out, s.styles.dim.Render(fit(l[0], 17))+l[1])
@@ -205,7 +212,7 @@ func (s *inventoryScreen) viewRunning(w, h int) []string {
 // viewProbe is how far the hosts are, in two lines.
 func (s *inventoryScreen) viewProbe(w int) []string {
 	p := s.run.progress.probe
-	label := s.styles.strong.Render(fit("Hosts over SSH", 16))
+	label := s.styles.strong.Render(fit("Hosts", 16))
 	if p.total == 0 {
 		return []string{label + s.styles.dim.Render("waiting for the first instances"), ""}
 	}

@@ -85,8 +85,8 @@ func ledgerTable(d *data) []table {
 // consumerNext says what to do about a consumer.
 func consumerNext(c fleet.ConsumerGroup) [2]string {
 	switch {
-	case c.OwnerBy == "probe":
-		return [2]string{"press esc to go back", "these are the inventory's own logins"}
+	case c.Own():
+		return [2]string{"press esc to go back", "these are migrate's own logins"}
 	case c.Status == fleet.ConsumerWaived && c.Waiver != nil:
 		return [2]string{"move it before " + day(c.Waiver.Until), "the waiver ends on that day, and port 22 can close no earlier"}
 	case c.Status != fleet.ConsumerActive:

@@ -141,6 +141,8 @@ func (s *readinessScreen) next() (what, why string) {
 		return "press esc to go back", "the list of Readiness is there"
 	case d == nil && s.loading:
 		return "wait a moment", "the latest snapshot is being read"
+	case d == nil && s.running():
+		return "wait, or look around", "the inventory is running, and its hosts are judged when it ends"
 	case d == nil:
 		return "press 1 and take the inventory", "there is nothing to judge yet"
 	case len(d.rows) == 0:
@@ -152,6 +154,9 @@ func (s *readinessScreen) next() (what, why string) {
 		c := d.causes[0]
 		return "find out about " + c.code, fmt.Sprintf("%s cannot be judged for it, and unknown never counts as good; then press i", count(c.hosts, "host"))
 	}
+	if s.course.reached() {
+		return "press 6 for what has been reached", "every host is ready, and the plan has come to its end"
+	}
 	return "press 5 for Cutover", "every host is ready; the plan of the cutover is next"
 }
 
@@ -159,8 +164,11 @@ func (s *readinessScreen) view(w, h int) []string {
 	d := s.data
 	if d == nil {
 		text := "There is nothing to judge yet: take the inventory first."
-		if s.loading {
+		switch {
+		case s.loading:
 			text = "Reading the latest snapshot …"
+		case s.running():
+			text = "The inventory is running. Its hosts are judged when it ends."
 		}
 		return append([]string{s.title("Readiness", "", w), ""}, s.paintWrapped(s.styles.dim, text, w)...)
 	}

@@ -320,6 +320,9 @@ func (m *model) askRollback() {
 	case len(c.entries) == 0:
 		m.notice = &notice{failed: true, text: "Nothing of this plan was begun: there is nothing to take back."}
 		return
+	case c.known == len(c.entries) && c.stand.Owed == 0 && c.stand.Begun == 0 && !c.mine():
+		m.notice = &notice{failed: true, text: "Nothing of this plan stands any more: there is nothing to take back."}
+		return
 	}
 	s, ok := m.screens[screenCutover].(*cutoverScreen)
 	if !ok {

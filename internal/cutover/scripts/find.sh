@@ -347,7 +347,7 @@ scan() {
 		*)
 			if stays "$l"; then
 				printf '%s\n' "$l"
-				[ "$b" != "$RECOVERY" ] || rescue=yes
+				case " $RECOVERY " in *" $b "*) rescue=yes ;; esac
 			else
 				go=$((go + 1))
 			fi

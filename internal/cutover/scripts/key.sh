@@ -44,10 +44,10 @@ account() {
 	fi
 }
 
-# has_line sets found to how many lines of the file hold the key, and exact where
-# one of them is the wanted line.
+# has_line sets found to how many lines of the file hold the key, later to how
+# many hold one of a later generation, and exact where one is the wanted line.
 has_line() {
-	found=0 exact='' KEEP=$RECOVERY
+	found=0 later=0 exact='' KEEP="$RECOVERY $LATER"
 	[ -f "$file" ] || return 0
 	while IFS= read -r l || [ -n "$l" ]; do
 		s=${l#"${l%%[! $T]*}"}
@@ -55,7 +55,10 @@ has_line() {
 		'' | '#'*) ;;
 		*)
 			if stays "$s"; then
-				found=$((found + 1))
+				case " $LATER " in
+				*" $b "*) later=$((later + 1)) ;;
+				*) found=$((found + 1)) ;;
+				esac
 				[ "$l" != "$LINE" ] || exact=yes
 			fi
 			;;
@@ -68,6 +71,8 @@ tell_key() {
 	state=absent
 	if [ -n "$exact" ]; then
 		state=present
+	elif [ "$later" != 0 ]; then
+		state=later
 	elif [ "$found" != 0 ]; then
 		state=other
 	fi
@@ -78,6 +83,7 @@ tell_key() {
 	[ ! -d "${file%/*}" ] || folder_there=yes
 	say key "$state" "$found" "$accepted" "$sha" "$folder_there" "$bad"
 	say path "$file"
+	say later "$later"
 }
 
 observe_key() {
@@ -95,6 +101,15 @@ ssh_folder() {
 		cd -P "$home" || exit 1
 		mkdir -m 700 "./${folder_of##*/}" && chown -h "$id:$gid" "./${folder_of##*/}"
 	) || refuse full "cannot make $folder_of"
+	label "$folder_of"
+}
+
+# label gives what is new the SELinux context that the host's policy has for it:
+# sshd may not read what has another.
+label() {
+	[ -e "$SELINUX/enforce" ] || return 0
+	if have restorecon && restorecon "$1"; then return 0; fi
+	chcon --reference="${1%/*}" "$1" || refuse selinux "cannot give $1 the SELinux context that sshd needs"
 }
 
 # rewrite replaces the key file by what is in new-key of the folder.
@@ -117,43 +132,66 @@ rewrite() {
 	fi
 	tidy key "$file_real"
 	rm -f "$model" "$DIR/new-key"
+	if [ "$was" = - ]; then label "$file_real"; fi
 }
 
+# append puts LINE at the end of the account's key file.
+append() {
+	ssh_folder
+	seen=-
+	: >"$DIR/new-key" || refuse full "cannot write in $DIR"
+	if [ -f "$file" ]; then
+		sum "$file" || refuse full "cannot read $file"
+		seen=$s
+		cat "$file" >"$DIR/new-key" || refuse full "cannot write in $DIR"
+		# A last line without its end would swallow the new one.
+		if [ -s "$file" ] && [ -n "$(tail -c 1 "$file")" ]; then
+			printf '\n' >>"$DIR/new-key" || refuse full "cannot write in $DIR"
+		fi
+	fi
+	printf '%s\n' "$LINE" >>"$DIR/new-key" || refuse full "cannot write in $DIR"
+	rewrite "$seen"
+}
+
+# put_key adds the line. Where it takes the place of older generations, it
+# stands behind theirs, also in what is saved.
 put_key() {
 	as_root
 	folder
 	lock
 	account
+	if [ -n "$OLD" ]; then each_saved turn_saved add; fi
 	has_line
 	if [ -z "$exact" ]; then
-		ssh_folder
-		seen=-
-		: >"$DIR/new-key" || refuse full "cannot write in $DIR"
-		if [ -f "$file" ]; then
-			sum "$file" || refuse full "cannot read $file"
-			seen=$s
-			cat "$file" >"$DIR/new-key" || refuse full "cannot write in $DIR"
-			# A last line without its end would swallow the new one.
-			if [ -s "$file" ] && [ -n "$(tail -c 1 "$file")" ]; then
-				printf '\n' >>"$DIR/new-key" || refuse full "cannot write in $DIR"
-			fi
-		fi
-		printf '%s\n' "$LINE" >>"$DIR/new-key" || refuse full "cannot write in $DIR"
-		rewrite "$seen"
+		KEEP=$OLD
+		if [ -n "$OLD" ] && holds "$file"; then turn_live add; else append; fi
 	fi
+	if [ -n "$OLD" ]; then each_saved forget; fi
+	rm -f "$DIR/key-model" "$DIR/new-key" # of a try that died
+	tidy key "$file"
 	tell_key
 }
 
 # remove_key takes out the lines that hold the key, or with EXACT only those that
-# are the very line, and nothing else. SHA is what the file was before the key
+# are the very line, those of later generations, and nothing else. SHA is what the file was before the key
 # came ("-": there was none), FOLDER whether its folder was there.
 remove_key() {
 	as_root
 	folder
 	lock
 	account
+	if [ -n "$OLD" ]; then
+		# Never the last one: the keys that it took the place of may be gone.
+		KEEP=$RECOVERY
+		if holds "$file"; then
+			KEEP=$OLD
+			holds "$file" || refuse foreign "no older recovery key is in $file any more: the new one stays"
+		fi
+		DROP=$RECOVERY
+		each_saved turn_saved drop
+	fi
 	has_line
-	if [ "$found" != 0 ]; then
+	if [ "$found$later" != 00 ]; then
 		sum "$file" || refuse full "cannot read $file"
 		seen=$s
 		# The shell loses some bytes, such as NUL: then a line cannot be taken out.
@@ -173,6 +211,9 @@ remove_key() {
 			rewrite "$seen"
 		fi
 	fi
+	if [ -n "$OLD" ]; then each_saved forget; fi
+	rm -f "$DIR/key-model" "$DIR/new-key"
+	tidy key "$file"
 	tell_key
 }
 
@@ -195,8 +236,8 @@ copy() {
 
 other() {
 	if [ -n "$EXACT" ]; then
-		[ "$1" != "$LINE" ]
-		return
+		if [ "$1" = "$LINE" ]; then return 1; fi
+		KEEP=$LATER
 	fi
 	s=${1#"${1%%[! $T]*}"}
 	case $s in '' | '#'*) return 0 ;; esac

@@ -107,7 +107,7 @@ fresh() {
 	past=0
 	while [ -e "$DIR/old.$past" ]; do past=$((past + 1)); done
 	# The manifest goes first: without it, the rest does not count.
-	for f in manifest restored files new foreign merged; do
+	for f in manifest restored files new foreign merged turned; do
 		[ ! -e "$DIR/$f" ] || { mkdir -p "$DIR/old.$past" && mv -f "$DIR/$f" "$DIR/old.$past/$f"; } || refuse full "cannot put earlier before-images aside in $DIR"
 	done
 	mkdir "$DIR/files" "$DIR/new" || refuse full "cannot make folders in $DIR"

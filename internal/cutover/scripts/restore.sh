@@ -5,6 +5,9 @@
 # The folder holds "manifest", one line per file: number, owner, group, mode,
 # time of change, SHA-256 before and after, path; files/NUMBER, the file before;
 # new/NUMBER, what it was replaced by. Once the manifest is there, all of it is.
+# turned/NUMBER has lines of the sums before and after that the live file may
+# still have while the recovery key in it and in what is saved is changed;
+# merged/NUMBER those of a file that the timer has given the old lines.
 # shellcheck disable=SC2034,SC2086,SC2154,SC2317
 
 # state PATH BEFORE AFTER NUMBER sets state to what became of a saved file.
@@ -19,9 +22,26 @@ state() {
 		state=original
 	elif [ "$s" = "$3" ]; then
 		state=quarantined
-	elif [ -f "$DIR/merged/$4" ] && [ "$(cat "$DIR/merged/$4")" = "$s" ]; then
+	elif listed_in "$DIR/merged/$4"; then
 		state=merged
+	elif [ -f "$DIR/turned/$4" ]; then
+		while IFS=' ' read -r was_before was_after; do
+			if [ "$s" = "$was_before" ]; then
+				state=original
+			elif [ "$s" = "$was_after" ]; then
+				state=quarantined
+			fi
+		done <"$DIR/turned/$4"
 	fi
+}
+
+# listed_in FILE tells whether the sum s is a line of a file.
+listed_in() {
+	if [ ! -f "$1" ]; then return 1; fi
+	while read -r one; do
+		if [ "$one" = "$s" ]; then return 0; fi
+	done <"$1"
+	return 1
 }
 
 # stage NUMBER PATH FROM [MORE] prepares, next to PATH, a file with the owner,

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/plan"
 	"ssm-migrate/internal/simfleet"
 )
 
@@ -62,7 +63,7 @@ func (s *simulation) advance() {
 // or "" where it cannot happen.
 type event func(s *simulation, in *simfleet.Instance) string
 
-var events = []event{outage, agentDies, fullDisk, opensByHand, keyByHand, reboot, replaced}
+var events = []event{outage, agentDies, fullDisk, opensByHand, closesByHand, keyByHand, reboot, replaced}
 
 // happen lets things happen between two calls. The caller has the turn.
 func (s *simulation) happen() {
@@ -123,6 +124,51 @@ func opensByHand(s *simulation, in *simfleet.Instance) string {
 	}
 	s.touched[in.Region.Account.ID+"/"+in.Region.Name+" group "+group] = true
 	return "a colleague opens port 22 in " + group
+}
+
+// closesByHand is a colleague who does what the plan would do: revokes rules
+// that let port 22 in, where all whose door it is have another way in by now, and nobody
+// is taking such ways back.
+func closesByHand(s *simulation, in *simfleet.Instance) string {
+	steps := slices.DeleteFunc(s.steps(), func(p plan.Step) bool {
+		return p.Kind != plan.ClosePort || !slices.Contains(in.Host.Groups, p.Rules.Group)
+	})
+	if len(steps) == 0 || s.rollbacks.Load() > 0 {
+		return ""
+	}
+	step := steps[s.random.IntN(len(steps))]
+	group := step.Rules.Group
+	var theirs []*watched
+	for _, h := range s.hosts {
+		if !slices.Contains(h.in.Host.Groups, group) {
+			continue
+		}
+		s.world.Mu.RLock()
+		w := s.truth(h.in)
+		s.world.Mu.RUnlock()
+		if w.SessionManager != "" && w.Recovery != "" {
+			return ""
+		}
+		theirs = append(theirs, h)
+	}
+	rules, err := s.colleague.GroupRules(context.Background(), step.At, group)
+	if err != nil {
+		return ""
+	}
+	var ids []string
+	for _, r := range rules {
+		if slices.ContainsFunc(step.Rules.Rules, func(p fleet.Rule) bool { p.GroupAccount = r.GroupAccount; return p.Same(r) }) {
+			ids = append(ids, r.ID)
+		}
+	}
+	if len(ids) == 0 || s.colleague.Revoke(context.Background(), step.At, group, false, ids[:1+s.random.IntN(len(ids))]) != nil {
+		return ""
+	}
+	s.touched[in.Region.Account.ID+"/"+in.Region.Name+" group "+group] = true
+	for _, h := range theirs {
+		h.byHand = true
+	}
+	return "a colleague closes port 22 in " + group
 }
 
 // keyByHand is a colleague who adds a key of theirs.

@@ -51,7 +51,7 @@ func (t transport) RoundTrip(q *http.Request) (res *http.Response, err error) {
 		case "twice":
 			t.answer(q, body)
 		}
-		c := change{what: label, group: t.p.s.closing(q, body), disarms: q.Method == http.MethodDelete}
+		c := change{what: label, ours: true, group: t.p.s.closing(q, body), disarms: q.Method == http.MethodDelete}
 		t.p.s.changed = false
 		res = t.answer(q, body)
 		if t.p.s.changed {

@@ -23,7 +23,9 @@ func (s *simulation) newProcess(life int, calm bool) *process {
 	p := &process{s: s, name: fmt.Sprintf("operator-%d", life), calm: calm}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	if !calm {
-		switch s.random.IntN(3) {
+		switch s.random.IntN(4) {
+		case 3:
+			p.freezeAt, p.frozen = 1+s.random.IntN(40+s.random.IntN(600)), time.Duration(1+s.random.IntN(40))*time.Minute
 		case 0:
 			p.killAt = 1 + s.random.IntN(40+s.random.IntN(800))
 			p.killAfter = s.random.IntN(2) == 0
@@ -46,6 +48,26 @@ func (p *process) live(rollback bool) (cutover.Result, error) {
 	if _, err := account.Caller(p.ctx); err != nil {
 		return cutover.Result{}, err
 	}
+	kinds, hosts, reach, rescue := p.kinds(account)
+	x, err := cutover.New(cutover.Config{
+		Plan: p.s.plan, Hosts: hosts, Kinds: kinds, Rescue: rescue, Prover: reach, Proofs: simStore{p}, Journal: simStore{p}, Leases: simStore{p}, Control: p.s.db, Operator: p.name,
+	})
+	if err != nil {
+		p.s.t.Fatal(err)
+	}
+	// A dead process does nothing more; what it has under way gets errors.
+	stop := context.AfterFunc(p.ctx, x.Abort)
+	defer stop()
+	if rollback {
+		p.s.rollbacks.Add(1)
+		defer func() { p.s.rollbacks.Add(-1) }()
+		return x.Rollback(p.ctx, cutover.Scope{All: true})
+	}
+	return x.Apply(p.ctx)
+}
+
+// kinds are what the program's steps are done with.
+func (p *process) kinds(account *awsapi.Account) (map[plan.Kind]cutover.StepKind, map[fleet.HostRef]fleet.Host, *simReach, *cutover.Rescue) {
 	changer := awsapi.NewChanger(account)
 	hosts := map[fleet.HostRef]fleet.Host{}
 	for _, h := range p.s.snapshot.Hosts {
@@ -60,19 +82,7 @@ func (p *process) live(rollback bool) (cutover.Result, error) {
 	}) {
 		kinds[kind] = k
 	}
-	x, err := cutover.New(cutover.Config{
-		Plan: p.s.plan, Hosts: hosts, Kinds: kinds, Rescue: rescue, Prover: reach, Proofs: simStore{p}, Journal: simStore{p}, Leases: simStore{p}, Control: p.s.db, Operator: p.name,
-	})
-	if err != nil {
-		p.s.t.Fatal(err)
-	}
-	// A dead process does nothing more; what it has under way gets errors.
-	stop := context.AfterFunc(p.ctx, x.Abort)
-	defer stop()
-	if rollback {
-		return x.Rollback(p.ctx, cutover.Scope{All: true})
-	}
-	return x.Apply(p.ctx)
+	return kinds, hosts, reach, rescue
 }
 
 // simStore is the state file as a process has it.
@@ -210,7 +220,7 @@ func (r *simReach) Run(ctx context.Context, h fleet.Host, way fleet.Way, script 
 			s.log("%s on %s is carried by %s", script.Name, h.ID, way)
 		}
 		status, stdout, stderr := s.script(in, script, stop)
-		c := change{what: label}
+		c := change{what: label, ours: true}
 		if script.Name == "quarantine-keys" || script.Name == "disarm-host-timer" {
 			c.host, c.disarms = h.ID, script.Name == "disarm-host-timer"
 		}
@@ -342,16 +352,23 @@ func (s *simulation) afterApply() {
 			steps[step.ID] = step
 		}
 	}
-	s.world.Mu.RLock()
-	defer s.world.Mu.RUnlock()
+	var done []plan.Step
 	for _, w := range standing.Waves {
 		for _, ph := range w.Phases {
 			for _, st := range ph.Steps {
-				if step := steps[st.ID]; step.Kind == plan.ClosePort && st.State.Done() {
-					s.count.closed++
-					s.wantClosed(step)
+				if st.State.Done() {
+					done = append(done, steps[st.ID])
 				}
 			}
+		}
+	}
+	s.wantHeld(done)
+	s.world.Mu.RLock()
+	defer s.world.Mu.RUnlock()
+	for _, step := range done {
+		if step.Kind == plan.ClosePort {
+			s.count.closed++
+			s.wantClosed(step)
 		}
 	}
 	for _, rg := range s.world.Accounts[0].Regions {
@@ -359,6 +376,30 @@ func (s *simulation) afterApply() {
 			if strings.HasPrefix(g.Name, "migrate-recovery-") && g.Desired != 0 {
 				s.fail("bastion left running", "%s has desired size %d", g.Name, g.Desired)
 			}
+		}
+	}
+}
+
+// wantHeld wants the world to be as the journal says, where nobody else has
+// touched it. Proofs age, and armed timers are gone by now.
+func (s *simulation) wantHeld(done []plan.Step) {
+	if len(s.touched) > 0 {
+		return
+	}
+	time.Sleep(3 * time.Hour) // what was broken for a while is well again
+	p := s.newProcess(99, true)
+	defer p.cancel()
+	account, err := awsapi.Open(p.ctx, awsapi.Access{Label: "simulation", Regions: []string{simRegion}}, awsapi.Options{Transport: transport{p}, MaxAttempts: 1})
+	s.must(err)
+	kinds, _, _, _ := p.kinds(account)
+	for _, step := range done {
+		switch step.Kind {
+		case plan.ProveSession, plan.RecoveryDrill, plan.ArmHostTimer, plan.ArmRuleTimer:
+			continue
+		}
+		obs, err := kinds[step.Kind].Observe(p.ctx, step)
+		if err != nil || obs.Holds != fleet.TruthYes {
+			s.fail("not done", "the journal says that %s is done, and it does not hold: %s, %v", step.ID, obs.Detail, err)
 		}
 	}
 }
@@ -396,7 +437,7 @@ func (s *simulation) abandoned() {
 	s.world.Mu.RLock()
 	defer s.world.Mu.RUnlock()
 	for _, h := range s.hosts {
-		if w := s.truth(h.in); h.in.Host.State == "running" && !w.Open() {
+		if w := s.truth(h.in); h.in.Host.State == "running" && !h.byHand && !w.Open() {
 			s.fail("lock-out", "nobody came back, and %s is shut: session-manager: %s; ssh: %s; recovery: %s", h.in.Host.ID, w.SessionManager, w.SSH, w.Recovery)
 		}
 	}

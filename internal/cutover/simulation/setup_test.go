@@ -44,6 +44,7 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 	s.world, err = simfleet.Generate(simfleet.Options{Seed: seed % 97, Instances: []int{3, 3, 3, 3, 4, 5, 9}[random.IntN(7)], Healthy: true, Regions: []string{simRegion}})
 	s.must(err)
 	s.operatorKeys = s.world.OperatorFiles("", "").HostKeys
+	s.shareGroup()
 	s.trouble()
 	s.machines = simfleet.NewHosts(s.world, simfleet.HostOptions{TimeScale: -1})
 	s.aws = simfleet.ServeAWS(s.world, simfleet.AWSOptions{
@@ -51,8 +52,9 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 	})
 	s.db, err = sqlite.Open(context.Background(), filepath.Join(s.dir, "migrate.db"))
 	s.must(err)
+	s.makeRecoveryKey()
 	s.inventory()
-	s.makePlan()
+	s.makePlan(s.random.IntN(3) == 0)
 	s.aheadOfUs()
 	time.Sleep(time.Minute) // reads have caught up when the story begins
 	s.before = s.image()
@@ -78,6 +80,27 @@ func (s *simulation) must(err error) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// shareGroup puts a group of one host on another one of its VPC, now and then:
+// port 22 of a group closes for all who carry it.
+func (s *simulation) shareGroup() {
+	if s.random.IntN(3) > 0 {
+		return
+	}
+	all := slices.Collect(s.world.Instances())
+	from, to := all[s.random.IntN(len(all))], all[s.random.IntN(len(all))]
+	group := from.Host.Groups[0]
+	if from.Host.VPC != to.Host.VPC || slices.Contains(to.Host.Groups, group) {
+		return
+	}
+	s.change(func() {
+		to.Host.Groups = append(slices.Clone(to.Host.Groups), group)
+		for i := range to.Host.Interfaces {
+			to.Host.Interfaces[i].Groups = append(slices.Clone(to.Host.Interfaces[i].Groups), group)
+		}
+	})
+	s.lines = append(s.lines, fmt.Sprintf("%s shares %s with %s", to.Host.ID, group, from.Host.ID))
 }
 
 // trouble injects what is wrong with the fleet from the start.
@@ -131,7 +154,8 @@ func (s *simulation) inventory() {
 	s.must(err)
 }
 
-func (s *simulation) makePlan() {
+// makeRecoveryKey makes the key that all plans name.
+func (s *simulation) makeRecoveryKey() {
 	seed := make([]byte, ed25519.SeedSize)
 	for i := range seed {
 		seed[i] = byte(s.random.IntN(256))
@@ -139,7 +163,11 @@ func (s *simulation) makePlan() {
 	public, err := ssh.NewPublicKey(ed25519.NewKeyFromSeed(seed).Public())
 	s.must(err)
 	s.recoveryLine = strings.TrimSpace(string(ssh.MarshalAuthorizedKey(public))) + " recovery"
+}
 
+// makePlan plans the fleet of the latest snapshot. With exclude somebody wants
+// one host left alone: whatever it shares stays open.
+func (s *simulation) makePlan(exclude bool) {
 	p := plan.DefaultPolicy()
 	p.Canary = s.random.IntN(2)
 	p.Waves = [][]string{{"2"}, {"1", "50%"}, {"100%"}}[s.random.IntN(3)]
@@ -148,16 +176,17 @@ func (s *simulation) makePlan() {
 	p.ErrorBudget = s.random.IntN(3)
 	p.Concurrency = 1 + s.random.IntN(4)
 	p.RequireSilent = false
-	if s.random.IntN(3) == 0 {
-		// Somebody wants one host left alone: whatever it shares stays open.
+	if exclude {
 		h := s.snapshot.Hosts[s.random.IntN(len(s.snapshot.Hosts))]
 		p.Exclude = []plan.Exclusion{{Selector: plan.Selector{ID: h.ID}, Reason: "left alone"}}
 	}
 	p.Recovery.PublicKey = s.recoveryLine
 	p.Recovery.From = []string{netip.PrefixFrom(simfleet.OperatorAddr, 32).String()}
 	assessment := readiness.Assess(s.snapshot, readiness.DefaultPolicy(), time.Now())
+	var err error
 	s.plan, err = plan.Make(s.snapshot, assessment, p, time.Now())
 	s.must(err)
+	s.plans = append(s.plans, s.plan)
 	for _, w := range s.plan.Waves {
 		for _, step := range w.Steps {
 			s.lines = append(s.lines, "plan: "+step.ID+": "+step.Title)
@@ -183,14 +212,22 @@ func (s *simulation) aheadOfUs() {
 
 // recoveryUser is the account that the plan gives the recovery key to.
 func (s *simulation) recoveryUser(in *simfleet.Instance) string {
-	for _, w := range s.plan.Waves {
-		for _, step := range w.Steps {
-			if step.Kind == plan.RecoveryKey && slices.ContainsFunc(step.Hosts, func(r fleet.HostRef) bool { return r.ID == in.Host.ID }) {
-				return step.Key.User
-			}
+	for _, step := range s.steps() {
+		if step.Kind == plan.RecoveryKey && slices.ContainsFunc(step.Hosts, func(r fleet.HostRef) bool { return r.ID == in.Host.ID }) {
+			return step.Key.User
 		}
 	}
 	return simfleet.OperatorUser
+}
+
+// steps are those of all plans.
+func (s *simulation) steps() (all []plan.Step) {
+	for _, p := range s.plans {
+		for _, w := range p.Waves {
+			all = append(all, w.Steps...)
+		}
+	}
+	return all
 }
 
 // calmTransport carries requests without turns and faults.

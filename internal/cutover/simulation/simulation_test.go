@@ -8,8 +8,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -204,7 +206,8 @@ type simulation struct {
 	colleague *awsapi.Changer // somebody else at work, without faults and turns
 
 	snapshot *fleet.Snapshot
-	plan     *plan.Plan
+	plan     *plan.Plan   // that is being carried out or rolled back
+	plans    []*plan.Plan // all there are
 	before   map[string]string
 	hosts    []*watched
 	known    map[string]*simfleet.Instance // all there ever were, by ID
@@ -213,8 +216,9 @@ type simulation struct {
 	faultRate, eventRate float64
 	reverts              []revert
 	process              *process
-	changed              bool // by the request under way
-	acts                 int  // turns that processes had
+	changed              bool         // by the request under way
+	acts                 int          // turns that processes had
+	rollbacks            atomic.Int32 // under way
 
 	recoveryLine string
 	operatorKeys map[string][]byte // by file name
@@ -256,12 +260,26 @@ func (s *simulation) fail(kind, format string, args ...any) {
 func (s *simulation) run() {
 	defer s.close()
 	s.count.seeds++
-	story := []string{"through", "through", "back", "back", "abandon"}[s.random.IntN(5)]
+	story := []string{"through", "through", "back", "back", "abandon", "two plans"}[s.random.IntN(6)]
+	if story == "two plans" {
+		s.twoPlans()
+		return
+	}
+	s.play(story, true)
+}
+
+// play lets one operator after the other work on the plan until the story has
+// come to its end, and reports whether all of it is rolled back then. Alone: a
+// rollback brings everything back.
+func (s *simulation) play(story string, alone bool) (whole bool) {
 	s.log("story: %s", story)
-	done := false
+	done, trouble := false, 7 // lives that meet faults and kills
+	if !alone {
+		trouble = 1
+	}
 	for life := 1; !done && !s.failed && life <= 14; life++ {
-		p := s.newProcess(life, life > 7)
-		rollback := story == "back" && (life > 1 || s.random.IntN(3) == 0) || story == "abandon" && life > 1
+		p := s.newProcess(life, life > trouble)
+		rollback := story == "undo" || story == "back" && (life > 1 || s.random.IntN(3) == 0) || story == "abandon" && life > 1
 		outcome, err := s.perhapsTwo(p, rollback)
 		s.count.calls += p.calls
 		s.log("life %d ends: %s %s, %v", life, outcome.Outcome, outcome.Reason, err)
@@ -269,9 +287,11 @@ func (s *simulation) run() {
 		switch {
 		case s.failed:
 		case err == nil && outcome.Outcome == cutover.OutcomeRolledBack && rollback:
-			done = true
+			done, whole = true, true
 			s.count.rolledBack++
-			s.afterRollback()
+			if alone {
+				s.afterRollback()
+			}
 		case err == nil && ended(outcome) && story == "back":
 			// All applied: the next life rolls it back.
 		case err == nil && ended(outcome):
@@ -280,26 +300,63 @@ func (s *simulation) run() {
 			s.afterApply()
 		case story == "abandon" && life == 1:
 			s.abandoned()
-		case p.calm && err == nil && rollback && life > 9 && len(s.touched) > 0:
+		case p.calm && err == nil && rollback && life > trouble+2 && (len(s.touched) > 0 || !alone):
 			// What others changed meanwhile is left to them, and so is what rests on it.
 			done = true
 			s.count.foreign++
-		case p.calm && err == nil && story == "through" && (len(s.touched) > 0 || life < 12):
+		case p.calm && err == nil && story == "through" && len(s.touched) > 0:
 			// What others did keeps it from being carried out: it wants a new plan.
-			if len(s.touched) > 0 {
-				story = "back"
-			}
+			story = "back"
 		}
 		s.rest()
 	}
 	if !done && !s.failed {
 		s.fail("no end", "story %q did not come to an end", story)
 	}
+	return whole
+}
+
+// twoPlans lets a second plan be made when the first is carried out, for those
+// whom the first left alone, and rolls both back, in either order. What one of
+// them made and the other found stays until nothing rests on it.
+func (s *simulation) twoPlans() {
+	s.play("through", true)
+	if s.failed {
+		return
+	}
+	first, before := s.plan, s.before
+	s.turns.take("second plan")
+	s.inventory()
+	s.makePlan(false)
+	s.before = s.image()
+	second := s.plan
+	s.play([]string{"through", "back"}[s.random.IntN(2)], true)
+	s.before = before
+	order := []*plan.Plan{first, second}
+	if s.random.IntN(2) == 0 {
+		slices.Reverse(order)
+	}
+	whole := map[*plan.Plan]bool{}
+	for _, p := range append(order, order[0]) {
+		if s.plan = p; !s.failed && !whole[p] {
+			whole[p] = s.play("undo", false)
+		}
+	}
+	switch {
+	case s.failed:
+	case whole[first] && whole[second]:
+		s.afterRollback()
+	case len(s.touched) == 0:
+		s.fail("no end", "two plans on one fleet could not be rolled back")
+	}
 }
 
 // perhapsTwo lets an operator work, now and then while a second one tries the
-// same: only one may change the fleet at a time.
+// same, or takes over from one who is frozen: only one may change the fleet at a time.
 func (s *simulation) perhapsTwo(p *process, rollback bool) (cutover.Result, error) {
+	if p.freezeAt > 0 {
+		return s.takenOver(p, rollback, s.random.IntN(2) == 0)
+	}
 	if p.calm || s.random.IntN(5) > 0 {
 		return p.live(rollback)
 	}
@@ -313,6 +370,33 @@ func (s *simulation) perhapsTwo(p *process, rollback bool) (cutover.Result, erro
 		s.log("%s ends: %s %s, %v", second.name, outcome.Outcome, outcome.Reason, err)
 	})
 	outcome, err := p.live(rollback)
+	both.Wait()
+	return outcome, err
+}
+
+// takenOver lets a process freeze while another operator waits for its lease,
+// who may want the contrary.
+func (s *simulation) takenOver(p *process, rollback, otherRollback bool) (cutover.Result, error) {
+	over := make(chan struct{})
+	var both sync.WaitGroup
+	both.Go(func() {
+		for n := 1; ; n++ {
+			select {
+			case <-over:
+				return
+			case <-time.After(2 * time.Minute):
+			}
+			other := &process{s: s, name: fmt.Sprintf("successor-%d", n)}
+			other.ctx, other.cancel = context.WithCancel(context.Background())
+			outcome, err := other.live(otherRollback)
+			s.log("%s ends: %s %s, %v", other.name, outcome.Outcome, outcome.Reason, err)
+			if !errors.As(err, new(*cutover.HeldError)) {
+				return
+			}
+		}
+	})
+	outcome, err := p.live(rollback)
+	close(over)
 	both.Wait()
 	return outcome, err
 }

@@ -26,6 +26,9 @@ type watched struct {
 	// it was closed last.
 	shut   map[string]int
 	proved int // turn in which a session last opened
+	// byHand: somebody else closed a door of the host. What then happens to its
+	// other ways by themselves is nobody's fault; down: that has shut it.
+	byHand, down bool
 }
 
 // truth computes the ways into a host as they are now, from the model alone.
@@ -62,6 +65,7 @@ type change struct {
 	// dead man's switch it took away; both empty: nobody's.
 	host, group string
 	disarms     bool // the switch, not the door
+	ours        bool // by the operator's process
 }
 
 func (c change) closes(in *simfleet.Instance) bool {
@@ -80,14 +84,15 @@ func (s *simulation) check(c change) {
 			continue
 		}
 		if s.world.SessionReason(h.in) == "" && h.in.SessionSudo() {
-			h.lastSM = now
+			h.lastSM, h.down = now, false
 			if !c.closes(h.in) {
 				continue // open; the rest would only cost time
 			}
 		}
 		w := s.truth(h.in)
 		timer := s.timerOpens(h.in)
-		if !w.Open() && !timer {
+		wasDown := h.down
+		if h.down = !w.Open() && !timer; h.down && (!h.byHand || c.ours && !wasDown) {
 			s.fail("lock-out", "%s after %s: session-manager: %s; ssh: %s; recovery: %s; no timer", h.in.Host.ID, firstLine(c.what), w.SessionManager, w.SSH, w.Recovery)
 		}
 		if !c.closes(h.in) || !h.ssh || w.SSH == "" {

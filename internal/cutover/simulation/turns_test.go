@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing/synctest"
+	"time"
 )
 
 // turns lets the goroutines of a simulation act on the world one at a time, in
@@ -92,25 +93,51 @@ type process struct {
 
 	killAt    int  // call before or after which it dies; 0: never
 	killAfter bool // the call acts, and the process does not learn of it
-	// killIntended is which of its intentions it dies of, right after writing it
-	// down; 0: none. There what was done and what is known lie furthest apart.
+	// killIntended is which of its intentions, to do or to undo, it dies of, right
+	// after writing it down; 0: none. There what was done and what is known lie
+	// furthest apart.
 	killIntended int
+	// freezeAt is the call before which it stops for frozen, as by SIGSTOP; 0: none.
+	freezeAt int
+	frozen   time.Duration
 
 	mu    sync.Mutex
-	calls int  // guarded by mu
-	meant int  // guarded by mu; intentions written down
-	gone  bool // guarded by mu
+	calls int       // guarded by mu
+	meant int       // guarded by mu; intentions written down
+	gone  bool      // guarded by mu
+	thaw  time.Time // guarded by mu; until then it is frozen
 }
 
 // call does one thing in its turn, unless the process is dead by then.
 func (p *process) call(label string, f func() error) error {
 	p.s.turns.take(label)
+	for left := p.freeze(); left > 0; left = time.Until(p.thaws()) {
+		time.Sleep(left) // others take their turns
+		p.s.turns.take(label)
+	}
 	if !p.begin(label) {
 		return errKilled
 	}
 	p.s.acts++
 	p.s.happen()
 	return p.finish(f())
+}
+
+// freeze stops all of the process when its call has come. It gives for how long.
+func (p *process) freeze() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.freezeAt > 0 && p.calls >= p.freezeAt && p.thaw.IsZero() && !p.gone {
+		p.thaw = time.Now().Add(p.frozen)
+		p.s.log("%s is frozen for %v", p.name, p.frozen)
+	}
+	return time.Until(p.thaw)
+}
+
+func (p *process) thaws() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.thaw
 }
 
 // record is call for what the executor writes under a lock of its own: it
@@ -120,7 +147,7 @@ func (p *process) record(label string, f func() error) error {
 		return errKilled
 	}
 	err := f()
-	if strings.HasPrefix(label, "journal intended") {
+	if strings.HasPrefix(label, "journal intended") || strings.HasPrefix(label, "journal undo-began") {
 		p.intended()
 	}
 	return p.finish(err)

@@ -1,0 +1,305 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ssm-migrate/internal/awsapi"
+	"ssm-migrate/internal/cutover"
+	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/plan"
+)
+
+type openQuery struct {
+	plan.Opening
+	length time.Duration
+	yes    bool
+	run    string // host to log in to
+}
+
+func (a *app) recoveryOpenCommand() *cobra.Command {
+	var q openQuery
+	c := &cobra.Command{
+		Use:   "open --reason TEXT",
+		Short: "Break the glass: run the recovery bastions, and print the ssh commands",
+		Long: `open starts the recovery bastions, for when Session Manager does not lead into hosts. The reason is kept in the
+plan and the journal. First it arms a schedule that ends the bastions when the time is up (--for); if
+EventBridge Scheduler does not answer, it says so and goes on. If EC2 launches nothing, it says so at once.
+
+It writes a configuration for OpenSSH with the bastions' host keys, as their consoles show them, and prints the command
+for each host. --run HOST runs the one of a host.
+
+When you are done: migrate recovery close, which ends the bastions and rotates the recovery key.
+
+Exit code 4: not every bastion is in service.`,
+		Example: `  migrate recovery open --reason "SSM is down in eu-west-1" --yes
+  migrate recovery open --reason "INC-4711" --vpc vpc-0123456789abcdef0 --for 30m --bastions 2 --yes
+  migrate recovery open --reason "INC-4711" --yes --run i-0123456789abcdef0`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			q.For = plan.Duration(q.length)
+			return a.recoveryOpen(cmd.Context(), q)
+		},
+	}
+	c.Flags().StringVar(&q.Reason, "reason", "", "why: kept in the journal")
+	c.Flags().StringSliceVar(&q.VPCs, "vpc", nil, "only this VPC (may be repeated)")
+	c.Flags().DurationVar(&q.length, "for", 2*time.Hour, "after which the bastions end by themselves")
+	c.Flags().IntVar(&q.Bastions, "bastions", 1, "bastions in each VPC, spread over its zones")
+	c.Flags().StringVar(&q.run, "run", "", "log in to this host (instance ID) once its bastion is up")
+	c.Flags().BoolVar(&q.yes, "yes", false, "start the bastions")
+	return c
+}
+
+// openedHost is a host that open leads to.
+type openedHost struct {
+	Host    fleet.HostRef `json:"host"`
+	Name    string        `json:"name"`
+	Command string        `json:"command"`
+}
+
+// openedWay is an open recovery way.
+type openedWay struct {
+	VPC     string       `json:"vpc"`
+	Bastion string       `json:"bastion,omitempty"` // instance ID
+	Address string       `json:"address,omitempty"`
+	Ends    time.Time    `json:"ends,omitzero"` // zero: no schedule ends it
+	Hosts   []openedHost `json:"hosts"`
+	Error   string       `json:"error,omitempty"`
+}
+
+type openResult struct {
+	Plan   string      `json:"plan"`
+	Config string      `json:"config,omitempty"` // for ssh -F
+	Key    string      `json:"key"`              // where the private key is
+	Ways   []openedWay `json:"ways"`
+}
+
+func (a *app) recoveryOpen(ctx context.Context, q openQuery) error {
+	b, err := a.openRecovery(ctx)
+	if err != nil {
+		return err
+	}
+	defer b.db.Close()
+	p, err := plan.MakeOpening(b.snap, b.ways, q.Opening, b.policy, time.Now())
+	if err != nil {
+		return exitErr{code: exitUsage, err: err}
+	}
+	if !q.yes {
+		return usageErr("this starts %s: add --yes", count(len(p.Of(plan.RecoveryOpen)), "recovery bastion", "recovery bastions"))
+	}
+	out, err := a.carryOut(ctx, b.db, p)
+	if err != nil {
+		return err
+	}
+	accounts, err := openAccounts(ctx, b.cfg)
+	if err != nil {
+		return err
+	}
+	res, config, err := opened(ctx, b, awsapi.NewChanger(accounts...), p, out)
+	if err != nil {
+		return err
+	}
+	if b.cfg.Recovery.set() && b.cfg.Recovery.store() == storeFile {
+		config += "Match all\n  IdentityFile " + sshWord(b.cfg.Recovery.KeyFile) + "\n  IdentitiesOnly yes\n"
+	}
+	if res.Config, err = writeSSHConfig(b.cfg.dir, p.ID, config); err != nil {
+		return err
+	}
+	for i := range res.Ways {
+		for k := range res.Ways[i].Hosts {
+			h := &res.Ways[i].Hosts[k]
+			h.Command = "ssh -F " + shellWord(res.Config) + " -J " + res.Ways[i].Bastion + " " + h.Host.ID
+		}
+	}
+	if err := a.printOpened(res); err != nil {
+		return err
+	}
+	if q.run != "" {
+		return a.runOpened(ctx, res, q.run)
+	}
+	if out.result.Outcome != cutover.OutcomeDone {
+		return verdict(exitIncomplete)
+	}
+	return nil
+}
+
+// opened looks which bastions are up, and writes what OpenSSH has to know of them.
+func opened(ctx context.Context, b *recoveryBase, changer *awsapi.Changer, p *plan.Plan, out outcome) (openResult, string, error) {
+	res := openResult{Plan: p.ID, Key: "-", Ways: []openedWay{}}
+	keys, err := b.db.RecoveryKeys(ctx)
+	if err != nil {
+		return res, "", err
+	}
+	if k, ok := fleet.CurrentRecoveryKey(keys); ok {
+		res.Key = k.Location
+	}
+	var config strings.Builder
+	hosts := hostsOf(b.snap)
+	users := recoveryUsers(p, b.ways...)
+	for _, s := range p.Of(plan.RecoveryOpen) {
+		w := openedWay{VPC: s.Recovery.VPC, Hosts: []openedHost{}, Ends: endsAt(out.entries, s.ID)}
+		up, err := changer.InService(ctx, s.At, s.Recovery.Name)
+		switch {
+		case err != nil:
+			w.Error = oneLine(err.Error())
+		case len(up) == 0:
+			w.Error = cmp.Or(oneLine(out.failures[s.ID]), "no bastion is in service")
+		default:
+			bastion := up[0]
+			known, err := consoleKeys(ctx, changer, bastion.Ref())
+			if err != nil {
+				w.Error = oneLine(err.Error())
+				break
+			}
+			w.Bastion, w.Address = bastion.ID, addressOf(bastion, b.cfg.SSH.Address)
+			writeBastion(&config, w, s.Recovery.User, b.cfg, known)
+		}
+		for _, ref := range s.Hosts {
+			h, ok := hosts[ref]
+			if !ok || w.Bastion == "" || !h.PrivateIP.IsValid() {
+				continue
+			}
+			fmt.Fprintf(&config, "Host %s\n  HostName %s\n  User %s\n  ProxyJump %s\n\n", ref.ID, h.PrivateIP, users(h), w.Bastion)
+			w.Hosts = append(w.Hosts, openedHost{Host: ref, Name: h.Name()})
+		}
+		res.Ways = append(res.Ways, w)
+	}
+	return res, config.String(), nil
+}
+
+// endsAt is when the schedule of a step ends the bastions; zero: never.
+func endsAt(entries []cutover.Entry, step string) time.Time {
+	var image cutover.OpenedImage
+	for _, e := range entries {
+		if e.Step == step && e.Event == cutover.Ours && len(e.Image) > 0 {
+			_ = json.Unmarshal(e.Image, &image) // what cannot be read has no end that is known
+		}
+	}
+	return image.Ends
+}
+
+// How long a console may take to show host keys, and how often it is asked.
+const (
+	consoleTimeout = 5 * time.Minute
+	consolePause   = 5 * time.Second
+)
+
+func consoleKeys(ctx context.Context, changer *awsapi.Changer, h fleet.HostRef) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, consoleTimeout)
+	defer cancel()
+	for {
+		keys, err := changer.HostKeys(ctx, h)
+		if err == nil && len(keys) > 0 {
+			return keys, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("the console of bastion %s shows no host keys: %w", h.ID, errors.Join(ctx.Err(), err))
+		case <-time.After(consolePause):
+		}
+	}
+}
+
+// addressOf is where operators reach a bastion.
+func addressOf(h fleet.Host, wish string) string {
+	if h.PublicIP.IsValid() && (wish == "public" || wish == "auto" || !h.PrivateIP.IsValid()) {
+		return h.PublicIP.String()
+	}
+	return h.PrivateIP.String()
+}
+
+// writeBastion writes a bastion's entry. The known hosts follow as comments, which
+// writeSSHConfig takes out into their own file.
+func writeBastion(w *strings.Builder, o openedWay, user string, cfg config, known []string) {
+	fmt.Fprintf(w, "Host %s\n  HostName %s\n  HostKeyAlias %s\n  User %s\n", o.Bastion, o.Address, o.Bastion, user)
+	if cfg.SSH.Port != 0 {
+		fmt.Fprintf(w, "  Port %d\n", cfg.SSH.Port)
+	}
+	fmt.Fprintln(w)
+	for _, k := range known {
+		fmt.Fprintf(w, "%s%s %s\n", knownMark, o.Bastion, k)
+	}
+}
+
+const knownMark = "#known "
+
+// writeSSHConfig writes two files beside the configuration that nobody else may
+// read: one for ssh -F, and the host keys that it names.
+func writeSSHConfig(dir, id, text string) (string, error) {
+	path := filepath.Join(dir, "migrate-recovery-"+id)
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	var known, config strings.Builder
+	for line := range strings.Lines(text) {
+		if k, ok := strings.CutPrefix(line, knownMark); ok {
+			known.WriteString(k)
+			continue
+		}
+		config.WriteString(line)
+	}
+	fmt.Fprintf(&config, "Match all\n  UserKnownHostsFile %s.known_hosts ~/.ssh/known_hosts\n  StrictHostKeyChecking ask\n", sshWord(path))
+	if err := os.WriteFile(path+".known_hosts", []byte(known.String()), 0o600); err != nil {
+		return "", fmt.Errorf("write the bastions' host keys: %w", err)
+	}
+	if err := os.WriteFile(path+".ssh_config", []byte(config.String()), 0o600); err != nil {
+		return "", fmt.Errorf("write the configuration for ssh: %w", err)
+	}
+	return path + ".ssh_config", nil
+}
+
+// sshWord quotes a path as ssh_config(5) wants it.
+func sshWord(s string) string { return `"` + strings.ReplaceAll(s, "%", "%%") + `"` }
+
+func (a *app) printOpened(res openResult) error {
+	if a.json {
+		return writeJSON(a.out, res)
+	}
+	for _, w := range res.Ways {
+		if w.Error != "" {
+			fmt.Fprintf(a.out, "%s: not open: %s\n  Ways in that need no launch: an EC2 Instance Connect Endpoint, the serial console (docs/recovery.md).\n", oneLine(w.VPC), w.Error)
+			continue
+		}
+		fmt.Fprintf(a.out, "%s: bastion %s (%s)", oneLine(w.VPC), oneLine(w.Bastion), oneLine(w.Address))
+		if w.Ends.IsZero() {
+			fmt.Fprint(a.out, "; no schedule ends it: close it yourself")
+		} else {
+			fmt.Fprintf(a.out, "; it ends by itself at %s", stamp(w.Ends))
+		}
+		fmt.Fprintln(a.out)
+		for _, h := range w.Hosts {
+			fmt.Fprintf(a.out, "  %s   # %s\n", h.Command, cell(h.Name))
+		}
+	}
+	_, err := fmt.Fprintf(a.out, "\nThe private key: %s\nWhen you are done: migrate recovery close --yes\n", oneLine(res.Key))
+	return err
+}
+
+// runOpened gives the terminal to ssh.
+func (a *app) runOpened(ctx context.Context, res openResult, host string) error {
+	for _, w := range res.Ways {
+		for _, h := range w.Hosts {
+			if h.Host.ID != host {
+				continue
+			}
+			c := exec.CommandContext(ctx, "ssh", "-F", res.Config, "-J", w.Bastion, h.Host.ID)
+			c.Stdin, c.Stdout, c.Stderr = a.in, a.out, a.err
+			if err := c.Run(); err != nil {
+				return fmt.Errorf("ssh to %s: %w", host, err)
+			}
+			return nil
+		}
+	}
+	return usageErr("--run: no open way leads to %s", oneLine(host))
+}

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ssm-migrate/internal/cutover"
+	"ssm-migrate/internal/plan"
+)
+
+// notedKey lets plans take the key that is noted in the state file, as after
+// migrate recovery init.
+func (f *ownFleet) notedKey(t *testing.T) {
+	t.Helper()
+	path := filepath.Join(f.dir, defaultPolicyFile)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := regexp.MustCompile(`(?m)^  public_key: .*\n`).ReplaceAll(text, nil)
+	if bytes.Equal(text, changed) {
+		t.Fatalf("%s names no key", path)
+	}
+	if err := os.WriteFile(path, changed, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.run(t, nil, "recovery", "init", "--adopt")
+}
+
+// keysOn counts the hosts on which a recovery key stands in some file, live or saved.
+func (f *ownFleet) keysOn(blob string) (live, saved int) {
+	f.world.Mu.RLock()
+	defer f.world.Mu.RUnlock()
+	for in := range f.world.Instances() {
+		has := func(dir string) bool {
+			for _, s := range f.world.FileStates(in, dir) {
+				if strings.Contains(string(s.Content), blob) {
+					return true
+				}
+			}
+			return false
+		}
+		if !in.Host.Running() {
+			continue
+		}
+		if has("/root") || has("/home") || has("/etc/ssh") {
+			live++
+		}
+		if has("/var/lib/migrate") {
+			saved++
+		}
+	}
+	return live, saved
+}
+
+// The recovery way from drill to break glass on a fleet that has been cut over: the
+// key is rotated by runs that are killed, and the rollback finds its way all the same.
+func TestRecoveryWayOfACutoverFleet(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it runs the program")
+	}
+	t.Parallel()
+	f := ownSim(t, fleetOf(5))
+	f.oneWave(t)
+	f.notedKey(t)
+	before := stateOf(f.world)
+	p := f.planned(t)
+	f.run(t, nil, "apply", p.ID, "--yes")
+
+	drills := decode[[]drillResult](t, f.run(t, nil, "recovery", "drill", "--yes", "--all", "--json"))
+	proofs := 0
+	for _, d := range drills {
+		proofs += len(d.Proofs)
+		if d.Error != "" || d.Took == "" || d.Phases.Launch == "0s" {
+			t.Errorf("drill of %s: %+v", d.VPC, d)
+		}
+	}
+	hosts, _ := p.Closes()
+	if proofs != hosts {
+		t.Errorf("%d logins for %d hosts", proofs, hosts)
+	}
+	if s := f.status(t); s.Plan != p.ID {
+		t.Errorf("status speaks of plan %s after a drill", s.Plan)
+	}
+
+	old := strings.Fields(p.Policy.Recovery.PublicKey)[1]
+	kills := 0
+	for n := range 3 {
+		if f.killRotation(t, 4+6*n) {
+			kills++
+		}
+		f.leaseEnds(t)
+		if live, _ := f.keysOn(old); n == 0 && live != hosts {
+			t.Errorf("after the first kill %d of %d hosts have the old key", live, hosts)
+		}
+	}
+	if kills < 2 {
+		t.Errorf("only %d rotations were killed", kills)
+	}
+	r := decode[rotateResult](t, f.run(t, nil, "recovery", "rotate", "--yes", "--json"))
+	if r.Outcome != cutover.OutcomeDone || len(r.Retired) != 1 || !strings.Contains(r.Retired[0], old) {
+		t.Errorf("rotation: %+v", r)
+	}
+	next := strings.Fields(r.Key)[1]
+	if live, saved := f.keysOn(old); live != 0 || saved != 0 {
+		t.Errorf("the old key is on %d hosts, and saved on %d", live, saved)
+	}
+	if live, _ := f.keysOn(next); live != hosts {
+		t.Errorf("the new key is on %d of %d hosts", live, hosts)
+	}
+	f.run(t, nil, "drift") // a later generation of the key is as good
+	f.breakGlass(t, p)
+	f.run(t, nil, "rollback", p.ID, "--all", "--yes")
+	if s := f.verified(t); s.Plan != p.ID || s.Owed != 0 {
+		t.Errorf("%d steps are still owed of plan %s", s.Owed, s.Plan)
+	}
+	if diff := cmp.Diff(before, stateOf(f.world)); diff != "" {
+		t.Errorf("the world is not as before (-before +after):\n%.5000s", diff)
+	}
+}
+
+// killRotation kills a rotation when it has told of n events, and reports
+// whether it got so far.
+func (f *ownFleet) killRotation(t *testing.T, n int) bool {
+	t.Helper()
+	c := f.program("recovery", "rotate", "--yes")
+	c.Stderr = nil
+	events, err := c.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Stdout = nil
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines, buffer := 0, make([]byte, 4096)
+	for lines < n {
+		k, err := events.Read(buffer)
+		lines += bytes.Count(buffer[:k], []byte("\n"))
+		if err != nil {
+			break
+		}
+	}
+	_ = c.Process.Kill()
+	return c.Wait() != nil
+}
+
+// breakGlass opens the recovery way, and closes it.
+func (f *ownFleet) breakGlass(t *testing.T, p *plan.Plan) {
+	t.Helper()
+	f.run(t, []int{exitUsage}, "recovery", "open", "--yes")
+	o := decode[openResult](t, f.run(t, nil, "recovery", "open", "--reason", "Session Manager is down", "--for", "30m", "--yes", "--json"))
+	config, err := os.ReadFile(o.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range o.Ways {
+		if w.Error != "" || w.Bastion == "" || w.Ends.IsZero() || len(w.Hosts) == 0 {
+			t.Errorf("opened: %+v", w)
+			continue
+		}
+		if want := "ssh -F " + o.Config + " -J " + w.Bastion + " " + w.Hosts[0].Host.ID; w.Hosts[0].Command != want {
+			t.Errorf("command %q, want %q", w.Hosts[0].Command, want)
+		}
+		if !strings.Contains(string(config), "Host "+w.Bastion+"\n") || !strings.Contains(string(config), "ProxyJump "+w.Bastion+"\n") {
+			t.Errorf("the configuration does not know %s:\n%s", w.Bastion, config)
+		}
+		known, err := os.ReadFile(strings.TrimSuffix(o.Config, ".ssh_config") + ".known_hosts")
+		if err != nil || !strings.Contains(string(known), w.Bastion+" ssh-") {
+			t.Errorf("known hosts: %s, %v", known, err)
+		}
+	}
+	if n := f.bastions(); n != len(o.Ways) {
+		t.Errorf("%d bastions run, want %d", n, len(o.Ways))
+	}
+	f.run(t, nil, "recovery", "close", "--yes", "--keep-key")
+	if n := f.bastions(); n != 0 {
+		t.Errorf("%d bastions still run", n)
+	}
+}
+
+// bastions counts recovery bastions that are not on their way out.
+func (f *ownFleet) bastions() int {
+	f.world.Mu.RLock()
+	defer f.world.Mu.RUnlock()
+	n := 0
+	for in := range f.world.Instances() {
+		if strings.HasPrefix(in.Host.AutoScalingGroup, plan.RecoveryName("")) && in.Host.Running() {
+			n++
+		}
+	}
+	return n
+}
