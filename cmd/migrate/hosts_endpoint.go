@@ -64,7 +64,17 @@ func (s surroundings) otherWays(h fleet.Host) string {
 
 // useEndpoints lets the recovery key come in by EC2 Instance Connect Endpoints.
 func (w *hostWays) useEndpoints(sessions *awsapi.Sessions, s surroundings) {
-	w.tunnels = awsapi.NewTunnels(sessions, s.endpoints)
+	w.tunnels, w.around = awsapi.NewTunnels(sessions, s.endpoints), s
+}
+
+// endpoint reports whether an EC2 Instance Connect Endpoint may lead to the host.
+func (w *hostWays) endpoint(h fleet.Host) bool {
+	r := w.around[h.Ref().Place()]
+	if r == nil {
+		return false
+	}
+	e, _, _ := recovery.ConnectEndpoint(r, h)
+	return e.Usable()
 }
 
 func (w *hostWays) tunnel(ctx context.Context, h fleet.Host) (net.Conn, error) {

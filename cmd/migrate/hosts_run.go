@@ -23,6 +23,7 @@ type hostWays struct {
 	sessions cutover.Prover  // by Session Manager; nil: that way is never proved
 	ssh      *sshhost.Runner // nil: SSH is disabled
 	recovery *sshhost.Recovery
+	around   surroundings
 	tunnels  *awsapi.Tunnels // by EC2 Instance Connect Endpoints; nil: none are used
 	forget   func()          // the passphrase of the recovery key; nil: there is none
 }

@@ -34,6 +34,10 @@ done for it alone; apply then leaves the host out.
 
 It goes on after a first Ctrl-C; a second one cancels it. It can be run again.
 
+Where Session Manager does not answer and SSH does not lead in, it starts the recovery bastion of the
+VPC, and ends it again; where that cannot be launched, it goes in by an EC2 Instance Connect Endpoint.
+Hosts that nothing reaches are named, with what to do by hand.
+
 Exit code 4: something could not be undone.`,
 		Example: `  migrate rollback 3f2a9c --all
   migrate rollback 3f2a9c --wave 2 --yes

@@ -67,7 +67,7 @@ func (a *app) openChangeWorld(ctx context.Context, cfg config, db *sqlite.DB, p 
 	w.prover, w.ways, w.rescue = ways, ways, &cutover.Rescue{}
 	w.kinds = cutover.AWSKinds(changer, keys...)
 	maps.Copy(w.kinds, cutover.HostKinds(cutover.HostWorld{
-		Hosts: ways, Prover: ways, Proofs: db, Scaling: changer, Bastions: ways, Launches: changer, Rescue: w.rescue, Plan: p,
+		Hosts: ways, Prover: ways, Proofs: db, Scaling: changer, Bastions: ways, Launches: changer, Endpoint: ways.endpoint, Rescue: w.rescue, Plan: p,
 		Find:       finder(hosts),
 		SigningKey: signing, Generations: keys, Keys: ways.recovery, Schedules: changer,
 		Tell: func(text string) { fmt.Fprintln(a.err, oneLine(text)) },

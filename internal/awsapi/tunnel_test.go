@@ -125,9 +125,13 @@ func TestTunnelThatIsNotOpened(t *testing.T) {
 		set        func(w *tunnelWorld, h *fleet.Host)
 	}{
 		{"no endpoint in the VPC", "no EC2 Instance Connect Endpoint in vpc-other", func(_ *tunnelWorld, h *fleet.Host) { h.VPC = "vpc-other" }},
-		{"no address", "no private IPv4 address", func(_ *tunnelWorld, h *fleet.Host) { *h = fleet.Host{ID: h.ID, Account: h.Account, Region: h.Region, VPC: h.VPC} }},
+		{"no address", "no private IPv4 address", func(_ *tunnelWorld, h *fleet.Host) {
+			*h = fleet.Host{ID: h.ID, Account: h.Account, Region: h.Region, VPC: h.VPC}
+		}},
 		{"the endpoint is gone", "InstanceConnectEndpointId is not valid", func(w *tunnelWorld, _ *fleet.Host) { w.in.Region.ConnectEndpoints = nil }},
-		{"the service is down", "503", func(w *tunnelWorld, _ *fleet.Host) { w.in.Region.Outages = map[string]bool{"ec2-instance-connect": true} }},
+		{"the service is down", "503", func(w *tunnelWorld, _ *fleet.Host) {
+			w.in.Region.Outages = map[string]bool{"ec2-instance-connect": true}
+		}},
 		{"the host's groups do not let it in", "Unable to connect to target", func(w *tunnelWorld, _ *fleet.Host) {
 			for _, g := range w.in.Region.Groups {
 				g.Ingress = nil

@@ -23,6 +23,9 @@ type HostWorld struct {
 	Bastions Bastions
 	// Launches tells why a bastion does not come up. Nil: nobody does.
 	Launches Launches
+	// Endpoint reports whether an EC2 Instance Connect Endpoint may lead to a
+	// host: then nobody waits for launches that fail. Nil: none does.
+	Endpoint func(fleet.Host) bool
 	// Rescue starts recovery bastions in a rollback, for hosts that nothing else
 	// reaches. Nil: none is.
 	Rescue *Rescue
@@ -120,6 +123,9 @@ func (h *hostSide) try(ctx context.Context, host fleet.Host, way fleet.Way, s fl
 	r.Way = way
 	_, err := parseAnswer(r.Stdout)
 	h.ways.note(host.Ref(), way, r.Started != fleet.TruthNo && !errors.Is(err, errNoAnswer))
+	if way == fleet.WayRecovery && r.Started == fleet.TruthNo {
+		h.Rescue.missed(ctx, host)
+	}
 	return r
 }
 

@@ -57,6 +57,7 @@ type rescueTry struct {
 	closeIt func()        // nil: it is not open
 	err     error
 	ended   time.Time
+	looked  time.Time // when missed last looked; guarded by Rescue.mu
 }
 
 // Bastion is a recovery bastion that a run has started.
@@ -143,7 +144,11 @@ func (r *Rescue) reach(ctx context.Context, h fleet.Host) error {
 		}
 		t = &rescueTry{began: began, done: make(chan struct{})}
 		now.tries[b.key()], now.order = t, append(now.order, t)
-		now.goes.Go(func() { r.try(now, t, b, c, first) })
+		patience := launchPatience
+		if e := r.drills.Endpoint; !first || e != nil && e(h) {
+			patience = 0
+		}
+		now.goes.Go(func() { r.try(now, t, b, c, first, patience) })
 	}
 	r.mu.Unlock()
 	select {
@@ -151,6 +156,53 @@ func (r *Rescue) reach(ctx context.Context, h fleet.Host) error {
 		return t.err
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+}
+
+// holds reports whether the rollback under way has started a group's bastion.
+// It is ended at the rollback's end, not by the undoing of a step.
+func (r *Rescue) holds(at fleet.Place, name string) bool {
+	if r == nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.now != nil && r.now.tries[bastionKey{at, name}] != nil
+}
+
+// missed looks, after a login by an open bastion has failed, whether the bastion
+// is still there. One that is gone is started again by the next reach.
+func (r *Rescue) missed(ctx context.Context, h fleet.Host) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.now == nil {
+		return
+	}
+	c, _ := r.groupOf(h)
+	key := bastionKey{h.Ref().Place(), c.Name}
+	t := r.now.tries[key]
+	if t == nil || !t.opened() || time.Since(t.looked) < rescueAgain {
+		return
+	}
+	t.looked = time.Now()
+	r.mu.Unlock()
+	up, err := r.drills.Scaling.InService(ctx, key.at, key.name)
+	r.mu.Lock()
+	if err == nil && len(up) == 0 && r.now != nil && r.now.tries[key] == t {
+		r.now.tries[key] = &rescueTry{began: t.began, done: t.done, err: errors.New("the recovery bastion is gone")}
+	}
+}
+
+// opened reports whether an attempt has ended with an open bastion.
+func (t *rescueTry) opened() bool {
+	select {
+	case <-t.done:
+		return t.err == nil
+	default:
+		return false
 	}
 }
 
@@ -166,7 +218,7 @@ func (t *rescueTry) failed() bool {
 
 // try opens a bastion. The journal says so before anything is started, so that
 // whoever comes after a crash knows of it.
-func (r *Rescue) try(now *rescuing, t *rescueTry, b Bastion, c plan.RecoveryChange, first bool) {
+func (r *Rescue) try(now *rescuing, t *rescueTry, b Bastion, c plan.RecoveryChange, first bool, patience time.Duration) {
 	defer close(t.done)
 	defer func() { t.ended = time.Now() }()
 	if first {
@@ -174,10 +226,6 @@ func (r *Rescue) try(now *rescuing, t *rescueTry, b Bastion, c plan.RecoveryChan
 		if t.err = now.write(Entry{Event: BastionBegan, Detail: detail, Image: image(b)}); t.err != nil {
 			return
 		}
-	}
-	patience := launchPatience
-	if !first {
-		patience = 0
 	}
 	t.closeIt, t.err = r.start(now.ctx, b, c, t.began, patience)
 	if t.err != nil && first {

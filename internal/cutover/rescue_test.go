@@ -29,6 +29,7 @@ type rescueWorld struct {
 	ran      []string    // "restore-keys i-0 by recovery", in the order in which they began
 	scaling  error       // of Auto Scaling's calls
 	starts   int         // bastions started
+	logins   int         // to bastions
 }
 
 func newRescue(t *testing.T, hosts int) *rescueWorld {
@@ -107,6 +108,13 @@ func (w *rescueWorld) SetSize(ctx context.Context, at fleet.Place, name string, 
 	return w.drillWorld.SetSize(ctx, at, name, minimum, desired, maximum)
 }
 
+func (w *rescueWorld) OpenBastion(ctx context.Context, bastion fleet.Host, user string, hostKeys []string) (func(), error) {
+	w.mu.Lock()
+	w.logins++
+	w.mu.Unlock()
+	return w.drillWorld.OpenBastion(ctx, bastion, user, hostKeys)
+}
+
 func (w *rescueWorld) LaunchFailure(context.Context, fleet.Place, string, time.Time) (string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -181,6 +189,9 @@ func TestRollbackTakesTheWayThatWorks(t *testing.T) {
 				}
 				if w.starts != tt.starts || w.open || w.group.Desired != 0 {
 					t.Errorf("%d bastions were started, want %d; open %t, desired %d", w.starts, tt.starts, w.open, w.group.Desired)
+				}
+				if tt.by == fleet.WayRecovery && w.logins != 1 {
+					t.Errorf("%d logins to bastions for one VPC", w.logins)
 				}
 				noted := slices.ContainsFunc(w.store.entries, func(e cutover.Entry) bool {
 					return e.Event == cutover.Note && tt.note != "" && strings.Contains(e.Detail, tt.note)

@@ -336,11 +336,14 @@ func (h *hostSide) toZero(ctx context.Context, at fleet.Place, name string) erro
 	return nil
 }
 
-// Undo brings the group to zero; proofs stay.
+// Undo brings the group to zero, unless a rollback uses its bastion; proofs stay.
 func (k recoveryDrillKind) Undo(ctx context.Context, s plan.Step, _, _ json.RawMessage, _ string) error {
 	c, err := k.change(s)
 	if err != nil {
 		return err
+	}
+	if k.Rescue.holds(s.At, c.Name) {
+		return nil
 	}
 	return k.toZero(ctx, s.At, c.Name)
 }
@@ -350,6 +353,9 @@ func (k recoveryDrillKind) Undone(ctx context.Context, s plan.Step, _, _ json.Ra
 	c, err := k.change(s)
 	if err != nil {
 		return Observation{}, err
+	}
+	if k.Rescue.holds(s.At, c.Name) {
+		return Observation{Holds: fleet.TruthYes, Detail: "the bastion of " + c.VPC + " is in use by this rollback, which ends it"}, nil
 	}
 	g, err := k.Scaling.ScalingGroup(ctx, s.At, c.Name)
 	switch {

@@ -168,10 +168,7 @@ func truth(b bool) fleet.Truth {
 // host; empty: the account does not allow it in the Region. It needs an OS
 // account with a password, of which an inventory learns nothing.
 func SerialConsole(r *fleet.Region, h fleet.Host) string {
-	switch {
-	case !r.SerialConsole.Known:
-		return ""
-	case !r.SerialConsole.Value:
+	if !r.SerialConsole.Known || !r.SerialConsole.Value {
 		return ""
 	}
 	return "the EC2 serial console is allowed in " + r.Name + " and needs neither Session Manager nor a network, but an OS account with a password, of which nothing is known: aws ec2-instance-connect send-serial-console-ssh-public-key --region " + r.Name + " --instance-id " + h.ID
