@@ -61,9 +61,9 @@ func breakMendably(w *simfleet.World) {
 // cutoverActions are what docs/permissions.md grants for a cutover, by service.
 var cutoverActions = map[string][]string{
 	"autoscaling": {"CreateAutoScalingGroup", "CreateOrUpdateTags", "DeleteAutoScalingGroup", "DescribeScalingActivities", "UpdateAutoScalingGroup"},
-	"ec2": {"AssociateIamInstanceProfile", "AuthorizeSecurityGroupEgress", "AuthorizeSecurityGroupIngress", "CreateLaunchTemplate", "CreateSecurityGroup", "CreateTags",
+	"ec2": {"AssociateIamInstanceProfile", "AuthorizeSecurityGroupEgress", "AuthorizeSecurityGroupIngress", "CreateLaunchTemplate", "CreateLaunchTemplateVersion", "CreateSecurityGroup", "CreateTags",
 		"CreateVpcEndpoint", "DeleteLaunchTemplate", "DeleteSecurityGroup", "DeleteVpcEndpoints", "DescribeIamInstanceProfileAssociations", "DescribeImages", "DescribeSecurityGroupRules",
-		"DisassociateIamInstanceProfile", "GetConsoleOutput", "RevokeSecurityGroupEgress", "RevokeSecurityGroupIngress", "RunInstances"},
+		"DisassociateIamInstanceProfile", "GetConsoleOutput", "ModifyLaunchTemplate", "RevokeSecurityGroupEgress", "RevokeSecurityGroupIngress", "RunInstances"},
 	"iam": {"AddRoleToInstanceProfile", "AttachRolePolicy", "CreateInstanceProfile", "CreateRole", "DeleteInstanceProfile", "DeleteRole", "DeleteRolePolicy",
 		"DetachRolePolicy", "GetInstanceProfile", "PassRole", "PutRolePolicy", "RemoveRoleFromInstanceProfile", "TagInstanceProfile", "TagRole"},
 	"ec2-instance-connect": {"OpenTunnel"},
