@@ -109,7 +109,7 @@ func TestDocumentedPolicyOfACutoverIsWhatIsCalled(t *testing.T) {
 		t.Errorf("policy (-called +granted):\n%s", diff)
 	}
 	var explained []string
-	for _, a := range regexp.MustCompile("`([a-z0-9]+:[A-Za-z]+)`").FindAllStringSubmatch(text, -1) {
+	for _, a := range regexp.MustCompile("`([a-z0-9-]+:[A-Za-z]+)`").FindAllStringSubmatch(text, -1) {
 		explained = append(explained, a[1])
 	}
 	slices.Sort(explained)
