@@ -92,7 +92,7 @@ func TestRecoveryWayOfACutoverFleet(t *testing.T) {
 	old := strings.Fields(p.Policy.Recovery.PublicKey)[1]
 	kills := 0
 	for n := range 3 {
-		if f.killRotation(t, 4+6*n) {
+		if f.killRotation(t, 4+2*n) {
 			kills++
 		}
 		f.leaseEnds(t)
