@@ -230,3 +230,78 @@ func TestOpeningOfSeveralBastions(t *testing.T) {
 		}
 	})
 }
+
+// Whoever opens finds a bastion that ends too soon, or never: a schedule of this
+// opening ends it. Bastions in use stay.
+func TestOpeningOfABastionThatRuns(t *testing.T) {
+	for name, tt := range map[string]struct {
+		earlier  time.Duration // an opening before; 0: none, as after a drill that was killed
+		bastions int           // that run
+		noAnswer bool          // of the scheduler
+		holds    fleet.Truth   // before anything is done
+		ends     time.Duration
+	}{
+		"nothing ends it":          {bastions: 1, holds: fleet.TruthNo, ends: 4 * time.Hour},
+		"it ends too soon":         {earlier: 30 * time.Minute, bastions: 1, holds: fleet.TruthNo, ends: 4 * time.Hour},
+		"it ends later":            {earlier: 8 * time.Hour, bastions: 1, holds: fleet.TruthYes, ends: 8 * time.Hour},
+		"two of them run":          {earlier: 30 * time.Minute, bastions: 2, holds: fleet.TruthNo, ends: 4 * time.Hour},
+		"the scheduler is silent":  {earlier: 30 * time.Minute, bastions: 1, noAnswer: true, holds: fleet.TruthNo, ends: 30 * time.Minute},
+		"silent, and nothing ends": {bastions: 1, noAnswer: true, holds: fleet.TruthNo},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d, _, s := newDrill(plan.Prepare, 1)
+				w := &openWorld{drillWorld: d, schedules: map[string]fleet.Schedule{}}
+				s.Kind, s.At = plan.RecoveryOpen, fleet.Place{Account: "1", Region: "eu-west-1"}
+				s.Recovery.Bastions, s.Recovery.Role = 1, "timer"
+				began := time.Now()
+				opening := func(length time.Duration) (cutover.StepKind, plan.Step) {
+					own, c := s, *s.Recovery
+					c.Until, own.Recovery = plan.Duration(length), &c
+					return cutover.HostKinds(cutover.HostWorld{
+						Scaling: w, Launches: w, Schedules: w,
+						Plan: &plan.Plan{Digest: length.String(), Made: time.Now(), Purpose: plan.BreakGlass, Policy: plan.DefaultPolicy()},
+					})[plan.RecoveryOpen], own
+				}
+				if err := d.SetSize(t.Context(), s.At, s.Recovery.Name, 0, tt.bastions, max(tt.bastions, 1)); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(5 * time.Minute)
+				if tt.earlier > 0 {
+					k, own := opening(tt.earlier)
+					if _, err := k.Apply(t.Context(), own, nil, "first"); err != nil {
+						t.Fatal(err)
+					}
+				}
+				w.noAnswer = tt.noAnswer
+				k, own := opening(4 * time.Hour)
+				before, err := k.Observe(t.Context(), own)
+				if err != nil || before.Holds != tt.holds {
+					t.Fatalf("before: %+v, %v", before, err)
+				}
+				if before.Holds != fleet.TruthYes {
+					if _, err := k.Apply(t.Context(), own, before.Image, "second"); err != nil {
+						t.Fatal(err)
+					}
+					if o, err := k.Observe(t.Context(), own); err != nil || o.Holds != fleet.TruthYes {
+						t.Errorf("after: %+v, %v", o, err)
+					}
+				}
+				if d.group.Desired != tt.bastions {
+					t.Errorf("%d bastions are wanted of %d that ran", d.group.Desired, tt.bastions)
+				}
+				if _, err := cutover.OpenEnds(t.Context(), w, s.At, s.Recovery.Name); (err != nil) != tt.noAnswer {
+					t.Errorf("the end: %v", err)
+				}
+				w.noAnswer = false
+				ends, err := cutover.OpenEnds(t.Context(), w, s.At, s.Recovery.Name)
+				if err != nil || ends.IsZero() != (tt.ends == 0) {
+					t.Fatalf("ends %s, %v", ends, err)
+				}
+				if at := ends.Sub(began); tt.ends > 0 && (at < tt.ends || at > tt.ends+time.Hour/4) {
+					t.Errorf("ends after %s, want %s", at, tt.ends)
+				}
+			})
+		})
+	}
+}

@@ -66,7 +66,7 @@ func HostKinds(w HostWorld) Kinds {
 		plan.ProveSession:    &proveSessionKind{hostSide: h, began: map[string]time.Time{}},
 		plan.RecoveryDrill:   recoveryDrillKind{h, &drillMemory{}},
 		plan.RetireKey:       retireKeyKind{h},
-		plan.RecoveryOpen:    recoveryOpenKind{h},
+		plan.RecoveryOpen:    recoveryOpenKind{h, &drillMemory{}},
 		plan.WaitFor:         waitForKind{h},
 	}
 }

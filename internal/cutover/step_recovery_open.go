@@ -13,7 +13,10 @@ import (
 
 // recoveryOpenKind runs recovery bastions until a person, or a schedule, ends
 // them.
-type recoveryOpenKind struct{ *hostSide }
+type recoveryOpenKind struct {
+	*hostSide
+	memory *drillMemory // steps whose schedule could not be armed
+}
 
 // OpenedImage is what a recovery-open step leaves in the journal.
 type OpenedImage struct {
@@ -27,6 +30,32 @@ func openTimer(group string) string {
 	return clientToken("", "open", group)
 }
 
+// OpenEnds reads when the schedule ends a group's bastions; zero: none does.
+func OpenEnds(ctx context.Context, schedules ScheduleReader, at fleet.Place, group string) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, visibleWithin)
+	defer cancel()
+	have, err := schedules.Schedule(ctx, at, openTimer(group))
+	switch {
+	case errors.Is(err, fleet.ErrNotFound):
+		return time.Time{}, nil
+	case err != nil:
+		return time.Time{}, fmt.Errorf("read schedule %s: %w", openTimer(group), err)
+	case have.ScaleIn != group || have.State != "ENABLED":
+		return time.Time{}, nil
+	}
+	return have.At, nil
+}
+
+// scheduled reports whether a schedule leaves the bastions for as long as this
+// step wants, and ends them then. Where none can be armed, that keeps nobody out.
+func (k recoveryOpenKind) scheduled(ctx context.Context, s plan.Step, c plan.RecoveryChange) bool {
+	if k.Schedules == nil || c.Role == "" || k.memory.has(s.ID) {
+		return true
+	}
+	ends, err := OpenEnds(ctx, k.Schedules, s.At, c.Name)
+	return err == nil && !ends.IsZero() && !ends.Before(k.Plan.Made.Add(time.Duration(c.Until)))
+}
+
 func (k recoveryOpenKind) change(s plan.Step) (plan.RecoveryChange, error) {
 	c := s.Recovery
 	if c == nil || c.Name == "" || c.Bastions < 1 || c.Until < plan.Duration(time.Minute) {
@@ -35,7 +64,8 @@ func (k recoveryOpenKind) change(s plan.Step) (plan.RecoveryChange, error) {
 	return *c, nil
 }
 
-// Observe holds if as many bastions are in service as were asked for.
+// Observe holds if as many bastions are in service as were asked for, and do
+// not end before the time that was asked for.
 func (k recoveryOpenKind) Observe(ctx context.Context, s plan.Step) (Observation, error) {
 	c, err := k.change(s)
 	if err != nil {
@@ -52,7 +82,11 @@ func (k recoveryOpenKind) Observe(ctx context.Context, s plan.Step) (Observation
 	if err != nil {
 		return Observation{}, fmt.Errorf("look at the bastions of %s: %w", c.Name, err)
 	}
-	return observed(len(up) >= c.Bastions && g.Desired >= c.Bastions, sizes{g.Min, g.Desired, g.Max}, "%d of %d bastions of %s are in service", len(up), c.Bastions, c.Name)
+	run, timed := len(up) >= c.Bastions && g.Desired >= c.Bastions, ""
+	if run && !k.scheduled(ctx, s, c) {
+		run, timed = false, "; no schedule is known that ends them when this opening does, or later"
+	}
+	return observed(run, sizes{g.Min, g.Desired, g.Max}, "%d of %d bastions of %s are in service%s", len(up), c.Bastions, c.Name, timed)
 }
 
 // Apply arms the schedule that ends the bastions, starts them and waits. A
@@ -69,10 +103,12 @@ func (k recoveryOpenKind) Apply(ctx context.Context, s plan.Step, _ json.RawMess
 	var out OpenedImage
 	if out.Ends, err = k.arm(ctx, s, c, token); err != nil {
 		out.Timer = fleet.OneLine(err.Error(), 300)
-		k.tell("No schedule will end the bastions of " + c.Name + ": " + out.Timer + ". Close them yourself: migrate recovery close")
+		k.memory.note(s.ID)
+		k.tell("No schedule for this opening ends the bastions of " + c.Name + ": " + out.Timer + ". Close them yourself: migrate recovery close")
 	}
 	began := time.Now()
-	if err := k.Scaling.SetSize(ctx, s.At, c.Name, 0, c.Bastions, max(c.Bastions, g.Max)); err != nil {
+	desired := max(c.Bastions, g.Desired) // somebody may be on those that run
+	if err := k.Scaling.SetSize(ctx, s.At, c.Name, 0, desired, max(desired, g.Max)); err != nil {
 		return image(out), fmt.Errorf("start the recovery bastion: %w", err)
 	}
 	err = k.launched(ctx, s.At, c.Name, began, func(up []fleet.Host) bool {
