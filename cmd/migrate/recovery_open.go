@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -37,7 +36,8 @@ plan and the journal. First it arms a schedule that ends the bastions when the t
 EventBridge Scheduler does not answer, it says so and goes on. If EC2 launches nothing, it says so at once.
 
 It writes a configuration for OpenSSH with the bastions' host keys, as their consoles show them, and prints the command
-for each host. --run HOST runs the one of a host.
+for each host. --run HOST runs the one of a host. A bastion that runs already is taken; if it would end too soon, or never, its schedule
+is set anew, and never to an earlier time.
 
 When you are done: migrate recovery close, which ends the bastions and rotates the recovery key.
 
@@ -72,7 +72,8 @@ type openedWay struct {
 	VPC     string       `json:"vpc"`
 	Bastion string       `json:"bastion,omitempty"` // instance ID
 	Address string       `json:"address,omitempty"`
-	Ends    time.Time    `json:"ends,omitzero"` // zero: no schedule ends it
+	Ends    time.Time    `json:"ends,omitzero"`   // zero: no schedule ends it, or see Timer
+	Timer   string       `json:"timer,omitempty"` // why it is not known whether a schedule ends it
 	Hosts   []openedHost `json:"hosts"`
 	Error   string       `json:"error,omitempty"`
 }
@@ -147,7 +148,10 @@ func opened(ctx context.Context, b *recoveryBase, changer *awsapi.Changer, p *pl
 	hosts := hostsOf(b.snap)
 	users := recoveryUsers(p, b.ways...)
 	for _, s := range p.Of(plan.RecoveryOpen) {
-		w := openedWay{VPC: s.Recovery.VPC, Hosts: []openedHost{}, Ends: endsAt(out.entries, s.ID)}
+		w := openedWay{VPC: s.Recovery.VPC, Hosts: []openedHost{}}
+		if w.Ends, err = cutover.OpenEnds(ctx, changer, s.At, s.Recovery.Name); err != nil {
+			w.Timer = oneLine(err.Error())
+		}
 		up, err := changer.InService(ctx, s.At, s.Recovery.Name)
 		switch {
 		case err != nil:
@@ -175,17 +179,6 @@ func opened(ctx context.Context, b *recoveryBase, changer *awsapi.Changer, p *pl
 		res.Ways = append(res.Ways, w)
 	}
 	return res, config.String(), nil
-}
-
-// endsAt is when the schedule of a step ends the bastions; zero: never.
-func endsAt(entries []cutover.Entry, step string) time.Time {
-	var image cutover.OpenedImage
-	for _, e := range entries {
-		if e.Step == step && e.Event == cutover.Ours && len(e.Image) > 0 {
-			_ = json.Unmarshal(e.Image, &image) // what cannot be read has no end that is known
-		}
-	}
-	return image.Ends
 }
 
 // How long a console may take to show host keys, and how often it is asked.
@@ -272,9 +265,12 @@ func (a *app) printOpened(res openResult) error {
 			continue
 		}
 		fmt.Fprintf(a.out, "%s: bastion %s (%s)", oneLine(w.VPC), oneLine(w.Bastion), oneLine(w.Address))
-		if w.Ends.IsZero() {
+		switch {
+		case w.Timer != "":
+			fmt.Fprintf(a.out, "; whether a schedule ends it is not known (%s): close it yourself", w.Timer)
+		case w.Ends.IsZero():
 			fmt.Fprint(a.out, "; no schedule ends it: close it yourself")
-		} else {
+		default:
 			fmt.Fprintf(a.out, "; it ends by itself at %s", stamp(w.Ends))
 		}
 		fmt.Fprintln(a.out)

@@ -179,9 +179,36 @@ func (f *ownFleet) breakGlass(t *testing.T, p *plan.Plan) {
 	if n := f.bastions(); n != len(o.Ways) {
 		t.Errorf("%d bastions run, want %d", n, len(o.Ways))
 	}
+	first := o.Ways
+	// A second opening decides when a bastion that runs already ends, unless that is later.
+	for _, tt := range []struct {
+		length string
+		longer bool
+	}{{"4h", true}, {"1h", false}} {
+		o = decode[openResult](t, f.run(t, nil, "recovery", "open", "--reason", "it is still down", "--for", tt.length, "--yes", "--json"))
+		for i, w := range o.Ways {
+			if w.Bastion != first[i].Bastion || w.Ends.After(first[i].Ends) != tt.longer || w.Ends.Before(first[i].Ends) {
+				t.Errorf("opened for %s: %+v, before: %+v", tt.length, w, first[i])
+			}
+		}
+		first = o.Ways
+	}
 	f.run(t, nil, "recovery", "close", "--yes", "--keep-key")
 	if n := f.bastions(); n != 0 {
 		t.Errorf("%d bastions still run", n)
+	}
+	f.leftBastion(t, p)
+}
+
+// leftBastion leaves bastions to close that no opening has started.
+func (f *ownFleet) leftBastion(t *testing.T, p *plan.Plan) {
+	t.Helper()
+	for _, s := range p.Of(plan.RecoveryGroup) {
+		f.operator(t, "aws autoscaling update-auto-scaling-group --region "+s.At.Region+" --auto-scaling-group-name "+s.Recovery.Name+" --desired-capacity 1")
+	}
+	out := f.run(t, nil, "recovery", "close", "--yes", "--keep-key")
+	if n := f.bastions(); n != 0 || !strings.Contains(string(out), "that no opening had left ended") {
+		t.Errorf("%d bastions still run: %s", n, out)
 	}
 }
 
