@@ -18,7 +18,7 @@ func (a *app) recoveryCloseCommand() *cobra.Command {
 		Use:   "close",
 		Short: "End what recovery open has started, and rotate the recovery key",
 		Long: `close ends the recovery bastions that migrate recovery open has started, and takes their schedules away. It ends
-every other recovery bastion that it finds running, too: a drill that was killed may have left one. Then it rotates the recovery key on every host (migrate recovery rotate): whoever used it, or
+every other recovery bastion that it finds running, too: a drill that was killed may have left one. It removes the files that open has written. Then it rotates the recovery key on every host (migrate recovery rotate): whoever used it, or
 saw it used, is shut out.
 
 Exit code 3: the rotation was rolled back. Exit code 4: a bastion may still run, or the rotation is not at its end.`,
@@ -62,7 +62,13 @@ func (a *app) closeBastions(ctx context.Context) (left bool, err error) {
 	}
 	closed := 0
 	for _, p := range plans {
-		if p.Purpose != plan.BreakGlass || standing[p.ID].Owed == 0 {
+		if p.Purpose != plan.BreakGlass {
+			continue
+		}
+		if err := a.forgetOpening(b.cfg.dir, p.ID); err != nil {
+			return false, err
+		}
+		if standing[p.ID].Owed == 0 {
 			continue
 		}
 		out, err := a.runStored(ctx, b.db, p, func(ctx context.Context, x *cutover.Executor) (cutover.Result, error) {
@@ -89,6 +95,15 @@ func (a *app) closeBastions(ctx context.Context) (left bool, err error) {
 		}
 	}
 	return left || more, nil
+}
+
+// forgetOpening removes what people's ssh logs in with by an opening.
+func (a *app) forgetOpening(dir, id string) error {
+	gone, err := removeOpening(dir, id)
+	if gone && !a.json {
+		fmt.Fprintf(a.out, "Removed the ssh configuration of opening %s, and the key that was made for it, if any.\n", id)
+	}
+	return err
 }
 
 // endFound brings every recovery group of the ways to zero that is not there by

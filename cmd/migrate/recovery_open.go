@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -36,7 +35,8 @@ plan and the journal. First it arms a schedule that ends the bastions when the t
 EventBridge Scheduler does not answer, it says so and goes on. If EC2 launches nothing, it says so at once.
 
 It writes a configuration for OpenSSH with the bastions' host keys, as their consoles show them, and prints the command
-for each host. --run HOST runs the one of a host. A bastion that runs already is taken; if it would end too soon, or never, its schedule
+for each host. Where the recovery key is a certificate authority, it signs a key for this opening, good for an hour at
+most, in a file beside that configuration; close removes it. --run HOST runs the one of a host. A bastion that runs already is taken; if it would end too soon, or never, its schedule
 is set anew, and never to an earlier time.
 
 When you are done: migrate recovery close, which ends the bastions and rotates the recovery key.
@@ -79,10 +79,14 @@ type openedWay struct {
 }
 
 type openResult struct {
-	Plan   string      `json:"plan"`
-	Config string      `json:"config,omitempty"` // for ssh -F
-	Key    string      `json:"key"`              // where the private key is
-	Ways   []openedWay `json:"ways"`
+	Plan   string `json:"plan"`
+	Config string `json:"config,omitempty"` // for ssh -F
+	Key    string `json:"key"`              // where the private key is
+	// LoginKey is the file of a key for this opening, which the recovery authority has
+	// certified; empty: the recovery key logs in itself.
+	LoginKey   string      `json:"loginKey,omitempty"`
+	LoginUntil time.Time   `json:"loginUntil,omitzero"` // when its certificates end
+	Ways       []openedWay `json:"ways"`
 }
 
 func (a *app) recoveryOpen(ctx context.Context, q openQuery) error {
@@ -110,9 +114,12 @@ func (a *app) recoveryOpen(ctx context.Context, q openQuery) error {
 	if err != nil {
 		return err
 	}
-	if b.cfg.Recovery.set() && b.cfg.Recovery.store() == storeFile {
-		config += "Match all\n  IdentityFile " + sshWord(b.cfg.Recovery.KeyFile) + "\n  IdentitiesOnly yes\n"
+	login, noLogin := a.loginOf(ctx, b, p.ID, q.length)
+	if noLogin != nil { // the bastions run: the rest is of use all the same
+		fmt.Fprintf(a.err, "The commands cannot log in by themselves, no certificate was signed: %s\n", oneLine(noLogin.Error()))
 	}
+	config += login.config
+	res.LoginKey, res.LoginUntil = login.file, login.until
 	if res.Config, err = writeSSHConfig(b.cfg.dir, p.ID, config); err != nil {
 		return err
 	}
@@ -128,7 +135,7 @@ func (a *app) recoveryOpen(ctx context.Context, q openQuery) error {
 	if q.run != "" {
 		return a.runOpened(ctx, res, q.run)
 	}
-	if out.result.Outcome != cutover.OutcomeDone {
+	if out.result.Outcome != cutover.OutcomeDone || noLogin != nil {
 		return verdict(exitIncomplete)
 	}
 	return nil
@@ -218,6 +225,9 @@ func writeBastion(w *strings.Builder, o openedWay, user string, cfg config, know
 	if cfg.SSH.Port != 0 {
 		fmt.Fprintf(w, "  Port %d\n", cfg.SSH.Port)
 	}
+	if proxy := socksProxy(cfg.SSH.Proxy); proxy != "" {
+		fmt.Fprintf(w, "  ProxyCommand nc -X 5 -x %s %%h %%p\n", shellWord(proxy)) // as in the runbook
+	}
 	fmt.Fprintln(w)
 	for _, k := range known {
 		fmt.Fprintf(w, "%s%s %s\n", knownMark, o.Bastion, k)
@@ -229,8 +239,7 @@ const knownMark = "#known "
 // writeSSHConfig writes two files beside the configuration that nobody else may
 // read: one for ssh -F, and the host keys that it names.
 func writeSSHConfig(dir, id, text string) (string, error) {
-	path := filepath.Join(dir, "migrate-recovery-"+id)
-	path, err := filepath.Abs(path)
+	path, err := openingPath(dir, id)
 	if err != nil {
 		return "", err
 	}
@@ -277,6 +286,9 @@ func (a *app) printOpened(res openResult) error {
 		for _, h := range w.Hosts {
 			fmt.Fprintf(a.out, "  %s   # %s\n", h.Command, cell(h.Name))
 		}
+	}
+	if res.LoginKey != "" {
+		fmt.Fprintf(a.out, "\nA key for this opening: %s\n  good for logins until %s; migrate recovery open makes another, migrate recovery close removes it\n", oneLine(res.LoginKey), stamp(res.LoginUntil))
 	}
 	_, err := fmt.Fprintf(a.out, "\nThe private key: %s\nWhen you are done: migrate recovery close --yes\n", oneLine(res.Key))
 	return err

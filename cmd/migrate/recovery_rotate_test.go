@@ -16,7 +16,7 @@ import (
 
 // notedKey lets plans take the key that is noted in the state file, as after
 // migrate recovery init.
-func (f *ownFleet) notedKey(t *testing.T) {
+func (f *ownFleet) notedKey(t *testing.T, flags ...string) {
 	t.Helper()
 	path := filepath.Join(f.dir, defaultPolicyFile)
 	text, err := os.ReadFile(path)
@@ -30,7 +30,7 @@ func (f *ownFleet) notedKey(t *testing.T) {
 	if err := os.WriteFile(path, changed, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f.run(t, nil, "recovery", "init", "--adopt")
+	f.run(t, nil, append([]string{"recovery", "init", "--adopt"}, flags...)...)
 }
 
 // keysOn counts the hosts on which a recovery key stands in some file, live or saved.

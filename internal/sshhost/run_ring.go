@@ -2,10 +2,7 @@ package sshhost
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -84,29 +81,15 @@ func auth(keys []ringKey) ssh.AuthMethod {
 	})
 }
 
-// certified makes a key and a certificate of the authority for it. The critical
-// option source-address is left out: from where hosts see the login is not known here.
+// certified makes a key and a certificate of the authority for it.
 func certified(authority ssh.Signer, now time.Time) (ssh.Signer, error) {
-	_, private, err := ed25519.GenerateKey(rand.Reader)
+	_, signer, err := loginKey()
 	if err != nil {
-		return nil, fmt.Errorf("make a key for one login: %w", err)
+		return nil, err
 	}
-	signer, err := ssh.NewSignerFromKey(private)
+	cert, err := certificate(authority, signer.PublicKey(), now, now.Add(certificateAhead))
 	if err != nil {
-		return nil, fmt.Errorf("make a key for one login: %w", err)
-	}
-	var serial [8]byte
-	_, _ = rand.Read(serial[:]) // never fails
-	cert := &ssh.Certificate{
-		Key: signer.PublicKey(), CertType: ssh.UserCert,
-		Serial: binary.BigEndian.Uint64(serial[:]), KeyId: fleet.RecoveryPrincipal,
-		ValidPrincipals: []string{fleet.RecoveryPrincipal},
-		ValidAfter:      uint64(now.Add(-certificateBehind).Unix()),
-		ValidBefore:     uint64(now.Add(certificateAhead).Unix()),
-		Permissions:     ssh.Permissions{Extensions: map[string]string{"permit-pty": "", "permit-port-forwarding": ""}},
-	}
-	if err := cert.SignCert(rand.Reader, modern(authority)); err != nil {
-		return nil, fmt.Errorf("sign a certificate for one login: %w", err)
+		return nil, err
 	}
 	return ssh.NewCertSigner(cert, signer)
 }
