@@ -34,7 +34,7 @@ type watched struct {
 // truth computes the ways into a host as they are now, from the model alone.
 func (s *simulation) truth(in *simfleet.Instance) simfleet.Ways {
 	name := plan.RecoveryName(in.Host.VPC)
-	r := simfleet.Recovery{Key: s.recoveryLine, User: s.recoveryUser(in)}
+	r := simfleet.Recovery{User: s.recoveryUser(in)}
 	var launchable string
 	group := slices.IndexFunc(in.Region.Groups, func(g *fleet.SecurityGroup) bool { return g.Name == name && g.VPC == in.Host.VPC })
 	scaling := slices.IndexFunc(in.Region.Scaling, func(g *fleet.ScalingGroup) bool { return g.Name == name })
@@ -54,8 +54,27 @@ func (s *simulation) truth(in *simfleet.Instance) simfleet.Ways {
 		}
 	}
 	w := s.world.WaysIn(in, r)
-	w.Recovery = cmp.Or(launchable, w.Recovery)
+	w.Recovery = cmp.Or(launchable, s.anyKey(func(key string) string {
+		r.Key = key
+		return s.world.RecoveryReason(in, r)
+	}))
 	return w
+}
+
+// anyKey gives what is in the way of a login with the newest recovery key; empty
+// if it works with any of those that are kept.
+func (s *simulation) anyKey(reason func(key string) string) string {
+	newest := "no recovery key is kept"
+	for i, key := range s.ring {
+		why := reason(key)
+		if why == "" {
+			return ""
+		}
+		if i == 0 {
+			newest = why
+		}
+	}
+	return newest
 }
 
 // change is what somebody did to the world.
@@ -78,6 +97,9 @@ func (c change) closes(in *simfleet.Instance) bool {
 func (s *simulation) check(c change) {
 	s.world.Mu.RLock()
 	defer s.world.Mu.RUnlock()
+	if s.also != nil {
+		s.also(c)
+	}
 	now := time.Now()
 	for _, h := range s.hosts {
 		if h.in.Host.State != "running" || now.Before(h.away) {
