@@ -2,6 +2,7 @@ package simulation_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -144,13 +145,13 @@ func (r *rotationStory) rotation() {
 		r.log("rotation %d ends: %s %s, rotated %v, %v", life, outcome.Outcome, outcome.Reason, rotated, err)
 		r.verifyJournal()
 		switch {
-		case r.failed || r.plan.Purpose != plan.Rotation:
-			return // there was nothing to rotate
+		case r.failed || errors.Is(err, errNothing):
+			return
 		case rotated:
 			r.rotated++
 			r.wantRotated()
 			return
-		case !calm && r.random.IntN(6) == 0:
+		case !calm && r.plan.Purpose == plan.Rotation && r.random.IntN(6) == 0:
 			r.rest()
 			outcome, err := r.newProcess(40+life, r.random.IntN(2) == 0).live(true)
 			r.log("the rotation is rolled back: %s %s, %v", outcome.Outcome, outcome.Reason, err)
@@ -169,11 +170,15 @@ func (r *rotationStory) rotation() {
 	r.half++
 }
 
+// errNothing says that no host has a recovery key yet.
+var errNothing = errors.New("there is nothing to rotate")
+
 // rotate is what one life of the program does: it makes sure of a new
 // generation, carries the plan out, and lets the old generation go. It leaves
 // the story's plan as it is where there is nothing to rotate.
 func (r *rotationStory) rotate(p *process) (outcome cutover.Result, rotated bool, err error) {
 	defer p.cancel()
+	r.perhapsSoon(p, 6)
 	if err := r.nextGeneration(p); err != nil {
 		return outcome, false, err
 	}
@@ -188,7 +193,10 @@ func (r *rotationStory) rotate(p *process) (outcome cutover.Result, rotated bool
 	} else {
 		made, err := plan.MakeRotation(r.snapshot, ways, keys, r.plan.Policy, time.Now())
 		if err != nil {
-			return outcome, false, err
+			if slices.ContainsFunc(ways, func(w plan.Way) bool { return slices.ContainsFunc(w.Hosts, r.inSnapshot) }) {
+				r.fail("no plan", "%v", err)
+			}
+			return outcome, false, errNothing
 		}
 		r.plan, r.plans = made, append(r.plans, made)
 		for _, w := range made.Waves {
@@ -202,8 +210,25 @@ func (r *rotationStory) rotate(p *process) (outcome cutover.Result, rotated bool
 	if err != nil || outcome.Outcome != cutover.OutcomeDone || len(r.plan.Refusals) > 0 {
 		return outcome, false, err
 	}
+	r.perhapsSoon(p, 3)
 	err = r.retire(p, keys)
 	return outcome, err == nil, err
+}
+
+// perhapsSoon lets one process of n die in one of its next two calls: those are
+// about the ring, and few.
+func (r *rotationStory) perhapsSoon(p *process, n int) {
+	if p.calm || r.random.IntN(n) > 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.killAt, p.killAfter = p.calls+1+r.random.IntN(2), r.random.IntN(2) == 0
+}
+
+// inSnapshot reports whether a host runs by the inventory.
+func (r *rotationStory) inSnapshot(x plan.WayHost) bool {
+	return slices.ContainsFunc(r.snapshot.Hosts, func(h fleet.Host) bool { return h.Ref() == x.Host && h.Running() })
 }
 
 // generations are those in use, newest first.
@@ -292,7 +317,7 @@ func (r *rotationStory) watch(ways []plan.Way) {
 		}) {
 			continue
 		}
-		r.keyed[h.in.Host.ID] = r.truth(h.in).Recovery == ""
+		r.keyed[h.in.Host.ID] = r.recoveryReason(h.in) == ""
 		for path, texts := range r.savedFiles(h.in) {
 			r.saved[h.in.Host.ID+" "+path] = !slices.ContainsFunc(texts, r.keyless)
 		}
@@ -310,7 +335,7 @@ func (r *rotationStory) keysStay(c change) {
 		}
 		if r.keyed[id] {
 			r.checks++
-			if why := r.truth(h.in).Recovery; why != "" {
+			if why := r.recoveryReason(h.in); why != "" {
 				r.fail("lock-out", "no recovery key that is kept opens %s after %s: %s", id, firstLine(c.what), why)
 			}
 		}
@@ -370,7 +395,7 @@ func (r *rotationStory) wantRotated() {
 		if !of[h.in.Host.ID] || h.in.Host.State != "running" || time.Now().Before(h.away) {
 			continue
 		}
-		if why := r.truth(h.in).Recovery; why != "" {
+		if why := r.recoveryReason(h.in); why != "" {
 			r.fail("not rotated", "the new key does not open %s: %s", h.in.Host.ID, why)
 		}
 		for _, f := range r.world.FileStates(h.in, "/home", "/root", "/etc/ssh", "/var/lib/migrate") {

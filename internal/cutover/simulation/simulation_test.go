@@ -260,7 +260,8 @@ func (s *simulation) fail(kind, format string, args ...any) {
 	}
 	text := fmt.Sprintf(format, args...)
 	s.log("%s%s: %s", failureMark, kind, text)
-	s.t.Errorf("%sseed %d: %s: %s\nreplay: go test -tags sqlite_omit_load_extension -run '^TestSimulate$' ./internal/cutover/simulation -args -seeds 1 -first %d -trace", failureMark, s.seed, kind, text, s.seed)
+	test, _, _ := strings.Cut(s.t.Name(), "/")
+	s.t.Errorf("%sseed %d: %s: %s\nreplay: go test -tags sqlite_omit_load_extension -run '^%s$' ./internal/cutover/simulation -args -seeds 1 -first %d -trace", failureMark, s.seed, kind, text, test, s.seed)
 	if s.process != nil {
 		s.process.cancel()
 	}

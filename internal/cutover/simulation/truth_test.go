@@ -1,7 +1,6 @@
 package simulation_test
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -33,32 +32,36 @@ type watched struct {
 
 // truth computes the ways into a host as they are now, from the model alone.
 func (s *simulation) truth(in *simfleet.Instance) simfleet.Ways {
+	w := s.world.WaysIn(in, simfleet.Recovery{})
+	w.Recovery = s.recoveryReason(in)
+	return w
+}
+
+// recoveryReason is what keeps the recovery keys that are kept out of a host, by
+// a bastion that would be launched.
+func (s *simulation) recoveryReason(in *simfleet.Instance) string {
 	name := plan.RecoveryName(in.Host.VPC)
 	r := simfleet.Recovery{User: s.recoveryUser(in)}
-	var launchable string
 	group := slices.IndexFunc(in.Region.Groups, func(g *fleet.SecurityGroup) bool { return g.Name == name && g.VPC == in.Host.VPC })
 	scaling := slices.IndexFunc(in.Region.Scaling, func(g *fleet.ScalingGroup) bool { return g.Name == name })
 	switch {
 	case group < 0:
-		launchable = "no security group " + name
+		return "no security group " + name
 	case scaling < 0:
-		launchable = "no Auto Scaling group " + name
+		return "no Auto Scaling group " + name
 	case !slices.ContainsFunc(in.Region.Templates, func(t *fleet.LaunchTemplate) bool {
 		return t.ID == in.Region.Scaling[scaling].Template.ID || t.Name == name
 	}):
-		launchable = "no launch template " + name
-	default:
-		r.Groups = []string{in.Region.Groups[group].ID}
-		if subnets := in.Region.Scaling[scaling].Subnets; len(subnets) > 0 {
-			r.Subnet = subnets[0]
-		}
+		return "no launch template " + name
 	}
-	w := s.world.WaysIn(in, r)
-	w.Recovery = cmp.Or(launchable, s.anyKey(func(key string) string {
+	r.Groups = []string{in.Region.Groups[group].ID}
+	if subnets := in.Region.Scaling[scaling].Subnets; len(subnets) > 0 {
+		r.Subnet = subnets[0]
+	}
+	return s.anyKey(func(key string) string {
 		r.Key = key
 		return s.world.RecoveryReason(in, r)
-	}))
-	return w
+	})
 }
 
 // anyKey gives what is in the way of a login with the newest recovery key; empty
