@@ -179,6 +179,14 @@ var errNothing = errors.New("there is nothing to rotate")
 func (r *rotationStory) rotate(p *process) (outcome cutover.Result, rotated bool, err error) {
 	defer p.cancel()
 	r.perhapsSoon(p, 6)
+	dropped, err := r.dropRetired(p)
+	if err != nil {
+		return outcome, false, err
+	}
+	if keys, err := r.generations(); dropped && len(keys) == 1 {
+		r.must(err)
+		return cutover.Result{Outcome: cutover.OutcomeDone}, true, nil
+	}
 	if err := r.nextGeneration(p); err != nil {
 		return outcome, false, err
 	}
@@ -258,26 +266,38 @@ func (r *rotationStory) nextGeneration(p *process) error {
 	})
 }
 
-// retire lets the old keys go, and notes that then.
+// retire notes that the old keys are retired, and lets them go then.
 func (r *rotationStory) retire(p *process, keys []fleet.RecoveryKey) error {
 	old := r.plan.Retires()
-	if err := p.call("let the old key go", func() error {
-		r.ring = slices.DeleteFunc(slices.Clone(r.ring), func(line string) bool { return slices.Contains(old, recovery.Blob(line)) })
-		r.check(change{what: "the old key has gone", ours: true})
-		return nil
-	}); err != nil {
-		return err
-	}
 	for _, k := range keys {
 		if !slices.Contains(old, recovery.Blob(k.Line)) {
 			continue
 		}
 		k.Retired = time.Now()
-		if err := p.call("note that it has gone", func() error { return r.db.SaveRecoveryKey(context.Background(), k) }); err != nil {
+		if err := p.call("note that the old key is retired", func() error { return r.db.SaveRecoveryKey(context.Background(), k) }); err != nil {
 			return err
 		}
 	}
-	return nil
+	_, err := r.dropRetired(p)
+	return err
+}
+
+// dropRetired lets the keys go that are noted as retired, and reports whether
+// there were any.
+func (r *rotationStory) dropRetired(p *process) (dropped bool, err error) {
+	keys, err := r.db.RecoveryKeys(context.Background())
+	r.must(err)
+	stay := slices.DeleteFunc(slices.Clone(r.ring), func(line string) bool {
+		return slices.ContainsFunc(keys, func(k fleet.RecoveryKey) bool { return k.Line == line && !k.Retired.IsZero() })
+	})
+	if len(stay) == len(r.ring) {
+		return false, nil
+	}
+	return true, p.call("let the old key go", func() error {
+		r.ring = stay
+		r.check(change{what: "the old key has gone", ours: true})
+		return nil
+	})
 }
 
 // begun are the plans, newest first, and whether a step of one stands.
