@@ -382,7 +382,9 @@ func checkBoots(t *rapid.T, x *scene, p *plan.Plan) (enabled int) {
 				if !sure[s.Hosts[0]] {
 					t.Fatalf("%s closes, and the next boot may not start its agent", s.Hosts[0])
 				}
-				if slices.ContainsFunc(w.Steps, func(o plan.Step) bool { return o.Kind == plan.Agent && slices.Equal(o.Hosts, s.Hosts) && o.Agent.Action == plan.EnableAgent }) {
+				if slices.ContainsFunc(w.Steps, func(o plan.Step) bool {
+					return o.Kind == plan.Agent && slices.Equal(o.Hosts, s.Hosts) && o.Agent.Action == plan.EnableAgent
+				}) {
 					enabled++
 				}
 			case s.Kind == plan.ClosePort:
