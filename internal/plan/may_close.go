@@ -41,6 +41,9 @@ func (m *maker) obstacle(h *member, c claims) (code, text, do string) {
 	if gap := unseen(h.Host); gap != "" {
 		return "partly-scanned", "closing it would be blind: " + gap, "let the inventory's login user run the probe with sudo -n and take it again"
 	}
+	if code, text, do := m.noBoot(h); code != "" {
+		return code, text, do
+	}
 	switch {
 	case p.RequireSilent && c.needed[h.ID] != nil:
 		return "consumer-active", "SSH to it is still in use: " + some(c.needed[h.ID]), "move them (migrate ledger), waive them in the owners file, or set require_silent: false"

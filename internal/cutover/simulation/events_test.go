@@ -188,9 +188,6 @@ func keyByHand(s *simulation, in *simfleet.Instance) string {
 
 func reboot(s *simulation, in *simfleet.Instance) string {
 	s.change(func() { s.world.Reboot(in) })
-	if !in.Agent.Enabled {
-		s.touched["instance "+in.Host.ID] = true // it stays without an agent
-	}
 	for _, h := range s.hosts {
 		if h.in == in {
 			h.away = time.Now().Add(time.Minute)
