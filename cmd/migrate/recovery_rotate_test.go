@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"os"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -13,25 +11,6 @@ import (
 	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/plan"
 )
-
-// notedKey lets plans take the key that is noted in the state file, as after
-// migrate recovery init.
-func (f *ownFleet) notedKey(t *testing.T) {
-	t.Helper()
-	path := filepath.Join(f.dir, defaultPolicyFile)
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	changed := regexp.MustCompile(`(?m)^  public_key: .*\n`).ReplaceAll(text, nil)
-	if bytes.Equal(text, changed) {
-		t.Fatalf("%s names no key", path)
-	}
-	if err := os.WriteFile(path, changed, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	f.run(t, nil, "recovery", "init", "--adopt")
-}
 
 // keysOn counts the hosts on which a recovery key stands in some file, live or saved.
 func (f *ownFleet) keysOn(blob string) (live, saved int) {
@@ -68,7 +47,6 @@ func TestRecoveryWayOfACutoverFleet(t *testing.T) {
 	t.Parallel()
 	f := ownSim(t, fleetOf(5))
 	f.oneWave(t)
-	f.notedKey(t)
 	before := stateOf(f.world)
 	p := f.planned(t)
 	f.run(t, nil, "apply", p.ID, "--yes")

@@ -85,7 +85,7 @@ func TestStatusOfKeyRuleGroupAndLogin(t *testing.T) {
 	works.Host = s.Hosts[1].Ref()
 	fails := proof("i-2", fleet.TruthNo, time.Hour)
 	fails.Host = s.Hosts[0].Ref()
-	got := recovery.Status(s, []fleet.Proof{works, fails}, key, 24*time.Hour, now)
+	got := recovery.Status(s, []fleet.Proof{works, fails}, fleet.RecoveryKey{Line: "ssh-ed25519 " + key}, 24*time.Hour, now)
 	if len(got) != 1 || len(got[0].Hosts) != 3 || got[0].There != fleet.TruthYes || got[0].Zero != fleet.TruthNo || got[0].Proved() {
 		t.Fatalf("got %+v", got)
 	}
@@ -97,7 +97,7 @@ func TestStatusOfKeyRuleGroupAndLogin(t *testing.T) {
 		}
 	}
 	s.Regions = nil
-	if got := recovery.Status(s, nil, "", 24*time.Hour, now); got[0].There != unknown || got[0].Hosts[0].Rule != unknown || got[0].Hosts[0].Key != unknown {
+	if got := recovery.Status(s, nil, fleet.RecoveryKey{}, 24*time.Hour, now); got[0].There != unknown || got[0].Hosts[0].Rule != unknown || got[0].Hosts[0].Key != unknown {
 		t.Errorf("without answers: %+v", got)
 	}
 }
