@@ -267,7 +267,24 @@ func (a *app) askInit(q *recoveryInit, configured recoveryConfig) error {
 	case q.bare && r.PassphraseFile != "":
 		return errors.New("--no-passphrase and --passphrase-file exclude each other")
 	}
+	// What init prints goes into a file whose paths are relative to itself.
+	for _, p := range append([]*string{&r.PassphraseFile, &r.RecipientsFile}, pointers(r.IdentityFiles)...) {
+		if *p == "" {
+			continue
+		}
+		var err error
+		if *p, err = filepath.Abs(*p); err != nil {
+			return err
+		}
+	}
 	return r.validate()
+}
+
+func pointers(list []string) (out []*string) {
+	for i := range list {
+		out = append(out, &list[i])
+	}
+	return out
 }
 
 // told reports whether any flag says where the key goes.

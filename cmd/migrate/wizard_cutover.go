@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ssm-migrate/internal/cutover"
+	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
 	"ssm-migrate/internal/recovery"
 	"ssm-migrate/internal/sqlite"
