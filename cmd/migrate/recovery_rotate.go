@@ -67,6 +67,9 @@ func (a *app) recoveryRotate(ctx context.Context, yes bool) error {
 	if file, err := b.cfg.planPolicy(""); err == nil && file.Recovery.PublicKey != "" {
 		return usageErr("the policy file names the recovery key (recovery.public_key): note it with migrate recovery init --adopt, and take the line out, so that plans take the newest key")
 	}
+	if err := notWhileOpen(ctx, b.db); err != nil {
+		return err
+	}
 	store, forget, err := a.openStore(ctx, b.cfg)
 	if err != nil {
 		return err

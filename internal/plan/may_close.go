@@ -34,7 +34,7 @@ func (m *maker) obstacle(h *member, c claims) (code, text, do string) {
 	p := m.policy
 	switch {
 	case p.Recovery.PublicKey == "":
-		return "no-recovery-key", "the policy has no recovery key: there would be no second way in", "make a key pair and give its public half in recovery.public_key"
+		return "no-recovery-key", "there is no recovery key: there would be no second way in", "migrate recovery init makes one; or give the public half of yours in the policy's recovery.public_key"
 	case len(p.Recovery.From) == 0:
 		return "no-operator-range", "the policy does not say from where operators come: the recovery bastion would let nobody in", "give their addresses in recovery.from"
 	}
