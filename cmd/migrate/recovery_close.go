@@ -10,6 +10,7 @@ import (
 	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
+	"ssm-migrate/internal/sqlite"
 )
 
 func (a *app) recoveryCloseCommand() *cobra.Command {
@@ -48,6 +49,21 @@ func (a *app) recoveryClose(ctx context.Context, yes, keep bool) error {
 	return a.recoveryRotate(ctx, true)
 }
 
+// notWhileOpen refuses what would end the bastions of an opening while somebody
+// may be working by them.
+func notWhileOpen(ctx context.Context, db *sqlite.DB) error {
+	plans, standing, err := begunPlans(ctx, db)
+	if err != nil {
+		return err
+	}
+	for _, p := range plans {
+		if p.Purpose == plan.BreakGlass && standing[p.ID].Owed > 0 {
+			return usageErr("recovery bastions are open (%s): end them first with migrate recovery close --yes, which rotates the key as well", oneLine(p.Reason))
+		}
+	}
+	return nil
+}
+
 // closeBastions takes back every opening that stands. Left says that one could
 // not be.
 func (a *app) closeBastions(ctx context.Context) (left bool, err error) {
@@ -65,9 +81,7 @@ func (a *app) closeBastions(ctx context.Context) (left bool, err error) {
 		if p.Purpose != plan.BreakGlass {
 			continue
 		}
-		if err := a.forgetOpening(b.cfg.dir, p.ID); err != nil {
-			return false, err
-		}
+		a.forgetOpening(b.cfg.dir, p.ID)
 		if standing[p.ID].Owed == 0 {
 			continue
 		}
@@ -98,12 +112,13 @@ func (a *app) closeBastions(ctx context.Context) (left bool, err error) {
 }
 
 // forgetOpening removes what people's ssh logs in with by an opening.
-func (a *app) forgetOpening(dir, id string) error {
+func (a *app) forgetOpening(dir, id string) {
 	gone, err := removeOpening(dir, id)
-	if gone && !a.json {
-		fmt.Fprintf(a.out, "Removed the ssh configuration of opening %s, and the key that was made for it, if any.\n", id)
+	if err != nil {
+		fmt.Fprintf(a.err, "What ssh logs in with is still there: %s\n", oneLine(err.Error()))
+	} else if gone && !a.json {
+		fmt.Fprintf(a.out, "Removed what ssh was told, and given to log in with, for opening %s.\n", id)
 	}
-	return err
 }
 
 // endFound brings every recovery group of the ways to zero that is not there by

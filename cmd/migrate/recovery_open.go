@@ -82,11 +82,13 @@ type openResult struct {
 	Plan   string `json:"plan"`
 	Config string `json:"config,omitempty"` // for ssh -F
 	Key    string `json:"key"`              // where the private key is
-	// LoginKey is the file of a key for this opening, which the recovery authority has
-	// certified; empty: the recovery key logs in itself.
+	CA     bool   `json:"ca,omitempty"`     // it signs certificates, and does not log in itself
+	// LoginKey is the file of a key that the authority has certified for this opening;
+	// empty: there is none.
 	LoginKey   string      `json:"loginKey,omitempty"`
 	LoginUntil time.Time   `json:"loginUntil,omitzero"` // when its certificates end
 	Ways       []openedWay `json:"ways"`
+	isFile     bool        // ssh can use the key as it is
 }
 
 func (a *app) recoveryOpen(ctx context.Context, q openQuery) error {
@@ -114,13 +116,19 @@ func (a *app) recoveryOpen(ctx context.Context, q openQuery) error {
 	if err != nil {
 		return err
 	}
-	login, noLogin := a.loginOf(ctx, b, p.ID, q.length)
-	if noLogin != nil { // the bastions run: the rest is of use all the same
-		fmt.Fprintf(a.err, "The commands cannot log in by themselves, no certificate was signed: %s\n", oneLine(noLogin.Error()))
+	if res.isFile {
+		config += "Match all\n  IdentityFile " + sshWord(b.cfg.Recovery.KeyFile) + "\n  IdentitiesOnly yes\n"
 	}
-	config += login.config
-	res.LoginKey, res.LoginUntil = login.file, login.until
-	if res.Config, err = writeSSHConfig(b.cfg.dir, p.ID, config); err != nil {
+	var noLogin error
+	if res.CA && b.cfg.Recovery.set() {
+		var login openLogin
+		if login, noLogin = a.certifyLogin(ctx, b, p.ID, q.length); noLogin != nil { // the bastions run: the rest is of use all the same
+			fmt.Fprintf(a.err, "No certificate was signed: %s\n", oneLine(noLogin.Error()))
+		}
+		config += login.config
+		res.LoginKey, res.LoginUntil = login.file, login.until
+	}
+	if res.Config, err = writeSSHConfig(b.cfg, p.ID, config); err != nil {
 		return err
 	}
 	for i := range res.Ways {
@@ -133,7 +141,7 @@ func (a *app) recoveryOpen(ctx context.Context, q openQuery) error {
 		return err
 	}
 	if q.run != "" {
-		return a.runOpened(ctx, res, q.run)
+		return a.runOpened(ctx, b, res, q.run)
 	}
 	if out.result.Outcome != cutover.OutcomeDone || noLogin != nil {
 		return verdict(exitIncomplete)
@@ -149,8 +157,9 @@ func opened(ctx context.Context, b *recoveryBase, changer *awsapi.Changer, p *pl
 		return res, "", err
 	}
 	if k, ok := fleet.CurrentRecoveryKey(keys); ok {
-		res.Key = k.Location
+		res.Key, res.CA = k.Location, k.CA
 	}
+	res.isFile = !res.CA && b.cfg.Recovery.set() && b.cfg.Recovery.store() == storeFile
 	var config strings.Builder
 	hosts := hostsOf(b.snap)
 	users := recoveryUsers(p, b.ways...)
@@ -226,7 +235,7 @@ func writeBastion(w *strings.Builder, o openedWay, user string, cfg config, know
 		fmt.Fprintf(w, "  Port %d\n", cfg.SSH.Port)
 	}
 	if proxy := socksProxy(cfg.SSH.Proxy); proxy != "" {
-		fmt.Fprintf(w, "  ProxyCommand nc -X 5 -x %s %%h %%p\n", shellWord(proxy)) // as in the runbook
+		fmt.Fprintf(w, "  ProxyCommand nc -X 5 -x %s %%h %%p\n", strings.ReplaceAll(shellWord(proxy), "%", "%%"))
 	}
 	fmt.Fprintln(w)
 	for _, k := range known {
@@ -238,8 +247,8 @@ const knownMark = "#known "
 
 // writeSSHConfig writes two files beside the configuration that nobody else may
 // read: one for ssh -F, and the host keys that it names.
-func writeSSHConfig(dir, id, text string) (string, error) {
-	path, err := openingPath(dir, id)
+func writeSSHConfig(cfg config, id, text string) (string, error) {
+	path, err := openingPath(cfg.dir, id)
 	if err != nil {
 		return "", err
 	}
@@ -251,7 +260,14 @@ func writeSSHConfig(dir, id, text string) (string, error) {
 		}
 		config.WriteString(line)
 	}
-	fmt.Fprintf(&config, "Match all\n  UserKnownHostsFile %s.known_hosts ~/.ssh/known_hosts\n  StrictHostKeyChecking ask\n", sshWord(path))
+	others := "~/.ssh/known_hosts"
+	if len(cfg.SSH.KnownHosts) > 0 {
+		others = ""
+		for _, f := range cfg.SSH.KnownHosts {
+			others += " " + sshWord(f)
+		}
+	}
+	fmt.Fprintf(&config, "Match all\n  UserKnownHostsFile %s %s\n  StrictHostKeyChecking ask\n", sshWord(path+".known_hosts"), strings.TrimSpace(others))
 	if err := os.WriteFile(path+".known_hosts", []byte(known.String()), 0o600); err != nil {
 		return "", fmt.Errorf("write the bastions' host keys: %w", err)
 	}
@@ -287,21 +303,33 @@ func (a *app) printOpened(res openResult) error {
 			fmt.Fprintf(a.out, "  %s   # %s\n", h.Command, cell(h.Name))
 		}
 	}
-	if res.LoginKey != "" {
-		fmt.Fprintf(a.out, "\nA key for this opening: %s\n  good for logins until %s; migrate recovery open makes another, migrate recovery close removes it\n", oneLine(res.LoginKey), stamp(res.LoginUntil))
+	fmt.Fprintf(a.out, "\nThe private key: %s\n", oneLine(res.Key))
+	switch {
+	case res.LoginKey != "":
+		fmt.Fprintf(a.out, "It has certified a key for this opening, for logins until %s: %s\nmigrate recovery open makes another one, migrate recovery close removes it.\n", stamp(res.LoginUntil), oneLine(res.LoginKey))
+	case res.CA:
+		fmt.Fprintln(a.out, "It signs certificates: ssh needs one of it. Sign one as the runbook says.")
+	case !res.isFile:
+		fmt.Fprintln(a.out, "ssh needs it in your agent. Add --run HOST to do without, or open it as the runbook says, and ssh-add it.")
 	}
-	_, err := fmt.Fprintf(a.out, "\nThe private key: %s\nWhen you are done: migrate recovery close --yes\n", oneLine(res.Key))
+	_, err := fmt.Fprintln(a.out, "When you are done: migrate recovery close --yes")
 	return err
 }
 
-// runOpened gives the terminal to ssh.
-func (a *app) runOpened(ctx context.Context, res openResult, host string) error {
+// runOpened gives the terminal to ssh, with an agent that has the recovery key.
+func (a *app) runOpened(ctx context.Context, b *recoveryBase, res openResult, host string) error {
 	for _, w := range res.Ways {
 		for _, h := range w.Hosts {
 			if h.Host.ID != host {
 				continue
 			}
+			socket, stop, err := a.recoveryAgent(ctx, b)
+			if err != nil {
+				return err
+			}
+			defer stop()
 			c := exec.CommandContext(ctx, "ssh", "-F", res.Config, "-J", w.Bastion, h.Host.ID)
+			c.Env = append(os.Environ(), "SSH_AUTH_SOCK="+socket)
 			c.Stdin, c.Stdout, c.Stderr = a.in, a.out, a.err
 			if err := c.Run(); err != nil {
 				return fmt.Errorf("ssh to %s: %w", host, err)

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"ssm-migrate/internal/awsapi"
-	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/seal"
 	"ssm-migrate/internal/sshhost"
 )
@@ -34,26 +33,12 @@ func openingPath(dir, id string) (string, error) {
 	return filepath.Abs(filepath.Join(dir, "migrate-recovery-"+id))
 }
 
-// loginOf says with what ssh logs in. An authority does not log in itself: it signs
-// a key that is made for this opening, which goes into files beside its configuration.
-func (a *app) loginOf(ctx context.Context, b *recoveryBase, id string, length time.Duration) (openLogin, error) {
-	if !b.cfg.Recovery.set() {
-		return openLogin{}, nil
-	}
-	const own = "  IdentitiesOnly yes\n"
+// certifyLogin has the recovery authorities sign a key that is made for this opening,
+// which goes into files beside its configuration.
+func (a *app) certifyLogin(ctx context.Context, b *recoveryBase, id string, length time.Duration) (openLogin, error) {
 	keys, err := b.db.RecoveryKeys(ctx)
 	if err != nil {
 		return openLogin{}, err
-	}
-	var plain string
-	if b.cfg.Recovery.store() == storeFile {
-		plain = "  IdentityFile " + sshWord(b.cfg.Recovery.KeyFile) + "\n"
-	}
-	if k, ok := fleet.CurrentRecoveryKey(keys); !ok || !k.CA {
-		if plain == "" {
-			return openLogin{}, nil
-		}
-		return openLogin{config: "Match all\n" + plain + own}, nil
 	}
 	accounts, err := openAccounts(ctx, b.cfg)
 	if err != nil {
@@ -84,7 +69,7 @@ func (a *app) loginOf(ctx context.Context, b *recoveryBase, id string, length ti
 			return openLogin{}, err
 		}
 	}
-	l.config += own
+	l.config += "  IdentitiesOnly yes\n"
 	return l, writePrivate(l.file, k.Private)
 }
 

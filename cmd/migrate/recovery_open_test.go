@@ -24,7 +24,7 @@ func TestOpenedCommandsLogInWithAnAuthority(t *testing.T) {
 	}
 	f := ownSim(t, fleetOf(1))
 	f.oneWave(t)
-	f.notedKey(t, "--ca")
+	f.run(t, nil, "recovery", "init", "--adopt", "--replace", "--ca")
 	p := f.planned(t)
 	f.run(t, nil, "apply", p.ID, "--yes")
 	host := p.Of(plan.QuarantineKeys)[0].Hosts[0]

@@ -23,6 +23,7 @@ const (
 
 // ringKey is a key of the recovery ring.
 type ringKey struct {
+	raw    any // the private key, as package ssh parses it
 	signer ssh.Signer
 	ca     bool // it signs certificates, and does not log in itself
 }
@@ -46,11 +47,15 @@ func (r *Recovery) ring(ctx context.Context) ([]ringKey, error) {
 		if len(keys) == maxTries {
 			break // servers let nobody try more
 		}
-		signer, err := ssh.ParsePrivateKey(text)
+		raw, err := ssh.ParseRawPrivateKey(text)
+		var signer ssh.Signer
+		if err == nil {
+			signer, err = ssh.NewSignerFromKey(raw)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("recovery key %d is not an unencrypted private key", i+1) // the library's words may quote it
 		}
-		keys = append(keys, ringKey{signer, r.signs(signer.PublicKey())})
+		keys = append(keys, ringKey{raw, signer, r.signs(signer.PublicKey())})
 	}
 	if len(keys) == 0 {
 		return nil, errors.New("the store of the recovery key holds none")
@@ -81,7 +86,7 @@ func auth(keys []ringKey) ssh.AuthMethod {
 	})
 }
 
-// certified makes a key and a certificate of the authority for it.
+// certified makes a key for one login, with a certificate of the authority.
 func certified(authority ssh.Signer, now time.Time) (ssh.Signer, error) {
 	_, signer, err := loginKey()
 	if err != nil {
