@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -184,6 +185,26 @@ func (e *execution) run(ctx context.Context, work func(context.Context, *cutover
 	return res, e.explain(err)
 }
 
+// running is the plan of the run that has the lease, with a blank behind it; empty:
+// it is not known. One run goes on at a time: it is the one that began last.
+func (e *execution) running() string {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second) // the run's own may have ended
+	defer cancel()
+	entries, err := e.db.Entries(ctx, "")
+	if err != nil {
+		return ""
+	}
+	for _, entry := range slices.Backward(entries) {
+		switch entry.Event {
+		case cutover.RunEnded:
+			return "" // the one that has the lease has only just begun
+		case cutover.RunBegan:
+			return entry.Plan + " "
+		}
+	}
+	return ""
+}
+
 // explain says beside why a run could not go on what can be done.
 func (e *execution) explain(err error) error {
 	var held *cutover.HeldError
@@ -191,7 +212,7 @@ func (e *execution) explain(err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &held):
-		return fmt.Errorf("%w: migrate status shows where it is; if that run has died, wait until then and try again", held)
+		return fmt.Errorf("%w, and longer while it goes on: migrate status shows where it is, and migrate pause %s--stop ends it; if that run has died, wait until then and try again", held, e.running())
 	case errors.Is(err, cutover.ErrLease):
 		return fmt.Errorf("%w: somebody else may have gone on; look at migrate status %s before anything else", err, e.plan.ID)
 	}

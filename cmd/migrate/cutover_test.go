@@ -321,7 +321,7 @@ func TestOneRunAtATimeListens(t *testing.T) {
 
 	second := f.program("apply", p.ID, "--yes")
 	refused, err := second.CombinedOutput()
-	if exitCode(err) != exitError || !strings.Contains(string(refused), "migrate status") {
+	if exitCode(err) != exitError || !strings.Contains(string(refused), "migrate status") || !strings.Contains(string(refused), "migrate pause "+p.ID+" --stop") {
 		t.Errorf("a second run: %v\n%s", err, refused)
 	}
 	f.run(t, nil, "pause", "--reason", "lunch")
