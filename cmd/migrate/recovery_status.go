@@ -85,6 +85,11 @@ func (a *app) recoveryStatus(ctx context.Context, q recoveryStatusQuery) error {
 	}
 	r.Checks = recovery.KeyChecks(want, now)
 	if r.Asked {
+		logins, err := loginsWith(ctx, s.db, want.Key)
+		if err != nil {
+			return err
+		}
+		knowKeys(want, r.VPCs, logins)
 		a.lookAtRecovery(ctx, s.cfg, want, r.VPCs)
 	}
 	drills, err := storedDrills(ctx, s.db)
@@ -117,19 +122,62 @@ func wantedRecovery(ctx context.Context, cfg config, db *sqlite.DB, policy plan.
 	return w, err
 }
 
+// knowKeys fills in which hosts have the current key. A login is better proof than
+// what the inventory saw before it, if it was with that key: a drill of a rotation logs in with the new
+// one alone, every other login with any of those in use.
+func knowKeys(want recovery.Wanted, vpcs []recovery.VPC, logins map[fleet.HostRef]bool) {
+	for _, v := range vpcs {
+		for _, h := range v.Hosts {
+			want.Known[h.Host] = h.Key
+			if h.Login == fleet.TruthYes && (logins[h.Host] || onlyKey(want, h.Proof.At)) {
+				want.Known[h.Host] = fleet.TruthYes
+			}
+		}
+	}
+}
+
+// onlyKey reports whether no other generation than the current one was in use at a
+// time.
+func onlyKey(want recovery.Wanted, at time.Time) bool {
+	return !slices.ContainsFunc(want.Keys, func(k fleet.RecoveryKey) bool {
+		return recovery.Blob(k.Line) != want.Key && !k.Made.After(at) && (k.Retired.IsZero() || !k.Retired.Before(at))
+	})
+}
+
+// loginsWith are the hosts that a drill with one key alone has logged in to, by the
+// journal.
+func loginsWith(ctx context.Context, db *sqlite.DB, key string) (map[fleet.HostRef]bool, error) {
+	plans, _, err := begunPlans(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	out := map[fleet.HostRef]bool{}
+	for _, p := range plans {
+		if p.Purpose != plan.Rotation {
+			continue
+		}
+		entries, err := db.Entries(ctx, p.ID)
+		if err != nil {
+			return nil, fmt.Errorf("read the journal of plan %s: %w", p.ID, err)
+		}
+		for id, report := range cutover.DrillsIn(p, entries) {
+			if _, s := p.Step(id); key == "" || s.Recovery.With != key {
+				continue
+			}
+			for _, proof := range report.Proofs {
+				out[proof.Host] = out[proof.Host] || proof.Works == fleet.TruthYes
+			}
+		}
+	}
+	return out, nil
+}
+
 // lookAtRecovery asks AWS about the VPCs, and fills in what it says. Where AWS cannot
 // be asked, the checks say why.
 func (a *app) lookAtRecovery(ctx context.Context, cfg config, want recovery.Wanted, vpcs []recovery.VPC) {
 	var list []cutover.RecoveryNetwork
 	for _, v := range vpcs {
 		list = append(list, cutover.RecoveryNetwork{At: v.Place, VPC: v.VPC})
-		for _, h := range v.Hosts {
-			// A login is better proof of the key than what the inventory saw before it.
-			want.Known[h.Host] = h.Key
-			if h.Login == fleet.TruthYes {
-				want.Known[h.Host] = fleet.TruthYes
-			}
-		}
 	}
 	accounts, err := openAccounts(ctx, cfg)
 	if err != nil {
