@@ -211,6 +211,7 @@ type simulation struct {
 	before   map[string]string
 	hosts    []*watched
 	known    map[string]*simfleet.Instance // all there ever were, by ID
+	late     map[string]bool               // hosts on which a script ran that nobody waited for any more
 	touched  map[string]bool               // by others than the operator's process: names of image
 
 	faultRate, eventRate float64
