@@ -23,7 +23,7 @@ func (f *ownFleet) keysOn(blob string) (live, saved int) {
 	for in := range f.world.Instances() {
 		has := func(dir string) bool {
 			for _, s := range f.world.FileStates(in, dir) {
-				if strings.Contains(string(s.Content), blob) {
+				if strings.Contains(s.Content, blob) {
 					return true
 				}
 			}
