@@ -208,19 +208,29 @@ type simulation struct {
 	snapshot *fleet.Snapshot
 	plan     *plan.Plan   // that is being carried out or rolled back
 	plans    []*plan.Plan // all there are
-	before   map[string]string
-	hosts    []*watched
-	known    map[string]*simfleet.Instance // all there ever were, by ID
-	touched  map[string]bool               // by others than the operator's process: names of image
+	// lookUp finds a plan of the journal; nil: nobody can.
+	lookUp  func(context.Context, string) (*plan.Plan, error)
+	before  map[string]string
+	hosts   []*watched
+	known   map[string]*simfleet.Instance // all there ever were, by ID
+	touched map[string]bool               // by others than the operator's process: names of image
 
 	faultRate, eventRate float64
+	events               []event // of which one happens now and then
 	reverts              []revert
 	process              *process
 	changed              bool         // by the request under way
 	acts                 int          // turns that processes had
 	rollbacks            atomic.Int32 // under way
 
-	recoveryLine string
+	// ring are the recovery keys whose private parts are kept, newest first: a
+	// login tries all of them.
+	ring []string
+	used map[string]string // by host's ID: the key that alone logged in last
+	// also is what a story wants beside after each change; nil: nothing. It is
+	// called with the world's lock for reading.
+	also         func(change)
+	downForGood  bool              // Systems Manager
 	operatorKeys map[string][]byte // by file name
 	count        counts
 	failed       bool
@@ -250,7 +260,8 @@ func (s *simulation) fail(kind, format string, args ...any) {
 	}
 	text := fmt.Sprintf(format, args...)
 	s.log("%s%s: %s", failureMark, kind, text)
-	s.t.Errorf("%sseed %d: %s: %s\nreplay: go test -tags sqlite_omit_load_extension -run '^TestSimulate$' ./internal/cutover/simulation -args -seeds 1 -first %d -trace", failureMark, s.seed, kind, text, s.seed)
+	test, _, _ := strings.Cut(s.t.Name(), "/")
+	s.t.Errorf("%sseed %d: %s: %s\nreplay: go test -tags sqlite_omit_load_extension -run '^%s$' ./internal/cutover/simulation -args -seeds 1 -first %d -trace", failureMark, s.seed, kind, text, test, s.seed)
 	if s.process != nil {
 		s.process.cancel()
 	}
