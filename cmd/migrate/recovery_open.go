@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -73,7 +74,8 @@ type openedWay struct {
 	VPC     string       `json:"vpc"`
 	Bastion string       `json:"bastion,omitempty"` // instance ID
 	Address string       `json:"address,omitempty"`
-	Ends    time.Time    `json:"ends,omitzero"` // zero: no schedule ends it
+	Ends    time.Time    `json:"ends,omitzero"`   // zero: no schedule ends it
+	Found   bool         `json:"found,omitempty"` // it was open already; the opening that started it ends it
 	Hosts   []openedHost `json:"hosts"`
 	Error   string       `json:"error,omitempty"`
 }
@@ -152,6 +154,7 @@ func opened(ctx context.Context, b *recoveryBase, changer *awsapi.Changer, p *pl
 	users := recoveryUsers(p, b.ways...)
 	for _, s := range p.Of(plan.RecoveryOpen) {
 		w := openedWay{VPC: s.Recovery.VPC, Hosts: []openedHost{}, Ends: endsAt(out.entries, s.ID)}
+		w.Found = slices.ContainsFunc(out.entries, func(e cutover.Entry) bool { return e.Step == s.ID && e.Event == cutover.Found })
 		up, err := changer.InService(ctx, s.At, s.Recovery.Name)
 		switch {
 		case err != nil:
@@ -298,9 +301,12 @@ func (a *app) printOpened(res openResult) error {
 			continue
 		}
 		fmt.Fprintf(a.out, "%s: bastion %s (%s)", oneLine(w.VPC), oneLine(w.Bastion), oneLine(w.Address))
-		if w.Ends.IsZero() {
+		switch {
+		case w.Found:
+			fmt.Fprint(a.out, "; it was open already, and ends as was said then")
+		case w.Ends.IsZero():
 			fmt.Fprint(a.out, "; no schedule ends it: close it yourself")
-		} else {
+		default:
 			fmt.Fprintf(a.out, "; it ends by itself at %s", stamp(w.Ends))
 		}
 		fmt.Fprintln(a.out)

@@ -82,12 +82,6 @@ func (r *rotationStory) tell() {
 	r.faultRate, r.eventRate = []float64{0, 0.01, 0.03}[r.random.IntN(3)], []float64{0, 0.003}[r.random.IntN(2)]
 	r.events = []event{outage, agentDies, fullDisk, reboot} // nothing that a rollback would have to leave to others
 	r.noLaunch, r.endpoint = r.random.IntN(2) == 0, r.random.IntN(2) == 0
-	r.lookUp = func(_ context.Context, id string) (*plan.Plan, error) {
-		if i := slices.IndexFunc(r.plans, func(p *plan.Plan) bool { return p.ID == id }); i >= 0 {
-			return r.plans[i], nil
-		}
-		return nil, fleet.ErrNotFound
-	}
 	r.made = slices.Clone(r.ring)
 	r.must(r.db.SaveRecoveryKey(context.Background(), fleet.RecoveryKey{Line: r.ring[0], Location: "the ring", Made: time.Now()}))
 	r.log("story: rotation, no launches %v, endpoints %v", r.noLaunch, r.endpoint)

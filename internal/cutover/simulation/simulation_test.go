@@ -208,12 +208,11 @@ type simulation struct {
 	snapshot *fleet.Snapshot
 	plan     *plan.Plan   // that is being carried out or rolled back
 	plans    []*plan.Plan // all there are
-	// lookUp finds a plan of the journal; nil: nobody can.
-	lookUp  func(context.Context, string) (*plan.Plan, error)
-	before  map[string]string
-	hosts   []*watched
-	known   map[string]*simfleet.Instance // all there ever were, by ID
-	touched map[string]bool               // by others than the operator's process: names of image
+	before   map[string]string
+	hosts    []*watched
+	known    map[string]*simfleet.Instance // all there ever were, by ID
+	late     map[string]bool               // hosts on which a script ran that nobody waited for any more
+	touched  map[string]bool               // by others than the operator's process: names of image
 
 	faultRate, eventRate float64
 	events               []event // of which one happens now and then
@@ -325,6 +324,14 @@ func (s *simulation) play(story string, alone bool, trouble int) (whole bool) {
 		s.fail("no end", "story %q did not come to an end", story)
 	}
 	return whole
+}
+
+// lookUp finds a plan of the journal.
+func (s *simulation) lookUp(_ context.Context, id string) (*plan.Plan, error) {
+	if i := slices.IndexFunc(s.plans, func(p *plan.Plan) bool { return p.ID == id }); i >= 0 {
+		return s.plans[i], nil
+	}
+	return nil, fleet.ErrNotFound
 }
 
 // twoPlans lets a second plan be made when the first is carried out, for those
