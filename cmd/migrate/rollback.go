@@ -72,6 +72,8 @@ func (a *app) rollback(ctx context.Context, q rollbackQuery) error {
 	defer e.close()
 	scope := cutover.Scope{All: q.all}
 	switch {
+	case len(e.plan.Waves) == 0:
+		scope.All = true // there is nothing to take back, whatever was named
 	case q.host != "":
 		h, err := e.find(q.host)
 		if err != nil {

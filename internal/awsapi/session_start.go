@@ -218,7 +218,7 @@ func (s *Session) End(ctx context.Context) error {
 }
 
 func (s *Session) terminate(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	ctx, cancel := context.WithTimeout(fleet.WithLimit(context.WithoutCancel(ctx), nil), endTimeout)
 	defer cancel()
 	_, err := s.place.ssm.TerminateSession(ctx, &ssm.TerminateSessionInput{SessionId: &s.ID})
 	// One that has ended by itself is gone from the service after a while.

@@ -190,6 +190,9 @@ func (readOnly) SetTemplateDefault(context.Context, fleet.Place, string, int64) 
 func (readOnly) SetTemplateVersion(context.Context, fleet.Place, string, string, string) error {
 	return errReadOnly
 }
+func (readOnly) InService(context.Context, fleet.Place, string) ([]fleet.Host, error) {
+	return nil, errReadOnly
+}
 func (readOnly) SetSize(context.Context, fleet.Place, string, int, int, int) error {
 	return errReadOnly
 }

@@ -86,7 +86,7 @@ const (
 // Result is what came of a run.
 type Result struct {
 	Outcome Outcome         `json:"outcome"`
-	Reason  string          `json:"reason,omitempty"` // in one line; empty for OutcomeDone
+	Reason  string          `json:"reason,omitempty"` // in one line; empty for OutcomeDone, and mostly for OutcomeRolledBack
 	Hosts   []fleet.HostRef `json:"hosts,omitempty"`  // taken back, or not gone on with
 	Held    []string        `json:"held,omitempty"`   // steps that were not begun
 	Left    []string        `json:"left,omitempty"`   // steps that could not be undone
@@ -225,8 +225,11 @@ func (x *Executor) validScope(s Scope) error {
 	if set != 1 {
 		return errors.New("a rollback is of one host, one wave or all")
 	}
+	if s.All {
+		return nil // also where there is nothing to take back
+	}
 	for _, w := range x.cfg.Plan.Waves {
-		if s.All || s.Wave != nil && w.Number == *s.Wave {
+		if s.Wave != nil && w.Number == *s.Wave {
 			return nil
 		}
 		for _, h := range w.Hosts {

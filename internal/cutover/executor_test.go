@@ -161,3 +161,14 @@ func TestOneFailureAnywhereIsOvercome(t *testing.T) {
 		return reached
 	})
 }
+
+func TestPlanWithoutStepsIsRolledBack(t *testing.T) {
+	in(t, func(t *testing.T, f *fixture) {
+		f.plan.Waves = nil
+		res, err := f.rollback(t.Context(), cutover.Scope{All: true})
+		want(t, res, err, cutover.OutcomeRolledBack)
+		if res.Reason != "there was nothing to take back" {
+			t.Errorf("reason %q", res.Reason)
+		}
+	})
+}

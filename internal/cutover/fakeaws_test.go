@@ -576,6 +576,21 @@ func (f *fakeAWS) SetSize(_ context.Context, _ fleet.Place, name string, minimum
 	})
 }
 
+// InService gives as many instances as the group wants once they have
+// started.
+func (f *fakeAWS) InService(_ context.Context, _ fleet.Place, name string) (out []fleet.Host, err error) {
+	err = f.read(func(c cloud) error {
+		g, err := get(c.Scaling, name)
+		if err == nil && !time.Now().Before(c.Ready[name]) {
+			for i := range g.Desired {
+				out = append(out, fleet.Host{ID: fmt.Sprintf("%s-%d", name, i)})
+			}
+		}
+		return err
+	})
+	return out, err
+}
+
 func (f *fakeAWS) CreateScalingGroup(_ context.Context, _ fleet.Place, g fleet.ScalingGroup) error {
 	return f.change(func(c *cloud) error { return add(c.Scaling, g.Name, g) })
 }

@@ -2,6 +2,7 @@ package cutover_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -233,4 +234,90 @@ func TestDrillRunsAgainAfterTheRecoveryWayWasChanged(t *testing.T) {
 			t.Error("the drill was not run again")
 		}
 	})
+}
+
+// slowBastions start their instances only when they are told to.
+type slowBastions struct {
+	*fakeAWS
+	up  func() int // instances in service; negative: nobody can tell
+	out func()     // is called when the group gets its sizes back
+}
+
+func (a *slowBastions) SetSize(ctx context.Context, at fleet.Place, name string, minimum, desired, maximum int) error {
+	if desired > 0 {
+		a.out()
+	}
+	return a.fakeAWS.SetSize(ctx, at, name, minimum, desired, maximum)
+}
+
+func (a *slowBastions) InService(context.Context, fleet.Place, string) ([]fleet.Host, error) {
+	n := a.up()
+	if n < 0 {
+		return nil, errors.New("throttled")
+	}
+	return make([]fleet.Host, n), nil
+}
+
+// While old bastions start no SSH leads through them: doors open meanwhile, and
+// what Session Manager needs stays.
+func TestWaysStayUntilTheBastionsAreInService(t *testing.T) {
+	for name, tt := range map[string]struct {
+		after   time.Duration // after which they are in service; 0: never
+		blind   bool          // nobody can tell
+		outcome cutover.Outcome
+		result  fleet.Truth // of the journal's last word on the step
+	}{
+		"they start":                   {after: 3 * time.Minute, outcome: cutover.OutcomeRolledBack, result: fleet.TruthYes},
+		"one of two never starts":      {outcome: cutover.OutcomeRolledPartly, result: fleet.TruthNo},
+		"whether they start is hidden": {blind: true, outcome: cutover.OutcomeRolledPartly, result: fleet.TruthUnknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T, f *fixture) {
+				step := f.withBastions()
+				f.plan.Waves[len(f.plan.Waves)-1].Steps[0].Scaling = &plan.ScalingChange{Group: "bastions", Max: 3}
+				var out time.Time
+				aws := &slowBastions{fakeAWS: newFakeAWS(town()), out: func() { out = time.Now() }}
+				aws.up = func() int {
+					switch {
+					case out.IsZero():
+						return 2
+					case tt.blind:
+						return -1
+					case tt.after == 0 || time.Since(out) < tt.after:
+						return 1
+					}
+					return 2
+				}
+				f.cfg = func(c *cutover.Config) { c.Kinds[plan.ScaleIn] = cutover.AWSKinds(aws)[plan.ScaleIn] }
+				res, err := f.apply(t.Context())
+				want(t, res, err, cutover.OutcomeDone)
+				opened := time.Time{}
+				f.onCall = func(name string) {
+					switch {
+					case strings.HasPrefix(name, "undo w2/close/") && opened.IsZero():
+						opened = time.Now()
+					case strings.HasPrefix(name, "undo ") && strings.Contains(name, "agent") && aws.up() < 2:
+						t.Errorf("%s while the bastions start", name)
+					}
+				}
+				res, err = f.rollback(t.Context(), cutover.Scope{All: true})
+				want(t, res, err, tt.outcome)
+				if opened.IsZero() || opened.Sub(out) >= time.Minute {
+					t.Errorf("the doors opened at %s, and the bastions were asked for at %s", opened, out)
+				}
+				if f.fact("agent i-21") == (tt.outcome == cutover.OutcomeRolledBack) || slices.Contains(res.Left, step) == (tt.outcome == cutover.OutcomeRolledBack) {
+					t.Errorf("agent there: %t, left: %v", f.fact("agent i-21"), res.Left)
+				}
+				var last cutover.Entry
+				for _, e := range f.entries {
+					if e.Step == step {
+						last = e
+					}
+				}
+				if last.Result != tt.result {
+					t.Errorf("the last of the step is %s %s %q, want %s", last.Event, last.Result, last.Detail, tt.result)
+				}
+			})
+		})
+	}
 }

@@ -44,47 +44,49 @@ func Late(ctx context.Context) (context.Context, context.CancelFunc, error) {
 // open one again.
 func takes(k plan.Kind) bool { return k.Closes() || disarms(k) }
 
-// applyOnce tries a step once.
+// applyOnce tries a step once, and only with the lease: the process may have
+// stood still since it wrote what it intends.
 func (r *run) applyOnce(ctx context.Context, l lane, s plan.Step, before json.RawMessage) (json.RawMessage, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(fleet.WithLimit(ctx, r.leased), callTimeout)
 	defer cancel()
 	if takes(s.Kind) {
 		ctx = context.WithValue(ctx, lateKey{}, lateLook(func(ctx context.Context) (time.Time, error) { return r.late(ctx, l, s) }))
-		if _, err := r.late(ctx, l, s); err != nil {
-			return nil, err
-		}
+	}
+	if _, err := r.late(ctx, l, s); err != nil {
+		return nil, err
 	}
 	return r.cfg.Kinds[s.Kind].Apply(ctx, s, before, Token(r.cfg.Plan, s.ID))
 }
 
-// undoOnce tries to undo a step once. What a way rests on, and timers, are
-// taken back only with the lease: whoever holds it by now may rely on them.
+// undoOnce tries to undo a step once, and only with the lease: whoever holds it
+// by now may rely on what would be taken back, and may be closing what would be opened.
 func (r *run) undoOnce(ctx context.Context, s plan.Step, rec record) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(fleet.WithLimit(ctx, r.leased), callTimeout)
 	defer cancel()
-	if serves(s.Kind) || arms(s.Kind) {
-		if _, err := r.holdLease(ctx, s); err != nil {
-			return err
-		}
+	if _, err := r.holdLease(ctx, s); err != nil {
+		return err
 	}
 	return r.cfg.Kinds[s.Kind].Undo(ctx, s, rec.before, rec.after, Token(r.cfg.Plan, s.ID))
 }
 
 // holdLease makes sure that the lease is ours, and gives how long it is. Times
-// are the wall clock's: the other one stands still while a machine is suspended.
+// are the wall clock's: the other one stands still while a machine is suspended. An
+// answer that was read only after the time it gives is none: it is asked again.
 func (r *run) holdLease(ctx context.Context, s plan.Step) (time.Time, error) {
-	until := time.Now().Round(0).Add(r.cfg.Lease)
-	err := r.cfg.Leases.Renew(ctx, r.fence, r.cfg.Lease)
-	if errors.Is(err, ErrLease) {
-		r.fail(fmt.Errorf("%s: %w", s.Title, err))
+	for {
+		until, err := r.renew(ctx)
+		if errors.Is(err, ErrLease) {
+			r.fail(fmt.Errorf("%s: %w", s.Title, err))
+		}
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return until, fmt.Errorf("%w: %w", errLate, err)
+		case err != nil:
+			return until, fmt.Errorf("keep the lease: %w", err)
+		case time.Now().Round(0).Before(until):
+			return until, nil
+		}
 	}
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return until, fmt.Errorf("%w: %w", errLate, err)
-	case err != nil:
-		return until, fmt.Errorf("keep the lease: %w", err)
-	}
-	return until, nil
 }
 
 // late looks again at what the guard of a step has seen, and gives until when

@@ -2,6 +2,7 @@ package cutover_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -162,33 +163,96 @@ func (f *fixture) wantMayClose(ctx context.Context) {
 	})
 }
 
-// What a rollback would take away somebody else may rely on by then.
-func TestRollbackTakesNoWayAwayWithoutTheLease(t *testing.T) {
-	for _, step := range []string{"w1/prove/i-10/1-recovery-key", "w0/bastion", "w2/quarantine/i-20/11-arm-host-timer"} {
-		in(t, func(t *testing.T, f *fixture) {
-			ends(t, cutover.OutcomeDone, func() (cutover.Result, error) { return f.apply(t.Context()) })
-			id := step
-			if strings.Contains(step, "arm-host-timer") {
-				for _, s := range f.plan.Waves[2].Steps {
-					if s.Kind == plan.ArmHostTimer && s.Lane == "i-20" {
-						id = s.ID
+// Somebody else may rely by then on what would be taken back, or be closing
+// what would be opened.
+func TestNothingIsDoneWithoutTheLease(t *testing.T) {
+	for _, tt := range []struct {
+		run  string
+		kind plan.Kind
+	}{
+		{"apply", plan.RecoveryGroup}, {"apply", plan.RecoveryKey}, {"apply", plan.ArmHostTimer}, {"apply", plan.QuarantineKeys},
+		{"rollback", plan.RecoveryGroup}, {"rollback", plan.RecoveryKey}, {"rollback", plan.ArmHostTimer},
+		{"rollback", plan.QuarantineKeys}, {"rollback", plan.ClosePort},
+	} {
+		t.Run(tt.run+" "+string(tt.kind), func(t *testing.T) {
+			in(t, func(t *testing.T, f *fixture) {
+				f.plan.Policy.Concurrency = 1
+				if tt.run == "rollback" {
+					ends(t, cutover.OutcomeDone, func() (cutover.Result, error) { return f.apply(t.Context()) })
+				}
+				began, done := false, ""
+				f.onCall = func(name string) {
+					event, id, _ := strings.Cut(strings.TrimPrefix(name, "append "), " ")
+					if i := slices.IndexFunc(f.steps(), func(s plan.Step) bool { return s.ID == id && s.Kind == tt.kind }); i >= 0 && (event == "intended" || event == "undo-began") {
+						began = true
+						// The process sleeps from the journal's answer on.
+						f.at("renew", func() { f.holder, f.fence, f.until = "eve", f.fence+1, time.Now().Add(time.Hour) })
 					}
 				}
-			}
-			f.at("append undo-began "+id, func() {
-				f.at("renew", func() { f.holder, f.fence, f.until = "eve", f.fence+1, time.Now().Add(time.Hour) })
+				f.faults = func(_ int, name string) fault {
+					if began && (strings.HasPrefix(name, "apply ") || strings.HasPrefix(name, "undo ")) {
+						done = name
+					}
+					return noFault
+				}
+				run := f.apply
+				if tt.run == "rollback" {
+					run = func(ctx context.Context) (cutover.Result, error) { return f.rollback(ctx, cutover.Scope{All: true}) }
+				}
+				if _, err := run(t.Context()); !errors.Is(err, cutover.ErrLease) {
+					t.Errorf("error %v, want ErrLease", err)
+				}
+				if !began || done != "" {
+					t.Errorf("began %t; done without the lease: %q", began, done)
+				}
 			})
-			undone := false
-			f.faults = func(_ int, name string) fault {
-				undone = undone || f.holder == "eve" && strings.HasPrefix(name, "undo ")
-				return noFault
-			}
-			if _, err := f.rollback(t.Context(), cutover.Scope{All: true}); !errors.Is(err, cutover.ErrLease) {
-				t.Errorf("error %v, want ErrLease", err)
-			}
-			if undone {
-				t.Error("something was taken back without the lease")
-			}
 		})
 	}
+}
+
+func (f *fixture) steps() (out []plan.Step) {
+	for _, w := range f.plan.Waves {
+		out = append(out, w.Steps...)
+	}
+	return out
+}
+
+// A request of a step may leave only while the lease is known to be ours.
+func TestStepsAreLimitedByTheLease(t *testing.T) {
+	in(t, func(t *testing.T, f *fixture) {
+		limited := 0
+		f.cfg = func(c *cutover.Config) {
+			for name, k := range c.Kinds {
+				c.Kinds[name] = limitedKind{k, func(ctx context.Context) {
+					until, ok := fleet.Limit(ctx)
+					f.set(func() {
+						limited++
+						if !ok || until.After(f.until) || !time.Now().Before(until) {
+							t.Errorf("%s: may be sent until %s (%t), and the lease is ours until %s", name, until, ok, f.until)
+						}
+					})
+				}}
+			}
+		}
+		ends(t, cutover.OutcomeDone, func() (cutover.Result, error) { return f.apply(t.Context()) })
+		ends(t, cutover.OutcomeRolledBack, func() (cutover.Result, error) { return f.rollback(t.Context(), cutover.Scope{All: true}) })
+		if limited < 2*len(f.entries)/8 {
+			t.Errorf("only %d calls were looked at", limited)
+		}
+	})
+}
+
+type limitedKind struct {
+	cutover.StepKind
+	look func(context.Context)
+}
+
+func (k limitedKind) Apply(ctx context.Context, s plan.Step, before json.RawMessage, token string) (json.RawMessage, error) {
+	k.look(ctx)
+	return k.StepKind.Apply(ctx, s, before, token)
+}
+
+func (k limitedKind) Undo(ctx context.Context, s plan.Step, before, after json.RawMessage, token string) error {
+	k.look(ctx)
+	return k.StepKind.Undo(ctx, s, before, after, token)
 }

@@ -181,6 +181,8 @@ type ScalingGroups interface {
 	ScalingGroupReader
 
 	SetSize(ctx context.Context, at fleet.Place, name string, minimum, desired, maximum int) error
+	// InService gives the group's instances that are in service.
+	InService(ctx context.Context, at fleet.Place, name string) ([]fleet.Host, error)
 	// CreateScalingGroup makes a group from Name, sizes, Subnets, Template and
 	// Tags, which its instances get, too.
 	CreateScalingGroup(ctx context.Context, at fleet.Place, g fleet.ScalingGroup) error

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/plan"
 )
 
 // mostDetail bounds a journal entry's text, in characters.
@@ -31,6 +32,7 @@ type run struct {
 	others []other        // plans in the journal; read once
 
 	mu       sync.Mutex // guards what follows
+	until    time.Time  // the lease is ours until then, by the wall clock
 	lines    []*line    // that wait for the journal
 	writing  bool       // a lane writes lines now
 	records  map[string]record
@@ -40,9 +42,10 @@ type run struct {
 	held     map[string]string        // steps held in this run: why
 	broken   error                    // why nothing more may be written
 	wish     Wish
-	looked   time.Time // when the wish was read
-	paused   bool      // Paused is written, Resumed is not
-	running  []Bastion // recovery bastions that were started and not seen at zero since
+	looked   time.Time   // when the wish was read
+	paused   bool        // Paused is written, Resumed is not
+	running  []Bastion   // recovery bastions that were started and not seen at zero since
+	starting []plan.Step // scaled out again, and not yet seen in service
 	// unreached says, by step that could not be undone, why no way led to its host.
 	unreached map[string]Unreached
 
@@ -52,12 +55,13 @@ type run struct {
 }
 
 func (x *Executor) begin(ctx context.Context) (*run, error) {
+	until := time.Now().Round(0).Add(x.cfg.Lease)
 	fence, err := x.cfg.Leases.Acquire(ctx, x.cfg.Holder, x.cfg.Lease)
 	if err != nil {
 		return nil, err
 	}
 	r := &run{
-		Executor: x, stop: ctx.Done(), fence: fence,
+		Executor: x, stop: ctx.Done(), fence: fence, until: until,
 		records: map[string]record{}, gates: map[gateKey]int64{}, excluded: map[fleet.HostRef]string{},
 		failed: map[fleet.HostRef]string{}, held: map[string]string{}, unreached: map[string]Unreached{},
 	}
@@ -83,7 +87,6 @@ func (r *run) end() {
 // renewed before it runs out, everything under way is cancelled: somebody else
 // may begin.
 func (r *run) keepLease() {
-	until := time.Now().Add(r.cfg.Lease)
 	t := time.NewTimer(r.cfg.Lease / 3)
 	defer t.Stop()
 	for {
@@ -95,17 +98,34 @@ func (r *run) keepLease() {
 			return
 		case <-t.C:
 		}
-		now := time.Now()
-		err := r.cfg.Leases.Renew(r.work, r.fence, r.cfg.Lease)
-		switch {
-		case err == nil:
-			until = now.Add(r.cfg.Lease)
-		case errors.Is(err, ErrLease) || !time.Now().Before(until.Add(-r.cfg.Lease/6)):
+		_, err := r.renew(r.work)
+		if errors.Is(err, ErrLease) || err != nil && !time.Now().Round(0).Before(r.leased().Add(-r.cfg.Lease/6)) {
 			r.fail(fmt.Errorf("keep the lease: %w", err))
 			return
 		}
 		t.Reset(r.cfg.Lease / 6)
 	}
+}
+
+// renew renews the lease, and gives until when it is ours then.
+func (r *run) renew(ctx context.Context) (time.Time, error) {
+	until := time.Now().Round(0).Add(r.cfg.Lease)
+	if err := r.cfg.Leases.Renew(ctx, r.fence, r.cfg.Lease); err != nil {
+		return until, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if until.After(r.until) {
+		r.until = until
+	}
+	return until, nil
+}
+
+// leased is until when the lease is known to be ours, by the wall clock.
+func (r *run) leased() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.until
 }
 
 // fail ends the run: nothing more is written, everything under way is cancelled.

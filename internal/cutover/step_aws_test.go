@@ -215,6 +215,10 @@ func (r *run) undone(after json.RawMessage) {
 		r.Fatalf("undo: %v", err)
 	}
 	o, err := r.kind.Undone(r.Context(), r.step, r.before, after, token)
+	if r.step.Kind == plan.ScaleIn && err == nil && o.Holds == fleet.TruthNo {
+		time.Sleep(time.Minute + r.aws.lag) // until the instances are in service
+		o, err = r.kind.Undone(r.Context(), r.step, r.before, after, token)
+	}
 	if err != nil || o.Holds != fleet.TruthYes {
 		r.Fatalf("undone: %v (%s), %v", o.Holds, o.Detail, err)
 	}

@@ -10,13 +10,23 @@ import (
 	"ssm-migrate/internal/plan"
 )
 
-// scaleIn sets the sizes of an Auto Scaling group.
+// scaleIn sets the sizes of an Auto Scaling group. It is undone when as many
+// instances as before are in service again: until then no login leads through them.
 type scaleIn struct{ scaling ScalingGroups }
 
 type sizes struct {
 	Min     int `json:"min"`
 	Desired int `json:"desired"`
 	Max     int `json:"max"`
+}
+
+// scaleImage is how a group was.
+type scaleImage struct {
+	sizes
+
+	// InService is how many instances were; nil in images that do not tell: the
+	// desired size.
+	InService *int `json:"inService,omitempty"`
 }
 
 func (z sizes) String() string {
@@ -43,11 +53,20 @@ func (k scaleIn) Observe(ctx context.Context, s plan.Step) (Observation, error) 
 	if err != nil {
 		return Observation{}, err
 	}
-	return observed(now == want, now, "%s has %v", s.Scaling.Group, now)
+	image := scaleImage{sizes: now}
+	if now != want {
+		up, err := k.scaling.InService(ctx, s.At, s.Scaling.Group)
+		if err != nil {
+			return Observation{}, fmt.Errorf("read which instances of %s are in service: %w", s.Scaling.Group, err)
+		}
+		n := len(up)
+		image.InService = &n
+	}
+	return observed(now == want, image, "%s has %v", s.Scaling.Group, now)
 }
 
 func (k scaleIn) Apply(ctx context.Context, s plan.Step, before json.RawMessage, _ string) (json.RawMessage, error) {
-	was, err := imageOf[sizes](before)
+	was, err := imageOf[scaleImage](before)
 	if err != nil {
 		return nil, err
 	}
@@ -71,24 +90,24 @@ func (k scaleIn) set(ctx context.Context, s plan.Step, to sizes) (left string, e
 }
 
 func (k scaleIn) Undo(ctx context.Context, s plan.Step, before, after json.RawMessage, _ string) error {
-	was, err := imageOf[sizes](before)
+	was, err := imageOf[scaleImage](before)
 	if err != nil {
 		return err
 	}
 	return unsettle(ctx, visibleWithin, after, func() (string, error) {
 		now, want, err := k.look(ctx, s)
 		switch {
-		case err != nil, now == was:
+		case err != nil, now == was.sizes:
 			return "", err
 		case now != want:
 			return "", fmt.Errorf("%s has %v, and the step gave it %v: %w", s.Scaling.Group, now, want, ErrForeign)
 		}
-		return k.set(ctx, s, was)
+		return k.set(ctx, s, was.sizes)
 	})
 }
 
 func (k scaleIn) Undone(ctx context.Context, s plan.Step, before, _ json.RawMessage, _ string) (Observation, error) {
-	was, err := imageOf[sizes](before)
+	was, err := imageOf[scaleImage](before)
 	if err != nil {
 		return Observation{}, err
 	}
@@ -96,8 +115,19 @@ func (k scaleIn) Undone(ctx context.Context, s plan.Step, before, _ json.RawMess
 	if err != nil {
 		return Observation{}, err
 	}
-	if now != was {
-		return restored(fmt.Sprintf("%s has %v, before it had %v", s.Scaling.Group, now, was))
+	if now != was.sizes {
+		return restored(fmt.Sprintf("%s has %v, before it had %v", s.Scaling.Group, now, was.sizes))
+	}
+	need := was.Desired
+	if was.InService != nil {
+		need = *was.InService
+	}
+	up, err := k.scaling.InService(ctx, s.At, s.Scaling.Group)
+	switch {
+	case err != nil:
+		return Observation{}, fmt.Errorf("read which instances of %s are in service: %w", s.Scaling.Group, err)
+	case len(up) < need:
+		return restored(fmt.Sprintf("%s has %d of %d instances in service", s.Scaling.Group, len(up), need))
 	}
 	return restored("")
 }

@@ -45,6 +45,9 @@ func (r *run) rollback(s Scope) (Result, error) {
 	}
 	res := r.summary(OutcomeRolledBack, "")
 	res.Held = nil
+	if len(set) == 0 {
+		res.Reason = "there was nothing to take back"
+	}
 	if len(left) > 0 {
 		res.Outcome, res.Left = OutcomeRolledPartly, left
 		res.Reason = fmt.Sprintf("%d steps could not be undone; migrate status says why", len(left))
@@ -118,8 +121,8 @@ func (r *run) owing(l lane) map[string]bool {
 
 // undoSet undoes steps backwards: waves and phases from the last to the first,
 // each phase ended before the one ahead of it begins, its lanes side by side
-// as they ran, the steps of a lane from the last to the first. It gives those that
-// could not be undone. Neither a stop nor a pause ends it; it has a deadline.
+// as they ran, the steps of a lane from the last to the first. Doors open while bastions
+// start; ways in are taken back after that. It gives the steps that could not be undone. Neither a stop nor a pause ends it; it has a deadline.
 func (r *run) undoSet(set map[string]bool) (left []string, err error) {
 	limit := 30*time.Minute + time.Duration(len(set))*time.Minute
 	ctx, cancel := context.WithTimeout(r.work, limit)
@@ -133,6 +136,14 @@ func (r *run) undoSet(set map[string]bool) (left []string, err error) {
 			for _, l := range r.plan.lanes[i][ph] {
 				if slices.ContainsFunc(l.steps, func(s plan.Step) bool { return set[s.ID] }) {
 					lanes = append(lanes, l)
+				}
+			}
+			if slices.ContainsFunc(lanes, func(l lane) bool {
+				return slices.ContainsFunc(l.steps, func(s plan.Step) bool { return set[s.ID] && serves(s.Kind) })
+			}) {
+				down, err := r.awaitStarts(ctx)
+				if left = append(left, down...); err != nil {
+					return left, err
 				}
 			}
 			if err := r.lookAtDoors(ctx, lanes, set); err != nil {
@@ -149,7 +160,8 @@ func (r *run) undoSet(set map[string]bool) (left []string, err error) {
 			left = append(left, slices.Concat(lefts...)...)
 		}
 	}
-	return left, nil
+	down, err := r.awaitStarts(ctx)
+	return append(left, down...), err
 }
 
 // undoLane undoes those steps of a lane that are in the set, the last first.
@@ -201,6 +213,12 @@ func (r *run) undoStep(ctx context.Context, l lane, s plan.Step) (bool, error) {
 		if lookErr == nil && obs.Holds == fleet.TruthYes {
 			return true, write(Entry{Event: Undone, Result: fleet.TruthYes, Detail: obs.Detail})
 		}
+		if s.Kind == plan.ScaleIn && err == nil {
+			r.mu.Lock()
+			r.starting = append(r.starting, s)
+			r.mu.Unlock()
+			return true, nil // awaitStarts writes what becomes of it
+		}
 		if t == tries || errors.Is(err, ErrForeign) || r.rest(ctx, rest) != nil {
 			break
 		}
@@ -217,6 +235,45 @@ func (r *run) undoStep(ctx context.Context, l lane, s plan.Step) (bool, error) {
 	}
 	return r.leaveToTimer(ctx, l, s, undone, write)
 }
+
+// awaitStarts waits for the bastions whose groups have their sizes again, and
+// gives the steps of those that do not come into service.
+func (r *run) awaitStarts(ctx context.Context) (left []string, err error) {
+	r.mu.Lock()
+	steps := r.starting
+	r.starting = nil
+	r.mu.Unlock()
+	until := time.Now().Add(launchTimeout)
+	for _, s := range steps {
+		rec := r.record(s.ID)
+		e := Entry{Wave: r.number(r.plan.lane[s.ID]), Step: s.ID, Hosts: s.Hosts, Event: Undone, Result: fleet.TruthYes}
+		for {
+			obs, lookErr := r.ask(ctx, func(ctx context.Context) (Observation, error) {
+				return r.cfg.Kinds[s.Kind].Undone(ctx, s, rec.before, rec.after, Token(r.cfg.Plan, s.ID))
+			})
+			if failed := r.failure(); failed != nil {
+				return left, failed
+			}
+			if e.Detail = obs.Detail; lookErr != nil {
+				e.Detail = lookErr.Error()
+			} else if obs.Holds == fleet.TruthYes {
+				break
+			}
+			if !time.Now().Before(until) || r.rest(ctx, startLook) != nil {
+				e.Event, e.Result = UndoFailed, obs.Holds
+				left = append(left, s.ID)
+				break
+			}
+		}
+		if err := r.write(e); err != nil {
+			return left, err
+		}
+	}
+	return left, nil
+}
+
+// startLook is between two looks at bastions that start.
+const startLook = 10 * time.Second
 
 // timerSlack is how long after its time a timer may fire: the service does
 // within the minute.

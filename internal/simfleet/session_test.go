@@ -111,6 +111,9 @@ func TestDataChannelSurvivesLosses(t *testing.T) {
 			s := healthySessions(t, nil, simfleet.AWSOptions{Frames: faults})
 			p := s.operator().open(t, s.sound(t, anyHost).Host.ID, "", nil)
 			p.prints("$ ")
+			// What is typed ahead is echoed in the middle of what a command prints.
+			p.typed("stty -echo; echo quiet now\r")
+			p.prints("\r\nquiet now\r\n")
 			want := ""
 			for i := range 6 {
 				p.typed(fmt.Sprintf("echo a%d", i))
@@ -122,7 +125,7 @@ func TestDataChannelSurvivesLosses(t *testing.T) {
 			got := ""
 			n := 0
 			for line := range strings.SplitSeq(p.printed(), "\r\n") {
-				line = line[strings.LastIndex(line, "$ ")+1:] // what was typed ahead is echoed before the prompts
+				line = line[strings.LastIndex(line, "$ ")+1:]
 				line = strings.TrimPrefix(line, " ")
 				if strings.HasPrefix(line, "a") {
 					got += line + ";"
