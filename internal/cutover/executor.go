@@ -75,7 +75,7 @@ type Outcome string
 // The outcomes.
 const (
 	OutcomeDone         Outcome = "done"                // all that was asked for
-	OutcomePartly       Outcome = "done in part"        // steps were held, or hosts taken back
+	OutcomePartly       Outcome = "done in part"        // steps were held, hosts taken back, or not all bastions opened
 	OutcomeStopped      Outcome = "stopped"             // on request; can be resumed
 	OutcomePaused       Outcome = "paused"              // something is unknown and nobody was there to ask; can be resumed
 	OutcomeRolledBack   Outcome = "rolled back"         // a wave, because it failed; or what a rollback was asked for

@@ -3,6 +3,7 @@ package cutover
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"ssm-migrate/internal/fleet"
@@ -110,7 +111,7 @@ func (r *run) lanes(i int, ph plan.Phase, lanes []lane) (again bool, err error) 
 			return
 		}
 		ends[n] = r.lane(due[n])
-		if ends[n].kind == endFailed {
+		if ends[n].kind == endFailed && !r.opens() {
 			r.blame(ends[n])
 		}
 	})
@@ -120,6 +121,8 @@ func (r *run) lanes(i int, ph plan.Phase, lanes []lane) (again bool, err error) 
 	whole, unknown, hosts := "", "", []fleet.HostRef(nil)
 	for _, e := range ends {
 		switch {
+		case e.kind == endFailed && r.opens():
+			whole = strings.Trim(whole+"; "+e.why, "; ")
 		case e.kind == endFailed && len(e.hosts) == 0:
 			whole = e.why
 		case e.kind == endUnknown:

@@ -160,6 +160,7 @@ func (r *run) try(ctx context.Context, l lane, n int, s plan.Step, obs Observati
 		return end
 	}
 	var last json.RawMessage
+	began := time.Now()
 	for t, rest := 1, firstRest; ; t, rest = t+1, 2*rest {
 		after, err := r.applyOnce(ctx, l, s, before)
 		if after != nil {
@@ -173,6 +174,8 @@ func (r *run) try(ctx context.Context, l lane, n int, s plan.Step, obs Observati
 			return r.accept(ctx, l, n, s, seen, last)
 		}
 		final := t == tries || errors.Is(err, ErrStale) || errors.Is(err, ErrForeign) || errors.Is(lookErr, ErrStale) || r.stopped() || ctx.Err() != nil
+		// Who needs a way in now is not to wait as long again: Auto Scaling goes on trying.
+		final = final || r.opens() && time.Since(began) >= launchTimeout
 		late := errors.Is(err, errLate)
 		if late && ctx.Err() != nil {
 			return laneEnd{kind: endLate, step: s.ID}
