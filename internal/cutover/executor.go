@@ -259,6 +259,7 @@ func (x *Executor) run(ctx context.Context, what string, work func(*run) (Result
 	if err := r.load(); err != nil {
 		return Result{}, err
 	}
+	x.cfg.Rescue.mind(r.openings())
 	if err := r.write(Entry{Event: RunBegan, Detail: what}); err != nil {
 		return Result{}, err
 	}
