@@ -247,7 +247,8 @@ func (r *run) settled(ctx context.Context, s plan.Step, succeeded bool) (Observa
 
 // culprits are the hosts at whose door a failed step is laid. A step that
 // proves ways names those that it did not prove; known is false where what went
-// wrong says nothing about any of them.
+// wrong says nothing about any of them. Where a key is to go for good, those of which nothing
+// is known are named with the others.
 func (r *run) culprits(s plan.Step) (hosts []fleet.HostRef, known bool) {
 	if !proves(s.Kind) {
 		return s.Hosts, true
@@ -268,6 +269,9 @@ func (r *run) culprits(s plan.Step) (hosts []fleet.HostRef, known bool) {
 		}
 	}
 	if len(no) > 0 {
+		if r.cfg.Plan.Purpose == plan.Rotation {
+			no = append(no, unknown...)
+		}
 		return no, true
 	}
 	return unknown, false
