@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -9,8 +11,10 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/seal"
 	"ssm-migrate/internal/simfleet"
+	"ssm-migrate/internal/sqlite"
 )
 
 func (d *demoFleet) db() string     { return filepath.Join(d.dir, "migrate.db") }
@@ -46,8 +50,7 @@ hosts_by: [ssh, run-command] # an inventory reads hosts by Run Command where SSH
 agent:
   signing_key_file: %s
 `, strings.Join(regions, ", "), rate, sshConfig, known, d.socks.Addr(), demoRecoveryKey, demoSigningKey)
-	recoveryKey, err := d.recoveryKey()
-	if err != nil {
+	if err := d.recoveryKey(); err != nil {
 		return err
 	}
 	owners, err := d.owners()
@@ -62,7 +65,7 @@ agent:
 		d.openSSH():                             files.OpenSSHConfig,
 		d.config():                              config,
 		filepath.Join(d.dir, demoSigningKey):    simfleet.AgentSigningKey(),
-		filepath.Join(d.dir, defaultPolicyFile): fmt.Sprintf(demoPolicy, recoveryKey, netip.PrefixFrom(simfleet.OperatorAddr, 32)),
+		filepath.Join(d.dir, defaultPolicyFile): fmt.Sprintf(demoPolicy, netip.PrefixFrom(simfleet.OperatorAddr, 32)),
 	}
 	for name, key := range files.HostKeys {
 		texts[filepath.Join(d.dir, name)] = string(key)
@@ -100,7 +103,7 @@ const (
 	demoSigningKey  = "agent-signing-key.asc"
 )
 
-// demoPolicy wants the recovery key's public line and the operator's addresses.
+// demoPolicy wants the operator's addresses.
 const demoPolicy = `# How the simulated fleet is cut over. docs/plan.md explains every key, and migrate plan
 # --policy-template prints all of them with their defaults.
 
@@ -116,18 +119,26 @@ require_access: false   # true: hosts on which somebody in the owners file would
 
 split_wide_rules: true  # rules for all protocols are replaced by such as leave port 22 out
 
-recovery:               # the second way in, without which nothing is closed
-  public_key: %s
-  from: [%s]    # where the operator of the demo sits
+recovery: # the second way in, without which nothing is closed; its key is noted in the state file
+  from: [%s] # where the operator of the demo sits
 `
 
-// recoveryKey makes the recovery key, unless the folder has one of an earlier
-// demo, and gives its public line.
-func (d *demoFleet) recoveryKey() (string, error) {
-	path := filepath.Join(d.dir, demoRecoveryKey)
-	line, err := os.ReadFile(path + ".pub")
-	if err == nil {
-		return strings.TrimSpace(string(line)), nil
+// recoveryKey makes the recovery key and notes it in the state file, as migrate
+// recovery init does. What the folder has of an earlier demo stays.
+func (d *demoFleet) recoveryKey() (err error) {
+	ctx := context.Background()
+	db, err := sqlite.Open(ctx, d.db())
+	if err != nil {
+		return err
 	}
-	return newKeyFile(&seal.KeyFile{Path: path, Bare: true, Comment: recoveryComment})
+	defer func() { err = errors.Join(err, db.Close()) }()
+	keys, err := db.RecoveryKeys(ctx)
+	if _, ok := fleet.CurrentRecoveryKey(keys); ok || err != nil {
+		return err
+	}
+	place := recoveryConfig{Store: storeFile, KeyFile: filepath.Join(d.dir, demoRecoveryKey)}
+	_, err = os.Stat(place.KeyFile)
+	store := &seal.KeyFile{Path: place.KeyFile, Bare: true, Comment: recoveryComment}
+	_, _, err = makeRecoveryKey(ctx, db, store, recoveryInit{place: place, adopt: err == nil})
+	return err
 }

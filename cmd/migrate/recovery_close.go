@@ -9,6 +9,7 @@ import (
 	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
+	"ssm-migrate/internal/sqlite"
 )
 
 func (a *app) recoveryCloseCommand() *cobra.Command {
@@ -47,6 +48,21 @@ func (a *app) recoveryClose(ctx context.Context, yes, keep bool) error {
 	return a.recoveryRotate(ctx, true)
 }
 
+// notWhileOpen refuses what would end the bastions of an opening while somebody
+// may be working by them.
+func notWhileOpen(ctx context.Context, db *sqlite.DB) error {
+	plans, standing, err := begunPlans(ctx, db)
+	if err != nil {
+		return err
+	}
+	for _, p := range plans {
+		if p.Purpose == plan.BreakGlass && standing[p.ID].Owed > 0 {
+			return usageErr("recovery bastions are open (%s): end them first with migrate recovery close --yes, which rotates the key as well", oneLine(p.Reason))
+		}
+	}
+	return nil
+}
+
 // closeBastions takes back every opening that stands. Left says that one could
 // not be.
 func (a *app) closeBastions(ctx context.Context) (left bool, err error) {
@@ -76,6 +92,9 @@ func (a *app) closeBastions(ctx context.Context) (left bool, err error) {
 			continue
 		}
 		closed++
+		if err := removeSSHConfig(b.cfg, p.ID); err != nil {
+			fmt.Fprintf(a.err, "What ssh was told of the bastions is still there: %s\n", oneLine(err.Error()))
+		}
 	}
 	if !a.json {
 		fmt.Fprintf(a.out, "%s closed.\n", fleet.Count(closed, "opening"))

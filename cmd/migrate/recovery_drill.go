@@ -107,6 +107,9 @@ func (a *app) recoveryDrill(ctx context.Context, q drillQuery) error {
 	if !q.yes {
 		return usageErr("this starts %s and ends it again: add --yes", count(len(drills), "recovery bastion", "recovery bastions"))
 	}
+	if err := notWhileOpen(ctx, b.db); err != nil {
+		return err
+	}
 	if err := a.haveRecoveryKey(ctx, b.cfg); err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ type recoveryInit struct {
 	caGiven  bool
 	bare     bool
 	adopt    bool
+	replace  bool
 	name     string // of a secret that is to be made
 	account  string
 	region   string
@@ -52,7 +53,9 @@ for minutes, and never logs in itself. The state file notes the public line, the
 part is in the place alone. Plans take the newest key that is noted where the policy file names none.
 
 On a terminal init asks for what the flags leave out. Without any, a place that migrate.yaml names is taken.
-What exists is not overwritten. With --adopt, a key that is at the place already is noted, and none is made.`,
+What exists is not overwritten. With --adopt, a key that is at the place already is noted, and none is made.
+With --replace, a noted key that no plan has put on a host yet gives way to the new one; its file or secret
+stays. On hosts, migrate recovery rotate changes the key.`,
 		Example: `  migrate recovery init
   migrate recovery init --store file --file migrate-recovery --passphrase-file /run/secrets/recovery
   migrate recovery init --store age --recipients operators.txt --ca
@@ -77,6 +80,7 @@ What exists is not overwritten. With --adopt, a key that is at the place already
 	f.BoolVar(&q.ca, "ca", false, "make a certificate authority in place of a key that logs in")
 	f.BoolVar(&q.bare, "no-passphrase", false, "leave the key in the file unencrypted")
 	f.BoolVar(&q.adopt, "adopt", false, "note the key that is there, make none")
+	f.BoolVar(&q.replace, "replace", false, "take the place of a noted key that no plan has put on a host")
 	return c
 }
 
@@ -93,12 +97,9 @@ func (a *app) recoveryInit(ctx context.Context, q recoveryInit) error {
 		return err
 	}
 	defer db.Close()
-	keys, err := db.RecoveryKeys(ctx)
+	keys, err := replaceable(ctx, db, q.replace)
 	if err != nil {
 		return err
-	}
-	if k, ok := fleet.CurrentRecoveryKey(keys); ok {
-		return usageErr("there is a recovery key already: %s, made %s. It stays as it is", oneLine(k.Location), k.Made.UTC().Format(time.DateOnly))
 	}
 	vault, err := a.vaultFor(ctx, cfg, &q)
 	if err != nil {
@@ -122,10 +123,44 @@ func (a *app) recoveryInit(ctx context.Context, q recoveryInit) error {
 	if err != nil {
 		return err
 	}
+	for _, old := range keys {
+		if old.Line == k.Line {
+			continue
+		}
+		old.Retired = k.Made
+		if err := db.SaveRecoveryKey(ctx, old); err != nil {
+			return fmt.Errorf("the new key is noted; note that the old one is not used any more: %w", err)
+		}
+	}
 	if s, ok := store.(*seal.Secret); ok {
 		q.place.Secret, q.place.KMSKey = s.ARN, ""
 	}
 	return a.printInit(k, q, warning)
+}
+
+// replaceable are the noted keys in use that a new one is to replace. There may
+// be some only if that is meant, and no plan has put them on a host.
+func replaceable(ctx context.Context, db *sqlite.DB, meant bool) ([]fleet.RecoveryKey, error) {
+	all, err := db.RecoveryKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	keys := inUse(all)
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	ways, err := recoveryWays(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	what := fmt.Sprintf("there is a recovery key already: %s, made %s. It stays as it is", oneLine(keys[0].Location), keys[0].Made.UTC().Format(time.DateOnly))
+	switch {
+	case len(ways) > 0:
+		return nil, usageErr("%s: hosts have it, and migrate recovery rotate changes it there", what)
+	case !meant:
+		return nil, usageErr("%s (no host has it yet: --replace makes another)", what)
+	}
+	return keys, nil
 }
 
 // makeRecoveryKey makes a key in the store, or reads the one that is there, and
@@ -232,7 +267,24 @@ func (a *app) askInit(q *recoveryInit, configured recoveryConfig) error {
 	case q.bare && r.PassphraseFile != "":
 		return errors.New("--no-passphrase and --passphrase-file exclude each other")
 	}
+	// What init prints goes into a file whose paths are relative to itself.
+	for _, p := range append([]*string{&r.PassphraseFile, &r.RecipientsFile}, pointers(r.IdentityFiles)...) {
+		if *p == "" {
+			continue
+		}
+		var err error
+		if *p, err = filepath.Abs(*p); err != nil {
+			return err
+		}
+	}
 	return r.validate()
+}
+
+func pointers(list []string) (out []*string) {
+	for i := range list {
+		out = append(out, &list[i])
+	}
+	return out
 }
 
 // told reports whether any flag says where the key goes.

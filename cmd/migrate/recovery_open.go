@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,7 +74,8 @@ type openedWay struct {
 	VPC     string       `json:"vpc"`
 	Bastion string       `json:"bastion,omitempty"` // instance ID
 	Address string       `json:"address,omitempty"`
-	Ends    time.Time    `json:"ends,omitzero"` // zero: no schedule ends it
+	Ends    time.Time    `json:"ends,omitzero"`   // zero: no schedule ends it
+	Found   bool         `json:"found,omitempty"` // it was open already; the opening that started it ends it
 	Hosts   []openedHost `json:"hosts"`
 	Error   string       `json:"error,omitempty"`
 }
@@ -81,7 +84,9 @@ type openResult struct {
 	Plan   string      `json:"plan"`
 	Config string      `json:"config,omitempty"` // for ssh -F
 	Key    string      `json:"key"`              // where the private key is
+	CA     bool        `json:"ca,omitempty"`     // it signs certificates, and does not log in itself
 	Ways   []openedWay `json:"ways"`
+	isFile bool        // ssh can use the key as it is
 }
 
 func (a *app) recoveryOpen(ctx context.Context, q openQuery) error {
@@ -109,10 +114,10 @@ func (a *app) recoveryOpen(ctx context.Context, q openQuery) error {
 	if err != nil {
 		return err
 	}
-	if b.cfg.Recovery.set() && b.cfg.Recovery.store() == storeFile {
+	if res.isFile {
 		config += "Match all\n  IdentityFile " + sshWord(b.cfg.Recovery.KeyFile) + "\n  IdentitiesOnly yes\n"
 	}
-	if res.Config, err = writeSSHConfig(b.cfg.dir, p.ID, config); err != nil {
+	if res.Config, err = writeSSHConfig(b.cfg, p.ID, config); err != nil {
 		return err
 	}
 	for i := range res.Ways {
@@ -125,7 +130,7 @@ func (a *app) recoveryOpen(ctx context.Context, q openQuery) error {
 		return err
 	}
 	if q.run != "" {
-		return a.runOpened(ctx, res, q.run)
+		return a.runOpened(ctx, b, res, q.run)
 	}
 	if out.result.Outcome != cutover.OutcomeDone {
 		return verdict(exitIncomplete)
@@ -141,13 +146,15 @@ func opened(ctx context.Context, b *recoveryBase, changer *awsapi.Changer, p *pl
 		return res, "", err
 	}
 	if k, ok := fleet.CurrentRecoveryKey(keys); ok {
-		res.Key = k.Location
+		res.Key, res.CA = k.Location, k.CA
 	}
+	res.isFile = !res.CA && b.cfg.Recovery.set() && b.cfg.Recovery.store() == storeFile
 	var config strings.Builder
 	hosts := hostsOf(b.snap)
 	users := recoveryUsers(p, b.ways...)
 	for _, s := range p.Of(plan.RecoveryOpen) {
 		w := openedWay{VPC: s.Recovery.VPC, Hosts: []openedHost{}, Ends: endsAt(out.entries, s.ID)}
+		w.Found = slices.ContainsFunc(out.entries, func(e cutover.Entry) bool { return e.Step == s.ID && e.Event == cutover.Found })
 		up, err := changer.InService(ctx, s.At, s.Recovery.Name)
 		switch {
 		case err != nil:
@@ -225,6 +232,9 @@ func writeBastion(w *strings.Builder, o openedWay, user string, cfg config, know
 	if cfg.SSH.Port != 0 {
 		fmt.Fprintf(w, "  Port %d\n", cfg.SSH.Port)
 	}
+	if proxy := socksProxy(cfg.SSH.Proxy); proxy != "" {
+		fmt.Fprintf(w, "  ProxyCommand nc -X 5 -x %s %%h %%p\n", strings.ReplaceAll(shellWord(proxy), "%", "%%"))
+	}
 	fmt.Fprintln(w)
 	for _, k := range known {
 		fmt.Fprintf(w, "%s%s %s\n", knownMark, o.Bastion, k)
@@ -235,9 +245,8 @@ const knownMark = "#known "
 
 // writeSSHConfig writes two files beside the configuration that nobody else may
 // read: one for ssh -F, and the host keys that it names.
-func writeSSHConfig(dir, id, text string) (string, error) {
-	path := filepath.Join(dir, "migrate-recovery-"+id)
-	path, err := filepath.Abs(path)
+func writeSSHConfig(cfg config, id, text string) (string, error) {
+	path, err := filepath.Abs(filepath.Join(cfg.dir, sshConfigName+id))
 	if err != nil {
 		return "", err
 	}
@@ -249,7 +258,14 @@ func writeSSHConfig(dir, id, text string) (string, error) {
 		}
 		config.WriteString(line)
 	}
-	fmt.Fprintf(&config, "Match all\n  UserKnownHostsFile %s.known_hosts ~/.ssh/known_hosts\n  StrictHostKeyChecking ask\n", sshWord(path))
+	others := "~/.ssh/known_hosts"
+	if len(cfg.SSH.KnownHosts) > 0 {
+		others = ""
+		for _, f := range cfg.SSH.KnownHosts {
+			others += " " + sshWord(f)
+		}
+	}
+	fmt.Fprintf(&config, "Match all\n  UserKnownHostsFile %s %s\n  StrictHostKeyChecking ask\n", sshWord(path+".known_hosts"), strings.TrimSpace(others))
 	if err := os.WriteFile(path+".known_hosts", []byte(known.String()), 0o600); err != nil {
 		return "", fmt.Errorf("write the bastions' host keys: %w", err)
 	}
@@ -257,6 +273,19 @@ func writeSSHConfig(dir, id, text string) (string, error) {
 		return "", fmt.Errorf("write the configuration for ssh: %w", err)
 	}
 	return path + ".ssh_config", nil
+}
+
+const sshConfigName = "migrate-recovery-"
+
+// removeSSHConfig removes what writeSSHConfig has written; it may be gone already.
+func removeSSHConfig(cfg config, id string) error {
+	var errs []error
+	for _, end := range []string{".known_hosts", ".ssh_config"} {
+		if err := os.Remove(filepath.Join(cfg.dir, sshConfigName+id+end)); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // sshWord quotes a path as ssh_config(5) wants it.
@@ -272,9 +301,12 @@ func (a *app) printOpened(res openResult) error {
 			continue
 		}
 		fmt.Fprintf(a.out, "%s: bastion %s (%s)", oneLine(w.VPC), oneLine(w.Bastion), oneLine(w.Address))
-		if w.Ends.IsZero() {
+		switch {
+		case w.Found:
+			fmt.Fprint(a.out, "; it was open already, and ends as was said then")
+		case w.Ends.IsZero():
 			fmt.Fprint(a.out, "; no schedule ends it: close it yourself")
-		} else {
+		default:
 			fmt.Fprintf(a.out, "; it ends by itself at %s", stamp(w.Ends))
 		}
 		fmt.Fprintln(a.out)
@@ -282,18 +314,31 @@ func (a *app) printOpened(res openResult) error {
 			fmt.Fprintf(a.out, "  %s   # %s\n", h.Command, cell(h.Name))
 		}
 	}
-	_, err := fmt.Fprintf(a.out, "\nThe private key: %s\nWhen you are done: migrate recovery close --yes\n", oneLine(res.Key))
+	fmt.Fprintf(a.out, "\nThe private key: %s\n", oneLine(res.Key))
+	switch {
+	case res.CA:
+		fmt.Fprintln(a.out, "It signs certificates: ssh needs one of it. Add --run HOST to have one made, or sign one as the runbook says.")
+	case !res.isFile:
+		fmt.Fprintln(a.out, "ssh needs it in your agent. Add --run HOST to do without, or open it as the runbook says, and ssh-add it.")
+	}
+	_, err := fmt.Fprintln(a.out, "When you are done: migrate recovery close --yes")
 	return err
 }
 
-// runOpened gives the terminal to ssh.
-func (a *app) runOpened(ctx context.Context, res openResult, host string) error {
+// runOpened gives the terminal to ssh, with an agent that has the recovery key.
+func (a *app) runOpened(ctx context.Context, b *recoveryBase, res openResult, host string) error {
 	for _, w := range res.Ways {
 		for _, h := range w.Hosts {
 			if h.Host.ID != host {
 				continue
 			}
+			socket, stop, err := a.recoveryAgent(ctx, b)
+			if err != nil {
+				return err
+			}
+			defer stop()
 			c := exec.CommandContext(ctx, "ssh", "-F", res.Config, "-J", w.Bastion, h.Host.ID)
+			c.Env = append(os.Environ(), "SSH_AUTH_SOCK="+socket)
 			c.Stdin, c.Stdout, c.Stderr = a.in, a.out, a.err
 			if err := c.Run(); err != nil {
 				return fmt.Errorf("ssh to %s: %w", host, err)

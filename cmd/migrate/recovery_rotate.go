@@ -67,16 +67,30 @@ func (a *app) recoveryRotate(ctx context.Context, yes bool) error {
 	if file, err := b.cfg.planPolicy(""); err == nil && file.Recovery.PublicKey != "" {
 		return usageErr("the policy file names the recovery key (recovery.public_key): note it with migrate recovery init --adopt, and take the line out, so that plans take the newest key")
 	}
+	if err := notWhileOpen(ctx, b.db); err != nil {
+		return err
+	}
 	store, forget, err := a.openStore(ctx, b.cfg)
 	if err != nil {
 		return err
 	}
 	defer forget()
-	if err := a.nextGeneration(ctx, b, store); err != nil {
+	dropped, err := dropRetired(ctx, b, store)
+	if err != nil {
 		return err
 	}
 	keys, err := b.db.RecoveryKeys(ctx)
 	if err != nil {
+		return err
+	}
+	if len(dropped) > 0 && len(inUse(keys)) == 1 { // all that a run left to do that died at its end
+		k := inUse(keys)[0]
+		return a.printRotation(rotateResult{Plan: k.Plan, Outcome: cutover.OutcomeDone, Key: k.Line, Retired: dropped}, outcome{})
+	}
+	if err := a.nextGeneration(ctx, b, store); err != nil {
+		return err
+	}
+	if keys, err = b.db.RecoveryKeys(ctx); err != nil {
 		return err
 	}
 	p, err := rotationPlan(ctx, b, inUse(keys))
@@ -197,33 +211,11 @@ func rotationPlan(ctx context.Context, b *recoveryBase, keys []fleet.RecoveryKey
 	return plan.MakeRotation(b.snap, b.ways, keys, b.policy, time.Now())
 }
 
-// retireGenerations lets the private keys go that a rotation took off all
-// hosts, and notes that.
+// retireGenerations notes which keys a rotation took off all hosts, and lets
+// their private parts go then. The other way round, a rollback after a crash in
+// between would put keys back that nobody has any more.
 func retireGenerations(ctx context.Context, b *recoveryBase, store seal.Store, p *plan.Plan, keys []fleet.RecoveryKey) ([]string, error) {
 	old := p.Retires()
-	ring, err := store.Load(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer seal.Clear(ring)
-	var stay [][]byte
-	for _, text := range ring {
-		line, err := seal.PublicLine(text)
-		if err != nil {
-			return nil, err
-		}
-		if !slices.Contains(old, recovery.Blob(line)) {
-			stay = append(stay, text)
-		}
-	}
-	if len(stay) == 0 {
-		return nil, fmt.Errorf("%s holds none of the keys that stay: it is left as it is", store.Location())
-	}
-	if len(stay) < len(ring) {
-		if err := store.Save(ctx, stay); err != nil {
-			return nil, err
-		}
-	}
 	lines := []string{}
 	for _, k := range keys {
 		switch blob := recovery.Blob(k.Line); {
@@ -239,7 +231,45 @@ func retireGenerations(ctx context.Context, b *recoveryBase, store seal.Store, p
 			return nil, err
 		}
 	}
-	return lines, nil
+	_, err := dropRetired(ctx, b, store)
+	return lines, err
+}
+
+// dropRetired lets the private keys go that are noted as retired. It gives the
+// public lines of those that were there.
+func dropRetired(ctx context.Context, b *recoveryBase, store seal.Store) ([]string, error) {
+	keys, err := b.db.RecoveryKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ring, err := store.Load(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open the recovery key (%s): %w", store.Location(), err)
+	}
+	defer seal.Clear(ring)
+	var stay [][]byte
+	var dropped []string
+	for _, text := range ring {
+		line, err := seal.PublicLine(text)
+		if err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(keys, func(k fleet.RecoveryKey) bool {
+			return !k.Retired.IsZero() && recovery.Blob(k.Line) == recovery.Blob(line)
+		})
+		if i < 0 {
+			stay = append(stay, text)
+		} else {
+			dropped = append(dropped, keys[i].Line)
+		}
+	}
+	switch {
+	case len(dropped) == 0:
+		return nil, nil
+	case len(stay) == 0:
+		return nil, fmt.Errorf("%s holds none of the keys that are in use: it is left as it is", store.Location())
+	}
+	return dropped, store.Save(ctx, stay)
 }
 
 func (a *app) printRotation(res rotateResult, out outcome) error {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"os"
-	"path/filepath"
+	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
@@ -13,25 +15,6 @@ import (
 	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/plan"
 )
-
-// notedKey lets plans take the key that is noted in the state file, as after
-// migrate recovery init.
-func (f *ownFleet) notedKey(t *testing.T) {
-	t.Helper()
-	path := filepath.Join(f.dir, defaultPolicyFile)
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	changed := regexp.MustCompile(`(?m)^  public_key: .*\n`).ReplaceAll(text, nil)
-	if bytes.Equal(text, changed) {
-		t.Fatalf("%s names no key", path)
-	}
-	if err := os.WriteFile(path, changed, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	f.run(t, nil, "recovery", "init", "--adopt")
-}
 
 // keysOn counts the hosts on which a recovery key stands in some file, live or saved.
 func (f *ownFleet) keysOn(blob string) (live, saved int) {
@@ -68,11 +51,14 @@ func TestRecoveryWayOfACutoverFleet(t *testing.T) {
 	t.Parallel()
 	f := ownSim(t, fleetOf(5))
 	f.oneWave(t)
-	f.notedKey(t)
 	before := stateOf(f.world)
 	p := f.planned(t)
 	f.run(t, nil, "apply", p.ID, "--yes")
 
+	first := f.run(t, nil, "recovery", "status")
+	if !regexp.MustCompile(`(?m)^  yes     drilled \d+m ago: \d+ of \d+ hosts? in \d+s \(launch \d+s, console \d+s, bastion \d+s, logins \d+s; back at zero \d+s\)$`).Match(first) {
+		t.Errorf("status does not tell of the last drill:\n%s", first)
+	}
 	drills := decode[[]drillResult](t, f.run(t, nil, "recovery", "drill", "--yes", "--all", "--json"))
 	proofs := 0
 	for _, d := range drills {
@@ -179,9 +165,28 @@ func (f *ownFleet) breakGlass(t *testing.T, p *plan.Plan) {
 	if n := f.bastions(); n != len(o.Ways) {
 		t.Errorf("%d bastions run, want %d", n, len(o.Ways))
 	}
+	f.loginAsPrinted(t, o.Ways[0].Hosts[0])
+	f.run(t, []int{exitUsage}, "recovery", "drill", "--yes") // it would end the bastions
+	f.run(t, []int{exitUsage}, "recovery", "rotate", "--yes")
 	f.run(t, nil, "recovery", "close", "--yes", "--keep-key")
 	if n := f.bastions(); n != 0 {
 		t.Errorf("%d bastions still run", n)
+	}
+	if _, err := os.Stat(o.Config); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s is still there: %v", o.Config, err)
+	}
+}
+
+// loginAsPrinted runs the command that recovery open has printed, by OpenSSH.
+func (f *ownFleet) loginAsPrinted(t *testing.T, h openedHost) {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), "sh", "-c", h.Command+" 'sudo -n id -un'") //nolint:gosec // the program's own words are what is tried
+	c.Env = f.env
+	var errs bytes.Buffer
+	c.Stderr = &errs
+	said, err := c.Output()
+	if err != nil || string(said) != "root\n" {
+		t.Errorf("%s: %q, %v\n%s", h.Command, said, err, errs.Bytes())
 	}
 }
 

@@ -78,7 +78,7 @@ func (a *app) recoveryStatus(ctx context.Context, q recoveryStatusQuery) error {
 	}
 	now := time.Now().UTC()
 	r := recoveryStanding{At: now, Asked: !q.stored}
-	r.VPCs = append([]recovery.VPC{}, recovery.Status(s.snap, proofs, recovery.Blob(policy.Recovery.PublicKey), q.age, now)...)
+	r.VPCs = append([]recovery.VPC{}, recovery.Status(s.snap, proofs, fleet.RecoveryKey{Line: policy.Recovery.PublicKey, CA: policy.Recovery.CA}, q.age, now)...)
 	want, err := wantedRecovery(ctx, s.cfg, s.db, policy)
 	if err != nil {
 		return err
@@ -218,7 +218,7 @@ func printRecovery(w io.Writer, r recoveryStanding) error {
 		return err
 	}
 	for _, v := range r.VPCs {
-		fmt.Fprintf(w, "%s (%s %s): group %s there: %s, at zero: %s\n", oneLine(v.VPC), oneLine(v.Place.Account), oneLine(v.Place.Region), oneLine(v.Group), v.There, v.Zero)
+		fmt.Fprintf(w, "%s (%s %s): group %s %s\n", oneLine(v.VPC), oneLine(v.Place.Account), oneLine(v.Place.Region), oneLine(v.Group), groupStands(v))
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(t, "  HOST\tNAME\tKEY\tRULE\tLOGIN\tWHEN\tWHY")
 		for _, h := range v.Hosts {
@@ -237,6 +237,14 @@ func printRecovery(w io.Writer, r recoveryStanding) error {
 	fmt.Fprintln(w, "The recovery key")
 	printRecoveryChecks(w, r.Checks)
 	return nil
+}
+
+// groupStands says how a bastion's group stands, as the inventory saw it.
+func groupStands(v recovery.VPC) string {
+	if v.There == fleet.TruthNo {
+		return "there: no"
+	}
+	return fmt.Sprintf("there: %s, at zero: %s", v.There, v.Zero)
 }
 
 func printRecoveryChecks(w io.Writer, checks []recovery.Check) {

@@ -128,7 +128,7 @@ func provedWays(ctx context.Context, db *sqlite.DB, snap *fleet.Snapshot) ([]rep
 	}
 	now := time.Now().UTC()
 	var out []report.ProvedWays
-	for _, v := range recovery.Status(snap, nil, "", 0, now) {
+	for _, v := range recovery.Status(snap, nil, fleet.RecoveryKey{}, 0, now) {
 		p := report.ProvedWays{Account: v.Place.Account, Region: v.Place.Region, VPC: v.VPC, Seen: now, Hosts: len(v.Hosts)}
 		for _, h := range v.Hosts {
 			for way, count := range map[fleet.Way]*report.ProvedWay{fleet.WaySessionManager: &p.Sessions, fleet.WayRecovery: &p.Recovery} {

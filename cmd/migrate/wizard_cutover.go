@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ssm-migrate/internal/cutover"
+	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
 	"ssm-migrate/internal/recovery"
 	"ssm-migrate/internal/sqlite"
@@ -38,7 +39,7 @@ func (w *wizard) cutover(ctx context.Context, planID string) (*tui.Cutover, erro
 	if err != nil {
 		return nil, err
 	}
-	out.Recovery = recovery.Status(latest, proofs, recovery.Blob(out.Policy.Recovery.PublicKey), time.Duration(out.Policy.RecoveryAge), time.Now())
+	out.Recovery = recovery.Status(latest, proofs, fleet.RecoveryKey{Line: out.Policy.Recovery.PublicKey, CA: out.Policy.Recovery.CA}, time.Duration(out.Policy.RecoveryAge), time.Now())
 	drills, err := storedDrills(ctx, w.db)
 	if err != nil {
 		return nil, err

@@ -62,18 +62,16 @@ func (c *Changer) CreateTemplate(ctx context.Context, at fleet.Place, t fleet.Ba
 		return err
 	}
 	data := &types.RequestLaunchTemplateData{
-		ImageId: &t.Image, InstanceType: types.InstanceType(t.Type), SecurityGroupIds: t.Groups,
+		ImageId: &t.Image, InstanceType: types.InstanceType(t.Type),
 		UserData: aws.String(base64.StdEncoding.EncodeToString([]byte(t.UserData))),
 		MetadataOptions: &types.LaunchTemplateInstanceMetadataOptionsRequest{
 			HttpTokens: types.LaunchTemplateHttpTokensState(t.Tokens), HttpEndpoint: types.LaunchTemplateInstanceMetadataEndpointStateEnabled,
 		},
-	}
-	if t.Public {
-		// EC2 takes groups in one of the two places only.
-		data.SecurityGroupIds = nil
-		data.NetworkInterfaces = []types.LaunchTemplateInstanceNetworkInterfaceSpecificationRequest{
-			{DeviceIndex: aws.Int32(0), AssociatePublicIpAddress: aws.Bool(true), Groups: t.Groups},
-		}
+		// Left out, the subnet's setting would decide on the address. With an
+		// interface, EC2 takes the groups there only.
+		NetworkInterfaces: []types.LaunchTemplateInstanceNetworkInterfaceSpecificationRequest{
+			{DeviceIndex: aws.Int32(0), AssociatePublicIpAddress: &t.Public, Groups: t.Groups},
+		},
 	}
 	_, err = p.ec2.CreateLaunchTemplate(ctx, &ec2.CreateLaunchTemplateInput{
 		LaunchTemplateName: &t.Name, ClientToken: &token, TagSpecifications: tagging(types.ResourceTypeLaunchTemplate, t.Tags), LaunchTemplateData: data,

@@ -386,3 +386,41 @@ func TestChangerPicksTheAccount(t *testing.T) {
 		}
 	})
 }
+
+// The recovery bastion has a public address only where operators come over the
+// internet, whatever its subnet gives to others.
+func TestBastionsPublicAddressIsThePlansMatter(t *testing.T) {
+	for _, public := range []bool{true, false} {
+		t.Run(fmt.Sprint(public), func(t *testing.T) {
+			inBubble(t, simfleet.AWSOptions{}, func(c *changed) {
+				running, cancel := context.WithCancel(c.Context())
+				var world sync.WaitGroup
+				world.Go(func() { c.world.Run(running) })
+				defer world.Wait()
+				defer cancel()
+				i := slices.IndexFunc(c.region.Instances, func(in *simfleet.Instance) bool { return in.Host.PublicIP.IsValid() })
+				if i < 0 {
+					t.Fatal("no subnet gives public addresses")
+				}
+				steps := c.steps()
+				s := steps[slices.IndexFunc(steps, func(s plan.Step) bool { return s.Kind == plan.RecoveryGroup })]
+				h := c.region.Instances[i].Host
+				s.Recovery.VPC, s.Recovery.Subnets, s.Recovery.Public = h.VPC, []string{h.Subnet}, public
+				s.Recovery.Name = plan.RecoveryName(h.VPC)
+				c.apply(s, c.observe(s, fleet.TruthNo).Image)
+				template, err := c.changer.Template(c.Context(), c.at, s.Recovery.Name)
+				if err != nil || template.Public != public || len(template.Groups) != 1 {
+					t.Errorf("template %+v, %v", template, err)
+				}
+				if err := c.changer.SetSize(c.Context(), c.at, s.Recovery.Name, 0, 1, 1); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(5 * time.Minute)
+				bastions, err := c.changer.InService(c.Context(), c.at, s.Recovery.Name)
+				if err != nil || len(bastions) != 1 || bastions[0].PublicIP.IsValid() != public || !slices.Equal(bastions[0].Groups, template.Groups) {
+					t.Errorf("bastions %+v, %v", bastions, err)
+				}
+			})
+		})
+	}
+}

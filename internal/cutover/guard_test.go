@@ -241,6 +241,8 @@ type slowBastions struct {
 	*fakeAWS
 	up  func() int // instances in service; negative: nobody can tell
 	out func()     // is called when the group gets its sizes back
+	// launched is when the instances were.
+	launched func() time.Time
 }
 
 func (a *slowBastions) SetSize(ctx context.Context, at fleet.Place, name string, minimum, desired, maximum int) error {
@@ -255,7 +257,11 @@ func (a *slowBastions) InService(context.Context, fleet.Place, string) ([]fleet.
 	if n < 0 {
 		return nil, errors.New("throttled")
 	}
-	return make([]fleet.Host, n), nil
+	hosts := make([]fleet.Host, n)
+	for i := range hosts {
+		hosts[i].LaunchTime = a.launched()
+	}
+	return hosts, nil
 }
 
 // While old bastions start no SSH leads through them: doors open meanwhile, and
@@ -267,7 +273,8 @@ func TestWaysStayUntilTheBastionsAreInService(t *testing.T) {
 		outcome cutover.Outcome
 		result  fleet.Truth // of the journal's last word on the step
 	}{
-		"they start":                   {after: 3 * time.Minute, outcome: cutover.OutcomeRolledBack, result: fleet.TruthYes},
+		"they start at once":           {after: time.Second, outcome: cutover.OutcomeRolledBack, result: fleet.TruthYes},
+		"they start":                   {after: 4 * time.Minute, outcome: cutover.OutcomeRolledBack, result: fleet.TruthYes},
 		"one of two never starts":      {outcome: cutover.OutcomeRolledPartly, result: fleet.TruthNo},
 		"whether they start is hidden": {blind: true, outcome: cutover.OutcomeRolledPartly, result: fleet.TruthUnknown},
 	} {
@@ -276,7 +283,7 @@ func TestWaysStayUntilTheBastionsAreInService(t *testing.T) {
 				step := f.withBastions()
 				f.plan.Waves[len(f.plan.Waves)-1].Steps[0].Scaling = &plan.ScalingChange{Group: "bastions", Max: 3}
 				var out time.Time
-				aws := &slowBastions{fakeAWS: newFakeAWS(town()), out: func() { out = time.Now() }}
+				aws := &slowBastions{fakeAWS: newFakeAWS(town()), out: func() { out = time.Now() }, launched: func() time.Time { return out }}
 				aws.up = func() int {
 					switch {
 					case out.IsZero():
@@ -296,7 +303,7 @@ func TestWaysStayUntilTheBastionsAreInService(t *testing.T) {
 					switch {
 					case strings.HasPrefix(name, "undo w2/close/") && opened.IsZero():
 						opened = time.Now()
-					case strings.HasPrefix(name, "undo ") && strings.Contains(name, "agent") && aws.up() < 2:
+					case strings.HasPrefix(name, "undo ") && strings.Contains(name, "agent") && (aws.up() < 2 || time.Since(out) < 3*time.Minute):
 						t.Errorf("%s while the bastions start", name)
 					}
 				}

@@ -295,6 +295,7 @@ type hostAgent struct {
 	Version string      `json:"version,omitempty"` // empty: none, or not known
 	Running fleet.Truth `json:"running"`
 	Enabled fleet.Truth `json:"enabled"`
+	Masked  string      `json:"masked,omitempty"` // "yes", "runtime": until the next boot; else it is not
 	Result  string      `json:"result,omitempty"` // of the last work on it: "JOB.running", "JOB.done", "JOB.failed WHY"
 }
 
@@ -308,6 +309,9 @@ func hostAgentOf(a hostAnswer) (hostAgent, error) {
 		if err := into.UnmarshalText([]byte(r.field(2 + i))); err != nil {
 			return hostAgent{}, fmt.Errorf("%w: %w", errOddAnswer, err)
 		}
+	}
+	if len(r.fields) > 4 && (r.field(4) == "yes" || r.field(4) == "runtime") {
+		out.Masked = r.field(4)
 	}
 	if r, ok := a.first("result"); ok {
 		out.Result = strings.TrimSpace(strings.Join(r.fields, " "))

@@ -277,3 +277,18 @@ func (m *machine) stopWaiting(folder, due string) {
 	must(m.t, err)
 	_ = p.Kill()
 }
+
+// What a disarming that died had still to remove is removed by the next one.
+func TestDisarmingGoesOn(t *testing.T) {
+	m := newMachine(t, "dash")
+	m.apply(plan.ArmHostTimer)
+	folders, err := filepath.Glob(filepath.Join(m.paths.Base, "migrate-*"))
+	must(t, err)
+	must(t, os.Rename(filepath.Join(folders[0], "armed"), filepath.Join(folders[0], "disarmed")))
+	m.undo(t, plan.ArmHostTimer)
+	for _, name := range []string{"armed", "disarmed", "waiting.*"} {
+		if left, err := filepath.Glob(filepath.Join(folders[0], name)); err != nil || len(left) > 0 {
+			t.Errorf("left: %v, %v", left, err)
+		}
+	}
+}

@@ -167,6 +167,27 @@ func TestAgentWorkOnSimulatedSystems(t *testing.T) {
 		{"enable", plan.EnableAgent, "rpm", func(in *simfleet.Instance) bool {
 			return in.OS.Family == "amzn" && in.Agent.Installed && !in.Agent.Running
 		}, "running no"},
+		{"enable at boot", plan.EnableAgent, "rpm", func(in *simfleet.Instance) bool {
+			if in.OS.Family != "amzn" || !in.Agent.Running || in.Agent.Second != "" {
+				return false
+			}
+			in.Agent.Enabled = false
+			return true
+		}, "running yes, enabled no"},
+		{"enable a snap at boot", plan.EnableAgent, "snap", func(in *simfleet.Instance) bool {
+			if in.Agent.Package != "snap" || !in.Agent.Running || in.Agent.Second != "" {
+				return false
+			}
+			in.Agent.Enabled = false
+			return true
+		}, "running yes, enabled no"},
+		{"enable what is masked", plan.EnableAgent, "rpm", func(in *simfleet.Instance) bool {
+			if in.OS.Family != "amzn" || !in.Agent.Running || in.Agent.Second != "" {
+				return false
+			}
+			in.Agent.Enabled, in.Agent.Masked = false, true
+			return true
+		}, "running yes, enabled no, masked"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -218,11 +239,15 @@ func agentWork(t *testing.T, s simulated, action plan.AgentAction, form, undone 
 	if err != nil || before.Holds != fleet.TruthNo {
 		t.Fatalf("before: %+v, %v", before, err)
 	}
+	ran, started := s.inst.Agent.Running, s.inst.Agent.Started
 	if _, err := k.Apply(t.Context(), step, before.Image, "token"); err != nil {
 		t.Fatal(err)
 	}
 	if o, err := k.Observe(t.Context(), step); err != nil || o.Holds != fleet.TruthYes {
 		t.Errorf("after: %+v, %v", o, err)
+	}
+	if again := !s.inst.Agent.Started.Equal(started); action == plan.EnableAgent && again == ran {
+		t.Errorf("it ran: %v; started again: %v", ran, again)
 	}
 	if err := k.Undo(t.Context(), step, before.Image, nil, "token"); err != nil {
 		t.Fatal(err)

@@ -84,7 +84,11 @@ func (a hostAgent) String() string {
 	if a.Form == "" {
 		return "no agent"
 	}
-	return fmt.Sprintf("%s %s, running %s, enabled %s", a.Form, a.Version, a.Running, a.Enabled)
+	text := fmt.Sprintf("%s %s, running %s, enabled %s", a.Form, a.Version, a.Running, a.Enabled)
+	if a.Masked != "" {
+		text += ", masked"
+	}
+	return text
 }
 
 // atLeast compares versions of up to four numbers.
@@ -206,7 +210,7 @@ func (k agentKind) back(s plan.Step, was hostAgent) (action string, vars hostVar
 	case was.Form == "":
 		return "remove", nil
 	case was.Running == fleet.TruthNo || was.Enabled == fleet.TruthNo:
-		return "back", hostVars{{"WAS_RUNNING", was.Running.String()}, {"WAS_ENABLED", was.Enabled.String()}}
+		return "back", hostVars{{"WAS_RUNNING", was.Running.String()}, {"WAS_ENABLED", was.Enabled.String()}, {"WAS_MASKED", was.Masked}}
 	}
 	return "", nil
 }
@@ -233,7 +237,7 @@ func (k agentKind) Undone(ctx context.Context, s plan.Step, before, _ json.RawMe
 	if action == "remove" {
 		o.Holds = truthOf(a.Form == "")
 	} else {
-		o.Holds = all(truthOf(was.Running != fleet.TruthNo || a.Running == fleet.TruthNo), truthOf(was.Enabled != fleet.TruthNo || a.Enabled == fleet.TruthNo))
+		o.Holds = all(truthOf(was.Running != fleet.TruthNo || a.Running == fleet.TruthNo), truthOf(was.Enabled != fleet.TruthNo || a.Enabled == fleet.TruthNo), truthOf(was.Masked == a.Masked))
 	}
 	return o, nil
 }

@@ -5,13 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
 )
 
 // scaleIn sets the sizes of an Auto Scaling group. It is undone when as many
-// instances as before are in service again: until then no login leads through them.
+// instances as before are in service again and have booted: until then no login leads through them.
 type scaleIn struct{ scaling ScalingGroups }
 
 type sizes struct {
@@ -19,6 +20,10 @@ type sizes struct {
 	Desired int `json:"desired"`
 	Max     int `json:"max"`
 }
+
+// bootTime is what an instance gets from its launch until its SSH server is
+// taken to answer: Auto Scaling has it in service as soon as EC2 says that it runs.
+const bootTime = 3 * time.Minute
 
 // scaleImage is how a group was.
 type scaleImage struct {
@@ -123,11 +128,17 @@ func (k scaleIn) Undone(ctx context.Context, s plan.Step, before, _ json.RawMess
 		need = *was.InService
 	}
 	up, err := k.scaling.InService(ctx, s.At, s.Scaling.Group)
-	switch {
-	case err != nil:
+	if err != nil {
 		return Observation{}, fmt.Errorf("read which instances of %s are in service: %w", s.Scaling.Group, err)
-	case len(up) < need:
-		return restored(fmt.Sprintf("%s has %d of %d instances in service", s.Scaling.Group, len(up), need))
+	}
+	booted := 0
+	for _, h := range up {
+		if time.Since(h.LaunchTime) >= bootTime {
+			booted++
+		}
+	}
+	if booted < need {
+		return restored(fmt.Sprintf("%s has %d of %d instances in service for long enough to log in", s.Scaling.Group, booted, need))
 	}
 	return restored("")
 }

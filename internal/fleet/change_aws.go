@@ -74,7 +74,7 @@ type BastionTemplate struct {
 	Name     string            `json:"name"`
 	Image    string            `json:"image"`
 	Type     string            `json:"type"`
-	Public   bool              `json:"public,omitempty"`  // with a public address, whatever the subnet's setting
+	Public   bool              `json:"public,omitempty"`  // with a public IPv4 address, else without; whatever the subnet's setting
 	Groups   []string          `json:"groups"`            // security group IDs
 	UserData string            `json:"userData"`          // plain text; holds no secret
 	Tokens   string            `json:"tokens"`            // "required": IMDSv2 only

@@ -148,7 +148,7 @@ type HostAgent struct {
 	Version   string `json:"version,omitempty"` // four numbers; empty when it would not tell
 	Unit      string `json:"unit,omitempty"`
 	Active    string `json:"active,omitempty"`  // systemd ActiveState: "active", "inactive", "failed"
-	Enabled   string `json:"enabled,omitempty"` // systemd UnitFileState: "enabled", "disabled", "masked"
+	Enabled   string `json:"enabled,omitempty"` // systemd UnitFileState: "enabled", "disabled", "masked"; empty: not known, as without systemd
 
 	Installs     []AgentInstall     `json:"installs,omitempty"`    // every installation; a snap beside a deb breaks both
 	Proxy        map[string]string  `json:"proxy,omitempty"`       // the unit's http_proxy, https_proxy and no_proxy, in lower case, passwords taken out
@@ -158,6 +158,23 @@ type HostAgent struct {
 	Signs        Fact[[]LogSign]    `json:"signs,omitzero"`        // what the end of the agent's log tells; needs root
 	Diagnostics  Fact[[]Diagnostic] `json:"diagnostics,omitzero"`  // of ssm-cli get-diagnostics; needs root and agent 3.1.501.0
 	SSMUser      Fact[SSMUser]      `json:"ssmUser,omitzero"`      // sudo rights need root
+}
+
+// StartsAtBoot reports whether the agent starts when the host boots, by its
+// unit's state; unknown as well where the host shows no agent. Source of the
+// states: systemctl(1), is-enabled. Units that are static, indirect, alias or
+// generated may be started by something else: their state does not tell.
+func (a HostAgent) StartsAtBoot() Truth {
+	if !a.Installed {
+		return TruthUnknown
+	}
+	switch a.Enabled {
+	case "enabled":
+		return TruthYes
+	case "disabled", "masked", "masked-runtime", "enabled-runtime", "linked", "linked-runtime", "transient":
+		return TruthNo
+	}
+	return TruthUnknown
 }
 
 // AgentInstall is one installation of the SSM Agent.

@@ -35,6 +35,7 @@ func Make(s *fleet.Snapshot, a *fleet.Assessment, p Policy, now time.Time) (*Pla
 	m.findBastions()
 	m.choose()
 	m.fixes()
+	m.boots()
 	m.mayClose()
 	m.recoveries()
 	m.divide()

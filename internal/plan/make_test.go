@@ -133,6 +133,22 @@ func TestRefusals(t *testing.T) {
 		{"keys not read", func(x *scene) { x.probe(0).Keys = lost[[]fleet.Key]("Permission denied") }, []string{"quarantine partly-scanned"}},
 		{"a gap", func(x *scene) { x.probe(0).Gaps = []fleet.Gap{{What: "user alice", Reason: "denied"}} }, []string{"quarantine partly-scanned"}},
 
+		{"an agent that does not start at boot, and is not to be touched", func(x *scene) {
+			x.probe(0).Agent.Value.Enabled = "disabled"
+			x.p.Fixes = map[string]string{"agent": "never"}
+		}, []string{"quarantine agent-not-enabled"}},
+		{"an agent that cannot be enabled", func(x *scene) { x.probe(0).Agent.Value.Enabled = "masked"; x.s.Hosts[0].Architecture = "i386" }, []string{"quarantine agent-not-enabled"}},
+		{"an agent that two packages brought", func(x *scene) {
+			x.probe(0).Agent.Value.Enabled = "disabled"
+			x.probe(0).Agent.Value.Installs = []fleet.AgentInstall{{Package: "snap"}, {Package: "deb"}}
+		}, []string{"quarantine agent-not-enabled"}},
+		{"an agent that something else may start", func(x *scene) { x.probe(0).Agent.Value.Enabled = "static" }, []string{"quarantine agent-boot-unknown"}},
+		{"no systemd to tell", func(x *scene) { x.probe(0).Agent.Value.Enabled = "" }, []string{"quarantine agent-boot-unknown"}},
+		{"an agent that the host does not show", func(x *scene) { x.probe(0).Agent.Value = fleet.HostAgent{} }, []string{"quarantine agent-boot-unknown"}},
+		{"an agent that was not looked at", func(x *scene) { x.probe(0).Agent = lost[fleet.HostAgent]("cut off") }, []string{"quarantine agent-boot-unknown"}},
+		{"an agent that starts at boot after its upgrade", func(x *scene) { x.probe(0).Agent.Value.Enabled = "static"; x.block(0, "agent-too-old", "") }, []string{}},
+		{"an agent that is only restarted", func(x *scene) { x.probe(0).Agent.Value.Enabled = "static"; x.block(0, "agent-sleeping", "") }, []string{"quarantine agent-boot-unknown"}},
+
 		{"no recovery key", func(x *scene) { x.p.Recovery.PublicKey = "" }, []string{"quarantine no-recovery-key"}},
 		{"no operators", func(x *scene) { x.p.Recovery.From = nil }, []string{"quarantine no-operator-range"}},
 		{"sshd takes no keys", func(x *scene) {
@@ -237,6 +253,58 @@ func TestFixes(t *testing.T) {
 				if s.Title == "" || len(s.Before)+len(s.After) == 0 && s.Kind != plan.ProveSession && s.Kind != plan.DisarmHostTimer && s.Kind != plan.DisarmRuleTimer {
 					t.Errorf("step %s has no title or no preview: %+v", s.ID, s)
 				}
+			}
+		})
+	}
+}
+
+// An agent that runs and would not come back after a reboot is enabled before
+// anything closes, by the plan or by others.
+func TestAgentsThatDoNotStartAtBootAreEnabled(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		change  func(*scene)
+		want    []plan.AgentAction
+		handed  bool
+		pkg     string
+		enabled string
+	}{
+		{"disabled", func(x *scene) { x.probe(0).Agent.Value.Enabled = "disabled" }, []plan.AgentAction{plan.EnableAgent}, false, "rpm", "disabled"},
+		{"masked", func(x *scene) { x.probe(0).Agent.Value.Enabled = "masked" }, []plan.AgentAction{plan.EnableAgent}, false, "rpm", "masked"},
+		{"until the next boot", func(x *scene) { x.probe(0).Agent.Value.Enabled = "enabled-runtime" }, []plan.AgentAction{plan.EnableAgent}, false, "rpm", "enabled-runtime"},
+		{"a snap", func(x *scene) {
+			x.probe(0).OS.ID = "ubuntu"
+			x.probe(0).Agent.Value.Package, x.probe(0).Agent.Value.Enabled = "snap", "disabled"
+		}, []plan.AgentAction{plan.EnableAgent}, false, "snap", "disabled"},
+		{"left to others", func(x *scene) {
+			x.probe(0).Agent.Value.Enabled = "disabled"
+			x.p.Fixes = map[string]string{"agent": "hand"}
+		}, []plan.AgentAction{plan.EnableAgent}, true, "rpm", "disabled"},
+		{"asleep too", func(x *scene) { x.probe(0).Agent.Value.Enabled = "disabled"; x.block(0, "agent-sleeping", "") },
+			[]plan.AgentAction{plan.EnableAgent, plan.RestartAgent}, false, "rpm", "disabled"},
+		{"too old too", func(x *scene) { x.probe(0).Agent.Value.Enabled = "disabled"; x.block(0, "agent-too-old", "") }, []plan.AgentAction{plan.UpgradeAgent}, false, "rpm", ""},
+		{"stopped too", func(x *scene) { x.probe(0).Agent.Value.Enabled = "disabled"; x.block(0, "agent-disabled", "") }, []plan.AgentAction{plan.EnableAgent}, false, "rpm", "disabled"},
+		{"enabled", func(*scene) {}, nil, false, "", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			x := newScene(1)
+			test.change(x)
+			p := x.make(t)
+			var got []plan.AgentAction
+			for _, s := range p.Of(plan.Agent) {
+				got = append(got, s.Agent.Action)
+				if s.Phase != plan.Prepare || s.Handed != test.handed || s.Agent.Package != test.pkg || s.Why == "" {
+					t.Errorf("%+v, agent %+v", s, s.Agent)
+				}
+				if s.Agent.Action == plan.EnableAgent && !strings.Contains(strings.Join(s.Before, ""), test.enabled) {
+					t.Errorf("the preview does not tell %s: %v", test.enabled, s.Before)
+				}
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("actions %v, want %v", got, test.want)
+			}
+			if len(p.Of(plan.QuarantineKeys)) != 1 || len(p.Of(plan.ClosePort)) != 1 {
+				t.Errorf("it does not close: %+v", p.Refusals)
 			}
 		})
 	}

@@ -34,12 +34,15 @@ func (m *maker) obstacle(h *member, c claims) (code, text, do string) {
 	p := m.policy
 	switch {
 	case p.Recovery.PublicKey == "":
-		return "no-recovery-key", "the policy has no recovery key: there would be no second way in", "make a key pair and give its public half in recovery.public_key"
+		return "no-recovery-key", "there is no recovery key: there would be no second way in", "migrate recovery init makes one; or give the public half of yours in the policy's recovery.public_key"
 	case len(p.Recovery.From) == 0:
 		return "no-operator-range", "the policy does not say from where operators come: the recovery bastion would let nobody in", "give their addresses in recovery.from"
 	}
 	if gap := unseen(h.Host); gap != "" {
 		return "partly-scanned", "closing it would be blind: " + gap, "let the inventory's login user run the probe with sudo -n and take it again"
+	}
+	if code, text, do := m.noBoot(h); code != "" {
+		return code, text, do
 	}
 	switch {
 	case p.RequireSilent && c.needed[h.ID] != nil:

@@ -100,6 +100,15 @@ func (x *scene) drawHost(t *rapid.T, n int) {
 	case 8:
 		x.a.Hosts[i].Verdict = fleet.VerdictUnknown
 	}
+	agent := &x.probe(i).Agent
+	switch rapid.IntRange(0, 9).Draw(t, "agent") {
+	case 0, 1:
+		agent.Value.Enabled = rapid.SampledFrom([]string{"disabled", "masked", "enabled-runtime", "static", "generated", ""}).Draw(t, "at boot")
+	case 2:
+		agent.Value = fleet.HostAgent{}
+	case 3:
+		*agent = lost[fleet.HostAgent]("cut off")
+	}
 }
 
 func (x *scene) drawPeople(t *rapid.T) {
@@ -134,8 +143,11 @@ func drawPolicy(t *rapid.T) plan.Policy {
 	if rapid.Bool().Draw(t, "bastions") {
 		p.Bastions = []plan.Selector{{ASG: "jump"}}
 	}
-	if rapid.Bool().Draw(t, "wait") {
+	switch rapid.IntRange(0, 3).Draw(t, "fixes") {
+	case 0, 1:
 		p.Fixes = map[string]string{"wait-for": "hand", "agent": "hand"}
+	case 2:
+		p.Fixes = map[string]string{"agent": "never"}
 	}
 	p.RequireSilent = rapid.Bool().Draw(t, "require silent")
 	p.RequireAccess = rapid.Bool().Draw(t, "require access")
@@ -148,7 +160,7 @@ func drawPolicy(t *rapid.T) plan.Policy {
 }
 
 func TestEveryPlanKeepsItsPromises(t *testing.T) {
-	var closed, refused, scaled int
+	var closed, refused, scaled, enabled int
 	rapid.Check(t, func(t *rapid.T) {
 		x := drawScene(t)
 		p, err := plan.Make(x.s, x.a, x.p, now)
@@ -182,12 +194,13 @@ func TestEveryPlanKeepsItsPromises(t *testing.T) {
 		closed += hosts + groups
 		refused += len(p.Refusals)
 		scaled += len(p.Of(plan.ScaleIn))
+		enabled += checkBoots(t, x, p)
 	})
 	if testing.Short() {
 		return // a fifth of the fleets may well have no bastions that go
 	}
-	if closed == 0 || refused == 0 || scaled == 0 {
-		t.Errorf("the fleets prove nothing: %d closed, %d refused, %d scaled in", closed, refused, scaled)
+	if closed == 0 || refused == 0 || scaled == 0 || enabled == 0 {
+		t.Errorf("the fleets prove nothing: %d closed, %d refused, %d scaled in, %d closed after their agent was enabled", closed, refused, scaled, enabled)
 	}
 }
 
@@ -349,6 +362,41 @@ func checkDoors(t *rapid.T, x *scene, p *plan.Plan) {
 			}
 		}
 	}
+}
+
+// Nothing closes on a host whose agent the next boot may not start, unless an
+// earlier step sees to it. It gives the number of hosts with such a step.
+func checkBoots(t *rapid.T, x *scene, p *plan.Plan) (enabled int) {
+	sure := map[fleet.HostRef]bool{}
+	for _, h := range x.s.Hosts {
+		if a := h.Probe.Value.Agent; h.Probe.Known && a.Known && a.Value.Installed && a.Value.Enabled == "enabled" {
+			sure[h.Ref()] = true
+		}
+	}
+	for _, w := range p.Waves {
+		for _, s := range w.Steps {
+			switch {
+			case s.Kind == plan.Agent && s.Agent.Action != plan.RestartAgent:
+				mark(sure, s.Hosts)
+			case s.Kind == plan.QuarantineKeys && len(s.Hosts) == 1:
+				if !sure[s.Hosts[0]] {
+					t.Fatalf("%s closes, and the next boot may not start its agent", s.Hosts[0])
+				}
+				if slices.ContainsFunc(w.Steps, func(o plan.Step) bool {
+					return o.Kind == plan.Agent && slices.Equal(o.Hosts, s.Hosts) && o.Agent.Action == plan.EnableAgent
+				}) {
+					enabled++
+				}
+			case s.Kind == plan.ClosePort:
+				for _, h := range s.Hosts {
+					if !sure[h] {
+						t.Fatalf("%s closes over %s, and the next boot may not start its agent", s.ID, h)
+					}
+				}
+			}
+		}
+	}
+	return enabled
 }
 
 func mark(set map[fleet.HostRef]bool, hosts []fleet.HostRef) {

@@ -105,7 +105,7 @@ func (r Refusal) Expected() bool {
 // Codes lists the codes of refusals, sorted. docs/plan.md tells what each means.
 func Codes() []string {
 	return []string{
-		"access-lost", "access-unknown", "bastion", "bastion-alone", "bastion-mixed", "bastion-needed", "bastion-unknown", "consumer-active", "excluded",
+		"access-lost", "access-unknown", "agent-boot-unknown", "agent-not-enabled", "bastion", "bastion-alone", "bastion-mixed", "bastion-needed", "bastion-unknown", "consumer-active", "excluded",
 		"groups-unknown", "logins-unknown", "member-elsewhere", "member-stays", "members-unknown", "no-bastion-image", "no-bastion-subnet", "no-operator-range",
 		"no-recovery-group", "no-recovery-key", "not-ready", "not-running", "not-scanned", "partly-scanned", "port-stays-open", "recovery-key-refused",
 		"template-undoes", "wide-rule", "windows",

@@ -97,7 +97,12 @@ func (j *judge) service(agent fleet.Fact[fleet.HostAgent]) {
 		}
 		j.add("agent-stopped", j.h.ID, start+"; then find out what stopped it: journalctl -u "+j.unit(), facts...)
 	}
-	if !stopped && (off || a.Enabled == "enabled-runtime") || stopped && off && j.heartbeat {
+	switch starts := a.StartsAtBoot(); {
+	case starts == fleet.TruthUnknown && a.Enabled != "":
+		j.add("agent-boot-unknown", j.h.ID, "", boot)
+	case starts == fleet.TruthUnknown:
+		j.add("agent-boot-unknown", j.h.ID, "", evidence(agent, "no unit of systemd tells whether it starts the agent"))
+	case starts == fleet.TruthNo && (!stopped || off && j.heartbeat):
 		j.add("agent-not-enabled", j.h.ID, start, boot)
 	}
 }

@@ -144,9 +144,10 @@ func (v VPC) Proved() bool {
 func GroupName(vpc string) string { return "migrate-recovery-" + vpc }
 
 // Status tells the state of the recovery way of every VPC with running Linux
-// hosts, by place and VPC, as a snapshot and the proofs show it. Key is the base64
-// part of the recovery key; empty: none is known.
-func Status(s *fleet.Snapshot, proofs []fleet.Proof, key string, age time.Duration, now time.Time) []VPC {
+// hosts, by place and VPC, as a snapshot and the proofs show it. A key with an
+// empty line: none is known. A login counts only if no later snapshot saw that the
+// key is gone.
+func Status(s *fleet.Snapshot, proofs []fleet.Proof, key fleet.RecoveryKey, age time.Duration, now time.Time) []VPC {
 	var out []VPC
 	for i := range s.Hosts {
 		h := s.Hosts[i]
@@ -199,11 +200,14 @@ func vpcOf(s *fleet.Snapshot, h fleet.Host) VPC {
 	return v
 }
 
-func hostOf(s *fleet.Snapshot, h fleet.Host, proofs []fleet.Proof, key string, age time.Duration, now time.Time) Host {
+func hostOf(s *fleet.Snapshot, h fleet.Host, proofs []fleet.Proof, key fleet.RecoveryKey, age time.Duration, now time.Time) Host {
 	out := Host{Host: h.Ref(), Name: h.Name(), VPC: h.VPC, Key: hasKey(h, key), Rule: hasRule(s, h)}
 	j := Judge([]fleet.HostRef{h.Ref()}, proofs, fleet.WayRecovery, age, now)
 	out.Proof, _ = Newest(proofs, h.Ref(), fleet.WayRecovery)
 	switch {
+	case j.Holds() && out.Key == fleet.TruthNo && out.Proof.At.Before(s.Started):
+		out.Why = "the inventory after the last login has not seen the key"
+		return out
 	case j.Holds():
 		out.Login = fleet.TruthYes
 		return out
@@ -215,11 +219,12 @@ func hostOf(s *fleet.Snapshot, h fleet.Host, proofs []fleet.Proof, key string, a
 }
 
 // hasKey looks for the key among those that the probe saw.
-func hasKey(h fleet.Host, key string) fleet.Truth {
-	if key == "" || !h.Probe.Known || !h.Probe.Value.Keys.Known {
+func hasKey(h fleet.Host, key fleet.RecoveryKey) fleet.Truth {
+	blob := Blob(key.Line)
+	if blob == "" || !h.Probe.Known || !h.Probe.Value.Keys.Known {
 		return fleet.TruthUnknown
 	}
-	if slices.ContainsFunc(h.Probe.Value.Keys.Value, func(k fleet.Key) bool { return k.Blob == key && k.Problem == "" && !k.CA }) {
+	if slices.ContainsFunc(h.Probe.Value.Keys.Value, func(k fleet.Key) bool { return k.Blob == blob && k.Problem == "" && k.CA == key.CA }) {
 		return fleet.TruthYes
 	}
 	return fleet.TruthNo

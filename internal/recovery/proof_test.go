@@ -85,7 +85,7 @@ func TestStatusOfKeyRuleGroupAndLogin(t *testing.T) {
 	works.Host = s.Hosts[1].Ref()
 	fails := proof("i-2", fleet.TruthNo, time.Hour)
 	fails.Host = s.Hosts[0].Ref()
-	got := recovery.Status(s, []fleet.Proof{works, fails}, key, 24*time.Hour, now)
+	got := recovery.Status(s, []fleet.Proof{works, fails}, fleet.RecoveryKey{Line: "ssh-ed25519 " + key}, 24*time.Hour, now)
 	if len(got) != 1 || len(got[0].Hosts) != 3 || got[0].There != fleet.TruthYes || got[0].Zero != fleet.TruthNo || got[0].Proved() {
 		t.Fatalf("got %+v", got)
 	}
@@ -96,8 +96,26 @@ func TestStatusOfKeyRuleGroupAndLogin(t *testing.T) {
 			t.Errorf("%s: key %s, rule %s, login %s (%s), want %v", h.Host.ID, h.Key, h.Rule, h.Login, h.Why, want)
 		}
 	}
+	// A login from before an inventory that saw no key proves nothing any more; a
+	// key that logs in is not an authority.
+	s.Started = now.Add(-30 * time.Minute)
+	for _, tt := range []struct {
+		key  fleet.RecoveryKey
+		on   bool // the host's line is an authority's
+		want [2]fleet.Truth
+	}{
+		{fleet.RecoveryKey{Line: "ssh-ed25519 " + key}, true, [2]fleet.Truth{no, unknown}},
+		{fleet.RecoveryKey{Line: "ssh-ed25519 " + key, CA: true}, true, [2]fleet.Truth{yes, yes}},
+		{fleet.RecoveryKey{Line: "ssh-ed25519 " + key, CA: true}, false, [2]fleet.Truth{no, unknown}},
+	} {
+		s.Hosts[1].Probe.Value.Keys.Value[0].CA = tt.on
+		h := recovery.Status(s, []fleet.Proof{works, fails}, tt.key, 24*time.Hour, now)[0].Hosts[0]
+		if [2]fleet.Truth{h.Key, h.Login} != tt.want || (h.Why == "") != (h.Login == yes) {
+			t.Errorf("%+v, authority on the host %t: key %s, login %s (%s), want %v", tt.key, tt.on, h.Key, h.Login, h.Why, tt.want)
+		}
+	}
 	s.Regions = nil
-	if got := recovery.Status(s, nil, "", 24*time.Hour, now); got[0].There != unknown || got[0].Hosts[0].Rule != unknown || got[0].Hosts[0].Key != unknown {
+	if got := recovery.Status(s, nil, fleet.RecoveryKey{}, 24*time.Hour, now); got[0].There != unknown || got[0].Hosts[0].Rule != unknown || got[0].Hosts[0].Key != unknown {
 		t.Errorf("without answers: %+v", got)
 	}
 }

@@ -62,7 +62,11 @@ type Wanted struct {
 // Checks judges what was seen of one VPC. Those of hosts name only hosts for which
 // they do not hold.
 func (s Seen) Checks(w Wanted) []Check {
-	out := []Check{s.zero(), s.there()}
+	var out []Check
+	if !s.Group.Known || s.Group.Value.Name != "" {
+		out = append(out, s.zero())
+	}
+	out = append(out, s.there())
 	if s.Template.Known && s.Template.Value.ID == "" {
 		return append(out, s.hostChecks(w)...) // there says it
 	}
@@ -85,7 +89,7 @@ func (s Seen) zero() Check {
 		if len(g.Instances) == 0 {
 			c.Now = fmt.Sprintf("minimum %d, desired %d, no instance", g.Min, g.Desired)
 		}
-		c.Do = fmt.Sprintf("aws autoscaling update-auto-scaling-group --region %s --auto-scaling-group-name %s --min-size 0 --desired-capacity 0", s.Place.Region, name)
+		c.Do = fmt.Sprintf("migrate recovery close --yes, if migrate recovery open has started it; else aws autoscaling update-auto-scaling-group --region %s --auto-scaling-group-name %s --min-size 0 --desired-capacity 0", s.Place.Region, name)
 	}
 	return c
 }

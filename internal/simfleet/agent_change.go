@@ -26,6 +26,8 @@ func (h *Hosts) runAgentUnit(inst *Instance, verb string) {
 	})
 }
 
+func (a *Agent) startsAtBoot() bool { return a.Installed && a.Enabled && !a.Masked }
+
 // start is an agent that begins anew: it asks for credentials at once and opens
 // a new control channel.
 func (a *Agent) start(now time.Time) {

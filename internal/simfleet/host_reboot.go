@@ -80,7 +80,7 @@ func (w *World) bootUp(in *Instance) {
 	in.Down = s.wasDown
 	s.off, s.booted = false, w.Now()
 	s.mu.Unlock()
-	if in.Agent.Installed && in.Agent.Enabled {
+	if in.Agent.startsAtBoot() {
 		in.Agent.start(w.Now())
 	}
 	h.clearVolatile(in)

@@ -22,6 +22,12 @@ func (p *process) changeUnits(ctx context.Context, verb string, units []string, 
 		switch verb {
 		case "enable", "disable", "reenable":
 			s = p.enableUnit(ctx, name, verb != "disable", o.has("now"))
+		case "mask", "unmask":
+			if agent, _ := p.m.modelUnit(name); !agent {
+				s = p.fail(1, "Failed to %s unit: only the agent's is known here.", verb)
+				break
+			}
+			p.x.hosts.changeAgent(p.m.inst, func(a *Agent, _ time.Time) { a.Masked = verb == "mask" })
 		case "reset-failed":
 			st := p.x.hosts.state(p.m.inst)
 			if r, ok := st.run(name); ok && r.active == "failed" {
@@ -51,6 +57,8 @@ func (m *machine) modelUnit(name string) (agent, sshd bool) {
 func (p *process) runUnit(ctx context.Context, verb, name string, noWait bool) int {
 	agent, sshd := p.m.modelUnit(name)
 	switch {
+	case agent && p.m.Agent.Masked && verb != "stop" && verb != "try-restart":
+		return p.fail(1, "Failed to %s %s: Unit %s is masked.", verb, name, name)
 	case agent:
 		p.x.hosts.runAgentUnit(p.m.inst, verb)
 		return 0
@@ -129,6 +137,8 @@ func (p *process) enableUnit(ctx context.Context, name string, enable, now bool)
 	agent, sshd := p.m.modelUnit(name)
 	status := 0
 	switch f, ok := p.m.unitFile(name); {
+	case agent && enable && p.m.Agent.Masked:
+		status = p.fail(1, "Failed to enable unit: Unit %s is masked.", name)
 	case agent:
 		p.x.hosts.changeAgent(p.m.inst, func(a *Agent, _ time.Time) { a.Enabled = enable })
 	case sshd:

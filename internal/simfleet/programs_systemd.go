@@ -62,7 +62,10 @@ func (m *machine) agentService(kind string) unit {
 	case m.Agent.Running:
 		u.active, u.sub = "failed", "failed"
 	}
-	if m.Agent.Enabled {
+	switch {
+	case m.Agent.Masked:
+		u.enabled = "masked"
+	case m.Agent.Enabled:
 		u.enabled = "enabled"
 	}
 	u.file = "/usr/lib/systemd/system/" + u.id
@@ -161,7 +164,7 @@ func runSystemctl(ctx context.Context, p *process) int {
 		return p.listTimers(o, units)
 	case "daemon-reload", "daemon-reexec":
 		return 0 // files are read whenever they are asked for
-	case "start", "stop", "restart", "try-restart", "reload", "enable", "disable", "reenable", "reset-failed":
+	case "start", "stop", "restart", "try-restart", "reload", "enable", "disable", "reenable", "mask", "unmask", "reset-failed":
 		return p.changeUnits(ctx, o.operands[0], units, o)
 	}
 	return p.fail(1, "Unknown command verb %s.", o.operands[0])
@@ -192,6 +195,8 @@ func (p *process) showUnit(name string, wanted []string, valueOnly bool) {
 	load, since := "loaded", ""
 	if !ok {
 		load = "not-found"
+	} else if u.enabled == "masked" {
+		load = "masked"
 	}
 	if !u.since.IsZero() {
 		since = u.since.Format("Mon 2006-01-02 15:04:05 UTC")

@@ -237,6 +237,7 @@ type Agent struct {
 	Version   string
 	Running   bool
 	Enabled   bool
+	Masked    bool // its unit does not start, at boot or otherwise
 	Started   time.Time
 	// LastSeen is the last heartbeat that Systems Manager got from an agent
 	// which is silent now. Zero: it never registered.

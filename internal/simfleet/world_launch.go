@@ -185,7 +185,7 @@ func (w *World) firstBoot(in *Instance) {
 	now := w.Now()
 	w.run(in, now)
 	w.at(now.Add(w.takes(untilSSH)), "sshd of "+in.Host.ID, func() { in.Down = in.Down && !in.alive() })
-	if in.Agent.Installed && in.Agent.Enabled {
+	if in.Agent.startsAtBoot() {
 		w.at(now.Add(w.takes(untilAgent)), "agent of "+in.Host.ID, func() {
 			if in.alive() {
 				in.Agent.start(now.Add(w.takes(untilAgent)))

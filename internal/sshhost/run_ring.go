@@ -26,6 +26,7 @@ const (
 
 // ringKey is a key of the recovery ring.
 type ringKey struct {
+	raw    any // the private key, as package ssh parses it
 	signer ssh.Signer
 	ca     bool // it signs certificates, and does not log in itself
 }
@@ -49,11 +50,15 @@ func (r *Recovery) ring(ctx context.Context) ([]ringKey, error) {
 		if len(keys) == maxTries {
 			break // servers let nobody try more
 		}
-		signer, err := ssh.ParsePrivateKey(text)
+		raw, err := ssh.ParseRawPrivateKey(text)
+		var signer ssh.Signer
+		if err == nil {
+			signer, err = ssh.NewSignerFromKey(raw)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("recovery key %d is not an unencrypted private key", i+1) // the library's words may quote it
 		}
-		keys = append(keys, ringKey{signer, r.signs(signer.PublicKey())})
+		keys = append(keys, ringKey{raw, signer, r.signs(signer.PublicKey())})
 	}
 	if len(keys) == 0 {
 		return nil, errors.New("the store of the recovery key holds none")
@@ -84,21 +89,34 @@ func auth(keys []ringKey) ssh.AuthMethod {
 	})
 }
 
-// certified makes a key and a certificate of the authority for it. The critical
-// option source-address is left out: from where hosts see the login is not known here.
+// certified makes a key for one login, with a certificate of the authority.
 func certified(authority ssh.Signer, now time.Time) (ssh.Signer, error) {
-	_, private, err := ed25519.GenerateKey(rand.Reader)
+	private, cert, err := certificate(authority, now)
 	if err != nil {
-		return nil, fmt.Errorf("make a key for one login: %w", err)
+		return nil, err
 	}
 	signer, err := ssh.NewSignerFromKey(private)
 	if err != nil {
 		return nil, fmt.Errorf("make a key for one login: %w", err)
 	}
+	return ssh.NewCertSigner(cert, signer)
+}
+
+// certificate makes a key and a certificate of the authority for it. The critical
+// option source-address is left out: from where hosts see the login is not known here.
+func certificate(authority ssh.Signer, now time.Time) (ed25519.PrivateKey, *ssh.Certificate, error) {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a key for one login: %w", err)
+	}
+	key, err := ssh.NewPublicKey(public)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a key for one login: %w", err)
+	}
 	var serial [8]byte
 	_, _ = rand.Read(serial[:]) // never fails
 	cert := &ssh.Certificate{
-		Key: signer.PublicKey(), CertType: ssh.UserCert,
+		Key: key, CertType: ssh.UserCert,
 		Serial: binary.BigEndian.Uint64(serial[:]), KeyId: fleet.RecoveryPrincipal,
 		ValidPrincipals: []string{fleet.RecoveryPrincipal},
 		ValidAfter:      uint64(now.Add(-certificateBehind).Unix()),
@@ -106,9 +124,9 @@ func certified(authority ssh.Signer, now time.Time) (ssh.Signer, error) {
 		Permissions:     ssh.Permissions{Extensions: map[string]string{"permit-pty": "", "permit-port-forwarding": ""}},
 	}
 	if err := cert.SignCert(rand.Reader, modern(authority)); err != nil {
-		return nil, fmt.Errorf("sign a certificate for one login: %w", err)
+		return nil, nil, fmt.Errorf("sign a certificate for one login: %w", err)
 	}
-	return ssh.NewCertSigner(cert, signer)
+	return private, cert, nil
 }
 
 // modern keeps an RSA key from signing with SHA-1, which servers refuse.

@@ -306,7 +306,7 @@ func (e *env) needs() []need {
 		add(true, "policy "+file, "")
 	}
 	policy := c.state.Policy
-	add(policy.Recovery.PublicKey != "", "recovery key "+keyName(policy.Recovery.PublicKey), "no recovery key, so nothing can be closed. migrate recovery key FILE, then its public line into the policy")
+	add(policy.Recovery.PublicKey != "", "recovery key "+keyName(policy.Recovery.PublicKey), "no recovery key, so nothing can be closed. migrate recovery init makes one, and says what migrate.yaml needs")
 	if policy.Recovery.PublicKey != "" {
 		add(c.state.RecoveryKey, "its private half, named in the configuration", "migrate.yaml does not say where its private half is (recovery: key_file), so nothing can be proved")
 		add(len(policy.Recovery.From) > 0, "operators come from "+clean(strings.Join(policy.Recovery.From, ", ")), "the policy does not say from where operators come (recovery: from)")
@@ -383,7 +383,7 @@ func (s *cutoverScreen) nextWithout() (what, why string) {
 	case st.PolicyErr != nil:
 		return "put the policy file right", "a misspelled safety setting must not be ignored"
 	case st.Policy.Recovery.PublicKey == "":
-		return "make a recovery key (migrate recovery key)", "without it a plan closes nothing; enter plans the preparation alone"
+		return "make a recovery key (migrate recovery init)", "without it a plan closes nothing; enter plans the preparation alone"
 	}
 	return "press enter to make a plan", "that changes nothing, and shows what would change"
 }

@@ -262,9 +262,9 @@ func TestWhatAPlanNeedsIsNamed(t *testing.T) {
 	none.PolicyThere, none.RecoveryKey, none.Policy = false, false, plan.DefaultPolicy()
 	d.world.cutover = none
 	d.press("5")
-	d.mustShow("migrate plan", "--policy-template > migrate-policy.yaml", "recovery key FILE", "Make a recovery key")
+	d.mustShow("migrate plan", "--policy-template > migrate-policy.yaml", "migrate recovery init", "Make a recovery key")
 	d.press("4")
-	d.mustShow("no key yet", "migrate recovery key FILE")
+	d.mustShow("no key yet", "migrate recovery init")
 	wrong := testCutover(nil, nil)
 	wrong.PolicyErr = errors.New("policy migrate-policy.yaml: unknown key cannary")
 	d.world.cutover = wrong

@@ -210,7 +210,7 @@ func (s *recoveryScreen) next() (what, why string) {
 	case c.state == nil:
 		return "wait a moment", "the state is being read"
 	case c.state.Policy.Recovery.PublicKey == "":
-		return "make a recovery key: migrate recovery key FILE", "its public line goes into the policy, its path into migrate.yaml"
+		return "make a recovery key: migrate recovery init", "it says what migrate.yaml needs, and plans take it from then on"
 	case c.plan() == nil:
 		return "press 5 and make a plan", "its steps bring key, bastion group and door, and prove the way"
 	case proved < hosts:

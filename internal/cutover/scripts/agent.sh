@@ -7,9 +7,9 @@
 SNAP_UNIT=snap.amazon-ssm-agent.amazon-ssm-agent.service
 
 # find_agent sets form (rpm, deb, snap, file or empty), program, unit, version,
-# running and enabled.
+# running, enabled and masked (yes, runtime or no).
 find_agent() {
-	form='' program='' unit=amazon-ssm-agent.service version='' running=unknown enabled=unknown
+	form='' program='' unit=amazon-ssm-agent.service version='' running=unknown enabled=unknown masked=no
 	if [ -e /snap/amazon-ssm-agent/current ]; then
 		form=snap unit=$SNAP_UNIT program=/snap/amazon-ssm-agent/current/amazon-ssm-agent
 		while read -r k v; do
@@ -34,7 +34,12 @@ find_agent() {
 	fi
 	if have systemctl; then
 		case $(systemctl is-active "$unit" 2>/dev/null) in active) running=yes ;; inactive | failed | activating | deactivating) running=no ;; esac
-		case $(systemctl is-enabled "$unit" 2>/dev/null) in enabled | enabled-runtime | static | alias) enabled=yes ;; disabled | masked) enabled=no ;; esac
+		case $(systemctl is-enabled "$unit" 2>/dev/null) in
+		enabled) enabled=yes ;;
+		masked) enabled=no masked=yes ;;
+		masked-runtime) enabled=no masked=runtime ;;
+		disabled | enabled-runtime | linked | linked-runtime | transient) enabled=no ;;
+		esac
 	else
 		running=no
 		if agent_runs; then running=yes; fi
@@ -60,7 +65,7 @@ agent_runs() {
 
 tell_agent() {
 	find_agent
-	say agent "${form:--}" "${version:--}" "$running" "$enabled"
+	say agent "${form:--}" "${version:--}" "$running" "$enabled" "$masked"
 	if [ -f "$DIR/agent-result" ]; then
 		read -r r rest <"$DIR/agent-result"
 		say result "$r" "$rest"

@@ -75,18 +75,31 @@ install_agent() {
 	find_agent
 }
 
-start_agent() {
+# enable_agent lets the agent start at boot.
+enable_agent() {
+	case $masked in
+	yes) systemctl unmask "$unit" >/dev/null 2>&1 ;;
+	runtime) systemctl unmask --runtime "$unit" >/dev/null 2>&1 ;;
+	esac
 	if [ "$form" = snap ]; then
 		snap start --enable amazon-ssm-agent >/dev/null 2>&1
 	fi
 	systemctl enable "$unit" >/dev/null 2>&1
+}
+
+start_agent() {
+	enable_agent
 	systemctl restart "$unit" 2>/dev/null || stop_with "systemctl restart $unit fails"
 }
 
-# back_to RUNNING ENABLED is the undo of enable.
+# back_to RUNNING ENABLED MASKED is the undo of enable.
 back_to() {
 	[ "$2" != no ] || systemctl disable "$unit" >/dev/null 2>&1
 	[ "$1" != no ] || systemctl stop "$unit" >/dev/null 2>&1
+	case $3 in
+	yes) systemctl mask "$unit" >/dev/null 2>&1 ;;
+	runtime) systemctl mask --runtime "$unit" >/dev/null 2>&1 ;;
+	esac
 }
 
 remove_agent() {
@@ -109,10 +122,11 @@ work() {
 	restart) systemctl restart "$unit" 2>/dev/null || stop_with "systemctl restart $unit fails" ;;
 	enable)
 		[ -n "$form" ] || stop_with "there is no agent to enable"
-		start_agent
+		# Who is in a session of an agent that runs keeps it.
+		if [ "$running" = yes ]; then enable_agent; else start_agent; fi
 		;;
 	remove) remove_agent ;;
-	back) back_to "$WAS_RUNNING" "$WAS_ENABLED" ;;
+	back) back_to "$WAS_RUNNING" "$WAS_ENABLED" "$WAS_MASKED" ;;
 	esac
 	result 'done'
 }

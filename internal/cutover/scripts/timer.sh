@@ -212,23 +212,32 @@ arm() {
 	timers
 }
 
+# disarm takes the list away first: what goes off then finds that it does not
+# count. What a try that died has left to be removed is in the list "disarmed".
 disarm() {
 	as_root
 	if [ -d "$DIR" ]; then
 		folder
 		lock
+		remove_disarmed
 		if [ -f "$DIR/armed" ]; then
-			before=$(cat "$DIR/armed")
-			rm -f "$DIR/armed" || refuse full "cannot remove $DIR/armed"
+			mv -f "$DIR/armed" "$DIR/disarmed" || refuse full "cannot remove $DIR/armed"
 			flush "$DIR"
-			IFS=$NL
-			for l in $before; do
-				IFS=$DEF
-				set -- $l
-				clean_up "$1" "$2" "$3"
-			done
-			IFS=$DEF
+			remove_disarmed
 		fi
 	fi
 	timers
+}
+
+remove_disarmed() {
+	[ -f "$DIR/disarmed" ] || return 0
+	before=$(cat "$DIR/disarmed")
+	IFS=$NL
+	for l in $before; do
+		IFS=$DEF
+		set -- $l
+		clean_up "$1" "$2" "$3"
+	done
+	IFS=$DEF
+	rm -f "$DIR/disarmed"
 }

@@ -82,6 +82,11 @@ func (o *outageStory) tell() {
 	o.later(5*time.Minute, 4*time.Hour, "Systems Manager is down for good", func() { o.change(o.goDown) })
 	outcome, err := o.newProcess(1, o.random.IntN(2) == 0).live(false)
 	o.log("the apply ends: %s %s, %v", outcome.Outcome, outcome.Reason, err)
+	o.wayBack()
+}
+
+// wayBack rolls back what was done until Systems Manager went down.
+func (o *outageStory) wayBack() {
 	for !o.isDown() && !o.failed {
 		o.rest() // it was faster: the fleet is closed, and the outage comes
 	}
@@ -92,7 +97,7 @@ func (o *outageStory) tell() {
 		}
 	}
 	if o.random.IntN(3) == 0 {
-		outcome, err = o.newProcess(2, false).live(true)
+		outcome, err := o.newProcess(2, false).live(true)
 		o.log("a first rollback ends: %s %s, %v", outcome.Outcome, outcome.Reason, err)
 		o.rest()
 	}
@@ -145,6 +150,7 @@ func (o *outageStory) isDown() bool {
 // prepared endpoints: with the bastion's security group, which hosts let in.
 func (o *outageStory) goDown() {
 	rg := o.region()
+	o.downForGood = true
 	rg.Outages = map[string]bool{"ssm": true, "ssmmessages": true, "ec2messages": true}
 	rg.NoCapacity = o.noLaunch
 	for _, g := range rg.Groups {
@@ -165,7 +171,9 @@ func (s *simulation) endpointReason(in *simfleet.Instance) string {
 	if e == nil {
 		return "no EC2 Instance Connect Endpoint"
 	}
-	return s.world.LoginReason(simfleet.Origin{Addr: simfleet.OperatorAddr, ConnectEndpoint: e}, in, s.recoveryUser(in), s.recoveryLine)
+	return s.anyKey(func(key string) string {
+		return s.world.LoginReason(simfleet.Origin{Addr: simfleet.OperatorAddr, ConnectEndpoint: e}, in, s.recoveryUser(in), key)
+	})
 }
 
 func (o *outageStory) sshReason(in *simfleet.Instance) string {

@@ -72,7 +72,7 @@ func (s *simulation) happen() {
 		return
 	}
 	h := s.hosts[s.random.IntN(len(s.hosts))]
-	if name := events[s.random.IntN(len(events))](s, h.in); name != "" {
+	if name := s.events[s.random.IntN(len(s.events))](s, h.in); name != "" {
 		s.count.events++
 		s.log("event: %s", name)
 		s.check(change{what: name})
@@ -96,7 +96,11 @@ func outage(s *simulation, in *simfleet.Instance) string {
 		return ""
 	}
 	s.change(func() { in.Region.Outages = map[string]bool{"ssm": true, "ssmmessages": true, "ec2messages": true} })
-	s.later(time.Minute, 90*time.Minute, "Systems Manager is back", func() { s.change(func() { in.Region.Outages = nil }) })
+	s.later(time.Minute, 90*time.Minute, "Systems Manager is back", func() {
+		if !s.downForGood {
+			s.change(func() { in.Region.Outages = nil })
+		}
+	})
 	return "Systems Manager is down"
 }
 
@@ -184,9 +188,6 @@ func keyByHand(s *simulation, in *simfleet.Instance) string {
 
 func reboot(s *simulation, in *simfleet.Instance) string {
 	s.change(func() { s.world.Reboot(in) })
-	if !in.Agent.Enabled {
-		s.touched["instance "+in.Host.ID] = true // it stays without an agent
-	}
 	for _, h := range s.hosts {
 		if h.in == in {
 			h.away = time.Now().Add(time.Minute)

@@ -17,6 +17,7 @@ import (
 // mutation is a deliberate defect: pieces of source that are replaced.
 type mutation struct {
 	name, what string
+	test       string // that notices it
 	seed       uint64 // one that is known to notice it; others are tried if it does not
 	edits      []edit
 }
@@ -24,7 +25,8 @@ type mutation struct {
 type edit struct{ file, old, new string }
 
 // mutations reads testdata/mutations: txtar files whose comment says in its
-// first line what is broken and in its second "seed N", with pairs of files
+// first line what is broken, in its second "seed N", and may say in its third
+// "test NAME" where another test than TestSimulate notices it, with pairs of files
 // "PATH old" and "PATH new".
 func mutations(t *testing.T) []mutation {
 	t.Helper()
@@ -38,9 +40,16 @@ func mutations(t *testing.T) []mutation {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := mutation{name: strings.TrimSuffix(filepath.Base(f), ".txtar"), seed: 1}
+		m := mutation{name: strings.TrimSuffix(filepath.Base(f), ".txtar"), seed: 1, test: "TestSimulate"}
 		m.what, _, _ = strings.Cut(string(a.Comment), "\n")
-		if _, seed, ok := strings.Cut(string(a.Comment), "\nseed "); ok {
+		for line := range strings.Lines(string(a.Comment)) {
+			if name, ok := strings.CutPrefix(line, "test "); ok {
+				m.test = strings.TrimSpace(name)
+			}
+			seed, ok := strings.CutPrefix(line, "seed ")
+			if !ok {
+				continue
+			}
 			if m.seed, err = strconv.ParseUint(strings.TrimSpace(seed), 10, 64); err != nil {
 				t.Fatalf("%s: %v", f, err)
 			}
@@ -152,7 +161,7 @@ func (m mutation) run(t *testing.T) string {
 
 // try runs the simulation with the mutation in it, and reports whether it failed.
 func (m mutation) try(t *testing.T, binary string, first uint64, n int) (out []byte, failed bool) {
-	out, err := exec.CommandContext(t.Context(), binary, "-test.run", "^TestSimulate$", "-seeds", fmt.Sprint(n), "-first", fmt.Sprint(first)).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), binary, "-test.run", "^"+m.test+"$", "-seeds", fmt.Sprint(n), "-first", fmt.Sprint(first)).CombinedOutput()
 	return out, err != nil
 }
 

@@ -37,7 +37,7 @@ var troubles = []string{"no-profile", "channel-actions-missing", "agent-too-old"
 func newSimulation(t *testing.T, seed uint64) *simulation {
 	t.Helper()
 	random := rand.New(rand.NewPCG(seed, 0x6d696772617465))
-	s := &simulation{t: t, seed: seed, random: random, dir: t.TempDir(), touched: map[string]bool{}, known: map[string]*simfleet.Instance{}, faults: &simfleet.Faults{}}
+	s := &simulation{t: t, seed: seed, random: random, dir: t.TempDir(), touched: map[string]bool{}, late: map[string]bool{}, used: map[string]string{}, known: map[string]*simfleet.Instance{}, events: events, faults: &simfleet.Faults{}}
 	s.faultRate = []float64{0, 0.01, 0.03, 0.06}[random.IntN(4)]
 	s.eventRate = []float64{0, 0.002, 0.006}[random.IntN(3)]
 	var err error
@@ -52,7 +52,7 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 	})
 	s.db, err = sqlite.Open(context.Background(), filepath.Join(s.dir, "migrate.db"))
 	s.must(err)
-	s.makeRecoveryKey()
+	s.ring = []string{s.makeRecoveryKey()}
 	s.inventory()
 	s.makePlan(s.random.IntN(3) == 0)
 	s.aheadOfUs()
@@ -154,15 +154,15 @@ func (s *simulation) inventory() {
 	s.must(err)
 }
 
-// makeRecoveryKey makes the key that all plans name.
-func (s *simulation) makeRecoveryKey() {
+// makeRecoveryKey makes a recovery key. It gives the public line.
+func (s *simulation) makeRecoveryKey() string {
 	seed := make([]byte, ed25519.SeedSize)
 	for i := range seed {
 		seed[i] = byte(s.random.IntN(256))
 	}
 	public, err := ssh.NewPublicKey(ed25519.NewKeyFromSeed(seed).Public())
 	s.must(err)
-	s.recoveryLine = strings.TrimSpace(string(ssh.MarshalAuthorizedKey(public))) + " recovery"
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(public))) + " recovery"
 }
 
 // makePlan plans the fleet of the latest snapshot. With exclude somebody wants
@@ -185,7 +185,7 @@ func (s *simulation) makePlan(exclude bool) {
 			p.Bastions = append(p.Bastions, plan.Selector{ID: h.ID})
 		}
 	}
-	p.Recovery.PublicKey = s.recoveryLine
+	p.Recovery.PublicKey = s.ring[0]
 	p.Recovery.From = []string{netip.PrefixFrom(simfleet.OperatorAddr, 32).String()}
 	assessment := readiness.Assess(s.snapshot, readiness.DefaultPolicy(), time.Now())
 	var err error

@@ -211,16 +211,25 @@ type simulation struct {
 	before   map[string]string
 	hosts    []*watched
 	known    map[string]*simfleet.Instance // all there ever were, by ID
+	late     map[string]bool               // hosts on which a script ran that nobody waited for any more
 	touched  map[string]bool               // by others than the operator's process: names of image
 
 	faultRate, eventRate float64
+	events               []event // of which one happens now and then
 	reverts              []revert
 	process              *process
 	changed              bool         // by the request under way
 	acts                 int          // turns that processes had
 	rollbacks            atomic.Int32 // under way
 
-	recoveryLine string
+	// ring are the recovery keys whose private parts are kept, newest first: a
+	// login tries all of them.
+	ring []string
+	used map[string]string // by host's ID: the key that alone logged in last
+	// also is what a story wants beside after each change; nil: nothing. It is
+	// called with the world's lock for reading.
+	also         func(change)
+	downForGood  bool              // Systems Manager
 	operatorKeys map[string][]byte // by file name
 	count        counts
 	failed       bool
@@ -250,7 +259,8 @@ func (s *simulation) fail(kind, format string, args ...any) {
 	}
 	text := fmt.Sprintf(format, args...)
 	s.log("%s%s: %s", failureMark, kind, text)
-	s.t.Errorf("%sseed %d: %s: %s\nreplay: go test -tags sqlite_omit_load_extension -run '^TestSimulate$' ./internal/cutover/simulation -args -seeds 1 -first %d -trace", failureMark, s.seed, kind, text, s.seed)
+	test, _, _ := strings.Cut(s.t.Name(), "/")
+	s.t.Errorf("%sseed %d: %s: %s\nreplay: go test -tags sqlite_omit_load_extension -run '^%s$' ./internal/cutover/simulation -args -seeds 1 -first %d -trace", failureMark, s.seed, kind, text, test, s.seed)
 	if s.process != nil {
 		s.process.cancel()
 	}
@@ -314,6 +324,14 @@ func (s *simulation) play(story string, alone bool, trouble int) (whole bool) {
 		s.fail("no end", "story %q did not come to an end", story)
 	}
 	return whole
+}
+
+// lookUp finds a plan of the journal.
+func (s *simulation) lookUp(_ context.Context, id string) (*plan.Plan, error) {
+	if i := slices.IndexFunc(s.plans, func(p *plan.Plan) bool { return p.ID == id }); i >= 0 {
+		return s.plans[i], nil
+	}
+	return nil, fleet.ErrNotFound
 }
 
 // twoPlans lets a second plan be made when the first is carried out, for those

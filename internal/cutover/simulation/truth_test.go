@@ -1,7 +1,6 @@
 package simulation_test
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -33,29 +32,52 @@ type watched struct {
 
 // truth computes the ways into a host as they are now, from the model alone.
 func (s *simulation) truth(in *simfleet.Instance) simfleet.Ways {
+	w := s.world.WaysIn(in, simfleet.Recovery{})
+	w.Recovery = s.recoveryReason(in)
+	return w
+}
+
+// recoveryReason is what keeps the recovery keys that are kept out of a host, by
+// a bastion that would be launched.
+func (s *simulation) recoveryReason(in *simfleet.Instance) string {
 	name := plan.RecoveryName(in.Host.VPC)
-	r := simfleet.Recovery{Key: s.recoveryLine, User: s.recoveryUser(in)}
-	var launchable string
+	r := simfleet.Recovery{User: s.recoveryUser(in)}
 	group := slices.IndexFunc(in.Region.Groups, func(g *fleet.SecurityGroup) bool { return g.Name == name && g.VPC == in.Host.VPC })
 	scaling := slices.IndexFunc(in.Region.Scaling, func(g *fleet.ScalingGroup) bool { return g.Name == name })
 	switch {
 	case group < 0:
-		launchable = "no security group " + name
+		return "no security group " + name
 	case scaling < 0:
-		launchable = "no Auto Scaling group " + name
+		return "no Auto Scaling group " + name
 	case !slices.ContainsFunc(in.Region.Templates, func(t *fleet.LaunchTemplate) bool {
 		return t.ID == in.Region.Scaling[scaling].Template.ID || t.Name == name
 	}):
-		launchable = "no launch template " + name
-	default:
-		r.Groups = []string{in.Region.Groups[group].ID}
-		if subnets := in.Region.Scaling[scaling].Subnets; len(subnets) > 0 {
-			r.Subnet = subnets[0]
+		return "no launch template " + name
+	}
+	r.Groups = []string{in.Region.Groups[group].ID}
+	if subnets := in.Region.Scaling[scaling].Subnets; len(subnets) > 0 {
+		r.Subnet = subnets[0]
+	}
+	return s.anyKey(func(key string) string {
+		r.Key = key
+		return s.world.RecoveryReason(in, r)
+	})
+}
+
+// anyKey gives what is in the way of a login with the newest recovery key; empty
+// if it works with any of those that are kept.
+func (s *simulation) anyKey(reason func(key string) string) string {
+	newest := "no recovery key is kept"
+	for i, key := range s.ring {
+		why := reason(key)
+		if why == "" {
+			return ""
+		}
+		if i == 0 {
+			newest = why
 		}
 	}
-	w := s.world.WaysIn(in, r)
-	w.Recovery = cmp.Or(launchable, w.Recovery)
-	return w
+	return newest
 }
 
 // change is what somebody did to the world.
@@ -78,6 +100,9 @@ func (c change) closes(in *simfleet.Instance) bool {
 func (s *simulation) check(c change) {
 	s.world.Mu.RLock()
 	defer s.world.Mu.RUnlock()
+	if s.also != nil {
+		s.also(c)
+	}
 	now := time.Now()
 	for _, h := range s.hosts {
 		if h.in.Host.State != "running" || now.Before(h.away) {
