@@ -157,7 +157,9 @@ func (e *execution) clearStop(ctx context.Context) error {
 // run makes an executor and lets it work. A second signal cancels what is
 // under way.
 func (e *execution) run(ctx context.Context, work func(context.Context, *cutover.Executor) (cutover.Result, error)) (cutover.Result, error) {
-	x, err := cutover.New(e.config)
+	c := e.config
+	c.Acquired = e.sameKeys(c.Acquired)
+	x, err := cutover.New(c)
 	if err != nil {
 		return cutover.Result{}, err
 	}

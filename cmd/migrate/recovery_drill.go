@@ -124,7 +124,15 @@ func (a *app) recoveryDrill(ctx context.Context, q drillQuery) error {
 	if err := a.writeDrill(results); err != nil {
 		return err
 	}
-	return drillVerdict(results)
+	unseen := false
+	for _, r := range p.Refusals {
+		fmt.Fprintf(a.err, "Nobody logged in to %s: %s\n", oneLine(r.Host.String()), oneLine(r.Text))
+		unseen = unseen || r.Code == "not-seen"
+	}
+	if err := drillVerdict(results); err != nil || !unseen {
+		return err
+	}
+	return verdict(exitIncomplete)
 }
 
 func drillResults(ctx context.Context, b *recoveryBase, p *plan.Plan, out outcome) ([]drillResult, error) {

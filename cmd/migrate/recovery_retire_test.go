@@ -69,7 +69,7 @@ func TestKeysAreNotedBeforeTheyGo(t *testing.T) {
 	}}}}}
 	p.Policy.Recovery.PublicKey = keys[0].Line
 	b := &recoveryBase{db: db}
-	if _, err := retireGenerations(t.Context(), b, store, p, keys); err == nil {
+	if _, err := retireGenerations(t.Context(), b, store, p); err == nil {
 		t.Fatal("a key that stays where it is has gone")
 	}
 	noted, err := db.RecoveryKeys(t.Context())

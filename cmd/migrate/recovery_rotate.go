@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -30,8 +29,8 @@ Only then the old private key leaves its place.
 At no moment is a host without a recovery key that works: both private keys are kept until the end. Run it
 again after any stop, crash or failure; it goes on from where it is.
 
-Hosts are reached by Session Manager, or else by SSH. Take an inventory first: hosts that are not running keep
-the old key, and with it both keys stay in use.
+Hosts are reached by Session Manager, or else by SSH. Take an inventory first: hosts that are not running, or
+that it did not see, keep the old key, and with it both keys stay in use.
 
 Exit code 3: it was rolled back; both keys work where they did before. Exit code 4: it has not come to its end.`,
 		Example: "  migrate recovery rotate --yes",
@@ -49,7 +48,7 @@ type rotateResult struct {
 	Reason  string          `json:"reason,omitempty"`
 	Key     string          `json:"key"`               // line of the generation in use
 	Retired []string        `json:"retired"`           // lines
-	Waiting []fleet.HostRef `json:"waiting,omitempty"` // hosts that were not running, and keep the old key
+	Waiting []fleet.HostRef `json:"waiting,omitempty"` // hosts that were not running or not seen, and keep the old key
 }
 
 func (a *app) recoveryRotate(ctx context.Context, yes bool) error {
@@ -93,6 +92,9 @@ func (a *app) recoveryRotate(ctx context.Context, yes bool) error {
 	if keys, err = b.db.RecoveryKeys(ctx); err != nil {
 		return err
 	}
+	if b.ways, err = recoveryWays(ctx, b.db); err != nil { // others may have gone on while somebody was asked for a passphrase
+		return err
+	}
 	p, err := rotationPlan(ctx, b, inUse(keys))
 	if err != nil {
 		return err
@@ -106,8 +108,8 @@ func (a *app) recoveryRotate(ctx context.Context, yes bool) error {
 		res.Waiting = append(res.Waiting, r.Host)
 	}
 	if out.result.Outcome == cutover.OutcomeDone && len(res.Waiting) == 0 {
-		if res.Retired, err = retireGenerations(ctx, b, store, p, keys); err != nil {
-			return fmt.Errorf("the old key is off every host, and has not left its place yet: %w; run migrate recovery rotate again", err)
+		if res.Retired, err = retireGenerations(ctx, b, store, p); err != nil {
+			return fmt.Errorf("plan %s is done, and the old key is not known to have left its place: %w; run migrate recovery rotate again", p.ID, err)
 		}
 	}
 	if err := a.printRotation(res, out); err != nil {
@@ -142,134 +144,110 @@ func inUse(keys []fleet.RecoveryKey) []fleet.RecoveryKey {
 
 // nextGeneration makes sure that there is a new generation, kept and noted, and
 // that the old one is kept as well. It may be called again after a crash anywhere.
-func (a *app) nextGeneration(ctx context.Context, b *recoveryBase, store seal.Store) (err error) {
-	fence, err := b.db.Acquire(ctx, planner()+", recovery rotate", lease)
-	if err != nil {
-		return fmt.Errorf("rotate: %w", err)
-	}
-	defer func() { err = errors.Join(err, b.db.Release(context.WithoutCancel(ctx), fence)) }()
-	all, err := b.db.RecoveryKeys(ctx)
-	if err != nil {
-		return err
-	}
-	keys := inUse(all)
-	if len(keys) == 0 {
-		return usageErr("no recovery key is noted: make one with migrate recovery init")
-	}
-	ring, err := store.Load(ctx)
-	if err != nil {
-		return fmt.Errorf("open the recovery key (%s): %w", store.Location(), err)
-	}
-	defer seal.Clear(ring)
-	var blobs []string
-	for _, text := range ring {
-		line, err := seal.PublicLine(text)
+func (a *app) nextGeneration(ctx context.Context, b *recoveryBase, store seal.Store) error {
+	return withRing(ctx, b.db, store, func(t *ringTurn) error {
+		keys := inUse(t.keys)
+		if len(keys) == 0 {
+			return usageErr("no recovery key is noted: make one with migrate recovery init")
+		}
+		newest := recovery.Blob(keys[0].Line)
+		switch {
+		case len(t.ring) > 1 && t.noted(t.blobs[0]) == nil:
+			// A run died between keeping the new key and noting it.
+			line, err := seal.PublicLine(t.ring[0])
+			if err != nil {
+				return err
+			}
+			return t.note(ctx, fleet.RecoveryKey{Line: line + " " + recoveryComment, CA: keys[0].CA, Location: store.Location(), Made: time.Now().UTC()})
+		case !slices.Contains(t.blobs, newest):
+			return fmt.Errorf("%s does not hold the newest recovery key that is noted (%s)", store.Location(), oneLine(keys[0].Line))
+		case len(keys) > 1:
+			return nil // a rotation is under way
+		}
+		text, line, err := seal.NewKey(recoveryComment)
 		if err != nil {
 			return err
 		}
-		blobs = append(blobs, recovery.Blob(line))
-	}
-	noted := func(blob string) bool {
-		return slices.ContainsFunc(all, func(k fleet.RecoveryKey) bool { return recovery.Blob(k.Line) == blob })
-	}
-	switch {
-	case len(blobs) > 1 && !noted(blobs[0]):
-		// A run died between keeping the new key and noting it.
-		line, err := seal.PublicLine(ring[0])
-		if err != nil {
-			return err
+		defer clear(text)
+		if err := t.save(ctx, append([][]byte{text}, t.ring...)); err != nil {
+			return fmt.Errorf("keep the new recovery key: %w", err)
 		}
-		return b.db.SaveRecoveryKey(ctx, fleet.RecoveryKey{Line: line + " " + recoveryComment, CA: keys[0].CA, Location: store.Location(), Made: time.Now().UTC()})
-	case !slices.Contains(blobs, recovery.Blob(keys[0].Line)):
-		return fmt.Errorf("%s does not hold the newest recovery key that is noted (%s)", store.Location(), oneLine(keys[0].Line))
-	case len(keys) > 1:
-		return nil // a rotation is under way
-	}
-	text, line, err := seal.NewKey(recoveryComment)
-	if err != nil {
-		return err
-	}
-	defer clear(text)
-	if err := store.Save(ctx, append([][]byte{text}, ring...)); err != nil {
-		return fmt.Errorf("keep the new recovery key: %w", err)
-	}
-	return b.db.SaveRecoveryKey(ctx, fleet.RecoveryKey{Line: line, CA: keys[0].CA, Location: store.Location(), Made: time.Now().UTC()})
+		return t.note(ctx, fleet.RecoveryKey{Line: line, CA: keys[0].CA, Location: store.Location(), Made: time.Now().UTC()})
+	})
 }
 
 // rotationPlan is the rotation to these generations that was begun from the
-// newest snapshot, or a new one.
+// newest snapshot, or a new one. One that was begun is gone on with only while it
+// is about the hosts that a new one would be about, and nobody has put an old key on
+// a host since.
 func rotationPlan(ctx context.Context, b *recoveryBase, keys []fleet.RecoveryKey) (*plan.Plan, error) {
+	next, err := plan.MakeRotation(b.snap, b.ways, keys, b.policy, time.Now())
+	if err != nil {
+		return nil, err
+	}
 	plans, _, err := begunPlans(ctx, b.db)
 	if err != nil {
 		return nil, err
 	}
+	entries, err := b.db.Entries(ctx, "")
+	if err != nil {
+		return nil, err
+	}
 	for _, p := range plans {
-		if p.Purpose == plan.Rotation && p.Snapshot == b.snap.ID && recovery.Blob(p.Policy.Recovery.PublicKey) == recovery.Blob(keys[0].Line) {
+		if p.Purpose != plan.Rotation || p.Snapshot != b.snap.ID || recovery.Blob(p.Policy.Recovery.PublicKey) != recovery.Blob(keys[0].Line) {
+			continue
+		}
+		if sameRotation(p, next) && len(putBack(p, plans, entries)) == 0 {
 			return p, nil
 		}
 	}
-	return plan.MakeRotation(b.snap, b.ways, keys, b.policy, time.Now())
+	return next, nil
 }
 
-// retireGenerations notes which keys a rotation took off all hosts, and lets
-// their private parts go then. The other way round, a rollback after a crash in
-// between would put keys back that nobody has any more.
-func retireGenerations(ctx context.Context, b *recoveryBase, store seal.Store, p *plan.Plan, keys []fleet.RecoveryKey) ([]string, error) {
-	old := p.Retires()
+// retireGenerations lets the private keys go that a rotation took off all hosts,
+// and notes that, before they leave their place: who rolls the rotation back after
+// that leaves the new key where it is. What a crash leaves undone, dropRetired does.
+func retireGenerations(ctx context.Context, b *recoveryBase, store seal.Store, p *plan.Plan) ([]string, error) {
 	lines := []string{}
-	for _, k := range keys {
-		switch blob := recovery.Blob(k.Line); {
-		case blob == recovery.Blob(p.Policy.Recovery.PublicKey):
-			k.Plan = p.ID
-		case slices.Contains(old, blob) && k.Retired.IsZero():
+	err := withRing(ctx, b.db, store, func(t *ringTurn) error {
+		if err := mayRetire(ctx, b.db, p); err != nil {
+			return err
+		}
+		old, with := p.Retires(), recovery.Blob(p.Policy.Recovery.PublicKey)
+		brought := t.noted(with)
+		if brought == nil || !brought.Retired.IsZero() || !slices.Contains(t.blobs, with) {
+			return fmt.Errorf("%s does not hold the recovery key that hosts have now: it is left as it is", store.Location())
+		}
+		brought.Plan = p.ID
+		if err := t.note(ctx, *brought); err != nil {
+			return err
+		}
+		for _, k := range inUse(t.keys) {
+			if !slices.Contains(old, recovery.Blob(k.Line)) {
+				continue
+			}
 			k.Retired = time.Now().UTC()
+			if err := t.note(ctx, k); err != nil {
+				return err
+			}
 			lines = append(lines, k.Line)
-		default:
-			continue
 		}
-		if err := b.db.SaveRecoveryKey(ctx, k); err != nil {
-			return nil, err
+		if _, err := t.drop(ctx); err != nil {
+			return fmt.Errorf("the old key is noted as retired, but may still be in %s: %w", store.Location(), err)
 		}
-	}
-	_, err := dropRetired(ctx, b, store)
+		return nil
+	})
 	return lines, err
 }
 
 // dropRetired lets the private keys go that are noted as retired. It gives the
 // public lines of those that were there.
-func dropRetired(ctx context.Context, b *recoveryBase, store seal.Store) ([]string, error) {
-	keys, err := b.db.RecoveryKeys(ctx)
-	if err != nil {
-		return nil, err
-	}
-	ring, err := store.Load(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("open the recovery key (%s): %w", store.Location(), err)
-	}
-	defer seal.Clear(ring)
-	var stay [][]byte
-	var dropped []string
-	for _, text := range ring {
-		line, err := seal.PublicLine(text)
-		if err != nil {
-			return nil, err
-		}
-		i := slices.IndexFunc(keys, func(k fleet.RecoveryKey) bool {
-			return !k.Retired.IsZero() && recovery.Blob(k.Line) == recovery.Blob(line)
-		})
-		if i < 0 {
-			stay = append(stay, text)
-		} else {
-			dropped = append(dropped, keys[i].Line)
-		}
-	}
-	switch {
-	case len(dropped) == 0:
-		return nil, nil
-	case len(stay) == 0:
-		return nil, fmt.Errorf("%s holds none of the keys that are in use: it is left as it is", store.Location())
-	}
-	return dropped, store.Save(ctx, stay)
+func dropRetired(ctx context.Context, b *recoveryBase, store seal.Store) (dropped []string, err error) {
+	err = withRing(ctx, b.db, store, func(t *ringTurn) (err error) {
+		dropped, err = t.drop(ctx)
+		return err
+	})
+	return dropped, err
 }
 
 func (a *app) printRotation(res rotateResult, out outcome) error {
@@ -281,11 +259,11 @@ func (a *app) printRotation(res rotateResult, out outcome) error {
 		fmt.Fprintf(a.out, "The recovery key is rotated on every host: the new one works, and the old one is refused.\nIn use: %s\n", oneLine(res.Key))
 		return nil
 	case len(res.Waiting) > 0:
-		fmt.Fprintf(a.out, "Hosts that are not running keep the old key, so that both keys stay in use:\n")
+		fmt.Fprintf(a.out, "Hosts that are not running, or that the inventory did not see, keep the old key, so that both keys stay in use:\n")
 		for _, h := range res.Waiting {
 			fmt.Fprintf(a.out, "  %s\n", oneLine(h.String()))
 		}
-		fmt.Fprintln(a.out, "Start or terminate them, take an inventory, and run migrate recovery rotate again.")
+		fmt.Fprintln(a.out, "Start or terminate them, take an inventory of all accounts and Regions, and run migrate recovery rotate again.")
 		return nil
 	}
 	fmt.Fprintf(a.out, "The rotation (plan %s) is not at its end: %s. %s\n", res.Plan, res.Outcome, oneLine(res.Reason))

@@ -7,13 +7,17 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"ssm-migrate/internal/cutover"
+	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
+	"ssm-migrate/internal/recovery"
+	"ssm-migrate/internal/simfleet"
 )
 
 // keysOn counts the hosts on which a recovery key stands in some file, live or saved.
@@ -23,7 +27,7 @@ func (f *ownFleet) keysOn(blob string) (live, saved int) {
 	for in := range f.world.Instances() {
 		has := func(dir string) bool {
 			for _, s := range f.world.FileStates(in, dir) {
-				if strings.Contains(string(s.Content), blob) {
+				if strings.Contains(s.Content, blob) {
 					return true
 				}
 			}
@@ -89,6 +93,7 @@ func TestRecoveryWayOfACutoverFleet(t *testing.T) {
 	if kills < 2 {
 		t.Errorf("only %d rotations were killed", kills)
 	}
+	f.rotateUnseen(t, p)
 	r := decode[rotateResult](t, f.run(t, nil, "recovery", "rotate", "--yes", "--json"))
 	if r.Outcome != cutover.OutcomeDone || len(r.Retired) != 1 || !strings.Contains(r.Retired[0], old) {
 		t.Errorf("rotation: %+v", r)
@@ -109,6 +114,34 @@ func TestRecoveryWayOfACutoverFleet(t *testing.T) {
 	if diff := cmp.Diff(before, stateOf(f.world)); diff != "" {
 		t.Errorf("the world is not as before (-before +after):\n%.5000s", diff)
 	}
+}
+
+// rotateUnseen rotates by an inventory that one Region refused: whatever was done to
+// its hosts, the old key stays in its place.
+func (f *ownFleet) rotateUnseen(t *testing.T, p *plan.Plan) {
+	t.Helper()
+	place := p.Of(plan.QuarantineKeys)[0].Hosts[0].Place()
+	unseen := 0
+	for _, s := range p.Of(plan.QuarantineKeys) {
+		if s.Hosts[0].Region == place.Region {
+			unseen++
+		}
+	}
+	if hosts, _ := p.Closes(); unseen == hosts {
+		t.Fatalf("all hosts are in %s", place.Region)
+	}
+	f.faults.Set(simfleet.Fault{Service: "ec2", Action: "DescribeInstances", Region: place.Region, Kind: simfleet.FaultDeny})
+	f.run(t, []int{exitIncomplete}, "inventory")
+	f.faults.Set()
+	s := decode[recoveryStanding](t, f.run(t, []int{exitIncomplete, exitNotReady}, "recovery", "status", "--stored", "--json"))
+	if !slices.ContainsFunc(s.Checks, func(c recovery.Check) bool { return len(c.Hosts) == unseen && c.Holds == fleet.TruthUnknown }) {
+		t.Errorf("status does not tell of %d hosts that were not seen: %+v", unseen, s.Checks)
+	}
+	r := decode[rotateResult](t, f.run(t, []int{exitIncomplete}, "recovery", "rotate", "--yes", "--json"))
+	if len(r.Waiting) != unseen || len(r.Retired) != 0 {
+		t.Errorf("without %s: %+v", place.Region, r)
+	}
+	f.run(t, nil, "inventory")
 }
 
 // killRotation kills a rotation when it has told of n events, and reports

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -84,6 +85,11 @@ func (a *app) recoveryStatus(ctx context.Context, q recoveryStatusQuery) error {
 		return err
 	}
 	r.Checks = recovery.KeyChecks(want, now)
+	ways, err := recoveryWays(ctx, s.db)
+	if err != nil {
+		return err
+	}
+	r.Checks = append(r.Checks, unseenChecks(s.snap, ways)...)
 	if r.Asked {
 		logins, err := loginsWith(ctx, s.db, want.Key)
 		if err != nil {
@@ -108,6 +114,23 @@ func (a *app) recoveryStatus(ctx context.Context, q recoveryStatusQuery) error {
 		return err
 	}
 	return recoveryVerdict(r)
+}
+
+// unseenChecks tells of hosts with the recovery key that a snapshot says nothing of.
+func unseenChecks(snap *fleet.Snapshot, ways []plan.Way) []recovery.Check {
+	hosts := plan.Unseen(snap, ways)
+	if len(hosts) == 0 {
+		return nil
+	}
+	names := make([]string, len(hosts))
+	for i, h := range hosts {
+		names[i] = h.String()
+	}
+	return []recovery.Check{{
+		Code: recovery.CheckKey, Hosts: hosts, What: fleet.Count(len(hosts), "host"),
+		Now: fmt.Sprintf("snapshot %d tells nothing of %s with the recovery key: %s", snap.ID, fleet.Count(len(hosts), "host"), oneLine(strings.Join(names, ", "))),
+		Do:  "take the inventory again, with their accounts and Regions, until its sources are complete",
+	}}
 }
 
 // wantedRecovery is what the policy and the known keys want of the recovery way.

@@ -8,6 +8,7 @@ import (
 
 	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/plan"
 )
 
 type rollbackQuery struct {
@@ -88,6 +89,21 @@ func (a *app) rollback(ctx context.Context, q rollbackQuery) error {
 	}
 	if err := e.tellStanding(ctx); err != nil {
 		return err
+	}
+	if e.plan.Purpose == plan.Rotation {
+		cfg, err := a.config()
+		if err != nil {
+			return err
+		}
+		store, forget, err := a.openStore(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		defer forget()
+		if err := oldKeyKept(ctx, e.db, store, e.plan); err != nil { // asks for the passphrase before the lease is held
+			return err
+		}
+		e.config.Acquired = func(ctx context.Context) error { return oldKeyKept(ctx, e.db, store, e.plan) }
 	}
 	if err := a.agree(ctx, e, "roll back", q.yes); err != nil {
 		return err

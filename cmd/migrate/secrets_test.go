@@ -212,7 +212,7 @@ func (h *secretHunt) places() map[string]hunted {
 	h.own = append(h.own, identity)
 	h.secrets["age identity"] = []byte(id.String())
 	key := h.world.Accounts[0].Regions[0].Keys[0].ARN
-	for _, v := range h.ownFleet.demoFleet.env() {
+	for _, v := range h.demoFleet.env() {
 		h.t.Setenv(v.name, v.value)
 	}
 	account, err := awsapi.Open(h.t.Context(), awsapi.Access{}, awsapi.Options{})

@@ -21,8 +21,9 @@ type changeWorld struct {
 	ways     *hostWays
 	prover   cutover.Prover
 	sessions *awsapi.Sessions
-	caller   string   // who we are in AWS
-	closes   []func() // in the order in which things were opened
+	caller   string              // who we are in AWS
+	keys     []fleet.RecoveryKey // generations as they were when it was opened, which the kinds go by
+	closes   []func()            // in the order in which things were opened
 }
 
 func (w *changeWorld) close() {
@@ -45,6 +46,7 @@ func (a *app) openChangeWorld(ctx context.Context, cfg config, db *sqlite.DB, p 
 	if err != nil {
 		return nil, err
 	}
+	w.keys = keys
 	changer := awsapi.NewChanger(accounts...)
 	w.sessions = awsapi.NewSessions(accounts...)
 	sessions := &awsapi.SessionProver{Sessions: w.sessions, LogWait: -1}

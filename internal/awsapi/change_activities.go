@@ -21,20 +21,20 @@ func (c *Changer) LaunchFailure(ctx context.Context, at fleet.Place, name string
 	if err != nil {
 		return "", err
 	}
-	out, err := p.scaling.DescribeScalingActivities(ctx, &autoscaling.DescribeScalingActivitiesInput{AutoScalingGroupName: &name, MaxRecords: aws.Int32(20)})
+	out, err := p.scaling.DescribeScalingActivities(ctx, &autoscaling.DescribeScalingActivitiesInput{AutoScalingGroupName: &name, MaxRecords: aws.Int32(1)})
 	if err != nil {
 		return "", p.answer("autoscaling:DescribeScalingActivities", err)
 	}
-	// The newest comes first.
-	for _, a := range out.Activities {
-		if aws.ToTime(a.StartTime).Before(since.Add(-clockSkew)) {
-			break
-		}
-		switch a.StatusCode {
-		case scaling.ScalingActivityStatusCodeFailed, scaling.ScalingActivityStatusCodeCancelled:
-			return clean(aws.ToString(a.StatusMessage)), nil
-		}
+	if len(out.Activities) == 0 {
 		return "", nil
+	}
+	newest := out.Activities[0]
+	if aws.ToTime(newest.StartTime).Before(since.Add(-clockSkew)) {
+		return "", nil
+	}
+	switch newest.StatusCode {
+	case scaling.ScalingActivityStatusCodeFailed, scaling.ScalingActivityStatusCodeCancelled:
+		return clean(aws.ToString(newest.StatusMessage)), nil
 	}
 	return "", nil
 }

@@ -75,7 +75,7 @@ type Outcome string
 // The outcomes.
 const (
 	OutcomeDone         Outcome = "done"                // all that was asked for
-	OutcomePartly       Outcome = "done in part"        // steps were held, or hosts taken back
+	OutcomePartly       Outcome = "done in part"        // steps were held, hosts taken back, or not all bastions opened
 	OutcomeStopped      Outcome = "stopped"             // on request; can be resumed
 	OutcomePaused       Outcome = "paused"              // something is unknown and nobody was there to ask; can be resumed
 	OutcomeRolledBack   Outcome = "rolled back"         // a wave, because it failed; or what a rollback was asked for
@@ -259,6 +259,7 @@ func (x *Executor) run(ctx context.Context, what string, work func(*run) (Result
 	if err := r.load(); err != nil {
 		return Result{}, err
 	}
+	x.cfg.Rescue.mind(r.openings())
 	if err := r.write(Entry{Event: RunBegan, Detail: what}); err != nil {
 		return Result{}, err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
+	"ssm-migrate/internal/recovery"
 )
 
 // timerOf is the step that arms the dead man's switch of a lane; ok is false
@@ -66,7 +67,7 @@ func (r *run) within(l lane, s plan.Step) (context.Context, context.CancelFunc) 
 // step: every host healthy, a second way proved, Session Manager proved now,
 // and the timer seen armed last of all. SSH itself does not count.
 func (r *run) guard(ctx context.Context, l lane, n int, s plan.Step) (laneEnd, bool) {
-	if !s.Kind.Closes() {
+	if !s.Kind.Closes() && s.Kind != plan.RetireKey {
 		return laneEnd{}, true
 	}
 	held := func(kind endKind, why string, hosts ...fleet.HostRef) (laneEnd, bool) {
@@ -75,6 +76,9 @@ func (r *run) guard(ctx context.Context, l lane, n int, s plan.Step) (laneEnd, b
 			return laneEnd{kind: endStopped, step: s.ID, why: failed.Error()}, false
 		}
 		return r.journal(l, s, Entry{Event: Held, Detail: why}, end), false
+	}
+	if s.Kind == plan.RetireKey {
+		return r.guardKey(ctx, s, held)
 	}
 	if why := r.incomplete(l); why != "" {
 		return held(endHeld, why)
@@ -93,7 +97,7 @@ func (r *run) guard(ctx context.Context, l lane, n int, s plan.Step) (laneEnd, b
 			return held(endUnknown, fmt.Sprintf("the recovery proof of %s cannot be read: %v", h, err), h)
 		case !ok || !p.Fresh(time.Now(), time.Duration(policy.RecoveryAge)):
 			return held(endHeld, fmt.Sprintf("no login of the last %s on %s by the recovery bastion is known: run the drill", policy.RecoveryAge, h))
-		case ok && r.outlived(h, p):
+		case ok && r.outlived(h, p, ""):
 			return held(endHeld, fmt.Sprintf("no login on %s by the recovery bastion is known since the recovery way was changed: run the drill", h))
 		}
 	}
@@ -111,13 +115,13 @@ func (r *run) guard(ctx context.Context, l lane, n int, s plan.Step) (laneEnd, b
 
 // outlived reports whether a recovery login of a host is from before this or
 // another plan last made or unmade a part of the host's recovery way. What was found is
-// older than any login by it.
-func (r *run) outlived(h fleet.HostRef, p fleet.Proof) bool {
+// older than any login by it. The step but does not count.
+func (r *run) outlived(h fleet.HostRef, p fleet.Proof, but string) bool {
 	changed := func(rec record) bool {
 		return rec.state != "" && rec.state != StateNew && (rec.state != StateFound || rec.again) && p.At.Before(rec.since)
 	}
 	for _, id := range r.plan.recovery[h] {
-		if changed(r.record(id)) {
+		if id != but && changed(r.record(id)) {
 			return true
 		}
 	}
@@ -139,8 +143,53 @@ func (r *run) outlived(h fleet.HostRef, p fleet.Proof) bool {
 func (r *run) drilled(ctx context.Context, s plan.Step) bool {
 	return s.Kind != plan.RecoveryDrill || !slices.ContainsFunc(s.Hosts, func(h fleet.HostRef) bool {
 		p, ok, err := r.cfg.Proofs.LatestProof(ctx, h, fleet.WayRecovery)
-		return err == nil && ok && r.outlived(h, p)
+		return err == nil && ok && r.outlived(h, p, "")
 	})
+}
+
+// guardKey lets an old recovery key go only from hosts that the new one has
+// opened a short time ago.
+func (r *run) guardKey(ctx context.Context, s plan.Step, held func(endKind, string, ...fleet.HostRef) (laneEnd, bool)) (laneEnd, bool) {
+	for _, h := range s.Hosts {
+		switch works, why := r.opensWith(ctx, h, s); works {
+		case fleet.TruthNo:
+			return held(endFailed, fmt.Sprintf("the recovery bastion does not lead into %s, so its old key stays: %s", h, why), h)
+		case fleet.TruthUnknown:
+			return held(endUnknown, fmt.Sprintf("whether the new recovery key opens %s is not known, so the old one stays: %s", h, why), h)
+		}
+	}
+	return laneEnd{}, true
+}
+
+// opensWith reports whether the new key of a step that retires others has
+// opened a host: in a drill of this plan with that key alone, since the recovery way last
+// changed, and with no other outcome of a later login. A proof does not say which key it was made with.
+func (r *run) opensWith(ctx context.Context, h fleet.HostRef, s plan.Step) (works fleet.Truth, why string) {
+	age := time.Duration(r.cfg.Plan.Policy.RecoveryAge)
+	good := func(p fleet.Proof) bool { return p.Fresh(time.Now(), age) && !r.outlived(h, p, s.ID) }
+	p, ok, err := r.cfg.Proofs.LatestProof(ctx, h, fleet.WayRecovery)
+	switch {
+	case err != nil:
+		return fleet.TruthUnknown, fmt.Sprintf("its recovery proof cannot be read: %v", err)
+	case ok && p.Works == fleet.TruthNo:
+		return fleet.TruthNo, p.Reason
+	case !ok || !good(p):
+		return fleet.TruthUnknown, fmt.Sprintf("no login of the last %s by the recovery way as it is now is known", r.cfg.Plan.Policy.RecoveryAge)
+	}
+	for _, d := range r.plan.steps {
+		rec := r.record(d.ID)
+		if d.Kind != plan.RecoveryDrill || s.Key == nil || d.Recovery.With != recovery.Blob(s.Key.Line) || !rec.state.Done() {
+			continue
+		}
+		var report DrillReport
+		if err := readImage(rec.after, &report); err != nil {
+			continue
+		}
+		if slices.ContainsFunc(report.Proofs, func(p fleet.Proof) bool { return p.Host == h && good(p) }) {
+			return fleet.TruthYes, ""
+		}
+	}
+	return fleet.TruthUnknown, fmt.Sprintf("no drill of the last %s logged in with it", r.cfg.Plan.Policy.RecoveryAge)
 }
 
 // guardBastions lets old bastions go only when nobody of the plan needs them:

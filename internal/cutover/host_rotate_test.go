@@ -2,6 +2,7 @@ package cutover_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -386,5 +387,31 @@ func TestNewKeyFilesGetTheirContext(t *testing.T) {
 				t.Errorf("called %q, want %q", called, want)
 			}
 		})
+	}
+}
+
+// A cutover that goes on after a rotation does not bring the retired key to
+// hosts that the rotation did not know.
+func TestRetiredKeyIsNotPutOnHosts(t *testing.T) {
+	r, before := newRotation(t, "dash")
+	defer r.takeBack(r.first, plan.ArmHostTimer)
+	r.takeBack(r.first, plan.QuarantineKeys)
+	r.takeBack(r.first, plan.RecoveryKey)
+	r.images["new key"], r.retired = json.RawMessage("{}"), true // rotated elsewhere
+	kinds, s := r.kindsOf(r.first), r.stepOf(r.first, plan.RecoveryKey)
+	for name, f := range map[string]func() error{
+		"observe": func() error { _, err := kinds[plan.RecoveryKey].Observe(t.Context(), s); return err },
+		"apply":   func() error { return r.try(r.first, plan.RecoveryKey) },
+	} {
+		if err := f(); !errors.Is(err, cutover.ErrStale) || !strings.Contains(err.Error(), "its recovery key was retired: make a new plan") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	r.same("after the try", before)
+
+	// Nor does it count where it is.
+	r.write("keys/root", restricted+r.rescue.line+"\n", 0o600, 0)
+	if _, err := kinds[plan.RecoveryKey].Observe(t.Context(), s); !errors.Is(err, cutover.ErrStale) {
+		t.Errorf("the retired key counts: %v", err)
 	}
 }

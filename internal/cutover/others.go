@@ -143,6 +143,29 @@ func (r *run) vpcOf(s plan.Step) string {
 	return ""
 }
 
+// openings are the bastions that other plans have opened and not closed, with
+// the times at which schedules end them; zero: none is known to.
+func (r *run) openings() map[bastionKey]time.Time {
+	out := map[bastionKey]time.Time{}
+	for _, o := range r.others {
+		if o.plan == nil {
+			continue // what it has under way is not known
+		}
+		for id, s := range o.plan.steps {
+			if s.Kind != plan.RecoveryOpen || s.Recovery == nil || !o.records[id].state.Owed() {
+				continue
+			}
+			key := bastionKey{s.At, s.Recovery.Name}
+			var opened OpenedImage
+			_ = readImage(o.records[id].after, &opened) // what cannot be read has no end that is known
+			if ends, ok := out[key]; !ok || opened.Ends.IsZero() || !ends.IsZero() && opened.Ends.After(ends) {
+				out[key] = opened.Ends
+			}
+		}
+	}
+	return out
+}
+
 // apart refuses to go on while a timer that another plan has armed may open a
 // door of this plan: a closed door would be found, or proved, and open again after that.
 func (r *run) apart() error {

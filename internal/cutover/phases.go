@@ -3,6 +3,7 @@ package cutover
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"ssm-migrate/internal/fleet"
@@ -35,7 +36,7 @@ func (r *run) phase(i int, ph plan.Phase) error {
 	if len(lanes) == 0 {
 		return nil
 	}
-	if slices.ContainsFunc(lanes, func(l lane) bool { return l.closes() && r.due(l) }) {
+	if slices.ContainsFunc(lanes, func(l lane) bool { return (l.closes() || l.retires()) && r.due(l) }) {
 		if err := r.redrill(i, lanes); err != nil {
 			return err
 		}
@@ -110,7 +111,7 @@ func (r *run) lanes(i int, ph plan.Phase, lanes []lane) (again bool, err error) 
 			return
 		}
 		ends[n] = r.lane(due[n])
-		if ends[n].kind == endFailed {
+		if ends[n].kind == endFailed && !r.opens() {
 			r.blame(ends[n])
 		}
 	})
@@ -120,6 +121,8 @@ func (r *run) lanes(i int, ph plan.Phase, lanes []lane) (again bool, err error) 
 	whole, unknown, hosts := "", "", []fleet.HostRef(nil)
 	for _, e := range ends {
 		switch {
+		case e.kind == endFailed && r.opens():
+			whole = strings.Trim(whole+"; "+e.why, "; ")
 		case e.kind == endFailed && len(e.hosts) == 0:
 			whole = e.why
 		case e.kind == endUnknown:
@@ -177,7 +180,16 @@ func (r *run) blame(e laneEnd) {
 
 // overBudget tells whether more hosts of the wave have failed than may.
 func (r *run) overBudget(i int) func() bool {
-	return func() bool { return len(r.failedOf(i)) > r.cfg.Plan.Policy.ErrorBudget }
+	return func() bool { return len(r.failedOf(i)) > r.budget() }
+}
+
+// budget is how many hosts of a wave may fail. A rotation takes a key from all:
+// it goes on with all of them or not at all.
+func (r *run) budget() int {
+	if r.cfg.Plan.Purpose == plan.Rotation {
+		return 0
+	}
+	return r.cfg.Plan.Policy.ErrorBudget
 }
 
 // failedOf gives the hosts that failed in this run and that steps of the wave are for.
@@ -196,7 +208,7 @@ func (r *run) failedOf(i int) []fleet.HostRef {
 
 func (r *run) whyOver(i int) string {
 	failed := r.failedOf(i)
-	return fmt.Sprintf("%s failed, and error_budget is %d: %s: %s", fleet.Count(len(failed), "host"), r.cfg.Plan.Policy.ErrorBudget, failed[0], r.out(failed[0]))
+	return fmt.Sprintf("%s failed, and error_budget is %d: %s: %s", fleet.Count(len(failed), "host"), r.budget(), failed[0], r.out(failed[0]))
 }
 
 // takeBackFailed undoes what was done for the hosts that failed, one by one.
@@ -355,26 +367,37 @@ func (r *run) window(i int, who string) error {
 }
 
 // redrill runs drills again whose logins have become too old for the doors
-// that are to close: waves and windows may lie days apart. What it cannot
+// that are to close, and for the keys that are to go: waves and windows may lie days apart. What it cannot
 // renew, the guard of each door finds.
 func (r *run) redrill(i int, lanes []lane) error {
-	if err := r.window(i, r.cfg.Plan.Waves[i].Name); err != nil {
-		return err
+	if slices.ContainsFunc(lanes, lane.closes) {
+		if err := r.window(i, r.cfg.Plan.Waves[i].Name); err != nil {
+			return err
+		}
 	}
 	old := map[fleet.HostRef]bool{}
 	for _, l := range lanes {
 		for _, s := range l.steps {
-			if !s.Kind.Closes() || r.record(s.ID).state.Done() {
+			if !s.Kind.Closes() && s.Kind != plan.RetireKey || r.record(s.ID).state.Done() {
 				continue
 			}
 			for _, h := range r.still(s.Hosts) {
+				if s.Kind == plan.RetireKey {
+					works, _ := r.opensWith(r.work, h, s)
+					old[h] = works != fleet.TruthYes
+					continue
+				}
 				p, ok, err := r.cfg.Proofs.LatestProof(r.work, h, fleet.WayRecovery)
-				old[h] = err == nil && (!ok || !p.Fresh(time.Now(), time.Duration(r.cfg.Plan.Policy.RecoveryAge)) || r.outlived(h, p))
+				old[h] = err == nil && (!ok || !p.Fresh(time.Now(), time.Duration(r.cfg.Plan.Policy.RecoveryAge)) || r.outlived(h, p, ""))
 			}
 		}
 	}
 	var drills []lane
-	for n := range i + 1 {
+	waves := i + 1
+	if lanes[0].phase == plan.Prepare {
+		waves = i // this wave's drills look at what comes first
+	}
+	for n := range waves {
 		for _, l := range r.plan.lanes[n][plan.Prove] {
 			if slices.ContainsFunc(l.steps, func(s plan.Step) bool {
 				return s.Kind == plan.RecoveryDrill && slices.ContainsFunc(s.Hosts, func(h fleet.HostRef) bool { return old[h] })

@@ -221,6 +221,11 @@ func (l lane) closes() bool {
 	return false
 }
 
+// retires reports whether the lane takes an old recovery key off hosts.
+func (l lane) retires() bool {
+	return slices.ContainsFunc(l.steps, func(s plan.Step) bool { return s.Kind == plan.RetireKey })
+}
+
 // closesFor are the hosts whose doors the lane closes.
 func (l lane) closesFor() []fleet.HostRef {
 	var out []fleet.HostRef

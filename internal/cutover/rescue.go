@@ -32,8 +32,9 @@ const askAgain = 5 * time.Second
 type Rescue struct {
 	drills recoveryDrillKind // which knows how to open a bastion; set by HostKinds
 
-	mu  sync.Mutex
-	now *rescuing // guarded by mu; nil: no rollback is under way
+	mu     sync.Mutex
+	now    *rescuing                // guarded by mu; nil: no rollback is under way
+	opened map[bastionKey]time.Time // guarded by mu; by other plans, until when; zero: until they close it
 }
 
 // rescuing is one rollback's share.
@@ -79,6 +80,44 @@ func (r *Rescue) serve(h *hostSide) {
 	if r != nil {
 		r.drills = recoveryDrillKind{hostSide: h}
 	}
+}
+
+// mind says which bastions other plans have opened, and until when.
+func (r *Rescue) mind(opened map[bastionKey]time.Time) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.opened = opened
+}
+
+// wanted reports whether another plan has opened a group's bastion: people may
+// be logged in through it, so it stays.
+func (r *Rescue) wanted(key bastionKey) bool {
+	if r == nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ends, ok := r.opened[key]
+	return ok && (ends.IsZero() || time.Now().Before(ends))
+}
+
+// wantedNow is wanted for a group that was just looked at. One that wants no
+// bastion was closed by somebody else: what is started there from now on is ours.
+func (r *Rescue) wantedNow(at fleet.Place, g fleet.ScalingGroup) bool {
+	key := bastionKey{at, g.Name}
+	if !r.wanted(key) {
+		return false
+	}
+	if g.Desired > 0 {
+		return true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.opened, key)
+	return false
 }
 
 // begin lets bastions be started until end.
@@ -222,8 +261,14 @@ func (r *Rescue) try(now *rescuing, t *rescueTry, b Bastion, c plan.RecoveryChan
 	defer close(t.done)
 	defer func() { t.ended = time.Now() }()
 	if first {
-		detail := fmt.Sprintf("starting the recovery bastion %s of %s: neither Session Manager nor SSH reaches hosts there", c.Name, c.VPC)
-		if t.err = now.write(Entry{Event: BastionBegan, Detail: detail, Image: image(b)}); t.err != nil {
+		e := Entry{
+			Event: BastionBegan, Image: image(b),
+			Detail: fmt.Sprintf("starting the recovery bastion %s of %s: neither Session Manager nor SSH reaches hosts there", c.Name, c.VPC),
+		}
+		if r.stays(now.ctx, b) {
+			e = Entry{Event: Note, Detail: fmt.Sprintf("using the recovery bastion %s of %s, which migrate recovery open has opened: neither Session Manager nor SSH reaches hosts there", c.Name, c.VPC)}
+		}
+		if t.err = now.write(e); t.err != nil {
 			return
 		}
 	}
@@ -231,6 +276,17 @@ func (r *Rescue) try(now *rescuing, t *rescueTry, b Bastion, c plan.RecoveryChan
 	if t.err != nil && first {
 		_ = now.write(Entry{Event: Note, Detail: fmt.Sprintf("no recovery bastion in %s: %v; ways that need no launch are left: EC2 Instance Connect Endpoint, serial console", c.VPC, t.err)})
 	}
+}
+
+// stays reports whether a bastion is another plan's, unless its group is seen to want none.
+func (r *Rescue) stays(ctx context.Context, b Bastion) bool {
+	if !r.wanted(b.key()) {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	g, err := r.drills.Scaling.ScalingGroup(ctx, b.At, b.Group)
+	return err != nil || r.wantedNow(b.At, g)
 }
 
 func (r *Rescue) start(ctx context.Context, b Bastion, c plan.RecoveryChange, began time.Time, patience time.Duration) (func(), error) {
@@ -325,8 +381,16 @@ func (r *run) rescued(work func() error) error {
 	}
 	r.cfg.Rescue.begin(r.work, r.write)
 	err := work()
-	zero, zeroErr := r.cfg.Rescue.end(r.work, r.bastions())
-	return errors.Join(err, r.tellZero(zero, zeroErr))
+	var left, others []Bastion
+	for _, b := range r.bastions() {
+		if r.cfg.Rescue.wanted(b.key()) {
+			others = append(others, b)
+		} else {
+			left = append(left, b)
+		}
+	}
+	zero, zeroErr := r.cfg.Rescue.end(r.work, left)
+	return errors.Join(err, r.tellEnded(others, "the recovery group %s was opened by another plan, which ends its bastions"), r.tellZero(zero, zeroErr))
 }
 
 // endBastions brings bastions to zero that a run which died has started.
@@ -338,13 +402,21 @@ func (r *run) endBastions() error {
 }
 
 func (r *run) tellZero(zero []Bastion, err error) error {
-	for _, b := range zero {
-		if err := r.write(Entry{Event: BastionEnded, Detail: fmt.Sprintf("the recovery group %s is at zero", b.Group), Image: image(b)}); err != nil {
-			return err
-		}
+	if err := r.tellEnded(zero, "the recovery group %s is at zero"); err != nil {
+		return err
 	}
 	if err != nil {
 		return r.write(Entry{Event: Note, Detail: err.Error()})
+	}
+	return nil
+}
+
+// tellEnded writes that bastions are this plan's no more; why is a format for the group's name.
+func (r *run) tellEnded(bastions []Bastion, why string) error {
+	for _, b := range bastions {
+		if err := r.write(Entry{Event: BastionEnded, Detail: fmt.Sprintf(why, b.Group), Image: image(b)}); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -28,6 +28,7 @@ type rescueWorld struct {
 	launches string      // why instances cannot be launched; empty: they can
 	ran      []string    // "restore-keys i-0 by recovery", in the order in which they began
 	scaling  error       // of Auto Scaling's calls
+	opening  *plan.Plan  // another plan; nil: there is none
 	starts   int         // bastions started
 	logins   int         // to bastions
 }
@@ -133,6 +134,7 @@ func (w *rescueWorld) executor(t *testing.T) *cutover.Executor {
 		Plan: w.plan, Hosts: hosts, Operator: "test", Prover: w, Proofs: w.store, Journal: w.store, Leases: w.store, Control: w.store, Rescue: rescue,
 		Kinds:     cutover.HostKinds(cutover.HostWorld{Hosts: w, Prover: w, Proofs: w.store, Scaling: w, Bastions: w, Launches: w, Rescue: rescue, Plan: w.plan, Find: find}),
 		OtherWays: func(fleet.HostRef) string { return "ask the serial console" },
+		Plans:     func(context.Context, string) (*plan.Plan, error) { return w.opening, nil },
 	})
 	if err != nil {
 		t.Fatal(err)

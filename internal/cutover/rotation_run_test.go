@@ -34,6 +34,7 @@ type rotating struct {
 	plan   *plan.Plan
 	with   string // the key of the open bastion
 	user   map[string]string
+	says   map[string]fleet.Truth // how logins on hosts end, where not well
 }
 
 func (r *rotating) instance(id string) *simfleet.Instance {
@@ -130,6 +131,9 @@ func (r *rotating) Prove(ctx context.Context, h fleet.Host, way fleet.Way) fleet
 		if r.drill.open && (r.opens(in, blob(newLine)) || r.with == "" && r.opens(in, blob(oldLine))) {
 			p.Works, p.Reason = fleet.TruthYes, ""
 		}
+		if truth, ok := r.says[h.ID]; ok {
+			p.Works, p.Reason = truth, "something is wrong"
+		}
 		return nil
 	})
 	return p
@@ -185,15 +189,19 @@ func (s scalingOf) HostKeys(ctx context.Context, h fleet.HostRef) ([]string, err
 	return s.drill.HostKeys(ctx, h)
 }
 
-func (r *rotating) executor(holder string) *cutover.Executor {
+func (r *rotating) executor(holder string, set ...func(*cutover.Config)) *cutover.Executor {
 	r.t.Helper()
 	hosts := map[fleet.HostRef]fleet.Host{}
 	for _, in := range r.in {
 		hosts[in.Host.Ref()] = in.Host
 	}
-	x, err := cutover.New(cutover.Config{
+	c := cutover.Config{
 		Plan: r.plan, Hosts: hosts, Kinds: r.kinds(), Prover: r, Proofs: r, Journal: r, Leases: r, Control: r, Operator: holder,
-	})
+	}
+	for _, f := range set {
+		f(&c)
+	}
+	x, err := cutover.New(c)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -356,4 +364,73 @@ func killedRotation(t *testing.T, kill int) (ended bool) {
 	}
 	r.rotated(fmt.Sprintf("killed at %d", kill))
 	return false
+}
+
+// keeps wants the old key on every host.
+func (r *rotating) keeps(what string) {
+	r.t.Helper()
+	for _, in := range r.in {
+		if !r.opens(in, blob(oldLine)) {
+			r.t.Errorf("%s: the old key is gone from %s", what, in.Host.ID)
+		}
+	}
+}
+
+// A host of which nobody knows whether the new key opens it keeps the old one,
+// whatever the policy lets fail.
+func TestRotationStopsWhenHostsDoNotTakeTheKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRotating(t)
+		r.plan.Policy.ErrorBudget = 1
+		r.says = map[string]fleet.Truth{r.in[0].Host.ID: fleet.TruthUnknown, r.in[1].Host.ID: fleet.TruthNo}
+		res, err := r.executor("first").Apply(t.Context())
+		want(t, res, err, cutover.OutcomeRolledBack)
+		if len(res.Hosts) != 2 {
+			t.Errorf("blamed: %v", res.Hosts)
+		}
+		r.keeps("rolled back")
+		r.says = nil
+		res, err = r.executor("second").Apply(t.Context())
+		want(t, res, err, cutover.OutcomeDone)
+		r.rotated("gone on")
+	})
+}
+
+// Between the login with the new key and the end of the old one weeks may lie.
+func TestRotationThatGoesOnLaterLogsInAgain(t *testing.T) {
+	for name, tt := range map[string]struct {
+		set  func(r *rotating)
+		want cutover.Outcome
+	}{
+		"the bastion comes": {func(*rotating) {}, cutover.OutcomeDone},
+		"no bastion comes":  {func(r *rotating) { r.drill.noBastion = true }, cutover.OutcomePaused},
+		"no bastion comes, and somebody logged in with another key": {func(r *rotating) {
+			r.drill.noBastion = true
+			for _, in := range r.in {
+				_ = r.SaveProof(r.t.(*testing.T).Context(), fleet.Proof{Host: in.Host.Ref(), Way: fleet.WayRecovery, Works: fleet.TruthYes, At: time.Now()})
+			}
+		}, cutover.OutcomePaused},
+		"a host does not answer":    {func(r *rotating) { r.says = map[string]fleet.Truth{r.in[1].Host.ID: fleet.TruthUnknown} }, cutover.OutcomePaused},
+		"a host does not let it in": {func(r *rotating) { r.says = map[string]fleet.Truth{r.in[1].Host.ID: fleet.TruthNo} }, cutover.OutcomeRolledBack},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRotating(t)
+				res, err := r.executor("first", func(c *cutover.Config) { c.LastWave = &r.plan.Waves[1].Number }).Apply(t.Context())
+				want(t, res, err, cutover.OutcomeDone)
+				r.keeps("before the last wave")
+				time.Sleep(3 * 7 * 24 * time.Hour)
+				tt.set(r)
+				res, err = r.executor("second").Apply(t.Context())
+				want(t, res, err, tt.want)
+				if tt.want != cutover.OutcomeDone {
+					r.keeps("without a login")
+					r.drill.noBastion, r.says = false, nil
+					res, err = r.executor("third").Apply(t.Context())
+					want(t, res, err, cutover.OutcomeDone)
+				}
+				r.rotated(name)
+			})
+		})
+	}
 }

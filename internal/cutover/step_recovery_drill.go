@@ -97,7 +97,8 @@ func (k recoveryDrillKind) change(s plan.Step) (plan.RecoveryChange, error) {
 // idle reports whether a group is at zero, with nothing of it left.
 func idle(g fleet.ScalingGroup) bool { return g.Desired == 0 && len(g.Instances) == 0 }
 
-// Observe holds if every host has a fresh recovery login and the group is at zero.
+// Observe holds if every host has a fresh recovery login and the group is at
+// zero, or another plan has opened its bastion.
 func (k recoveryDrillKind) Observe(ctx context.Context, s plan.Step) (Observation, error) {
 	c, err := k.change(s)
 	if err != nil {
@@ -117,15 +118,17 @@ func (k recoveryDrillKind) Observe(ctx context.Context, s plan.Step) (Observatio
 	if err != nil {
 		return Observation{}, err
 	}
-	o := Observation{Holds: truthOf(j.Holds() && idle(g)), Detail: j.String()}
-	if !idle(g) {
+	ended := idle(g) || k.Rescue.wantedNow(s.At, g)
+	o := Observation{Holds: truthOf(j.Holds() && ended), Detail: j.String()}
+	if !ended {
 		o.Detail += fmt.Sprintf("; group %s is not at zero: desired %d, instances %d", g.Name, g.Desired, len(g.Instances))
 	}
 	return o, nil
 }
 
 // Apply drills. Whatever comes between, the group is at zero again when it
-// returns, or the error says that it is not.
+// returns, or the error says that it is not. A bastion that another plan has opened
+// is used, and left as it is.
 func (k recoveryDrillKind) Apply(ctx context.Context, s plan.Step, _ json.RawMessage, _ string) (after json.RawMessage, err error) {
 	c, err := k.change(s)
 	if err != nil {
@@ -137,10 +140,11 @@ func (k recoveryDrillKind) Apply(ctx context.Context, s plan.Step, _ json.RawMes
 	}
 	var report DrillReport
 	lap := laps()
+	stays := k.Rescue.wantedNow(s.At, g)
 	defer func() {
 		lap()
-		if zero := k.toZero(ctx, s.At, c.Name); zero != nil {
-			err = errors.Join(err, zero)
+		if !stays {
+			err = errors.Join(err, k.toZero(ctx, s.At, c.Name))
 		}
 		if report.ScaleIn = lap(); after != nil {
 			after = image(report)
@@ -149,8 +153,10 @@ func (k recoveryDrillKind) Apply(ctx context.Context, s plan.Step, _ json.RawMes
 			k.memory.note(s.ID)
 		}
 	}()
-	if err := k.Scaling.SetSize(ctx, s.At, c.Name, 0, 1, max(1, g.Max)); err != nil {
-		return nil, fmt.Errorf("start the recovery bastion: %w", err)
+	if !stays {
+		if err := k.Scaling.SetSize(ctx, s.At, c.Name, 0, 1, max(1, g.Max)); err != nil {
+			return nil, fmt.Errorf("start the recovery bastion: %w", err)
+		}
 	}
 	closeIt, err := k.open(ctx, s.At, c, &report)
 	if err != nil {
@@ -336,19 +342,21 @@ func (h *hostSide) toZero(ctx context.Context, at fleet.Place, name string) erro
 	return nil
 }
 
-// Undo brings the group to zero, unless a rollback uses its bastion; proofs stay.
+// Undo brings the group to zero, unless a rollback uses its bastion or another
+// plan has opened it; proofs stay.
 func (k recoveryDrillKind) Undo(ctx context.Context, s plan.Step, _, _ json.RawMessage, _ string) error {
 	c, err := k.change(s)
 	if err != nil {
 		return err
 	}
-	if k.Rescue.holds(s.At, c.Name) {
+	if k.Rescue.holds(s.At, c.Name) || k.Rescue.wanted(bastionKey{s.At, c.Name}) {
 		return nil
 	}
 	return k.toZero(ctx, s.At, c.Name)
 }
 
-// Undone holds if the group is at zero, or there is none.
+// Undone holds if the group is at zero, or there is none, or its bastion is not
+// this plan's.
 func (k recoveryDrillKind) Undone(ctx context.Context, s plan.Step, _, _ json.RawMessage, _ string) (Observation, error) {
 	c, err := k.change(s)
 	if err != nil {
@@ -357,12 +365,20 @@ func (k recoveryDrillKind) Undone(ctx context.Context, s plan.Step, _, _ json.Ra
 	if k.Rescue.holds(s.At, c.Name) {
 		return Observation{Holds: fleet.TruthYes, Detail: "the bastion of " + c.VPC + " is in use by this rollback, which ends it"}, nil
 	}
-	g, err := k.Scaling.ScalingGroup(ctx, s.At, c.Name)
+	if k.Rescue.wanted(bastionKey{s.At, c.Name}) {
+		return Observation{Holds: fleet.TruthYes, Detail: "the bastion of " + c.VPC + " was opened by another plan, which closes it"}, nil
+	}
+	return k.atZero(ctx, s.At, c.Name)
+}
+
+// atZero holds if a group is at zero, or there is none.
+func (h *hostSide) atZero(ctx context.Context, at fleet.Place, name string) (Observation, error) {
+	g, err := h.Scaling.ScalingGroup(ctx, at, name)
 	switch {
 	case errors.Is(err, fleet.ErrNotFound):
-		return Observation{Holds: fleet.TruthYes, Detail: "there is no group " + c.Name}, nil
+		return Observation{Holds: fleet.TruthYes, Detail: "there is no group " + name}, nil
 	case err != nil:
-		return Observation{}, fmt.Errorf("look at group %s: %w", c.Name, err)
+		return Observation{}, fmt.Errorf("look at group %s: %w", name, err)
 	}
 	return Observation{Holds: truthOf(idle(g)), Detail: fmt.Sprintf("group %s: desired %d, instances %d", g.Name, g.Desired, len(g.Instances))}, nil
 }

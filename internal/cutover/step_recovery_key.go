@@ -51,10 +51,23 @@ func (h *hostSide) lineVars(c *plan.KeyChange) (hostVars, []string) {
 	return vars, parts
 }
 
-// Observe holds if the line, or that of a later generation, is in a file that sshd accepts.
+// inUse is ErrStale once the step's key was retired: nobody holds its private
+// part, or somebody who must not get in.
+func (k recoveryKeyKind) inUse(s plan.Step) error {
+	if s.Key != nil && k.retired(recovery.Blob(s.Key.Line)) {
+		return fmt.Errorf("its recovery key was retired: make a new plan: %w", ErrStale)
+	}
+	return nil
+}
+
+// Observe holds if the line, or that of a later generation, is in a file that
+// sshd accepts. A retired key is ErrStale where no later one is.
 func (k recoveryKeyKind) Observe(ctx context.Context, s plan.Step) (Observation, error) {
 	key, err := k.key(ctx, s, "observe-recovery-key", "observe_key", nil)
 	if err != nil {
+		return Observation{}, err
+	}
+	if err := k.inUse(s); err != nil && (key.Later == 0 || !key.Accepted) {
 		return Observation{}, err
 	}
 	o := Observation{Holds: truthOf((key.State == "present" || key.Later > 0) && key.Accepted), Image: image(key)}
@@ -65,8 +78,11 @@ func (k recoveryKeyKind) Observe(ctx context.Context, s plan.Step) (Observation,
 	return o, nil
 }
 
-// Apply adds the line.
+// Apply adds the line, but that of a retired key.
 func (k recoveryKeyKind) Apply(ctx context.Context, s plan.Step, _ json.RawMessage, _ string) (json.RawMessage, error) {
+	if err := k.inUse(s); err != nil {
+		return nil, err
+	}
 	key, err := k.key(ctx, s, "put-recovery-key", "put_key", nil)
 	if err != nil {
 		return nil, fmt.Errorf("put the recovery key into account %s: %w", s.Key.User, err)

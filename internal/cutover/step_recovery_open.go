@@ -216,6 +216,10 @@ func (k recoveryOpenKind) Undo(ctx context.Context, s plan.Step, before, _ json.
 
 // Undone holds if the group is at zero, or there is none. A schedule that is
 // left does no harm: it sets the group to zero.
-func (k recoveryOpenKind) Undone(ctx context.Context, s plan.Step, before, after json.RawMessage, token string) (Observation, error) {
-	return recoveryDrillKind{hostSide: k.hostSide}.Undone(ctx, s, before, after, token)
+func (k recoveryOpenKind) Undone(ctx context.Context, s plan.Step, _, _ json.RawMessage, _ string) (Observation, error) {
+	c, err := k.change(s)
+	if err != nil {
+		return Observation{}, err
+	}
+	return k.atZero(ctx, s.At, c.Name)
 }

@@ -160,6 +160,7 @@ func (r *run) try(ctx context.Context, l lane, n int, s plan.Step, obs Observati
 		return end
 	}
 	var last json.RawMessage
+	began := time.Now()
 	for t, rest := 1, firstRest; ; t, rest = t+1, 2*rest {
 		after, err := r.applyOnce(ctx, l, s, before)
 		if after != nil {
@@ -173,6 +174,8 @@ func (r *run) try(ctx context.Context, l lane, n int, s plan.Step, obs Observati
 			return r.accept(ctx, l, n, s, seen, last)
 		}
 		final := t == tries || errors.Is(err, ErrStale) || errors.Is(err, ErrForeign) || errors.Is(lookErr, ErrStale) || r.stopped() || ctx.Err() != nil
+		// Who needs a way in now is not to wait as long again: Auto Scaling goes on trying.
+		final = final || r.opens() && time.Since(began) >= launchTimeout
 		late := errors.Is(err, errLate)
 		if late && ctx.Err() != nil {
 			return laneEnd{kind: endLate, step: s.ID}
@@ -244,7 +247,8 @@ func (r *run) settled(ctx context.Context, s plan.Step, succeeded bool) (Observa
 
 // culprits are the hosts at whose door a failed step is laid. A step that
 // proves ways names those that it did not prove; known is false where what went
-// wrong says nothing about any of them.
+// wrong says nothing about any of them. Where a key is to go for good, those of which nothing
+// is known are named with the others.
 func (r *run) culprits(s plan.Step) (hosts []fleet.HostRef, known bool) {
 	if !proves(s.Kind) {
 		return s.Hosts, true
@@ -265,6 +269,9 @@ func (r *run) culprits(s plan.Step) (hosts []fleet.HostRef, known bool) {
 		}
 	}
 	if len(no) > 0 {
+		if r.cfg.Plan.Purpose == plan.Rotation {
+			no = append(no, unknown...)
+		}
 		return no, true
 	}
 	return unknown, false

@@ -300,8 +300,19 @@ func (r *run) soak(i int) error {
 	return r.gate(i, gateSoak, time.Now())
 }
 
-// giveUp rolls the wave back and ends the run.
+// opens reports whether the plan breaks the glass: each bastion that it opens
+// may be the only way in, whatever becomes of the others.
+func (r *run) opens() bool { return r.cfg.Plan.Purpose == plan.BreakGlass }
+
+// giveUp rolls the wave back and ends the run. Bastions that were opened stay.
 func (r *run) giveUp(i int, why string) error {
+	if r.opens() {
+		return errEnded{r.summary(OutcomePartly, why)}
+	}
+	return r.takeWaveBack(i, why)
+}
+
+func (r *run) takeWaveBack(i int, why string) error {
 	w := r.cfg.Plan.Waves[i]
 	if err := r.write(Entry{Wave: w.Number, Event: Note, Detail: fmt.Sprintf("%s is rolled back: %s", w.Name, why)}); err != nil {
 		return err
@@ -346,7 +357,7 @@ func (r *run) unsure(i int, why string, hosts []fleet.HostRef) error {
 	case d == DecideRetry:
 		return r.write(Entry{Wave: w.Number, Event: Resumed, Detail: "the operator says to look again"})
 	case d == DecideRollback:
-		return r.giveUp(i, "the operator says so, since "+why)
+		return r.takeWaveBack(i, "the operator says so, since "+why)
 	}
 	return errEnded{r.summary(OutcomePaused, why+r.warnTimers())}
 }

@@ -25,15 +25,16 @@ func MakeDrill(s *fleet.Snapshot, ways []Way, q DrillQuery, p Policy, now time.T
 	if err := p.Validate(); err != nil {
 		return nil, fmt.Errorf("policy: %w", err)
 	}
+	ways = slices.Clone(ways)
+	for i, w := range ways {
+		ways[i].Hosts = slices.DeleteFunc(slices.Clone(w.Hosts), func(h WayHost) bool {
+			return q.VPC != "" && w.Recovery.VPC != q.VPC || q.Host != "" && h.Host.ID != q.Host || q.Wave != nil && h.Wave != *q.Wave
+		})
+	}
 	m, ways := ofWays(s, ways, p, Drill)
 	var steps []Step
 	for _, w := range ways {
-		if q.VPC != "" && w.Recovery.VPC != q.VPC {
-			continue
-		}
-		hosts := slices.DeleteFunc(slices.Clone(w.Hosts), func(h WayHost) bool {
-			return q.Host != "" && h.Host.ID != q.Host || q.Wave != nil && h.Wave != *q.Wave
-		})
+		hosts := w.Hosts
 		if !q.All && q.Host == "" && q.Wave == nil {
 			hosts = m.sample(hosts, q.Hosts)
 		}

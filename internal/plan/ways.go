@@ -105,8 +105,41 @@ func wayRefs(hosts []WayHost) []fleet.HostRef {
 	return out
 }
 
+// Gone reports whether a snapshot shows that an instance is no more: it was seen
+// terminating, or EC2 listed all instances of its Region without it. What a
+// snapshot does not tell of (a Region that was not read to its end, or not
+// asked about at all) is not gone.
+func Gone(s *fleet.Snapshot, ref fleet.HostRef) bool {
+	for i := range s.Hosts {
+		if s.Hosts[i].Ref() == ref {
+			return gone(&s.Hosts[i])
+		}
+	}
+	return slices.ContainsFunc(s.Regions, func(r fleet.Region) bool {
+		return r.Account == ref.Account && r.Name == ref.Region && r.Instances.Known
+	})
+}
+
+// Unseen lists the hosts of ways that a snapshot tells nothing of, in order.
+func Unseen(s *fleet.Snapshot, ways []Way) []fleet.HostRef {
+	seen := map[fleet.HostRef]bool{}
+	for i := range s.Hosts {
+		seen[s.Hosts[i].Ref()] = true
+	}
+	var out []fleet.HostRef
+	for _, w := range ways {
+		for _, h := range w.Hosts {
+			if !seen[h.Host] && !Gone(s, h.Host) {
+				out = addOnce(out, h.Host)
+			}
+		}
+	}
+	slices.SortFunc(out, fleet.HostRef.Compare)
+	return out
+}
+
 // ofWays begins a plan about ways. Hosts that are gone are left out; those that
-// are not running are refused.
+// are not running, or that the snapshot tells nothing of, are refused.
 func ofWays(s *fleet.Snapshot, ways []Way, p Policy, purpose Purpose) (*maker, []Way) {
 	p.Hooks, p.Windows = Hooks{}, nil // they are about cutovers
 	m := &maker{
@@ -117,12 +150,23 @@ func ofWays(s *fleet.Snapshot, ways []Way, p Policy, purpose Purpose) (*maker, [
 	for i := range s.Hosts {
 		at[s.Hosts[i].Ref()] = &member{Host: &s.Hosts[i], wave: -1}
 	}
+	unseen := map[fleet.HostRef]bool{}
+	for _, h := range Unseen(s, ways) {
+		unseen[h] = true
+	}
 	var out []Way
 	for _, w := range ways {
 		w.Hosts = slices.DeleteFunc(slices.Clone(w.Hosts), func(x WayHost) bool {
 			h := at[x.Host]
 			switch {
-			case h == nil || gone(h.Host):
+			case h == nil && !unseen[x.Host] || h != nil && gone(h.Host):
+				return true
+			case h == nil:
+				m.plan.Refusals = append(m.plan.Refusals, Refusal{
+					Host: x.Host, At: x.Host.Place(), Phase: Prepare, Code: "not-seen",
+					Text: "the inventory did not read the instances of its Region to the end: the host may run, and its recovery key stays as it is",
+					Do:   "take the inventory again, with its account and Region, until its sources are complete",
+				})
 				return true
 			case !h.Running():
 				m.refuse(h, Prepare, "not-running", "the instance is "+clip(cmp.Or(h.State, "in no known state"))+": its recovery key stays as it is", "start it and take the inventory again, or terminate it")

@@ -166,6 +166,63 @@ func TestRotationKeepsAKeyThatWorks(t *testing.T) {
 	}
 }
 
+// Nobody knows whether a host is gone that the inventory did not look for.
+func TestHostsOfWaysThatWereNotSeenAreRefused(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(*scene)
+		want   []string // codes of refusals
+		unseen int
+	}{
+		{"not listed", func(x *scene) { x.s.Hosts = x.s.Hosts[:2] }, nil, 0},
+		{"terminated", func(x *scene) { x.s.Hosts[2].State = "terminated" }, nil, 0},
+		{"terminated, the list broke off", func(x *scene) { x.s.Hosts[2].State = "terminated"; x.region().Instances = lost[int]("throttled") }, nil, 0},
+		{"stopped", func(x *scene) { x.s.Hosts[2].State = "stopped" }, []string{"not-running"}, 0},
+		{"the list broke off", func(x *scene) { x.s.Hosts = x.s.Hosts[:2]; x.region().Instances = lost[int]("throttled") }, []string{"not-seen"}, 1},
+		{"the Region was not asked about", func(x *scene) { x.s.Hosts = x.s.Hosts[:2]; x.region().Name = "eu-west-2" }, []string{"not-seen"}, 1},
+		{"the account was not asked about", func(x *scene) { x.s.Hosts = x.s.Hosts[:2]; x.region().Account = "444455556666" }, []string{"not-seen"}, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			ways := newScene(3).ways(t)
+			x := newScene(3)
+			test.change(x)
+			p, err := plan.MakeRotation(x.s, ways, generations(newKey(1), publicKey), x.p, now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, r := range p.Refusals {
+				if r.Host.ID != "i-003" {
+					t.Errorf("refused: %+v", r)
+				}
+				got = append(got, r.Code)
+			}
+			if !slices.Equal(got, test.want) || len(p.Of(plan.RetireKey)) != 2 {
+				t.Errorf("refused as %v, want %v; %d hosts lose the old key", got, test.want, len(p.Of(plan.RetireKey)))
+			}
+			if n := len(plan.Unseen(x.s, ways)); n != test.unseen {
+				t.Errorf("%d hosts are unseen, want %d", n, test.unseen)
+			}
+		})
+	}
+}
+
+// A drill says nothing of hosts that it was not asked about.
+func TestDrillTellsOfUnseenHostsThatItWasAskedFor(t *testing.T) {
+	ways := newScene(3).ways(t)
+	x := newScene(3)
+	x.s.Hosts, x.region().Instances = x.s.Hosts[:2], lost[int]("throttled")
+	for _, test := range []struct {
+		q    plan.DrillQuery
+		want int
+	}{{plan.DrillQuery{All: true}, 1}, {plan.DrillQuery{}, 1}, {plan.DrillQuery{Host: "i-001"}, 0}} {
+		p, err := plan.MakeDrill(x.s, ways, test.q, x.p, now)
+		if err != nil || len(p.Refusals) != test.want {
+			t.Errorf("%+v: %d refusals, want %d, %v", test.q, len(p.Refusals), test.want, err)
+		}
+	}
+}
+
 func TestRotationRefuses(t *testing.T) {
 	x := newScene(1)
 	for name, c := range map[string]struct {

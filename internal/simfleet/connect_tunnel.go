@@ -99,8 +99,8 @@ func (s *AWS) tunnelRequest(v url.Values) (tunnelRequest, *apiError) {
 	if err != nil {
 		return q, err
 	}
-	invalid := func(format string, args ...any) (tunnelRequest, *apiError) {
-		return q, refuse("InvalidParameter", format, args...)
+	invalid := func(text string) (tunnelRequest, *apiError) {
+		return q, refuse("InvalidParameter", "%s", text)
 	}
 	addr, parsed := netip.ParseAddr(v.Get("privateIpAddress"))
 	seconds, number := strconv.Atoi(v.Get("maxTunnelDuration"))

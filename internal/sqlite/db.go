@@ -83,7 +83,7 @@ func (d *DB) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
 	if s := d.statements[text]; s != nil {
 		return s, nil
 	}
-	s, err := d.w.PrepareContext(ctx, text)
+	s, err := d.w.PrepareContext(ctx, text) //nolint:sqlclosecheck // kept until Close
 	if err != nil {
 		return nil, translate(err)
 	}

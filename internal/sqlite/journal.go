@@ -37,7 +37,7 @@ func (d *DB) append(ctx context.Context, fence int64, entries []cutover.Entry) (
 		var l leaseRow
 		var seq int64
 		var hash string
-		err := tx.StmtContext(ctx, last).QueryRowContext(ctx).Scan(&l.holder, &l.until, &l.fence, &seq, &hash)
+		err := tx.StmtContext(ctx, last).QueryRowContext(ctx).Scan(&l.holder, &l.until, &l.fence, &seq, &hash) //nolint:sqlclosecheck // the transaction closes it
 		if errors.Is(err, sql.ErrNoRows) {
 			return cutover.ErrLease
 		}

@@ -119,9 +119,9 @@ func (r *Recovery) Refuses(ctx context.Context, h fleet.Host, key string) (refus
 	if err != nil {
 		return fleet.TruthUnknown, err.Error()
 	}
-	signer := ssh.Signer(nil)
 	if r.signs(public) {
-		if signer, err = r.certificateOf(ctx, public); err != nil {
+		signer, err := r.certificateOf(ctx, public)
+		if err != nil {
 			return fleet.TruthUnknown, clean(err.Error(), 300)
 		}
 		public = signer.PublicKey()

@@ -35,10 +35,12 @@ account() {
 	done
 	[ -n "$file" ] || refuse account "sshd reads no key file for account $ACCOUNT"
 	if [ -e "$file" ]; then
+		named=$file
 		file=$(readlink -f "$file")
 		[ -f "$file" ] || refuse unsafe "$file is no file"
 		owner "$file"
 		case $of in "$id" | 0) ;; *) refuse unsafe "$file belongs to user $of" ;; esac
+		inside "$named" "$file" || refuse unsafe "$named is a symbolic link to $file, which belongs to root"
 	elif [ -L "$file" ]; then
 		refuse unsafe "$file is a symbolic link to nothing"
 	fi
@@ -94,13 +96,16 @@ observe_key() {
 
 # ssh_folder makes the folder of the key file where it is missing, as the account's.
 ssh_folder() {
-	folder_of=${file%/*}
+	folder_of=${file%/*} at_home=$(readlink -f "$home")/.
+	tidy key "$at_home" # of a try that died
 	[ ! -d "$folder_of" ] || return 0
 	[ "${folder_of%/*}" = "$home" ] || refuse account "$folder_of does not exist"
 	(
-		cd -P "$home" || exit 1
-		mkdir -m 700 "./${folder_of##*/}" && chown -h "$id:$gid" "./${folder_of##*/}"
+		# It becomes the account's where the account cannot reach it yet.
+		beside "$at_home" && mkdir ./key && mkdir -m 700 "./key/${folder_of##*/}" || exit 1
+		chown -h "$id:$gid" "./key/${folder_of##*/}" && mv "./key/${folder_of##*/}" ..
 	) || refuse full "cannot make $folder_of"
+	tidy key "$at_home"
 	label "$folder_of"
 }
 
@@ -109,48 +114,61 @@ ssh_folder() {
 label() {
 	[ -e "$SELINUX/enforce" ] || return 0
 	if have restorecon && restorecon "$1"; then return 0; fi
-	chcon --reference="${1%/*}" "$1" || refuse selinux "cannot give $1 the SELinux context that sshd needs"
+	chcon -h --reference="${1%/*}" "$1" || refuse selinux "cannot give $1 the SELinux context that sshd needs"
 }
 
-# rewrite replaces the key file by what is in new-key of the folder.
-rewrite() {
-	model=$DIR/key-model
+# model copies the key file, or what it is to be like where there is none, into
+# the folder as key-model, and sets seen to its SHA-256, or "-". All that is
+# written comes from this copy: its owner can exchange the file at any moment.
+model() {
+	model=$DIR/key-model seen=- file_real=$file
 	rm -f "$model"
-	if [ -f "$file" ]; then
-		sum "$file" || refuse full "cannot read $file"
-		was=$s
-		cp -a "$file" "$model" 2>/dev/null || cp -p "$file" "$model" || refuse full "cannot write in $DIR"
+	if [ -e "$file" ]; then
+		take key "$file" "$model" || replaced
+		sum "$model" || refuse full "cannot read $model"
+		seen=$s
 	else
-		was=-
+		file_real=$(readlink -f "${file%/*}")/${file##*/}
+		inside "$file" "${file_real%/*}" || refuse unsafe "$file leads out of the home folder of $name, to a folder of others"
 		: >"$model" && chmod 600 "$model" && chown "$id:$gid" "$model" || refuse full "cannot write in $DIR"
 	fi
-	file_real=$(readlink -f "${file%/*}")/${file##*/}
-	if [ "$was" != "$1" ] || ! stage key "$file_real" "$model" "$DIR/new-key" || ! swap key "$file_real" "$was"; then
-		tidy key "$file_real"
-		rm -f "$model" "$DIR/new-key"
-		refuse full "cannot replace $file: the disk is full or read-only, the file is immutable, or it changes at the same time"
-	fi
+}
+
+# inside PATH REAL tells whether a path of the account's may lead to REAL. By links
+# in its home folder the account can name any place of the host.
+inside() {
+	if [ "$id" = 0 ]; then return 0; fi
+	case $1 in "$home"/*) ;; *) return 0 ;; esac
+	case $2 in "$(readlink -f "$home")"/*) return 0 ;; esac
+	owner "$2" && [ "$of" = "$id" ]
+}
+
+# replaced gives up where a file cannot be replaced.
+replaced() {
 	tidy key "$file_real"
 	rm -f "$model" "$DIR/new-key"
-	if [ "$was" = - ]; then label "$file_real"; fi
+	refuse full "cannot replace $file: the disk is full or read-only, the file is immutable, or it changes at the same time"
+}
+
+# rewrite replaces the file that model copied by what is in new-key of the folder.
+rewrite() {
+	stage key "$file_real" "$model" "$DIR/new-key" && swap key "$file_real" "$seen" || replaced
+	tidy key "$file_real"
+	rm -f "$model" "$DIR/new-key"
+	if [ "$seen" = - ]; then label "$file_real"; fi
 }
 
 # append puts LINE at the end of the account's key file.
 append() {
 	ssh_folder
-	seen=-
-	: >"$DIR/new-key" || refuse full "cannot write in $DIR"
-	if [ -f "$file" ]; then
-		sum "$file" || refuse full "cannot read $file"
-		seen=$s
-		cat "$file" >"$DIR/new-key" || refuse full "cannot write in $DIR"
-		# A last line without its end would swallow the new one.
-		if [ -s "$file" ] && [ -n "$(tail -c 1 "$file")" ]; then
-			printf '\n' >>"$DIR/new-key" || refuse full "cannot write in $DIR"
-		fi
+	model
+	cat "$model" >"$DIR/new-key" || refuse full "cannot write in $DIR"
+	# A last line without its end would swallow the new one.
+	if [ -s "$model" ] && [ -n "$(tail -c 1 "$model")" ]; then
+		printf '\n' >>"$DIR/new-key" || refuse full "cannot write in $DIR"
 	fi
 	printf '%s\n' "$LINE" >>"$DIR/new-key" || refuse full "cannot write in $DIR"
-	rewrite "$seen"
+	rewrite
 }
 
 # put_key adds the line. Where it takes the place of older generations, it
@@ -192,12 +210,11 @@ remove_key() {
 	fi
 	has_line
 	if [ "$found$later" != 00 ]; then
-		sum "$file" || refuse full "cannot read $file"
-		seen=$s
+		model
 		# The shell loses some bytes, such as NUL: then a line cannot be taken out.
-		copy all <"$file" >"$DIR/new-key" && sum "$DIR/new-key" || refuse full "cannot write in $DIR"
+		copy all <"$model" >"$DIR/new-key" && sum "$DIR/new-key" || refuse full "cannot write in $DIR"
 		[ "$s" = "$seen" ] || refuse unsafe "$file holds bytes that are no text: take the line out by hand"
-		copy others <"$file" >"$DIR/new-key" && sum "$DIR/new-key" || refuse full "cannot write in $DIR"
+		copy others <"$model" >"$DIR/new-key" && sum "$DIR/new-key" || refuse full "cannot write in $DIR"
 		if [ "$s" != "$SHA" ] && [ "$SHA" != - ]; then
 			# The end of its last line may have been added with the key.
 			copy ended <"$DIR/new-key" >"$DIR/new-key.cut" && sum "$DIR/new-key.cut" || refuse full "cannot write in $DIR"
@@ -205,10 +222,12 @@ remove_key() {
 			rm -f "$DIR/new-key.cut"
 		fi
 		if [ "$SHA" = - ] && [ ! -s "$DIR/new-key" ]; then
-			rm -f "$file" "$DIR/new-key" || refuse full "cannot remove $file"
-			if [ "$FOLDER" = no ]; then rmdir "${file%/*}" 2>/dev/null; fi
+			(pin key "$file_real" && sum ./key.was && [ "$s" = "$seen" ] && rm -f "../$name") || replaced
+			rm -f "$DIR/new-key"
+			tidy key "$file_real"
+			if [ "$FOLDER" = no ]; then rmdir "${file_real%/*}" 2>/dev/null; fi
 		else
-			rewrite "$seen"
+			rewrite
 		fi
 	fi
 	if [ -n "$OLD" ]; then each_saved forget; fi

@@ -111,14 +111,22 @@ fresh() {
 		[ ! -e "$DIR/$f" ] || { mkdir -p "$DIR/old.$past" && mv -f "$DIR/$f" "$DIR/old.$past/$f"; } || refuse full "cannot put earlier before-images aside in $DIR"
 	done
 	mkdir "$DIR/files" "$DIR/new" || refuse full "cannot make folders in $DIR"
+	# What is done next to a file must be known before: an undo tidies it.
+	n=0 LINES_OUT=''
+	IFS=$NL
+	for f in $OPEN; do
+		n=$((n + 1))
+		LINES_OUT="$LINES_OUT$n$T-$T-$T-$T-$T-$T-$T$f$NL"
+	done
+	IFS=$DEF
+	printf '%s' "$LINES_OUT" | put manifest.next || refuse full "cannot write the manifest in $DIR"
 	n=0 LINES_OUT=''
 	IFS=$NL
 	for f in $OPEN; do
 		IFS=$DEF
 		n=$((n + 1))
-		cp -a "$f" "$DIR/files/$n" 2>/dev/null || cp -p "$f" "$DIR/files/$n" || refuse full "cannot save $f in $DIR"
-		sum "$f" && before=$s && sum "$DIR/files/$n" || refuse full "cannot read $f"
-		[ "$s" = "$before" ] || refuse full "the saved copy of $f differs from it"
+		take "$n" "$f" "$DIR/files/$n" 2>/dev/null || unready "$DIR/manifest.next" "cannot save $f in $DIR: it is immutable, on a read-only file system or no longer a file, or its folder is not safe, or the disk is full"
+		sum "$DIR/files/$n" && before=$s || refuse full "cannot read $DIR/files/$n"
 		scan "$DIR/files/$n" >"$DIR/new/$n" || refuse full "cannot write in $DIR"
 		sum "$DIR/new/$n" || refuse full "cannot read $DIR/new/$n"
 		m=$(stat -c '%u %g %a %Y' "$DIR/files/$n")
@@ -138,7 +146,7 @@ prepare() {
 	while IFS=$T read -r n uid group mode time before after path; do
 		state "$path" "$before" "$after" "$n"
 		if [ "$state" = original ]; then
-			if ! (: >>"$path") 2>/dev/null; then unready "$1" "$path is immutable or on a read-only file system"; fi
+			if ! (pin "$n" "$path") 2>/dev/null; then unready "$1" "$path is immutable, on a read-only file system or no longer a file"; fi
 			stage "$n" "$path" "$DIR/files/$n" "$DIR/new/$n" 2>/dev/null || unready "$1" "cannot write next to $path: the disk is full, read-only, or the folder is not safe"
 		fi
 	done <"$1"

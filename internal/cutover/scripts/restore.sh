@@ -44,59 +44,81 @@ listed_in() {
 	return 1
 }
 
+# beside PATH goes into a folder of root's next to a key file and sets name to the
+# file's. The folder around PATH may belong to a user, who at any moment can
+# rename what is in it and put links in its place. But nobody else reaches what is
+# in root's folder, and ".." leads to the folder that was checked. It wants a
+# subshell.
+beside() {
+	dir=${1%/*} name=${1##*/}
+	cd -P "${dir:-/}" && [ "$(pwd -P)" = "${dir:-/}" ] || return 1
+	mkdir -m 700 "./.migrate-$TOKEN" 2>/dev/null
+	cd -P "./.migrate-$TOKEN" && [ "$(pwd -P)" = "$dir/.migrate-$TOKEN" ] || return 1
+	case $(stat -c '%u %a' .) in '0 700' | '0 2700') ;; *) return 1 ;; esac
+}
+
+# pin NUMBER PATH goes there and gives the file a second name, NUMBER.was, behind
+# which nobody can put another file. A hard link to a symbolic link is a symbolic
+# link, and there is none to a file that is immutable or on a read-only file system.
+pin() {
+	beside "$2" && rm -rf "./$1.was" && ln "../$name" "./$1.was" || return 1
+	[ ! -L "./$1.was" ] && [ -f "./$1.was" ]
+}
+
+# take NUMBER PATH TO copies a key file, with its owner, mode and attributes, into
+# root's own folder: content and attributes are those of one and the same file.
+take() {
+	(
+		pin "$1" "$2" && rm -f "$3" || exit 1
+		cp -a "./$1.was" "$3" 2>/dev/null || cp -p "./$1.was" "$3" || exit 1
+		rm -f "./$1.was"
+		[ ! -L "$3" ] && [ -f "$3" ]
+	)
+}
+
 # stage NUMBER PATH FROM [MORE] prepares, next to PATH, a file with the owner,
 # mode and attributes of FROM and the content of FROM, or of MORE where given.
-# The folder around PATH may belong to a user, who can rename
-# what is in it: so the work is done in a folder of root's, from within it.
+# Both lie in folders of root's alone.
 stage() {
-	dir=${2%/*}
 	(
-		mkdir -m 700 "$dir/.migrate-$TOKEN" 2>/dev/null
-		cd -P "$dir/.migrate-$TOKEN" || exit 1
-		[ "$(pwd -P)" = "$dir/.migrate-$TOKEN" ] || exit 1
-		case $(stat -c '%u %a' .) in '0 700' | '0 2700') ;; *) exit 1 ;; esac
-		rm -f "./$1" || exit 1
-		cp -a "$3" "./$1" 2>/dev/null || cp -p "$3" "./$1" || exit 1
+		[ ! -L "$3" ] && [ -f "$3" ] || exit 1
+		beside "$2" && rm -rf "./$1" && mkdir "./$1" || exit 1
+		cp -a "$3" "./$1/$name" 2>/dev/null || cp -p "$3" "./$1/$name" || exit 1
 		want=$3
 		if [ -n "$4" ]; then
-			cat "$4" >"./$1" || exit 1
+			cat "$4" >"./$1/$name" || exit 1
 			want=$4
 		fi
 		sum "$want" || exit 1
 		content=$s
-		sum "./$1" || exit 1
+		sum "./$1/$name" || exit 1
 		[ "$s" = "$content" ] || exit 1
-		flush "./$1"
+		flush "./$1/$name"
 	)
 }
 
 # swap NUMBER PATH SHA puts a staged file into its place, if PATH still has the
 # content with this SHA-256 ("-": if there is nothing).
 swap() {
-	dir=${2%/*} name=${2##*/}
 	(
-		cd -P "$dir/.migrate-$TOKEN" || exit 1
-		[ "$(pwd -P)" = "$dir/.migrate-$TOKEN" ] || exit 1
 		if [ "$3" = - ]; then
-			[ ! -e "../$name" ] || exit 2
+			beside "$2" || exit 1
+			[ ! -e "../$name" ] && [ ! -L "../$name" ] || exit 2
 		else
-			{ [ ! -L "../$name" ] && sum "../$name"; } || exit 2
+			pin "$1" "$2" && sum "./$1.was" || exit 2
 			[ "$s" = "$3" ] || exit 2
 		fi
-		mv -f "./$1" "../$name" || exit 1
+		# Into the folder, not onto the name: that may have become a link to
+		# another folder, and mv -T is not everywhere.
+		mv -f "./$1/$name" .. || exit 1
 		flush ..
 	)
 }
 
-# tidy NUMBER PATH removes what stage left.
+# tidy NUMBER PATH removes what the others left.
 tidy() {
-	dir=${2%/*}
-	[ -d "$dir/.migrate-$TOKEN" ] || return 0
-	(
-		cd -P "$dir/.migrate-$TOKEN" || exit 0
-		[ "$(pwd -P)" = "$dir/.migrate-$TOKEN" ] && rm -f "./$1"
-	)
-	rmdir "$dir/.migrate-$TOKEN" 2>/dev/null
+	[ -d "${2%/*}/.migrate-$TOKEN" ] || return 0
+	(beside "$2" && rm -rf "./$1" "./$1.was" && cd .. && rmdir "./.migrate-$TOKEN") 2>/dev/null
 	return 0
 }
 
@@ -113,7 +135,7 @@ give_back() {
 	foreign)
 		# Somebody wrote the file anew, and the door must open all the same: both
 		# contents stay.
-		[ -f "$3" ] && [ ! -L "$3" ] && mkdir -p "$DIR/foreign" "$DIR/merged" && cp -p "$3" "$DIR/foreign/$1" || return 1
+		mkdir -p "$DIR/foreign" "$DIR/merged" && take "$1" "$3" "$DIR/foreign/$1" || return 1
 		sum "$DIR/foreign/$1" || return 1
 		theirs=$s
 		{ cat "$DIR/foreign/$1" && echo && cat "$DIR/files/$1"; } >"$DIR/foreign/$1.both" || return 1

@@ -97,12 +97,11 @@ whole() {
 
 # turn_live HOW turns a file that sshd reads.
 turn_live() {
-	sum "$file" || refuse full "cannot read $file"
-	was_live=$s
-	whole "$file" "$DIR/new-key" || refuse unsafe "$file holds bytes that are no text, or $DIR is full: change its recovery key by hand"
-	[ "$s" = "$was_live" ] || refuse full "$file changes at the same time"
-	turn "$1" <"$file" >"$DIR/new-key" || refuse full "cannot write in $DIR"
-	rewrite "$was_live"
+	model
+	[ "$seen" != - ] || replaced
+	whole "$model" "$DIR/new-key" || refuse unsafe "$file holds bytes that are no text, or $DIR is full: change its recovery key by hand"
+	turn "$1" <"$model" >"$DIR/new-key" || refuse full "cannot write in $DIR"
+	rewrite
 }
 
 # turn_copy HOW FILE TO turns a saved file into another, and sets s to its sum.
