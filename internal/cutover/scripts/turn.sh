@@ -106,6 +106,7 @@ turn_live() {
 
 # turn_copy HOW FILE TO turns a saved file into another, and sets s to its sum.
 turn_copy() {
+	[ ! -L "$2" ] || return 1
 	if wants "$1" "$2"; then
 		whole "$2" "$3.part" || return 1
 		turn "$1" <"$2" >"$3.part" || return 1
