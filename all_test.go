@@ -21,15 +21,16 @@ const module = "ssm-migrate/"
 // A package that is missing here fails the test: adding one is a decision.
 var mayImport = map[string][]string{
 	"internal/fleet":              {},
+	"internal/limit":              {},
 	"internal/inventory":          {"internal/fleet"},
 	"internal/readiness":          {"internal/fleet"},
 	"internal/recovery":           {"internal/fleet"},
 	"internal/plan":               {"internal/fleet", "internal/readiness"},
-	"internal/cutover":            {"internal/fleet", "internal/plan", "internal/recovery"},
+	"internal/cutover":            {"internal/fleet", "internal/limit", "internal/plan", "internal/recovery"},
 	"internal/cutover/simulation": {},
 	"internal/report":             {"internal/fleet", "internal/readiness", "internal/plan", "internal/recovery", "internal/cutover"},
 	"internal/tui":                {"internal/fleet", "internal/inventory", "internal/readiness", "internal/plan", "internal/recovery", "internal/cutover"},
-	"internal/awsapi":             {"internal/fleet", "internal/session"},
+	"internal/awsapi":             {"internal/fleet", "internal/limit", "internal/session"},
 	"internal/sshhost":            {"internal/fleet"},
 	"internal/seal":               {"internal/fleet"},
 	"internal/session":            {"internal/fleet"},

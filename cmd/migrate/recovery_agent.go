@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"sync"
 
-	sshagent "golang.org/x/crypto/ssh/agent"
-
 	"ssm-migrate/internal/awsapi"
 	"ssm-migrate/internal/fleet"
 )
@@ -31,7 +29,7 @@ func (a *app) recoveryAgent(ctx context.Context, b *recoveryBase) (socket string
 		return "", nil, err
 	}
 	defer ways.close()
-	agent, err := ways.recovery.Agent(ctx)
+	serve, forget, err := ways.recovery.Agent(ctx)
 	if err != nil {
 		return "", nil, fmt.Errorf("open the recovery key: %w", err)
 	}
@@ -53,14 +51,14 @@ func (a *app) recoveryAgent(ctx context.Context, b *recoveryBase) (socket string
 			}
 			serving.Go(func() {
 				defer conn.Close()
-				_ = sshagent.ServeAgent(agent, conn) // ends when ssh does
+				serve(conn)
 			})
 		}
 	})
 	return socket, func() {
 		_ = listener.Close()
 		serving.Wait()
-		_ = agent.RemoveAll()
+		forget()
 		_ = os.RemoveAll(dir)
 	}, nil
 }

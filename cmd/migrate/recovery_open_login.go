@@ -11,9 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
 	"ssm-migrate/internal/awsapi"
+	"ssm-migrate/internal/recovery"
 	"ssm-migrate/internal/seal"
 	"ssm-migrate/internal/sshhost"
 )
@@ -77,11 +76,7 @@ func (a *app) certifyLogin(ctx context.Context, b *recoveryBase, id string, leng
 func authoritiesOf(ring [][]byte, signs func(blob string) bool) [][]byte {
 	var out [][]byte
 	for _, text := range ring {
-		signer, err := ssh.ParsePrivateKey(text)
-		if err != nil {
-			continue
-		}
-		if f := strings.Fields(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))); len(f) > 1 && signs(f[1]) {
+		if line, err := seal.PublicLine(text); err == nil && signs(recovery.Blob(line)) {
 			out = append(out, text)
 		}
 	}

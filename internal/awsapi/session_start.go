@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/limit"
 	"ssm-migrate/internal/session"
 )
 
@@ -218,7 +219,7 @@ func (s *Session) End(ctx context.Context) error {
 }
 
 func (s *Session) terminate(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(fleet.WithLimit(context.WithoutCancel(ctx), nil), endTimeout)
+	ctx, cancel := context.WithTimeout(limit.With(context.WithoutCancel(ctx), nil), endTimeout)
 	defer cancel()
 	_, err := s.place.ssm.TerminateSession(ctx, &ssm.TerminateSessionInput{SessionId: &s.ID})
 	// One that has ended by itself is gone from the service after a while.

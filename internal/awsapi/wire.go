@@ -19,7 +19,7 @@ import (
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
-	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/limit"
 )
 
 // wire is what every call of one Region passes on its way: it waits for its
@@ -106,7 +106,7 @@ var errLate = errors.New("not sent: the machine stood still until its time was o
 func late(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (
 	out middleware.FinalizeOutput, md middleware.Metadata, err error,
 ) {
-	if until, ok := fleet.Limit(ctx); ok && !time.Now().Round(0).Before(until) {
+	if until, ok := limit.Of(ctx); ok && !time.Now().Round(0).Before(until) {
 		return out, md, errLate
 	}
 	return next.HandleFinalize(ctx, in)

@@ -10,6 +10,7 @@ import (
 
 	"ssm-migrate/internal/awsapi"
 	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/limit"
 )
 
 // suspended is a context on a machine that stands still for a while: then its
@@ -41,9 +42,9 @@ func TestNothingIsSentPastItsLimit(t *testing.T) {
 			},
 		}}
 		changer := awsapi.NewChanger(serve(t, s, awsapi.Access{}, awsapi.Options{MaxAttempts: 1}))
-		ctx := fleet.WithLimit(t.Context(), func() time.Time { return time.Now().Add(tt.left) })
+		ctx := limit.With(t.Context(), func() time.Time { return time.Now().Add(tt.left) })
 		if tt.lifted {
-			ctx = fleet.WithLimit(ctx, nil)
+			ctx = limit.With(ctx, nil)
 		}
 		err := changer.Revoke(ctx, fleet.Place{Account: "111122223333", Region: "eu-west-1"}, "sg-1", false, []string{"sgr-1"})
 		if n := s.count(revoke); n != tt.sent || err == nil || strings.Contains(err.Error(), "stood still") == (n > 0) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/limit"
 	"ssm-migrate/internal/plan"
 )
 
@@ -47,7 +48,7 @@ func takes(k plan.Kind) bool { return k.Closes() || disarms(k) }
 // applyOnce tries a step once, and only with the lease: the process may have
 // stood still since it wrote what it intends.
 func (r *run) applyOnce(ctx context.Context, l lane, s plan.Step, before json.RawMessage) (json.RawMessage, error) {
-	ctx, cancel := context.WithTimeout(fleet.WithLimit(ctx, r.leased), callTimeout)
+	ctx, cancel := context.WithTimeout(limit.With(ctx, r.leased), callTimeout)
 	defer cancel()
 	if takes(s.Kind) {
 		ctx = context.WithValue(ctx, lateKey{}, lateLook(func(ctx context.Context) (time.Time, error) { return r.late(ctx, l, s) }))
@@ -61,7 +62,7 @@ func (r *run) applyOnce(ctx context.Context, l lane, s plan.Step, before json.Ra
 // undoOnce tries to undo a step once, and only with the lease: whoever holds it
 // by now may rely on what would be taken back, and may be closing what would be opened.
 func (r *run) undoOnce(ctx context.Context, s plan.Step, rec record) error {
-	ctx, cancel := context.WithTimeout(fleet.WithLimit(ctx, r.leased), callTimeout)
+	ctx, cancel := context.WithTimeout(limit.With(ctx, r.leased), callTimeout)
 	defer cancel()
 	if _, err := r.holdLease(ctx, s); err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 
 	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/limit"
 	"ssm-migrate/internal/plan"
 )
 
@@ -224,7 +225,7 @@ func TestStepsAreLimitedByTheLease(t *testing.T) {
 		f.cfg = func(c *cutover.Config) {
 			for name, k := range c.Kinds {
 				c.Kinds[name] = limitedKind{k, func(ctx context.Context) {
-					until, ok := fleet.Limit(ctx)
+					until, ok := limit.Of(ctx)
 					f.set(func() {
 						limited++
 						if !ok || until.After(f.until) || !time.Now().Before(until) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/limit"
 	"ssm-migrate/internal/plan"
 )
 
@@ -320,7 +321,7 @@ func (h *hostSide) until(ctx context.Context, limit time.Duration, there func(co
 // toZero ends the bastion and waits until it is gone. It does so also when the
 // run is being stopped, which has given ctx an end.
 func (h *hostSide) toZero(ctx context.Context, at fleet.Place, name string) error {
-	ctx, cancel := context.WithTimeout(fleet.WithLimit(context.WithoutCancel(ctx), nil), zeroTimeout)
+	ctx, cancel := context.WithTimeout(limit.With(context.WithoutCancel(ctx), nil), zeroTimeout)
 	defer cancel()
 	err := h.until(ctx, zeroTimeout, func(ctx context.Context) (bool, error) {
 		g, err := h.Scaling.ScalingGroup(ctx, at, name)
