@@ -349,7 +349,7 @@ func TestNewKeyFilesGetTheirContext(t *testing.T) {
 		refused               bool
 	}{
 		{name: "new, with restorecon", on: true, restorecon: true, want: "restorecon /%s/keys/root\n"},
-		{name: "new, with chcon alone", on: true, chcon: true, want: "chcon --reference=/%s/keys /%[1]s/keys/root\n"},
+		{name: "new, with chcon alone", on: true, chcon: true, want: "chcon -h --reference=/%s/keys /%[1]s/keys/root\n"},
 		{name: "new, with neither", on: true, refused: true},
 		{name: "new, without SELinux", restorecon: true},
 		{name: "there already", there: true, on: true, restorecon: true},
