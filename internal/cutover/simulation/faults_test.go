@@ -127,11 +127,11 @@ func (s *simulation) drawFault(p *process) string {
 }
 
 // closing is the group in which a request closes port 22, or whose timer it
-// takes away; empty: neither. What a rollback revokes is the recovery bastion's.
+// takes away; empty: neither.
 func (p *process) closing(q *http.Request, body []byte) string {
 	s := p.s
 	form, err := url.ParseQuery(string(body))
-	if err == nil && form.Get("Action") == "RevokeSecurityGroupIngress" && !p.rollback {
+	if err == nil && form.Get("Action") == "RevokeSecurityGroupIngress" && p.closes[form.Get("GroupId")] {
 		return form.Get("GroupId")
 	}
 	if name, ok := strings.CutPrefix(q.URL.Path, "/schedules/"); ok && q.Method == http.MethodDelete {

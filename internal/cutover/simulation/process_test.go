@@ -59,7 +59,8 @@ func (p *process) live(rollback bool) (cutover.Result, error) {
 	// A dead process does nothing more; what it has under way gets errors.
 	stop := context.AfterFunc(p.ctx, x.Abort)
 	defer stop()
-	if p.rollback = rollback; rollback {
+	p.closes = map[string]bool{}
+	if rollback {
 		p.s.rollbacks.Add(1)
 		defer func() { p.s.rollbacks.Add(-1) }()
 		return x.Rollback(p.ctx, cutover.Scope{All: true})
@@ -101,6 +102,16 @@ func (d simStore) Append(ctx context.Context, fence int64, entries ...cutover.En
 	}
 	err = d.p.record(label, func() error {
 		out, err = d.p.s.db.Append(ctx, fence, entries...)
+		for _, e := range out {
+			if words := strings.Split(e.Step, "/"); strings.HasSuffix(e.Step, "-"+string(plan.ClosePort)) {
+				switch e.Event {
+				case cutover.Intended:
+					d.p.closes[words[2]] = true
+				case cutover.UndoBegan:
+					delete(d.p.closes, words[2])
+				}
+			}
+		}
 		return err
 	})
 	return out, err

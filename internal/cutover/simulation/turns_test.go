@@ -91,7 +91,9 @@ type process struct {
 	cancel context.CancelFunc
 	calm   bool // no faults
 
-	rollback bool // it undoes
+	// closes are the groups whose port it has written down to close, and not yet to
+	// open again: what it revokes besides is the recovery bastion's. Touched in turns.
+	closes map[string]bool
 
 	killAt    int  // call before or after which it dies; 0: never
 	killAfter bool // the call acts, and the process does not learn of it
