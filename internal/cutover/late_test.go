@@ -46,7 +46,9 @@ type stillLeases struct {
 }
 
 func (l stillLeases) Renew(ctx context.Context, fence int64, d time.Duration) error {
-	if thaw := *l.still; thaw != nil {
+	var thaw chan struct{}
+	l.set(func() { thaw = *l.still })
+	if thaw != nil {
 		<-thaw
 	}
 	return l.world.Renew(ctx, fence, d)
@@ -85,8 +87,10 @@ func TestPortClosesOnlyByWhatIsSeenRightBefore(t *testing.T) {
 						f.set(func() { still = make(chan struct{}) })
 						time.Sleep(tt.still)
 						f.set(func() { f.holder, f.fence, f.until = "eve", f.fence+1, time.Now().Add(time.Hour) })
-						close(still)
-						still = nil
+						f.set(func() {
+							close(still)
+							still = nil
+						})
 					} else {
 						time.Sleep(tt.still)
 					}
