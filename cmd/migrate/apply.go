@@ -245,13 +245,18 @@ func (e *execution) ask(ctx context.Context, q cutover.Question) (cutover.Decisi
 	}
 }
 
-// tellStanding says where things stand if the plan was begun before.
-func (e *execution) tellStanding(ctx context.Context) error {
+// standing is where the plan stands by the journal.
+func (e *execution) standing(ctx context.Context) (cutover.Standing, error) {
 	entries, err := e.db.Entries(ctx, e.plan.ID)
 	if err != nil {
-		return err
+		return cutover.Standing{}, err
 	}
-	s, err := cutover.Status(e.plan, entries)
+	return cutover.Status(e.plan, entries)
+}
+
+// tellStanding says where things stand if the plan was begun before.
+func (e *execution) tellStanding(ctx context.Context) error {
+	s, err := e.standing(ctx)
 	if err != nil {
 		return err
 	}
@@ -280,11 +285,7 @@ func (e *execution) current(ctx context.Context) error {
 	if len(lines) == 0 {
 		return nil
 	}
-	entries, err := e.db.Entries(ctx, e.plan.ID)
-	if err != nil {
-		return err
-	}
-	s, err := cutover.Status(e.plan, entries)
+	s, err := e.standing(ctx)
 	if err != nil {
 		return err
 	}

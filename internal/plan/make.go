@@ -43,14 +43,7 @@ func Make(s *fleet.Snapshot, a *fleet.Assessment, p Policy, now time.Time) (*Pla
 	m.finish()
 	m.templates()
 	m.assemble()
-	m.plan.Made = now.UTC().Truncate(time.Second)
-	if err := m.plan.seal(); err != nil {
-		return nil, err
-	}
-	if err := m.plan.Check(); err != nil {
-		return nil, err
-	}
-	return m.plan, nil
+	return m.sealed(now)
 }
 
 func matching(s *fleet.Snapshot, a *fleet.Assessment) error {
