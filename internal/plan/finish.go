@@ -94,13 +94,18 @@ func (m *maker) scaleIn(bastions []*member) {
 		m.keepBastion(name, first, "bastion-unknown", "Auto Scaling group "+clip(name)+" was not read", "let the inventory call autoscaling:DescribeAutoScalingGroups and take it again")
 		return
 	}
+	ever := slices.Clone(bastions) // and those that the group has replaced: who came through one of them comes through its successor now
 	for _, h := range m.hosts {
-		if h.AutoScalingGroup == name && h.Ref().Place() == first.Ref().Place() && !h.bastion && !gone(h.Host) {
+		switch {
+		case h.AutoScalingGroup != name || h.Ref().Place() != first.Ref().Place():
+		case gone(h.Host):
+			ever = append(ever, h)
+		case !h.bastion:
 			m.keepBastion(name, first, "bastion-mixed", fmt.Sprintf("Auto Scaling group %s has instances that are no bastions: %s", clip(name), h.ID), "scale it in by hand")
 			return
 		}
 	}
-	if who := m.needing(bastions); who != nil {
+	if who := m.needing(ever); who != nil {
 		m.keepBastion(name, first, "bastion-needed", fmt.Sprintf("the bastions of Auto Scaling group %s are still needed by %s", clip(name), some(who)), "cut these over too, then plan again")
 		return
 	}

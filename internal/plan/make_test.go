@@ -463,6 +463,15 @@ func TestBastionsScaleInLastAndOnlyIfNobodyNeedsThem(t *testing.T) {
 			x.s.Hosts[0].Groups = []string{"sg-other"}
 			x.group(fleet.SecurityGroup{ID: "sg-other"})
 		},
+		"a host that is left out, behind the bastion before this one": func(x *scene) {
+			x.p.Exclude = []plan.Exclusion{{Selector: plan.Selector{ID: "i-002"}, Reason: "frozen"}}
+			x.s.Hosts[1].Groups = []string{"sg-other"}
+			x.group(fleet.SecurityGroup{ID: "sg-other"})
+			before := readyHost(8)
+			before.AutoScalingGroup, before.State, before.Probe = "jump", "terminated", lost[fleet.Probe]("terminated")
+			x.add(before)
+			x.probe(1).Via = []string{"10.0.1.8"}
+		},
 		"logins from the bastion": func(x *scene) {
 			x.s.Hosts[1].State = "stopped"
 			x.probe(1).Logins.Value.Logins = []fleet.Login{{User: "ec2-user", From: netip.MustParseAddr("10.0.1.9")}}
