@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"ssm-migrate/internal/fleet"
@@ -115,6 +116,13 @@ func (h *hostSide) run(ctx context.Context, host fleet.Host, s fleet.Script) (ho
 		}
 		return h.try(ctx, host, way, s)
 	})
+}
+
+// runByOthers is run without the ways that rest on the recovery key: what takes
+// that key off a host must not come by it, since it may be the last way.
+func (h *hostSide) runByOthers(ctx context.Context, host fleet.Host, s fleet.Script) (hostAnswer, error) {
+	ways := slices.DeleteFunc(h.ways.order(host.Ref()), func(w fleet.Way) bool { return w == fleet.WayRecovery || w == fleet.WayConnectEndpoint })
+	return answerOf(ctx, host, s, ways, func(way fleet.Way) fleet.ScriptResult { return h.try(ctx, host, way, s) })
 }
 
 // try runs a script by one way and remembers whether that led to an answer.

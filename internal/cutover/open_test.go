@@ -34,6 +34,13 @@ func TestPortIsOpenByTheRulesThatThePlanFound(t *testing.T) {
 		only("sgr-e")(f)
 		f.now.Rules["sg-web"] = append(f.now.Rules["sg-web"], noted(sshRule("203.0.113.0/24"), "sgr-x", "by hand", nil))
 	}
+	wider := func(f *fakeAWS) {
+		only("sgr-b")(f)
+		f.now.Rules["sg-web"] = append(f.now.Rules["sg-web"], fleet.Rule{ID: "sgr-x", Protocol: "-1", From: -1, To: -1, CIDR: cidr("0.0.0.0/0")})
+	}
+	other := func(f *fakeAWS) {
+		f.now.Rules["sg-web"] = []fleet.Rule{{ID: "sgr-x", Protocol: "tcp", From: 443, To: 443, CIDR: cidr("0.0.0.0/0")}}
+	}
 	for name, tt := range map[string]struct {
 		rules  *plan.RuleChange
 		change func(*fakeAWS)
@@ -42,8 +49,9 @@ func TestPortIsOpenByTheRulesThatThePlanFound(t *testing.T) {
 		detail string
 	}{
 		"as the plan found it":                 {closing(), func(*fakeAWS) {}, fleet.TruthYes, false, "lacks 0 of 3"},
-		"one of its rules is left":             {closing(), only("sgr-b"), fleet.TruthYes, false, "lacks 2 of 3"},
-		"the wide one is left":                 {closing(), only("sgr-c"), fleet.TruthYes, false, "lacks 2 of 3"},
+		"one of its rules is left":             {closing(), only("sgr-b"), fleet.TruthNo, false, "lacks 2 of 3"},
+		"a wider rule took their place":        {closing(), wider, fleet.TruthYes, false, "lacks 0 of 3"},
+		"a wider rule for another port":        {closing(), other, fleet.TruthNo, false, "lacks 3 of 3"},
 		"only the recovery group is let in":    {closing(), only("sgr-d", "sgr-e"), fleet.TruthNo, false, "lacks 3 of 3"},
 		"nobody is let in":                     {closing(), only(), fleet.TruthNo, false, "lacks 3 of 3"},
 		"a rule that nobody knows is no door":  {closing(), stranger, fleet.TruthNo, false, "lacks 3 of 3"},

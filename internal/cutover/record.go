@@ -125,6 +125,7 @@ type index struct {
 	doors map[fleet.HostRef][]lane   // that close a door of the host
 	alone map[fleet.HostRef][]string // steps that are for the host alone
 	close []plan.Step
+	keys  []plan.Step // that put the recovery key on a host
 	// recovery are the steps by which a host gets its recovery way.
 	recovery map[fleet.HostRef][]string
 }
@@ -162,8 +163,11 @@ func indexOf(p *plan.Plan) *index {
 			if len(s.Hosts) == 1 {
 				x.alone[s.Hosts[0]] = append(x.alone[s.Hosts[0]], s.ID)
 			}
-			if s.Kind.Closes() {
+			switch {
+			case s.Kind.Closes():
 				x.close = append(x.close, s)
+			case s.Kind == plan.RecoveryKey && len(s.Hosts) == 1:
+				x.keys = append(x.keys, s)
 			}
 		}
 		x.lanes, x.hosts = append(x.lanes, lanes), append(x.hosts, hosts)

@@ -2,8 +2,10 @@ package cutover_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -21,7 +23,10 @@ type rescueWorld struct {
 	*drillWorld
 	store    *world
 	plan     *plan.Plan
+	also     cutover.Kinds   // besides those of hosts
 	restored map[string]bool // guarded by drillWorld.mu, as all that follows
+	keyless  map[string]bool // hosts without the recovery key
+	walled   string          // a host that SSH does not reach, whatever its keys
 
 	manager  fleet.Truth // what Run Command says of whether scripts started
 	endpoint bool        // an EC2 Instance Connect Endpoint leads to the hosts
@@ -36,7 +41,7 @@ type rescueWorld struct {
 func newRescue(t *testing.T, hosts int) *rescueWorld {
 	t.Helper()
 	d, _, _ := newDrill(plan.Prove, hosts)
-	w := &rescueWorld{drillWorld: d, store: newWorld(t), restored: map[string]bool{}}
+	w := &rescueWorld{drillWorld: d, store: newWorld(t), also: cutover.Kinds{}, restored: map[string]bool{}, keyless: map[string]bool{}}
 	w.store.unchecked = true
 	policy := plan.DefaultPolicy()
 	policy.Concurrency, policy.Recovery.PublicKey = 4, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1qkkwrlpJ2cYVMMIvxbGYyFJKGZuCyQPjqYUSkkAo1"
@@ -49,11 +54,18 @@ func newRescue(t *testing.T, hosts int) *rescueWorld {
 	}
 	wave.Steps = append(wave.Steps, drill)
 	w.plan = &plan.Plan{ID: "p1", Digest: "d", Policy: policy, Waves: []plan.Wave{wave}}
+	w.done(t, wave.Steps[:hosts]...)
+	return w
+}
+
+// done says that steps were applied before.
+func (w *rescueWorld) done(t *testing.T, steps ...plan.Step) {
+	t.Helper()
 	fence, err := w.store.Acquire(t.Context(), "before", time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range wave.Steps[:hosts] {
+	for _, s := range steps {
 		for _, e := range []cutover.Event{cutover.Intended, cutover.Ours} {
 			entry := cutover.Entry{At: time.Now(), Plan: "p1", Digest: "d", Wave: 1, Step: s.ID, Event: e, Hosts: s.Hosts, Operator: "before", Image: []byte(`{"read":1,"open":1}`)}
 			if _, err := w.store.Append(t.Context(), fence, entry); err != nil {
@@ -64,7 +76,6 @@ func newRescue(t *testing.T, hosts int) *rescueWorld {
 	if err := w.store.Release(t.Context(), fence); err != nil {
 		t.Fatal(err)
 	}
-	return w
 }
 
 func (w *rescueWorld) Run(_ context.Context, h fleet.Host, way fleet.Way, s fleet.Script) fleet.ScriptResult {
@@ -77,14 +88,21 @@ func (w *rescueWorld) Run(_ context.Context, h fleet.Host, way fleet.Way, s flee
 	case way == fleet.WaySessionManager && w.manager != fleet.TruthYes:
 		r.Started, r.Reason = w.manager, "Systems Manager does not answer"
 		return r
-	case way == fleet.WaySSH && !w.restored[h.ID], way == fleet.WayRecovery && !w.open, way == fleet.WayConnectEndpoint && !w.endpoint:
+	case way == fleet.WaySSH && (!w.restored[h.ID] || h.ID == w.walled), way == fleet.WayRecovery && !w.open, way == fleet.WayConnectEndpoint && !w.endpoint:
 		return r
 	}
 	r.Started, r.Ended, r.Reason = fleet.TruthYes, true, ""
 	text := "restore\t1\t0\t0\n"
-	if s.Name == "restore-keys" {
+	switch s.Name {
+	case "restore-keys":
 		w.restored[h.ID] = true
-	} else {
+	case "remove-recovery-key":
+		w.keyless[h.ID] = true
+		fallthrough
+	case "observe-recovery-key":
+		state := map[bool]string{false: "key\tpresent\t1\tyes\tsum\tyes\t-\n", true: "key\tabsent\t0\tyes\tsum\tyes\t-\n"}
+		text = state[w.keyless[h.ID]] + "path\t/home/admin/.ssh/authorized_keys\n"
+	default:
 		text = map[bool]string{false: "count\t0\t0\t1\t1\t0\t0\n", true: "count\t0\t0\t1\t0\t1\t0\n"}[w.restored[h.ID]]
 	}
 	r.Stdout = []byte("migrate-host 1\n" + text + "done\n")
@@ -126,13 +144,15 @@ func (w *rescueWorld) executor(t *testing.T) *cutover.Executor {
 	t.Helper()
 	find := func(r fleet.HostRef) (fleet.Host, bool) { return fleet.Host{ID: r.ID, VPC: "vpc-1"}, true }
 	hosts := map[fleet.HostRef]fleet.Host{}
-	for _, r := range w.plan.Waves[0].Hosts {
+	for _, r := range w.plan.Waves[len(w.plan.Waves)-1].Hosts {
 		hosts[r], _ = find(r)
 	}
 	rescue := &cutover.Rescue{}
+	kinds := cutover.HostKinds(cutover.HostWorld{Hosts: w, Prover: w, Proofs: w.store, Scaling: w, Bastions: w, Launches: w, Rescue: rescue, Plan: w.plan, Find: find})
+	maps.Copy(kinds, w.also)
 	x, err := cutover.New(cutover.Config{
 		Plan: w.plan, Hosts: hosts, Operator: "test", Prover: w, Proofs: w.store, Journal: w.store, Leases: w.store, Control: w.store, Rescue: rescue,
-		Kinds:     cutover.HostKinds(cutover.HostWorld{Hosts: w, Prover: w, Proofs: w.store, Scaling: w, Bastions: w, Launches: w, Rescue: rescue, Plan: w.plan, Find: find}),
+		Kinds:     kinds,
 		OtherWays: func(fleet.HostRef) string { return "ask the serial console" },
 		Plans:     func(context.Context, string) (*plan.Plan, error) { return w.opening, nil },
 	})
@@ -206,6 +226,59 @@ func TestRollbackTakesTheWayThatWorks(t *testing.T) {
 				}
 				if w.scaling != nil && (res.Outcome != cutover.OutcomeRolledPartly || len(res.Bastions) != 1) {
 					t.Errorf("whether the bastion runs is not known: %+v", res)
+				}
+			})
+		})
+	}
+}
+
+// recoveryGroup is a recovery group that is there until it is undone.
+type recoveryGroup struct{ cutover.StepKind }
+
+func (recoveryGroup) Undo(context.Context, plan.Step, json.RawMessage, json.RawMessage, string) error {
+	return nil
+}
+
+func (recoveryGroup) Undone(context.Context, plan.Step, json.RawMessage, json.RawMessage, string) (cutover.Observation, error) {
+	return cutover.Observation{Holds: fleet.TruthYes}, nil
+}
+
+// Nothing but the recovery key leads to a host whose doors are open again: the
+// key is not taken off by itself, and what it needs stays.
+func TestRollbackKeepsTheWayThatItCameBy(t *testing.T) {
+	for _, walled := range []string{"", "i-1"} {
+		t.Run("walled "+walled, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newRescue(t, 3)
+				w.manager, w.walled = fleet.TruthNo, walled
+				w.also[plan.RecoveryGroup] = recoveryGroup{}
+				wave := &w.plan.Waves[0]
+				group := plan.Step{ID: "group", Kind: plan.RecoveryGroup, Phase: plan.Prepare, Lane: "group", Recovery: &plan.RecoveryChange{VPC: "vpc-1", Name: w.group.Name, User: "admin"}}
+				before := plan.Wave{Name: "before", Steps: []plan.Step{group}}
+				for _, h := range wave.Hosts {
+					wave.Steps = append(wave.Steps, plan.Step{ID: "key " + h.ID, Kind: plan.RecoveryKey, Phase: plan.Prepare, Lane: h.ID, Hosts: []fleet.HostRef{h}, Key: &plan.KeyChange{User: "admin", Line: w.plan.Policy.Recovery.PublicKey}})
+				}
+				w.done(t, append(slices.Clone(wave.Steps[4:]), group)...)
+				w.plan.Waves = []plan.Wave{before, *wave}
+				res := w.rollback(t)
+				for _, h := range []string{"i-0", "i-1", "i-2"} {
+					if w.keyless[h] == (h == walled) || !w.restored[h] {
+						t.Errorf("%s: restored %t, the recovery key is gone: %t", h, w.restored[h], w.keyless[h])
+					}
+				}
+				if walled == "" {
+					if res.Outcome != cutover.OutcomeRolledBack {
+						t.Errorf("%+v", res)
+					}
+					return
+				}
+				if !slices.Equal(res.Left, []string{"key i-1", "group"}) || len(res.Unreached) != 1 {
+					t.Errorf("left %v, unreached %+v", res.Left, res.Unreached)
+				}
+				if last := w.store.entries; !slices.ContainsFunc(last, func(e cutover.Entry) bool {
+					return e.Event == cutover.Held && e.Step == "group" && strings.Contains(e.Detail, "the recovery key is still on")
+				}) {
+					t.Error("nobody says why the group stays")
 				}
 			})
 		})

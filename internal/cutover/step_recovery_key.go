@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
 	"ssm-migrate/internal/recovery"
 )
@@ -15,6 +16,12 @@ import (
 type recoveryKeyKind struct{ *hostSide }
 
 func (k recoveryKeyKind) key(ctx context.Context, s plan.Step, name, function string, more hostVars) (hostKey, error) {
+	return k.keyBy(ctx, s, name, function, more, k.run)
+}
+
+type runner func(context.Context, fleet.Host, fleet.Script) (hostAnswer, error)
+
+func (k recoveryKeyKind) keyBy(ctx context.Context, s plan.Step, name, function string, more hostVars, run runner) (hostKey, error) {
 	if s.Key == nil || s.Key.User == "" || recovery.Blob(s.Key.Line) == "" {
 		return hostKey{}, fmt.Errorf("step %s: no account or no key", s.ID)
 	}
@@ -23,7 +30,7 @@ func (k recoveryKeyKind) key(ctx context.Context, s plan.Step, name, function st
 		return hostKey{}, err
 	}
 	vars, parts := k.lineVars(s.Key)
-	a, err := k.run(ctx, host, k.script(name, function, keysTimeout, append(vars, more...), parts...))
+	a, err := run(ctx, host, k.script(name, function, keysTimeout, append(vars, more...), parts...))
 	if err != nil {
 		return hostKey{}, err
 	}
@@ -91,7 +98,8 @@ func (k recoveryKeyKind) Apply(ctx context.Context, s plan.Step, _ json.RawMessa
 }
 
 // Undo takes the line out, with those of later generations, and what was made
-// for it.
+// for it. Where no older key takes its place, Session Manager or SSH as before has to
+// carry that.
 func (k recoveryKeyKind) Undo(ctx context.Context, s plan.Step, before, _ json.RawMessage, _ string) error {
 	vars, err := removal(before)
 	if err != nil {
@@ -100,8 +108,12 @@ func (k recoveryKeyKind) Undo(ctx context.Context, s plan.Step, before, _ json.R
 	if s.Key != nil && slices.ContainsFunc(s.Key.Old, k.retired) {
 		return fmt.Errorf("the recovery key that it took the place of was retired, and its private part is gone: the new one stays: %w", ErrForeign)
 	}
-	if _, err := k.key(ctx, s, "remove-recovery-key", "remove_key", vars); err != nil {
-		return fmt.Errorf("take the recovery key out of account %s: %w", s.Key.User, err)
+	run := k.run
+	if s.Key != nil && len(s.Key.Old) == 0 {
+		run = k.runByOthers
+	}
+	if _, err := k.keyBy(ctx, s, "remove-recovery-key", "remove_key", vars, run); err != nil {
+		return fmt.Errorf("take the recovery key out of account %s, other than by that key: %w", s.Key.User, err)
 	}
 	return nil
 }

@@ -323,6 +323,9 @@ func (r *run) mayNotUndo(s plan.Step) string {
 	if !serves(s.Kind) {
 		return ""
 	}
+	if why := r.keyNeeds(s); why != "" {
+		return why
+	}
 	for _, c := range r.plan.close {
 		// The plan does not say who depends on a step without hosts, nor on bastions.
 		if (len(s.Hosts) == 0 || c.Kind == plan.ScaleIn) && s.At.Account == c.At.Account && (s.At.Region == "" || s.At.Region == c.At.Region) && r.record(c.ID).state.Owed() {
@@ -345,6 +348,22 @@ func (r *run) mayNotUndo(s plan.Step) string {
 		}
 	}
 	return r.restsOn(s)
+}
+
+// keyNeeds says which host still has a recovery key that is of use only with
+// what a step made: nothing else may lead there. Empty: none has.
+func (r *run) keyNeeds(s plan.Step) string {
+	if s.Kind != plan.RecoveryGroup && s.Kind != plan.RecoveryRule {
+		return ""
+	}
+	for _, k := range r.plan.keys {
+		h := k.Hosts[0]
+		uses := slices.Contains(s.Hosts, h) || s.Kind == plan.RecoveryGroup && s.Recovery != nil && s.Recovery.VPC == r.cfg.Hosts[h].VPC
+		if uses && s.At == h.Place() && r.record(k.ID).state.Owed() {
+			return fmt.Sprintf("the recovery key is still on %s, and may be the last way there", h)
+		}
+	}
+	return ""
 }
 
 // opener is a closing kind that tells whether the door is open for those whom

@@ -89,20 +89,20 @@ func (w *World) OperatorLoginReason(in *Instance) string {
 func (w *World) operatorEnters(operator Origin, in *Instance) string {
 	b := w.Bastion(in)
 	if b == nil || in.Role == "bastion" {
-		return w.LoginReason(operator, in, OperatorUser, w.operatorLine(in))
+		return w.LoginReason(operator, in, OperatorUser, w.OperatorLine(in))
 	}
-	g, reason := w.login(operator, b, OperatorUser, w.operatorLine(b))
+	g, reason := w.login(operator, b, OperatorUser, w.OperatorLine(b))
 	if reason != "" {
 		return "bastion " + b.Host.ID + ": " + reason
 	}
 	if !g.mayOpen(in.Host.PrivateIP.String(), 22) {
 		return "bastion " + b.Host.ID + ": no tunnel to " + in.Host.PrivateIP.String()
 	}
-	return w.LoginReason(Origin{Instance: b}, in, OperatorUser, w.operatorLine(in))
+	return w.LoginReason(Origin{Instance: b}, in, OperatorUser, w.OperatorLine(in))
 }
 
-// operatorLine is the operator's public key for an instance.
-func (w *World) operatorLine(in *Instance) string {
+// OperatorLine is the operator's public key for an instance, as authorized_keys lists it.
+func (w *World) OperatorLine(in *Instance) string {
 	if w.healthy {
 		g := generator{seed: w.Seed}
 		return publicOf(g.operatorSeed(in.Host.ID), operatorComment(in.Host.ID)).line()

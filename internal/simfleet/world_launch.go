@@ -141,7 +141,7 @@ func (in *Instance) inside(agent time.Time, key string, data bool, text string) 
 		}
 		in.Users = append(in.Users, &User{Name: in.OS.User, UID: 1000, Home: "/home/" + in.OS.User, Shell: "/bin/bash", Sudo: true, Keys: keys})
 		if w := in.Region.Account.world; in.Role == "bastion" && w != nil && w.healthy { // made from an image that lets the operator in
-			in.Users = append(in.Users, &User{Name: OperatorUser, UID: 1001, Home: "/home/" + OperatorUser, Shell: "/bin/bash", Sudo: true, Keys: []string{w.operatorLine(in)}})
+			in.Users = append(in.Users, &User{Name: OperatorUser, UID: 1001, Home: "/home/" + OperatorUser, Shell: "/bin/bash", Sudo: true, Keys: []string{w.OperatorLine(in)}})
 		}
 	}
 	// AWS's images of these systems have the agent. Source: Systems Manager

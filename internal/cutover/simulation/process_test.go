@@ -344,7 +344,7 @@ func (r *simReach) Prove(ctx context.Context, h fleet.Host, way fleet.Way) fleet
 func (s *simulation) opened(id string) {
 	for _, h := range s.hosts {
 		if h.in.Host.ID == id {
-			h.proved = s.acts
+			h.proved, h.lastSM = s.acts, time.Now()
 		}
 	}
 }

@@ -40,28 +40,37 @@ func (s *simulation) truth(in *simfleet.Instance) simfleet.Ways {
 // recoveryReason is what keeps the recovery keys that are kept out of a host, by
 // a bastion that would be launched.
 func (s *simulation) recoveryReason(in *simfleet.Instance) string {
+	r, missing := s.recoveryWay(in)
+	if missing != "" {
+		return missing
+	}
+	r.User = s.recoveryUser(in)
+	return s.anyKey(func(key string) string {
+		r.Key = key
+		return s.world.RecoveryReason(in, r)
+	})
+}
+
+// recoveryWay is the bastion that would be launched for a host, or what of it is missing.
+func (s *simulation) recoveryWay(in *simfleet.Instance) (r simfleet.Recovery, missing string) {
 	name := plan.RecoveryName(in.Host.VPC)
-	r := simfleet.Recovery{User: s.recoveryUser(in)}
 	group := slices.IndexFunc(in.Region.Groups, func(g *fleet.SecurityGroup) bool { return g.Name == name && g.VPC == in.Host.VPC })
 	scaling := slices.IndexFunc(in.Region.Scaling, func(g *fleet.ScalingGroup) bool { return g.Name == name })
 	switch {
 	case group < 0:
-		return "no security group " + name
+		return r, "no security group " + name
 	case scaling < 0:
-		return "no Auto Scaling group " + name
+		return r, "no Auto Scaling group " + name
 	case !slices.ContainsFunc(in.Region.Templates, func(t *fleet.LaunchTemplate) bool {
 		return t.ID == in.Region.Scaling[scaling].Template.ID || t.Name == name
 	}):
-		return "no launch template " + name
+		return r, "no launch template " + name
 	}
 	r.Groups = []string{in.Region.Groups[group].ID}
 	if subnets := in.Region.Scaling[scaling].Subnets; len(subnets) > 0 {
 		r.Subnet = subnets[0]
 	}
-	return s.anyKey(func(key string) string {
-		r.Key = key
-		return s.world.RecoveryReason(in, r)
-	})
+	return r, ""
 }
 
 // anyKey gives what is in the way of a login with the newest recovery key; empty
@@ -134,7 +143,7 @@ func (s *simulation) check(c change) {
 			s.fail("not proved", "%s after %s: its dead man's switch is gone, and no session was opened since its door closed", h.in.Host.ID, firstLine(c.what))
 		case !timer && !c.disarms:
 			s.fail("no timer", "%s after %s: its door is closed (%s), and nothing would open it again", h.in.Host.ID, firstLine(c.what), w.SSH)
-		case !sm || w.Recovery != "":
+		case (!sm || w.Recovery != "") && (!c.disarms || s.shut(c, h.in)):
 			s.fail("one way only", "%s after %s: session-manager: %s; ssh: %s; recovery: %s", h.in.Host.ID, firstLine(c.what), w.SessionManager, w.SSH, w.Recovery)
 		}
 	}
@@ -149,10 +158,13 @@ func (s *simulation) reboots(why string) bool {
 }
 
 // shut reports whether the very door is shut whose dead man's switch a change
-// takes away: the group's, or else the host's own.
+// takes away: the group's, or else the host's own, which lets today's key in
+// whatever stands between.
 func (s *simulation) shut(c change, in *simfleet.Instance) bool {
 	if c.group == "" {
-		return s.world.OperatorReaches(in)
+		r, missing := s.recoveryWay(in)
+		r.User, r.Key = simfleet.OperatorUser, s.world.OperatorLine(in)
+		return missing != "" || s.world.RecoveryReason(in, r) != ""
 	}
 	recovery := ""
 	for _, g := range in.Region.Groups {
