@@ -44,14 +44,25 @@ them about. All others may be brought about from the export as well: migrate app
 }
 
 // exportFormats are the formats of a plan.
-var exportFormats = []struct {
-	name, short, long string
-	write             func(export.Input) ([]export.File, error)
-}{
+var exportFormats = []exportFormat{
+	{
+		"terraform", "HCL for Terraform and OpenTofu", `terraform writes formatted HCL, a file for each area, with import blocks for what exists already, and a README.md
+with what no resource can say. Applying it closes nothing. Security group rules can only be imported by
+their IDs, which a snapshot does not have: --rule-ids reads them from AWS (ec2:DescribeSecurityGroupRules).`, export.Terraform,
+	},
+	{
+		"json", "Documents and the inputs of AWS's calls as JSON files", `json writes policies and session documents as they are, and all else as the input of the AWS call that makes it
+(aws SERVICE OPERATION --cli-input-json file://FILE). index.json tells which step of the plan wants which.`, export.JSON,
+	},
 	{
 		"cli", "One shell script of AWS CLI lines", `cli writes one POSIX sh script. It takes a stage (prepare, recovery, access, close, finish) as its argument, makes
 only what is not there, and touches an account only with that account's credentials. The stage close leaves a
 security group open unless the recovery bastion is let in and every host behind it is connected.`, export.CLI,
+	},
+	{
+		"automation", "Fan-out steps as runbooks of Systems Manager Automation", `automation writes the steps that many hosts share, agents' upgrades and restarts and the proof that hosts answer,
+as runbooks of Systems Manager Automation with rate control, for very large fleets. Each has a script beside it that
+makes and starts it (MAX_CONCURRENCY, MAX_ERRORS). Hosts are reached by Run Command: their agents have to answer.`, export.Automation,
 	},
 }
 
@@ -63,7 +74,7 @@ type exportOptions struct {
 	ruleIDs bool
 }
 
-type exportFormat = struct {
+type exportFormat struct {
 	name, short, long string
 	write             func(export.Input) ([]export.File, error)
 }

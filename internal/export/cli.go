@@ -308,11 +308,7 @@ func (s *script) profile(j job) {
 	}
 	for _, h := range j.hosts {
 		// An instance that has a profile by now keeps it, whichever it is.
-		type profile struct{ Name string }
-		s.aws("soon "+there("IncorrectState"), "ec2", "associate-iam-instance-profile", struct {
-			IamInstanceProfile profile
-			InstanceId         string
-		}{profile{j.Profile.Name}, h.ID}, "")
+		s.aws("soon "+there("IncorrectState"), "ec2", "associate-iam-instance-profile", associate(j.Profile.Name, h.ID), "")
 	}
 }
 

@@ -99,6 +99,7 @@ type work struct {
 // seen are things of the snapshot that an export may meet, by place and name.
 type seen struct {
 	roles     map[string]bool // account/name
+	inline    map[string]bool // account/role/policy
 	profiles  map[string]bool
 	groups    map[string]fleet.SecurityGroup // account/region/vpc/name
 	byID      map[string]fleet.SecurityGroup
@@ -112,12 +113,15 @@ func key(parts ...string) string { return strings.Join(parts, "/") }
 
 func look(s *fleet.Snapshot) seen {
 	out := seen{
-		roles: map[string]bool{}, profiles: map[string]bool{}, groups: map[string]fleet.SecurityGroup{}, byID: map[string]fleet.SecurityGroup{},
+		roles: map[string]bool{}, inline: map[string]bool{}, profiles: map[string]bool{}, groups: map[string]fleet.SecurityGroup{}, byID: map[string]fleet.SecurityGroup{},
 		templates: map[string]string{}, scaling: map[string]bool{}, documents: map[string]bool{}, hosts: map[fleet.HostRef]*fleet.Host{},
 	}
 	for _, a := range s.Accounts {
 		for _, r := range a.Roles.Value {
 			out.roles[key(a.ID, r.Name)] = true
+			for name := range r.Inline {
+				out.inline[key(a.ID, r.Name, name)] = true
+			}
 		}
 		for _, p := range a.Profiles.Value {
 			out.profiles[key(a.ID, p.Name)] = true

@@ -287,3 +287,14 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(s)
 	return p.Masked(), err
 }
+
+type profileName struct{ Name string }
+
+type association struct {
+	IamInstanceProfile profileName
+	InstanceId         string
+}
+
+func associate(profile, instance string) association {
+	return association{profileName{profile}, instance}
+}
