@@ -1,6 +1,7 @@
 package readiness
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -59,7 +60,9 @@ func (t *Texts) Decide(r Request) (fleet.Truth, string) {
 func (g *Grants) Caller(arn, session string) (keys Keys, ok bool) {
 	for _, u := range g.iam.users {
 		if u.user.ARN == arn {
-			return Keys(maps.Clone(u.context)), true
+			keys = Keys(maps.Clone(u.context))
+			keys["aws:userid"] = []string{cmp.Or(u.user.ID, "AIDA")}
+			return keys, true
 		}
 	}
 	i := slices.IndexFunc(g.iam.order, func(v *roleView) bool { return v.role.ARN == arn })
@@ -68,10 +71,7 @@ func (g *Grants) Caller(arn, session string) (keys Keys, ok bool) {
 	}
 	_, context := sessionsOf(g.iam.order[i])
 	keys = Keys(maps.Clone(context))
-	keys["aws:userid"] = []string{g.iam.order[i].role.ID + ":" + session}
-	if g.iam.order[i].role.ID == "" {
-		delete(keys, "aws:userid")
-	}
+	keys["aws:userid"] = []string{cmp.Or(g.iam.order[i].role.ID, "AROA") + ":" + session}
 	return keys, true
 }
 
