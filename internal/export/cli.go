@@ -112,7 +112,7 @@ func (s *script) head() {
 	s.put("#")
 	s.put("# Stages, in this order:")
 	for _, st := range stages {
-		if n := len(s.of(st)); n > 0 {
+		if len(s.of(st)) > 0 || st == stageAccess && len(s.accessPlaces()) > 0 {
 			s.put("#   %-9s %s", st, stageText[st])
 		}
 	}
@@ -141,7 +141,8 @@ var stageText = map[stage]string{
 // nothing to do.
 func (s *script) section(st stage, at fleet.Place) error {
 	jobs := slices.DeleteFunc(s.of(st), func(j job) bool { return j.at != at })
-	if len(jobs) == 0 {
+	leaves := st == stageAccess && slices.Contains(s.accessPlaces(), at)
+	if len(jobs) == 0 && !leaves {
 		return nil
 	}
 	name := string(st) + "_" + safe(at.Account, "") + "_" + safe(at.Region, "")
@@ -162,6 +163,9 @@ func (s *script) section(st stage, at fleet.Place) error {
 		if err := s.job(j); err != nil {
 			return fmt.Errorf("export step %s: %w", j.ID, err)
 		}
+	}
+	if leaves {
+		s.accessSection(at)
 	}
 	s.put("}")
 	return nil
@@ -330,17 +334,22 @@ func (s *script) preferences(j job) {
 		s.aws(there("DocumentAlreadyExists"), "ssm", "create-document", doc, "")
 		return
 	}
-	doc.DocumentVersion = "$LATEST"
-	s.put("\twant=%s", quote(j.Preferences.Document))
-	get := fmt.Sprintf("aws ssm get-document --region %s --name %s --query Content --output text", quote(s.region), fleet.PreferencesName)
+	s.update(fleet.PreferencesName, j.Preferences.Document)
+}
+
+// update makes a text the default version of a document that is there.
+func (s *script) update(name, content string) {
+	doc := document{Name: name, Content: content, DocumentVersion: "$LATEST", DocumentFormat: "JSON"}
+	get := fmt.Sprintf("aws ssm get-document --region %s --name %s --query Content --output text", quote(s.region), quote(name))
+	s.put("\twant=%s", quote(content))
 	s.put("\tif [ \"$(%s)\" != \"$want\" ]; then", get)
 	s.aws("\t"+there("DuplicateDocumentContent"), "ssm", "update-document", doc, "")
-	s.put("\t\tversion=$(aws ssm describe-document --region %s --name %s --query Document.LatestVersion --output text)", quote(s.region), fleet.PreferencesName)
+	s.put("\t\tversion=$(aws ssm describe-document --region %s --name %s --query Document.LatestVersion --output text)", quote(s.region), quote(name))
 	s.put("\t\tif [ \"$(%s --document-version \"$version\")\" != \"$want\" ]; then", get)
-	s.put("\t\t\tsay %s", quote("the newest version of "+fleet.PreferencesName+" is not the wanted one: make the version that says so the default by hand"))
+	s.put("\t\t\tsay %s", quote("the newest version of "+name+" is not the wanted one: make the version that says so the default by hand"))
 	s.put("\t\t\treturn 1")
 	s.put("\t\tfi")
-	s.put("\t\taws ssm update-document-default-version --region %s --name %s --document-version \"$version\" >/dev/null", quote(s.region), fleet.PreferencesName)
+	s.put("\t\taws ssm update-document-default-version --region %s --name %s --document-version \"$version\" >/dev/null", quote(s.region), quote(name))
 	s.put("\tfi")
 }
 

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 
+	"ssm-migrate/internal/access"
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
 )
@@ -25,7 +26,10 @@ import (
 type Input struct {
 	Snapshot *fleet.Snapshot
 	Plan     *plan.Plan
-	// Handed leaves out every step that the plan does not leave to others.
+	// Access is the access set-up that stays; nil: it is not exported.
+	Access *access.Set
+	// Handed leaves out every step that the plan does not leave to others, and
+	// Access.
 	Handed bool
 	// Rules are rules of security groups as EC2 lists them now, with their IDs,
 	// by group. A snapshot does not have IDs; Terraform cannot import a rule without.
@@ -179,12 +183,12 @@ func begin(in Input) (*work, error) {
 	slices.SortStableFunc(w.jobs, func(a, b job) int {
 		return cmp.Compare(slices.Index(stages, a.stage), slices.Index(stages, b.stage))
 	})
+	w.places = w.accessPlaces()
 	for _, j := range w.jobs {
-		if !slices.Contains(w.places, j.at) {
-			w.places = append(w.places, j.at)
-		}
+		w.places = append(w.places, j.at)
 	}
 	slices.SortFunc(w.places, comparePlaces)
+	w.places = slices.Compact(w.places)
 	return w, nil
 }
 
@@ -232,7 +236,7 @@ func (w *work) of(st stage) []job {
 	return slices.DeleteFunc(slices.Clone(w.jobs), func(j job) bool { return j.stage != st })
 }
 
-func (w *work) nothing() bool { return len(w.jobs) == 0 }
+func (w *work) nothing() bool { return len(w.places) == 0 }
 
 func comparePlaces(a, b fleet.Place) int {
 	return cmp.Or(strings.Compare(a.Account, b.Account), strings.Compare(a.Region, b.Region))

@@ -30,6 +30,9 @@ func JSON(in Input) ([]File, error) {
 			return nil, fmt.Errorf("export step %s: %w", j.ID, err)
 		}
 	}
+	if err := d.access(); err != nil {
+		return nil, fmt.Errorf("export the access set-up: %w", err)
+	}
 	index, err := pretty(struct {
 		Plan  string      `json:"plan"`
 		Tag   tag         `json:"tag"`

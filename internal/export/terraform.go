@@ -42,6 +42,9 @@ func Terraform(in Input) ([]File, error) {
 			return nil, fmt.Errorf("export step %s: %w", j.ID, err)
 		}
 	}
+	if err := t.access(); err != nil {
+		return nil, fmt.Errorf("export the access set-up: %w", err)
+	}
 	t.providers()
 	var out []File
 	for _, name := range slices.Sorted(maps.Keys(t.files)) {
