@@ -106,14 +106,14 @@ func TestHandOverEndsInTheSameState(t *testing.T) {
 	ours, handed := ownSim(t, fleetOf(8)), ownSim(t, fleetOf(8))
 	for _, f := range []*ownFleet{ours, handed} {
 		f.oneWave(t)
-		f.only(t, f.inject(t, "no-profile", "shared-role-without-ssm", "endpoint-missing", "endpoint-group-closed"))
+		f.only(t, f.inject(t, "shared-role-without-ssm", "endpoint-missing", "endpoint-group-closed", "no-profile"))
 	}
 	// Agents are started on hosts, where no call of AWS leads.
 	handed.policy(t, "fixes: {attach-profile: hand, extend-role: hand, allow-egress: hand, create-endpoint: hand}\n")
 
-	p := ours.planned(t)
+	p := ours.planned(t, exitIncomplete)
 	byUs := ours.begin(t, "apply", p.ID, "--yes")
-	h := handed.planned(t)
+	h := handed.planned(t, exitIncomplete)
 	kinds := map[plan.Kind]int{}
 	for _, w := range h.Waves {
 		for _, s := range w.Steps {
