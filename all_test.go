@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"internal/inventory":          {"internal/fleet"},
 	"internal/readiness":          {"internal/fleet"},
 	"internal/recovery":           {"internal/fleet"},
+	"internal/access":             {"internal/fleet", "internal/readiness"},
 	"internal/plan":               {"internal/fleet", "internal/readiness"},
 	"internal/cutover":            {"internal/fleet", "internal/limit", "internal/plan", "internal/recovery"},
 	"internal/cutover/simulation": {},
@@ -53,7 +54,7 @@ var oneHome = map[string][]string{
 }
 
 // pure packages compute from their arguments alone.
-var pure = []string{"internal/fleet", "internal/readiness", "internal/plan", "internal/recovery"}
+var pure = []string{"internal/fleet", "internal/readiness", "internal/plan", "internal/recovery", "internal/access"}
 
 // impureImports would give a pure package I/O, a clock's timers or randomness.
 var impureImports = []string{"os", "io/fs", "net", "net/http", "context", "math/rand", "math/rand/v2", "crypto/rand", "os/exec", "syscall", "database/sql"}
