@@ -120,7 +120,7 @@ type Region struct {
 	Hybrid    []*fleet.Node // managed nodes outside EC2
 
 	// Tags names, by ID, the tags of resources whose own type here has none:
-	// launch templates, endpoints, key pairs and security group rules.
+	// launch templates, endpoints, key pairs, security group rules and, by name, documents.
 	Tags     map[string]map[string]string
 	Launches map[string]LaunchData // by "lt-…/VERSION"
 	Imported map[string]bool       // IDs of key pairs that EC2 did not make
