@@ -39,7 +39,7 @@ type transfer struct {
 // runCurl knows -s -S -v -k -q -f -I -i -L -m -o -w -X -H -D -x, --noproxy and
 // --connect-timeout, and the proxy variables.
 func runCurl(ctx context.Context, p *process) int {
-	o := parseOptions(p.args[1:], "mowHXATdDuxC", "connect-timeout", "max-time", "output", "write-out", "noproxy", "url", "request", "header", "cacert", "dump-header", "proxy", "retry", "retry-delay", "retry-max-time")
+	o := parseOptions(p.args[1:], "mowHXATdDuxC", "connect-timeout", "max-time", "output", "write-out", "noproxy", "url", "request", "header", "cacert", "dump-header", "proxy", "retry", "retry-delay", "retry-max-time", "proto", "proto-redir", "max-filesize")
 	urls := slices.Concat(o.operands, o.flags["url"])
 	if len(urls) == 0 {
 		_, _ = fmt.Fprintln(p.stderr, "curl: try 'curl --help' or 'curl --manual' for more information")
@@ -137,6 +137,9 @@ func (r *transfer) run(ctx context.Context) error {
 		r.connected(metadataAddress, "80")
 		r.answer(r.metadata())
 		return nil
+	}
+	if files, ok := r.p.x.hosts.w.Mirrors[r.host]; ok {
+		return r.fromMirror(ctx, files)
 	}
 	service, ours := r.p.m.serviceOf(r.host)
 	to := r.p.egress(service, nil)
