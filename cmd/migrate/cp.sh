@@ -82,7 +82,7 @@ download() {
 	elif gnu_wget; then
 		printf '%s\n' "$1" | wget -q -O "$2" --tries=1 --timeout=60 -i - 2>"$work/why"
 	elif command -v wget >/dev/null 2>&1; then
-		wget -q -T 60 -O "$2" "$1" 2>"$work/why" # busybox's reads no list of URLs
+		wget -q -O "$2" "$1" 2>"$work/why" # busybox's reads no list of URLs, and Debian's crashes with -T
 	else
 		die "the host has none of curl, python3 and wget to download with"
 	fi

@@ -49,8 +49,8 @@ func tools(t *testing.T, names ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range names {
-		at, err := exec.LookPath(name)
-		if err != nil {
+		at := filepath.Join("/usr/bin", name) // Debian's: others in PATH may be scripts
+		if _, err := os.Stat(at); err != nil {
 			t.Fatalf("install %s: apt-get install dash bash busybox curl wget python3 awscli", name)
 		}
 		if err := os.Symlink(at, filepath.Join(dir, name)); err != nil {
@@ -122,6 +122,21 @@ func TestCopyScriptOnRealShells(t *testing.T) {
 				return c.run(ctx)
 			}
 
+			t.Cleanup(func() {
+				if keys := d.world.ObjectKeys(demoCopyBucket); len(keys) > 0 {
+					t.Errorf("left in the bucket: %q", keys)
+				}
+				if left, _ := filepath.Glob(filepath.Join(dir, "*migrate-cp*")); len(left) > 0 {
+					t.Errorf("left beside the destination: %q", left)
+				}
+				if left, _ := filepath.Glob(filepath.Join(dir, ".*migrate-cp*")); len(left) > 0 {
+					t.Errorf("left beside the destination: %q", left)
+				}
+				if strings.Contains(log.String(), "X-Amz-") {
+					t.Errorf("a URL shows:\n%s", log.String())
+				}
+			})
+
 			// A name that a shell or curl would read as something else.
 			odd := filepath.Join(dir, `it's "odd" $(id) \ name`)
 			got, err := copied(source, odd, copyQuery{preserve: true})
@@ -150,6 +165,9 @@ func TestCopyScriptOnRealShells(t *testing.T) {
 				t.Error(err)
 			}
 
+			if tt.name != tests[0].name {
+				return // the rest is no different where programs differ
+			}
 			// An empty file, and what is refused.
 			empty := filepath.Join(tree, "sub", "empty")
 			if _, err := copied(empty, filepath.Join(dir, "empty"), copyQuery{}); err != nil {
@@ -172,18 +190,6 @@ func TestCopyScriptOnRealShells(t *testing.T) {
 			}
 			if sumOfFile(t, odd) != sum {
 				t.Error("the link's target was written")
-			}
-			if keys := d.world.ObjectKeys(demoCopyBucket); len(keys) > 0 {
-				t.Errorf("left in the bucket: %q", keys)
-			}
-			if left, _ := filepath.Glob(filepath.Join(dir, "*migrate-cp*")); len(left) > 0 {
-				t.Errorf("left beside the destination: %q", left)
-			}
-			if left, _ := filepath.Glob(filepath.Join(dir, ".*migrate-cp*")); len(left) > 0 {
-				t.Errorf("left beside the destination: %q", left)
-			}
-			if strings.Contains(log.String(), "X-Amz-") {
-				t.Errorf("a URL shows:\n%s", log.String())
 			}
 		})
 	}
