@@ -102,6 +102,8 @@ type Region struct {
 	ManagedSessions []*fleet.ManagedSession // Session Manager's, open and past
 	SessionLogs     []*SessionLog           // in the Region's buckets and log groups
 
+	stored map[string][]*storedObject // by bucket: what was put there
+
 	Deregistered map[string]bool // machine images that nobody can launch any more
 
 	// Dropped names, by route target (a firewall endpoint or transit gateway),
