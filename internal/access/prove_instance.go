@@ -60,7 +60,7 @@ func (x *instanceRole) things(text parsed) []thing {
 			out = append(out, plain(witness(n.Resource), at))
 		}
 	}
-	return append(out, mentioned(text, at)...)
+	return mentioning(out, text, at)
 }
 
 // promises: what the agent needs, on what it needs it. Where an action is

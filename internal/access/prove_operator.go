@@ -98,7 +98,7 @@ func (t *team) things(text parsed) []thing {
 		}
 	}
 	out = append(out, t.sessionThings(at, text)...)
-	return append(out, mentioned(text, at)...)
+	return mentioning(out, text, at)
 }
 
 // sessionThings are sessions: everybody's own, another person's, and those of

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net"
 	"regexp"
 	"slices"
 	"strconv"
@@ -66,7 +65,7 @@ func (p *promised) forwards(a *fleet.Assessment) {
 				own = append(own, f.Port)
 				continue
 			}
-			to := net.JoinHostPort(f.Host, strconv.Itoa(f.Port))
+			to := f.Host + ":" + strconv.Itoa(f.Port)
 			p.publish(t, name(ownPrefix+"remote-", t.name+"-"+to, mostDocumentName), "forwards "+to+" through an instance, and nothing else", remoteDocument(f.Host, f.Port))
 		}
 		if len(own) > 0 {
@@ -115,9 +114,8 @@ func (p *promised) permitted(t *team, fingerprint string) []Forward {
 				if !ok {
 					continue
 				}
-				host, port, err := net.SplitHostPort(to)
-				n, _ := strconv.Atoi(port)
-				if err != nil || n < 1 || n > 65535 || !hostName.MatchString(host) {
+				host, n := hostPort(to)
+				if n < 1 || n > 65535 || !hostName.MatchString(host) {
 					p.note("a key of %s may open %q, which no document can be limited to", strings.Join(t.people, ", "), to)
 					continue
 				}
@@ -131,6 +129,16 @@ func (p *promised) permitted(t *team, fingerprint string) []Forward {
 		}
 	}
 	return out
+}
+
+// hostPort takes apart "host:port" and "[address]:port"; a port that is no number is 0.
+func hostPort(text string) (host string, port int) {
+	colon := strings.LastIndexByte(text, ':')
+	if colon < 0 {
+		return text, 0
+	}
+	port, _ = strconv.Atoi(text[colon+1:])
+	return strings.TrimSuffix(strings.TrimPrefix(text[:colon], "["), "]"), port
 }
 
 // commands makes the documents that take the place of keys with a forced

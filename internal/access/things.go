@@ -76,13 +76,18 @@ func others(partition string, at fleet.Place) []thing {
 	return out
 }
 
-// mentioned are witnesses of what a text names, at a place.
-func mentioned(text parsed, at fleet.Place) []thing {
-	var out []thing
-	for _, r := range text.resources() {
-		out = append(out, plain(r, at))
+// mentioning adds witnesses of what a text names and the things do not have yet.
+func mentioning(things []thing, text parsed, at fleet.Place) []thing {
+	known := map[string]bool{}
+	for _, t := range things {
+		known[t.arn] = true
 	}
-	return out
+	for _, r := range text.resources() {
+		if !known[r] {
+			things = append(things, plain(r, at))
+		}
+	}
+	return things
 }
 
 // matches compares a thing with a pattern in which * stands for any run of characters.

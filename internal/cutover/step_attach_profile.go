@@ -48,6 +48,9 @@ func (k attachProfile) Observe(ctx context.Context, s plan.Step) (Observation, e
 	if image.Association, err = k.association(ctx, s, instance); err != nil {
 		return Observation{}, err
 	}
+	if s.Handed {
+		return k.elsewhere(ctx, s, image)
+	}
 	if got := image.Association.Profile; got != "" && got != s.Profile.Name {
 		return Observation{}, fmt.Errorf("%s has the instance profile %s by now: %w", instance, got, ErrStale)
 	}
@@ -70,6 +73,29 @@ func (k attachProfile) Observe(ctx context.Context, s plan.Step) (Observation, e
 		return observed(false, image, "%s has no instance profile", instance)
 	}
 	return observed(true, image, "%s has the instance profile %s", instance, image.Association.Profile)
+}
+
+// elsewhere holds if the instance has a profile whose role serves sessions,
+// whatever the two are called.
+func (k attachProfile) elsewhere(ctx context.Context, s plan.Step, image profileImage) (Observation, error) {
+	host, got := s.Hosts[0], image.Association.Profile
+	if got == "" {
+		return observed(false, image, "%s has no instance profile", host.ID)
+	}
+	p, err := k.profiles.Profile(ctx, s.At, got)
+	if err := answered(err, fleet.ErrNotFound); err != nil {
+		return Observation{}, fmt.Errorf("read instance profile %s: %w", got, err)
+	}
+	if p.Role == "" {
+		return observed(false, image, "instance profile %s of %s holds no role", got, host.ID)
+	}
+	granted, why, err := roleGrants(ctx, k.roles, s.At, p.Role, func(r fleet.Role, policies []fleet.Policy) (fleet.Truth, string) {
+		return s.Profile.GrantedBy(r, policies, host)
+	})
+	if err != nil {
+		return Observation{}, err
+	}
+	return elsewhere(granted, why, image, "%s has the instance profile %s, whose role %s serves sessions", host.ID, got, p.Role)
 }
 
 func (k attachProfile) Apply(ctx context.Context, s plan.Step, _ json.RawMessage, token string) (json.RawMessage, error) {
@@ -140,6 +166,9 @@ func (k attachProfile) Undo(ctx context.Context, s plan.Step, before, after json
 	instance, err := k.instance(s)
 	if err != nil {
 		return err
+	}
+	if was.Association.Profile != "" {
+		return nil // others attached it
 	}
 	err = unsettle(ctx, 2*visibleWithin, after, func() (string, error) {
 		a, err := k.association(ctx, s, instance)
@@ -231,10 +260,10 @@ func (k attachProfile) Undone(ctx context.Context, s plan.Step, before, _ json.R
 	if err != nil {
 		return Observation{}, err
 	}
-	if a.Profile != "" {
+	if a.Profile != was.Association.Profile {
 		return restored(instance + " has the instance profile " + a.Profile)
 	}
-	if !s.Profile.Create {
+	if a.Profile != "" || !s.Profile.Create {
 		return restored("")
 	}
 	users, err := k.profiles.Associated(ctx, s.At, s.Profile.Name)

@@ -57,6 +57,9 @@ func (k defaultHost) check(s plan.Step, image settingImage) error {
 
 func (k defaultHost) Observe(ctx context.Context, s plan.Step) (Observation, error) {
 	image, _, err := k.look(ctx, s)
+	if err == nil && s.Handed {
+		return k.elsewhere(ctx, s, image)
+	}
 	if err == nil {
 		err = k.check(s, image)
 	}
@@ -65,6 +68,21 @@ func (k defaultHost) Observe(ctx context.Context, s plan.Step) (Observation, err
 	}
 	holds := image.Value == s.Setting.Value && (image.Role || !s.Setting.CreateRole)
 	return observed(holds, image, "Default Host Management Configuration has the role %q", image.Value)
+}
+
+// elsewhere holds if a role is set that serves sessions, whatever it is called.
+func (k defaultHost) elsewhere(ctx context.Context, s plan.Step, image settingImage) (Observation, error) {
+	if image.Value == "" {
+		return observed(false, image, "Default Host Management Configuration is off")
+	}
+	name := image.Value[strings.LastIndex(image.Value, "/")+1:]
+	granted, why, err := roleGrants(ctx, k.roles, s.At, name, func(r fleet.Role, p []fleet.Policy) (fleet.Truth, string) {
+		return s.Setting.GrantedBy(r, p, s.At, s.Hosts)
+	})
+	if err != nil {
+		return Observation{}, err
+	}
+	return elsewhere(granted, why, image, "Default Host Management Configuration has the role %q, which serves sessions", image.Value)
 }
 
 func (k defaultHost) Apply(ctx context.Context, s plan.Step, _ json.RawMessage, token string) (json.RawMessage, error) {
