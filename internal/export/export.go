@@ -276,6 +276,9 @@ func (w *work) about(j job) []string {
 	if j.Why != "" {
 		out = append(out, "answers: "+line(j.Why))
 	}
+	if j.Owner != "" {
+		out = append(out, "owned by: "+line(j.Owner))
+	}
 	for _, l := range j.Before {
 		out = append(out, "- "+line(l))
 	}

@@ -50,6 +50,7 @@ type indexStep struct {
 	Kind     plan.Kind   `json:"kind"`
 	Stage    stage       `json:"stage"`
 	Handed   bool        `json:"handed"`
+	Owner    string      `json:"owner,omitempty"`
 	Account  string      `json:"account"`
 	Region   string      `json:"region"`
 	Title    string      `json:"title"`
@@ -76,7 +77,7 @@ type documents struct {
 
 func (d *documents) step(j job) {
 	s := indexStep{
-		Step: j.ID, Kind: j.Kind, Stage: j.stage, Handed: j.Handed, Account: j.at.Account, Region: j.at.Region,
+		Step: j.ID, Kind: j.Kind, Stage: j.stage, Handed: j.Handed, Owner: j.Owner, Account: j.at.Account, Region: j.at.Region,
 		Title: line(j.Title), Why: line(j.Why), Before: j.Before, After: j.After, Document: []indexFile{},
 	}
 	for _, h := range j.hosts {
