@@ -84,7 +84,7 @@ func (f *ownFleet) codeOwner(t *testing.T, script string, stage ...string) strin
 	if err := os.WriteFile(filepath.Join(bin, "aws"), []byte(wrapper), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	c := exec.CommandContext(ctx, "sh", append([]string{script}, stage...)...)
 	c.Env = append(slices.Clone(f.env), "PATH="+bin+":/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE=1")
