@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -84,13 +85,13 @@ func howtoOf(s *stored) report.Howto {
 		connected[host.ID] = host.Connection.Known && host.Connection.Value == "connected"
 	}
 	hosts := sshHosts(s.snap)
-	slices.SortStableFunc(hosts, func(a, b sshHost) int { return rank(connected[a.ID], a.Name) - rank(connected[b.ID], b.Name) })
+	slices.SortStableFunc(hosts, func(a, b sshHost) int { return rank(connected[a.ID], a) - rank(connected[b.ID], b) })
 	for i, host := range hosts {
 		if i == howtoHosts {
 			h.More = len(hosts) - i
 			break
 		}
-		h.Hosts = append(h.Hosts, report.HowtoHost{Name: host.Name, ID: host.ID, Region: host.Region})
+		h.Hosts = append(h.Hosts, report.HowtoHost{Call: host.call, SSH: cmp.Or(host.Name, host.ID), ID: host.ID, Region: host.Region})
 	}
 	for _, r := range s.snap.Regions {
 		h.LoggedKnown = h.LoggedKnown && r.Preferences.Known
@@ -120,16 +121,16 @@ func howtoOf(s *stored) report.Howto {
 	return h
 }
 
-func rank(connected bool, name string) int {
-	switch {
-	case connected && name != "":
-		return 0
-	case connected:
-		return 1
-	case name != "":
-		return 2
+// rank puts hosts that sessions reach first, of these those with a plain name.
+func rank(connected bool, h sshHost) int {
+	n := 0
+	if !connected {
+		n += 2
 	}
-	return 3
+	if h.call == h.ID || h.call != h.Name {
+		n++
+	}
+	return n
 }
 
 // runsAs is the account in which the shells of preferences run.

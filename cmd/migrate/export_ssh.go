@@ -82,6 +82,8 @@ type sshHost struct {
 	ID     string `json:"id"`
 	Region string `json:"region"`
 	Name   string `json:"name,omitempty"` // that ssh takes; empty: only the ID
+
+	call string // what migrate's own commands take
 }
 
 // sshHosts names the Linux hosts of a snapshot. Name tags are anybody's who may
@@ -93,7 +95,7 @@ func sshHosts(snap *fleet.Snapshot) []sshHost {
 		if h.Windows() || h.State == "terminated" || h.State == "shutting-down" || !instanceID.MatchString(h.ID) || !regionName.MatchString(h.Region) {
 			continue
 		}
-		one := sshHost{ID: h.ID, Region: h.Region}
+		one := sshHost{ID: h.ID, Region: h.Region, call: h.ID}
 		if n := h.Tags["Name"]; hostName.MatchString(n) && !looksLikeID.MatchString(n) {
 			one.Name = n
 			count[strings.ToLower(n)]++
@@ -101,7 +103,11 @@ func sshHosts(snap *fleet.Snapshot) []sshHost {
 		out = append(out, one)
 	}
 	for i, h := range out {
-		if n := strings.ToLower(h.Name); n != "" && (count[n] > 1 || strings.Contains(n, ".") || n == "localhost") {
+		n := strings.ToLower(h.Name)
+		if n != "" && count[n] == 1 {
+			out[i].call = h.Name
+		}
+		if n != "" && (count[n] > 1 || strings.Contains(n, ".") || n == "localhost") {
 			out[i].Name = h.Name + "." + h.ID
 		}
 	}

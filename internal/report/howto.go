@@ -25,16 +25,10 @@ type Howto struct {
 
 // HowtoHost is a host as users call it.
 type HowtoHost struct {
-	Name   string // that ssh takes; empty: only the ID
+	Call   string // by migrate's commands: its name, or its ID where that is not its alone
+	SSH    string // by ssh with the exported configuration
 	ID     string
 	Region string
-}
-
-func (h HowtoHost) call() string {
-	if h.Name != "" {
-		return h.Name
-	}
-	return h.ID
 }
 
 // HowtoMarkdown writes the page as Markdown.
@@ -51,33 +45,29 @@ func HowtoHTML(w io.Writer, h Howto) error { return writeHowto(h).html(w) }
 func writeHowto(h Howto) *paper {
 	d := &paper{Title: "How do I now …"}
 	d.say("Hosts of this fleet are reached through AWS Systems Manager Session Manager: no open port 22, no bastion, no VPN. You need AWS credentials (for example `aws sso login`) and the program `migrate`. Made %s by migrate %s from inventory %s.", minute(h.Made), h.Version, fmt.Sprint(h.Snapshot))
-	one, two, region := "HOST", "OTHER", "REGION"
+	one := HowtoHost{Call: "HOST", SSH: "HOST", ID: "INSTANCE-ID", Region: "REGION"}
 	if len(h.Hosts) > 0 {
-		one, region = h.Hosts[0].call(), h.Hosts[0].Region
-		two = one
+		one = h.Hosts[0]
 	}
+	two := HowtoHost{Call: "OTHER"}
 	if len(h.Hosts) > 1 {
-		two = h.Hosts[1].call()
+		two = h.Hosts[1]
 	}
-	id := "INSTANCE-ID"
-	if len(h.Hosts) > 0 {
-		id = h.Hosts[0].ID
-	}
-	d.howtoShell(h, one, id, region)
-	d.howtoCopy(h, one, two)
-	d.howtoTunnel(one)
-	d.howtoSSH(one)
-	d.howtoAnsible(h, one, id, region)
-	d.howtoGit(one)
-	d.howtoTrouble(h, one)
+	d.howtoShell(h, one)
+	d.howtoCopy(h, one.Call, two.Call)
+	d.howtoTunnel(one.Call)
+	d.howtoSSH(one.SSH)
+	d.howtoAnsible(h, one)
+	d.howtoGit(one.SSH)
+	d.howtoTrouble(h, one.Call)
 	return d
 }
 
-func (d *paper) howtoShell(h Howto, one, id, region string) {
+func (d *paper) howtoShell(h Howto, one HowtoHost) {
 	d.heading(2, "Get a shell")
-	d.run("migrate connect " + shellWord(one))
+	d.run("migrate connect " + shellWord(one.Call))
 	d.say("Without `migrate`, with the AWS CLI and its session-manager-plugin:")
-	d.run("aws ssm start-session --region " + shellWord(region) + " --target " + shellWord(id))
+	d.run("aws ssm start-session --region " + shellWord(one.Region) + " --target " + shellWord(one.ID))
 	for _, u := range h.Users {
 		d.item("Shells run as %s.", u)
 	}
@@ -91,7 +81,7 @@ func (d *paper) howtoShell(h Howto, one, id, region string) {
 	}
 	d.item("On a terminal, Enter `~.` ends a session that no longer answers.")
 	d.say("One command, and its output:")
-	d.run("migrate connect " + shellWord(one) + " --document AWS-StartInteractiveCommand --parameter command='df -h'")
+	d.run("migrate connect " + shellWord(one.Call) + " --document AWS-StartInteractiveCommand --parameter command='df -h'")
 }
 
 func (d *paper) howtoCopy(h Howto, one, two string) {
@@ -118,16 +108,16 @@ func (d *paper) howtoSSH(one string) {
 	d.say("For all of your ssh, add the lines `Match all` and `Include config.fleet` at the end of `~/.ssh/config`.")
 }
 
-func (d *paper) howtoAnsible(h Howto, one, id, region string) {
+func (d *paper) howtoAnsible(h Howto, one HowtoHost) {
 	d.heading(2, "Run Ansible")
 	d.say("Over SSH, with the ssh_config from above, an inventory stays as it is:")
-	d.run("ansible -i "+shellWord(one+",")+" all -m ping --ssh-common-args='-F ~/.ssh/config.fleet'", "# or in ansible.cfg, section [ssh_connection]: ssh_args = -F ~/.ssh/config.fleet")
+	d.run("ansible -i "+shellWord(one.SSH+",")+" all -m ping --ssh-common-args='-F ~/.ssh/config.fleet'", "# or in ansible.cfg, section [ssh_connection]: ssh_args = -F ~/.ssh/config.fleet")
 	d.say("Without SSH, Ansible's own connection through Session Manager (collections community.aws, or amazon.aws since 10); it needs the session-manager-plugin and a bucket:")
 	bucket := h.Bucket
 	if bucket == "" {
 		bucket = "BUCKET"
 	}
-	d.run("ansible -i "+shellWord(one+",")+" all -m ping -c community.aws.aws_ssm \\", "  -e ansible_aws_ssm_instance_id="+shellWord(id)+" -e ansible_aws_ssm_region="+shellWord(region)+" -e ansible_aws_ssm_bucket_name="+shellWord(bucket))
+	d.run("ansible -i "+shellWord(one.SSH+",")+" all -m ping -c community.aws.aws_ssm \\", "  -e ansible_aws_ssm_instance_id="+shellWord(one.ID)+" -e ansible_aws_ssm_region="+shellWord(one.Region)+" -e ansible_aws_ssm_bucket_name="+shellWord(bucket))
 }
 
 func (d *paper) howtoGit(one string) {
@@ -143,9 +133,9 @@ func (d *paper) howtoTrouble(h Howto, one string) {
 	d.item("\"not connected\": the agent on the host does not answer. \"not authorized\": your AWS credentials lack a permission; the message names it.")
 	d.item("Credentials have run out: sign in again, for example by `aws sso login`.")
 	d.heading(2, "The hosts")
-	d.table("Call it", "Instance", "Region")
+	d.table("For migrate", "For ssh", "Instance", "Region")
 	for _, each := range h.Hosts {
-		d.row([]span{{Text: each.call(), Code: true}}, []span{{Text: each.ID, Code: true}}, []span{{Text: each.Region}})
+		d.row([]span{{Text: each.Call, Code: true}}, []span{{Text: each.SSH, Code: true}}, []span{{Text: each.ID, Code: true}}, []span{{Text: each.Region}})
 	}
 	if h.More > 0 {
 		d.say("And %s more: `migrate hosts` lists all.", fmt.Sprint(h.More))
