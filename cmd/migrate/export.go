@@ -23,9 +23,10 @@ import (
 func (a *app) exportCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "export",
-		Short: "Hand a plan over as Terraform, JSON, AWS CLI lines or Automation runbooks",
+		Short: "Hand a plan over as code, and write what users need after the move",
 		Long: `export writes what a stored plan would change for those who change the fleet by other means: a team that
-owns the roles, groups and endpoints as code. Nothing is changed.
+owns the roles, groups and endpoints as code; and, of the latest snapshot, what a fleet's users need after the
+move. Nothing is changed.
 
 Steps that the policy leaves to others (fixes: hand) wait in migrate apply until somebody has brought
 them about. All others may be brought about from the export as well: migrate apply finds them done.`,
@@ -41,6 +42,7 @@ them about. All others may be brought about from the export as well: migrate app
 		wrapUsage(sub)
 		c.AddCommand(sub)
 	}
+	a.addUserExports(c)
 	return c
 }
 
