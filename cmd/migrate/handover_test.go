@@ -198,7 +198,7 @@ func (f *ownFleet) waits(t *testing.T) {
 	defer tick.Stop()
 	for {
 		for _, e := range journalEntries(t, f) {
-			if e.Event == cutover.Note && strings.HasPrefix(e.Detail, "waits until others have done it") {
+			if e.Event == cutover.Note && strings.HasPrefix(e.Detail, "waits for others to do it") {
 				return
 			}
 		}
