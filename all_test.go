@@ -22,6 +22,7 @@ const module = "ssm-migrate/"
 var mayImport = map[string][]string{
 	"internal/fleet":              {},
 	"internal/limit":              {},
+	"internal/filter":             {"internal/fleet"},
 	"internal/inventory":          {"internal/fleet"},
 	"internal/readiness":          {"internal/fleet"},
 	"internal/recovery":           {"internal/fleet"},
@@ -29,7 +30,7 @@ var mayImport = map[string][]string{
 	"internal/cutover":            {"internal/fleet", "internal/limit", "internal/plan", "internal/recovery"},
 	"internal/cutover/simulation": {},
 	"internal/report":             {"internal/fleet", "internal/readiness", "internal/plan", "internal/recovery", "internal/cutover"},
-	"internal/tui":                {"internal/fleet", "internal/inventory", "internal/readiness", "internal/plan", "internal/recovery", "internal/cutover"},
+	"internal/tui":                {"internal/fleet", "internal/filter", "internal/inventory", "internal/readiness", "internal/plan", "internal/recovery", "internal/cutover"},
 	"internal/awsapi":             {"internal/fleet", "internal/limit", "internal/session"},
 	"internal/sshhost":            {"internal/fleet"},
 	"internal/seal":               {"internal/fleet"},
@@ -53,7 +54,7 @@ var oneHome = map[string][]string{
 }
 
 // pure packages compute from their arguments alone.
-var pure = []string{"internal/fleet", "internal/readiness", "internal/plan", "internal/recovery"}
+var pure = []string{"internal/fleet", "internal/filter", "internal/readiness", "internal/plan", "internal/recovery"}
 
 // impureImports would give a pure package I/O, a clock's timers or randomness.
 var impureImports = []string{"os", "io/fs", "net", "net/http", "context", "math/rand", "math/rand/v2", "crypto/rand", "os/exec", "syscall", "database/sql"}

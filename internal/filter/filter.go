@@ -98,9 +98,6 @@ func (f Filter) Match(s *Subject) bool {
 	return true
 }
 
-// Empty reports whether the filter passes every host.
-func (f Filter) Empty() bool { return len(f.terms) == 0 }
-
 // Language reads filters about one fleet: it knows the tags that its hosts have.
 // It is not changed once it is made.
 type Language struct {
@@ -122,10 +119,11 @@ func NewLanguage(hosts []fleet.Host) *Language {
 }
 
 // Parse reads a filter. now is what ages are counted to. A filter that cannot
-// be read is an *Error, which is fit to be shown to the operator once the text
-// of the filter is.
+// be read is an *Error, the first one of its terms; it is fit to be shown once it
+// is cleaned as the text is. The terms that can be read are a filter all the same.
 func (l *Language) Parse(text string, now time.Time) (Filter, error) {
 	var f Filter
+	var first error
 	for _, w := range split(text) {
 		t := term{}
 		if len(w) > 1 && w[0].is('-') {
@@ -133,12 +131,15 @@ func (l *Language) Parse(text string, now time.Time) (Filter, error) {
 		}
 		match, err := l.term(w, now)
 		if err != nil {
-			return Filter{}, err
+			if first == nil {
+				first = err
+			}
+			continue
 		}
 		t.match = match
 		f.terms = append(f.terms, t)
 	}
-	return f, nil
+	return f, first
 }
 
 // operator stands between a key and a value.

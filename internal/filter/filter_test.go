@@ -113,6 +113,16 @@ func TestErrorsTellWhatToWrite(t *testing.T) {
 	}
 }
 
+func TestWhatCanBeReadOfAWrongFilterHolds(t *testing.T) {
+	s, _, l := subjects()
+	for text, want := range map[string]bool{"satus=blocked web": true, "satus=blocked db": false, "satus=blocked": true} {
+		f, err := l.Parse(text, now)
+		if err == nil || f.Match(&s) != want {
+			t.Errorf("%q: %v, and it matches: %v", text, err, !want)
+		}
+	}
+}
+
 func TestEveryKeyHasAValue(t *testing.T) {
 	s, _, l := subjects()
 	s.Host.Subnet, s.Host.AutoScalingGroup, s.Host.ProfileARN, s.Host.ImageID, s.Host.InstanceType, s.Host.KeyName = "a", "b", "c", "d", "e", "f"

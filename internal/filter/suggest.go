@@ -26,7 +26,9 @@ func noNumber(key string) error {
 func (l *Language) unknown(key string, w word) error {
 	text := fmt.Sprintf("no key and no tag is called %q", key)
 	if near := l.near(key); len(near) > 0 {
-		text += "; did you mean " + strings.Join(near, " or ") + "?"
+		text += ": did you mean " + strings.Join(near, " or ") + "?"
+	} else {
+		text += "."
 	}
 	return &Error{Text: text + fmt.Sprintf(` Quotes look for the text: "%s"`, w)}
 }
@@ -75,7 +77,9 @@ func (l *Language) near(text string) []string {
 		}
 	}
 	for _, low := range slices.Sorted(maps.Keys(l.tags)) {
-		add(low, quote(l.tags[low]))
+		if keyCalled(low) == nil {
+			add(low, quote(l.tags[low]))
+		}
 	}
 	slices.SortStableFunc(all, func(a, b candidate) int { return a.off - b.off })
 	var out []string

@@ -133,6 +133,7 @@ func TestHostileTextDoesNotReachTheTerminal(t *testing.T) {
 	d.press("f", "/").send(pasted(hostileText))
 	check("left")
 	check("enter")
+	check("esc")
 
 	check("1", "i")
 	d.emit(
