@@ -166,7 +166,7 @@ func (s *fleetScreen) pickCommand() {
 	}
 	shown := s.hostsCommand("")
 	add("list what the table shows", shown)
-	add("prove all that the table shows", s.hostsCommand("--ids")+" | xargs migrate prove")
+	add("prove all that the table shows", s.hostsCommand("--ids")+" | xargs -r migrate prove")
 	s.show(p)
 }
 

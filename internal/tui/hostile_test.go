@@ -3,6 +3,7 @@ package tui
 import (
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -155,6 +156,51 @@ func TestHostileTextDoesNotReachTheTerminal(t *testing.T) {
 		d.m.width, d.m.height = size[0], size[1]
 		mustBeHarmless(t, "resized", d.m.View().Content)
 	}
+}
+
+// The fleet table in all its shapes: groups by every key and by a hostile tag,
+// their heads, marks, saved views, commands, and the details beside the table.
+func TestHostileFleetsDoNotReachTheTerminal(t *testing.T) {
+	snap, judged := poisoned()
+	snap.Hosts[0].ID, judged.Hosts[0].Host = hostileText, hostileText
+	w := &world{snap: snap, judged: judged, views: []fleet.View{{Name: hostileText, Filter: hostileText, Sort: hostileText, Group: "tag:" + hostileText}, {Name: "no such group", Group: hostileText}}}
+	d := newDriver(t, w, 200, 50, Options{}).press("f")
+	check := func(keys ...string) {
+		t.Helper()
+		d.press(keys...)
+		for _, size := range [][2]int{{200, 50}, {80, 24}} {
+			d.m.width, d.m.height = size[0], size[1]
+			content := d.m.View().Content
+			mustBeHarmless(t, strings.Join(keys, " "), content)
+			for i, l := range strings.Split(content, "\n") {
+				if got := ansi.StringWidthWc(l); got != size[0] {
+					t.Errorf("after %v line %d is %d cells wide to a terminal that counts runes", keys, i+1, got)
+				}
+			}
+		}
+	}
+	groups := len(groupings) + len(d.m.fleet().table.data.tags)
+	for n := range groups {
+		check("o")
+		check(slices.Repeat([]string{"down"}, n+1)...)
+		check("enter")
+		check("enter", "down", "space")
+		check("x")
+		check("enter")
+		check("esc")
+	}
+	check("s", "S", "*")
+	check("v")
+	check("enter")
+	check("/", "left")
+	check("esc", "v", "down", "enter")
+	check("V")
+	d.send(pasted(hostileText))
+	check("enter")
+	w.viewsErr = errors.New(hostileText)
+	check("V", "x", "enter")
+	check("home", "enter", "down", "enter")
+	check("end", "n", "n")
 }
 
 // poisonedPlan is a plan in which every foreign text is hostile, with a journal.

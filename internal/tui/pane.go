@@ -4,7 +4,7 @@ import "strings"
 
 // paneFrom is the width from which on the selected host's details stand beside
 // the table.
-const paneFrom = 130
+const paneFrom = 131
 
 // hostPane tells beside the table why the selected host has its verdict. Its
 // lines are made once for each host.
