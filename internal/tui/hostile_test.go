@@ -62,10 +62,38 @@ func poisoned() (*fleet.Snapshot, *fleet.Assessment) {
 			f.Evidence[j].Fact, f.Evidence[j].Source = hostileText, hostileText
 		}
 	}
+	poisonPeople(judged)
 	r := &snap.Regions[0]
 	r.Account, r.Name, r.Label = hostileText, hostileText, hostileText
 	r.Endpoints = fleet.Unknown[[]fleet.VPCEndpoint](hostileText, testNow, hostileText)
 	return snap, judged
+}
+
+func poisonPeople(judged *fleet.Assessment) {
+	bad := []string{hostileText}
+	for i := range judged.Ledger.Consumers {
+		c := &judged.Ledger.Consumers[i]
+		c.Owner, c.OwnerBy, c.Principals, c.Method, c.Fingerprint, c.KeyType, c.Comment, c.User, c.Why = hostileText, hostileText, bad, hostileText, hostileText, hostileText, hostileText, hostileText, hostileText
+		c.Use = fleet.Use(hostileText)
+		if c.Waiver != nil {
+			c.Waiver.By, c.Waiver.Why = hostileText, hostileText
+		}
+	}
+	for i := range judged.Parity.People {
+		p := &judged.Parity.People[i]
+		p.Person, p.Principals, p.Keys = hostileText, bad, bad
+	}
+	for i := range judged.Operators {
+		o := &judged.Operators[i]
+		o.ARN, o.Kind, o.People, o.Documents, o.Why = hostileText, hostileText, bad, bad, hostileText
+	}
+	for i := range judged.Paths {
+		p := &judged.Paths[i]
+		p.Service, p.Name, p.Endpoint = hostileText, hostileText, hostileText
+		for j := range p.Hops {
+			p.Hops[j].Kind, p.Hops[j].Object, p.Hops[j].Text = hostileText, hostileText, hostileText
+		}
+	}
 }
 
 func poisonProbe(f *fleet.Fact[fleet.Probe]) {
@@ -128,7 +156,13 @@ func TestHostileTextDoesNotReachTheTerminal(t *testing.T) {
 		check("n", "end")
 	}
 	check("esc", "2", "home", "enter", "enter")
-	check("esc", "r")
+	for range 3 {
+		check("l", "down", "enter")
+		check("esc", "a", "down", "enter")
+		check("esc", "tab", "down", "enter")
+		check("esc")
+	}
+	check("2", "r")
 	w.repErr = errors.New(hostileText)
 	check("r")
 	d.press("f", "/").send(pasted(hostileText))
