@@ -44,6 +44,7 @@ func (s *fleetScreen) pickGrouping() {
 		l.group = groupingCalled(value)
 		return s.setLook(l)
 	}
+	p.list.cursor = max(slices.IndexFunc(p.items, func(it pickItem) bool { return it.value == s.look.group.String() }), 0)
 	s.show(p)
 }
 

@@ -34,7 +34,8 @@ func (s *fleetScreen) next() (what, why string) {
 	case len(s.lines) == 0 && s.look.filter != "":
 		return "press esc to drop the filter", "no host passes it"
 	case s.currentGroup() != nil:
-		return "press enter to unfold the group, or o for other groups", "space marks all hosts of it"
+		fold := map[bool]string{false: "unfold", true: "fold"}[s.unfolded[s.currentGroup().name]]
+		return "press enter to " + fold + " the group, or o for other groups", "space marks all hosts of it"
 	case s.marks.n > 0:
 		return "press x for the commands, or mark more by space", fmt.Sprintf("%s; a filter leaves marks as they are, u takes them away", counted(s.marks.n, "host is marked", "hosts are marked"))
 	case s.drilled:
