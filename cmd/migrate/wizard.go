@@ -54,6 +54,9 @@ func (a *app) runWizard(ctx context.Context, o wizardOptions) error {
 		Apply:     w.apply,
 		Rollback:  w.rollback,
 		Wish:      w.wish,
+		Views:     db.Views,
+		SaveView:  db.SaveView,
+		DropView:  db.DropView,
 	}, tui.Options{Input: a.in, Output: a.out})
 }
 

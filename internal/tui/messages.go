@@ -60,5 +60,8 @@ type runbookMsg struct {
 	err  error
 }
 
+// saidMsg is something to tell the operator.
+type saidMsg struct{ text string }
+
 // tickMsg lets the clock go on.
 type tickMsg struct{}

@@ -108,10 +108,12 @@ func newModel(ctx context.Context, b Backend, o Options, alive *sync.WaitGroup) 
 // Init reads the latest snapshot and asks the terminal for its background.
 func (m *model) Init() tea.Cmd {
 	if m.options.NoColor {
-		return tea.Batch(m.load(), m.look())
+		return tea.Batch(m.load(), m.look(), m.fleet().readViews())
 	}
-	return tea.Batch(m.load(), m.look(), tea.RequestBackgroundColor)
+	return tea.Batch(m.load(), m.look(), m.fleet().readViews(), tea.RequestBackgroundColor)
 }
+
+func (m *model) fleet() *fleetScreen { return m.screens[screenFleet].(*fleetScreen) }
 
 func (m *model) load() tea.Cmd {
 	m.env.loading = true
@@ -144,11 +146,20 @@ func (m *model) update(msg tea.Msg) tea.Cmd {
 	case tea.KeyPressMsg:
 		return m.key(msg)
 	case tea.PasteMsg:
-		if c := m.context(); c == ctxFilter || c == ctxConfirm {
+		if m.context().typing() {
 			return m.act(typed{msg.Content})
 		}
 	case loadedMsg:
 		m.loaded(msg)
+		return m.fleet().reload()
+	case arrangedMsg:
+		m.fleet().arranged(msg)
+	case viewsMsg:
+		if n := m.fleet().viewed(msg); n != nil {
+			m.notice = n
+		}
+	case saidMsg:
+		m.notice = &notice{text: msg.text}
 	case fedMsg:
 		return m.fed()
 	case tickMsg:
@@ -281,8 +292,8 @@ func (m *model) follow(in intent) tea.Cmd {
 		return nil
 	case setFilter:
 		cmd := m.goTo(screenFleet)
-		m.screens[screenFleet].handle(in)
-		return cmd
+		_, arrange := m.fleet().handle(in)
+		return tea.Batch(cmd, arrange)
 	case back:
 		return m.goTo(m.before)
 	}

@@ -56,6 +56,11 @@ type Backend struct {
 	Apply func(ctx context.Context, planID string, last *int, t Talk) (cutover.Result, error)
 	// Rollback takes back what a plan has done. It does not end with ctx at once.
 	Rollback func(ctx context.Context, planID string, s cutover.Scope, t Talk) (cutover.Result, error)
+	// Views gives the saved views of the fleet table, SaveView puts one in place of
+	// that of the same name, DropView forgets one.
+	Views    func(ctx context.Context) ([]fleet.View, error)
+	SaveView func(ctx context.Context, v fleet.View) error
+	DropView func(ctx context.Context, name string) error
 	// Wish changes what is wished of a plan's run, whoever runs it.
 	Wish func(ctx context.Context, planID string, change func(cutover.Wish) cutover.Wish) (cutover.Wish, error)
 }
