@@ -46,6 +46,12 @@ type world struct {
 	began      []string // what was applied and rolled back
 	acts       chan func(context.Context, Talk)
 	ends       chan ending
+	drill      *plan.Plan
+	drillErr   error
+	readOnly   bool
+	stage      string
+	kept       []string
+	keepErr    error
 	holds      bool // a run does not end with its context
 }
 
@@ -85,6 +91,15 @@ func (w *world) backend() Backend {
 		},
 		Rollback: func(ctx context.Context, id string, s cutover.Scope, t Talk) (cutover.Result, error) {
 			return w.act(ctx, "rollback "+id+" "+s.String(), t)
+		},
+		PlanDrill: func(context.Context) (*plan.Plan, error) { return w.drill, w.drillErr },
+		Drill: func(ctx context.Context, id string, t Talk) (cutover.Result, error) {
+			return w.act(ctx, "drill "+id, t)
+		},
+		ReadOnly: w.readOnly, Stage: w.stage,
+		Keep: func(_ context.Context, stage string) error {
+			w.kept = append(w.kept, stage)
+			return w.keepErr
 		},
 		Wish: func(_ context.Context, _ string, change func(cutover.Wish) cutover.Wish) (cutover.Wish, error) {
 			if w.wishErr != nil {

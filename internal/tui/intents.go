@@ -24,6 +24,8 @@ type (
 	flipSort   struct{}              // reverse the order
 	nextHost   struct{ by int }      // in the detail: the host after or before
 	showHelp   struct{}              //
+	palette    struct{}              // all actions, to be found by typing
+	copyLine   struct{}              // copy the command that does the same
 	quit       struct{}              // leave, after asking where work would be lost
 	answer     struct{ yes bool }    // to a question
 
@@ -32,6 +34,8 @@ type (
 	rollBack struct{}                            // take back; asks what, and first
 	stopDo   struct{}                            // let the steps under way end, and end
 	wish     struct{ kind wishKind }             // of a run, whoever runs it
+	drill    struct{}                            // rehearse the way back; asks first
+	tellLine struct{ command string }            // copy and show a command that has no key
 	decide   struct{ decision cutover.Decision } // of a run's question
 )
 
@@ -63,6 +67,10 @@ func (nextSort) isIntent()   {}
 func (flipSort) isIntent()   {}
 func (nextHost) isIntent()   {}
 func (showHelp) isIntent()   {}
+func (palette) isIntent()    {}
+func (copyLine) isIntent()   {}
+func (drill) isIntent()      {}
+func (tellLine) isIntent()   {}
 func (quit) isIntent()       {}
 func (answer) isIntent()     {}
 func (makePlan) isIntent()   {}

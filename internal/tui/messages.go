@@ -62,3 +62,12 @@ type runbookMsg struct {
 
 // tickMsg lets the clock go on.
 type tickMsg struct{}
+
+// polledMsg says who works now.
+type polledMsg struct {
+	holder string
+	err    error
+}
+
+// keptMsg says whether the stage that is shown was noted.
+type keptMsg struct{ err error }
