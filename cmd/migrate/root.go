@@ -88,6 +88,7 @@ Exit codes: 0 fine, 1 error, 2 usage, 3 hosts are not ready, 4 finished but inco
 	for _, c := range root.Commands() {
 		wrapUsage(c)
 	}
+	a.addCompletions(root)
 	return root
 }
 

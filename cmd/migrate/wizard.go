@@ -27,7 +27,7 @@ func (a *app) wizard(ctx context.Context) error {
 }
 
 type wizardOptions struct {
-	demo       bool
+	demo       *demoFleet // nil: a real fleet
 	reportPath string
 }
 
@@ -42,8 +42,8 @@ func (a *app) runWizard(ctx context.Context, o wizardOptions) error {
 	}
 	defer db.Close()
 	w := &wizard{app: a, cfg: cfg, db: db, reportPath: o.reportPath}
-	return tui.Run(ctx, tui.Backend{
-		Demo:      o.demo,
+	b := tui.Backend{
+		Demo:      o.demo != nil,
 		Place:     w.place(a.dbPath),
 		Load:      w.load,
 		Inventory: w.inventory,
@@ -54,7 +54,11 @@ func (a *app) runWizard(ctx context.Context, o wizardOptions) error {
 		Apply:     w.apply,
 		Rollback:  w.rollback,
 		Wish:      w.wish,
-	}, tui.Options{Input: a.in, Output: a.out})
+	}
+	if o.demo != nil {
+		b.Faults, b.Fault = o.demo.wizardFaults()
+	}
+	return tui.Run(ctx, b, tui.Options{Input: a.in, Output: a.out})
 }
 
 // wizard serves the screens with what the commands use.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -167,6 +168,8 @@ func (m *model) update(msg tea.Msg) tea.Cmd {
 		return m.planned(msg)
 	case wishedMsg:
 		m.wished(msg)
+	case brokenMsg:
+		m.broken(msg)
 	case runbookMsg:
 		m.reporting = false
 		m.notice = &notice{text: "The runbook is in " + clean(msg.path)}
@@ -203,6 +206,9 @@ func (m *model) context() keyContext {
 
 func (m *model) key(k tea.KeyPressMsg) tea.Cmd {
 	in := m.context().intent(k)
+	if in == nil && m.env.backend.Demo && m.context().anywhere() && slices.Contains(keysDemo.bindings[0].keys, k.String()) {
+		in = keysDemo.bindings[0].in
+	}
 	if in == nil {
 		return nil
 	}
@@ -265,6 +271,8 @@ func (m *model) act(in intent) tea.Cmd {
 		m.askRollback()
 	case stopDo:
 		return m.askStop()
+	case breakIt:
+		m.askFault()
 	case wish:
 		return m.wish(in.kind)
 	default:

@@ -25,6 +25,10 @@ import (
 type Backend struct {
 	// Demo marks a simulated fleet on every screen.
 	Demo bool
+	// Faults are what can be broken in a demo; Fault breaks one, and says what
+	// happened. Nil where Demo is not set.
+	Faults []Fault
+	Fault  func(ctx context.Context, name string) (happened string, err error)
 	// Place names what is worked on: accounts, Regions, state file. It is on
 	// every screen.
 	Place string
