@@ -26,9 +26,9 @@ type demoFault struct {
 	what string // happens
 	see  string // what to look at, and what to do
 
-	// waits: named on the command line it comes when the first host's keys have
-	// been quarantined, where it hurts. Others come at once.
-	waits bool
+	// when is its moment where it is named on the command line: where it hurts, or
+	// can be seen. Nil: at once.
+	when  func(cutover.Standing) bool
 	lasts time.Duration // 0: until it is ended
 
 	// begin brings it about and says on what, and how it is ended. World.Mu is
@@ -39,32 +39,32 @@ type demoFault struct {
 // demoFaults are all of them. What one sees of each was tried.
 var demoFaults = []demoFault{
 	{
-		name: "agent-dies", waits: true, begin: agentDies,
-		what: "the SSM Agent of a host stops, whose keys are to be quarantined next",
+		name: "agent-dies", when: waveBegun, begin: agentDies,
+		what: "the SSM Agent stops on a host of the wave that is under way",
 		see:  "its wave is rolled back. End the fault (--end) and apply the plan again",
 	},
 	{
-		name: "ssm-outage", waits: true, begin: ssmOutage,
+		name: "ssm-outage", when: waveBegun, begin: ssmOutage,
 		what: "Systems Manager is down in all Regions: no sessions, no Run Command",
 		see:  "no door closes any more: proofs fail. What was closed comes back by SSH or the recovery bastion: migrate rollback PLAN --all",
 	},
 	{
-		name: "disk-full", waits: true, begin: diskFull,
-		what: "the disk of a host fills up, whose keys are to be quarantined next",
+		name: "disk-full", when: waveBegun, begin: diskFull,
+		what: "the disk of a host fills up, in the wave that is under way",
 		see:  "the before-image cannot be kept, so nothing is changed there. End the fault and apply again",
 	},
 	{
-		name: "throttle", waits: true, lasts: 30 * time.Second, begin: throttle,
+		name: "throttle", when: waveBegun, lasts: 30 * time.Second, begin: throttle,
 		what: "for 30 seconds Systems Manager answers \"Rate exceeded\" to everything",
 		see:  "calls are tried again, the run becomes slow; what cannot be known meanwhile counts as unknown, and is asked about",
 	},
 	{
-		name: "colleague-closes", waits: true, begin: colleagueCloses,
+		name: "colleague-closes", when: waveBegun, begin: colleagueCloses,
 		what: "a colleague deletes, in the console, the rule for port 22 from a security group of a host that is still open",
 		see:  "it is not ours, so no rollback brings it back. migrate inventory and migrate diff show it; the plan may be stale",
 	},
 	{
-		name: "colleague-opens", waits: true, begin: colleagueOpens,
+		name: "colleague-opens", when: hostClosed, begin: colleagueOpens,
 		what: "a colleague opens port 22 to the whole internet in a security group of a host that was closed",
 		see:  "migrate drift finds it",
 	},
@@ -185,38 +185,33 @@ func (t *trouble) bring(ctx context.Context, faults []demoFault, say func(string
 		}
 		say(text)
 	}
-	var later []demoFault
-	for _, f := range faults {
-		if f.waits {
-			later = append(later, f)
-		} else {
-			tell(f)
-		}
-	}
-	if len(later) == 0 || !t.d.firstDoor(ctx) {
-		return
-	}
-	for _, f := range later {
-		tell(f)
-	}
-}
-
-// firstDoor waits until a plan of the demo has quarantined the keys of a host;
-// false: ctx has ended before.
-func (d *demoFleet) firstDoor(ctx context.Context) bool {
 	tick := time.NewTicker(troubleEvery)
 	defer tick.Stop()
-	for {
-		if p, s, err := d.standing(ctx); err == nil && p != nil && slices.ContainsFunc(s.Hosts, func(h cutover.HostStatus) bool { return h.Doors > 0 }) {
-			return true
-		}
+	for len(faults) > 0 {
+		_, standing, err := t.d.standing(ctx)
+		faults = slices.DeleteFunc(slices.Clone(faults), func(f demoFault) bool {
+			due := f.when == nil || err == nil && f.when(standing)
+			if due {
+				tell(f)
+			}
+			return due
+		})
 		select {
 		case <-ctx.Done():
-			return false
+			return
 		case <-tick.C:
 		}
 	}
 }
+
+// waveBegun: the canary has gone well, and a wave of several hosts is under way.
+func waveBegun(s cutover.Standing) bool {
+	return slices.ContainsFunc(s.Waves, func(w cutover.WaveStatus) bool { return w.Hosts > 1 && w.State == "under way" })
+}
+
+func hostClosed(s cutover.Standing) bool { return slices.ContainsFunc(s.Hosts, allClosed) }
+
+func allClosed(h cutover.HostStatus) bool { return h.All > 0 && h.Doors == h.All }
 
 // standing is the demo's plan that the journal spoke of last, or the newest, and
 // where it stands. Nil: there is none yet.
@@ -242,25 +237,54 @@ func (d *demoFleet) standing(ctx context.Context) (_ *plan.Plan, _ cutover.Stand
 	return p, s, err
 }
 
-// victim is the host that comes next: of the plan, as long as it has open doors,
-// or else one on which sessions work.
+// victim is a host of the wave that is under way or comes next, on which no step
+// to come would mend the agent; without a plan, the first on which sessions work.
 func (d *demoFleet) victim() (*simfleet.Instance, error) {
-	return d.hostWhere(func(h cutover.HostStatus) bool { return h.Doors == 0 && h.All > 0 })
-}
-
-// hostWhere gives a running host that the plan's status picks, the one that comes
-// first in the plan. Without a plan it is the first on which sessions work.
-func (d *demoFleet) hostWhere(pick func(cutover.HostStatus) bool) (*simfleet.Instance, error) {
-	var ids []string
 	p, s, err := d.standing(context.Background())
-	planned := err == nil && p != nil
-	if planned {
-		for _, h := range s.Hosts {
-			if pick(h) {
-				ids = append(ids, h.Host.ID)
+	if err != nil || p == nil {
+		return d.first(nil)
+	}
+	states := map[int]string{}
+	for _, w := range s.Waves {
+		states[w.Number] = w.State
+	}
+	mends := map[string]bool{}
+	for _, w := range p.Waves {
+		for _, st := range w.Steps {
+			if st.Kind == plan.Agent && len(st.Hosts) == 1 {
+				mends[st.Hosts[0].ID] = true
 			}
 		}
 	}
+	hosts := slices.DeleteFunc(slices.Clone(s.Hosts), func(h cutover.HostStatus) bool { return h.All == 0 || states[h.Wave] == "done" || mends[h.Host.ID] })
+	slices.SortStableFunc(hosts, func(a, b cutover.HostStatus) int {
+		return cmp.Or(cmp.Compare(a.Wave, b.Wave), cmp.Compare(a.Doors, b.Doors)) // whose doors are open first
+	})
+	ids := []string{}
+	for _, h := range hosts {
+		ids = append(ids, h.Host.ID)
+	}
+	return d.first(ids)
+}
+
+// hostWhere gives the first host of the plan that pick picks.
+func (d *demoFleet) hostWhere(pick func(cutover.HostStatus) bool) (*simfleet.Instance, error) {
+	_, s, err := d.standing(context.Background())
+	if err != nil {
+		return nil, errors.New("there is no plan yet")
+	}
+	ids := []string{}
+	for _, h := range s.Hosts {
+		if pick(h) {
+			ids = append(ids, h.Host.ID)
+		}
+	}
+	return d.first(ids)
+}
+
+// first gives the running host that comes first among the IDs; nil: the first of
+// all on which sessions work.
+func (d *demoFleet) first(ids []string) (*simfleet.Instance, error) {
 	d.world.Mu.RLock()
 	defer d.world.Mu.RUnlock()
 	var found *simfleet.Instance
@@ -272,7 +296,7 @@ func (d *demoFleet) hostWhere(pick func(cutover.HostStatus) bool) (*simfleet.Ins
 		if at := slices.Index(ids, in.Host.ID); at >= 0 && at < best {
 			found, best = in, at
 		}
-		if !planned && found == nil && d.world.ServesSessions(in) {
+		if ids == nil && found == nil && d.world.ServesSessions(in) {
 			found = in
 		}
 	}
@@ -405,7 +429,7 @@ func colleagueCloses(d *demoFleet) (string, func(), error) {
 }
 
 func colleagueOpens(d *demoFleet) (string, func(), error) {
-	in, err := d.hostWhere(func(h cutover.HostStatus) bool { return h.All > 0 && h.Doors == h.All })
+	in, err := d.hostWhere(allClosed)
 	if err != nil {
 		return "", nil, fmt.Errorf("no host is closed yet: apply a plan first (%w)", err)
 	}

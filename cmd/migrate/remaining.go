@@ -8,14 +8,16 @@ import (
 	"ssm-migrate/internal/plan"
 )
 
-// remaining is how long a run still takes, as far as its own journal tells. It
-// is made of how long the steps of each kind took, of how much slower the run
-// was than its steps alone, and of the time for which waves are watched.
+// remaining is how long a run still takes, as far as its own journal tells, by
+// two ways of reckoning: how long steps of the same kinds took, with as many side
+// by side as may be; and the pace of the whole run so far, gates and waiting for
+// one's turn included. The first is too hopeful, the second mostly too gloomy.
 type remaining struct {
 	Known  bool          `json:"known"`         // false: nothing can be told, Why says why
-	About  time.Duration `json:"about"`         // nanoseconds
-	Soak   time.Duration `json:"soak"`          // part of About: waves are watched
-	Unseen int           `json:"unseen"`        // steps of kinds of which none was done yet: their time is not in About
+	Least  time.Duration `json:"least"`         // nanoseconds
+	Most   time.Duration `json:"most"`          // nanoseconds; not below Least
+	Soak   time.Duration `json:"soak"`          // part of both: waves are watched
+	Unseen int           `json:"unseen"`        // steps of kinds of which none was done yet: their time is not in Least, and a guess in Most
 	Why    string        `json:"why,omitempty"` // why nothing is known
 }
 
@@ -24,11 +26,14 @@ func (r remaining) String() string {
 	if !r.Known {
 		return "not known: " + r.Why
 	}
-	text := "about "
-	if r.Unseen > 0 {
-		text = "at least "
+	least, most := roughly(r.Least), roughly(r.Most)
+	text := least + " to " + most
+	switch {
+	case r.Unseen > 0:
+		text = "at least " + least
+	case least == most:
+		text = "about " + least
 	}
-	text += roughly(r.About)
 	if r.Soak > 0 {
 		text += fmt.Sprintf(", %s of it to watch waves", roughly(r.Soak))
 	}
@@ -65,9 +70,9 @@ type pace struct {
 	mean    map[plan.Kind]time.Duration
 	begun   map[string]time.Time // steps under way
 	done    map[string]bool
-	latest  time.Time // end of the last step
-	perWave map[int]time.Time
-	slower  float64 // by how much the run is slower than its steps; at least 1
+	perWave map[int]time.Time // the last step's end
+	steps   int               // that the last run has done
+	took    time.Duration     // it, without pauses and watching
 }
 
 // remainingOf estimates from the plan's journal, in order.
@@ -100,7 +105,9 @@ func remainingOf(p *plan.Plan, entries []cutover.Entry, s cutover.Standing, w cu
 		}
 		r.Soak += soak
 	}
-	r.About = time.Duration(float64(work)*pc.slower) + r.Soak
+	r.Least = work + r.Soak
+	done, all := stepsOf(s)
+	r.Most = max(r.Least, pc.took*time.Duration(all-done)/time.Duration(max(1, pc.steps))+r.Soak)
 	return r
 }
 
@@ -153,7 +160,7 @@ func phases(w plan.Wave, atOnce int, takes func(plan.Step) time.Duration) time.D
 
 // paceOf reads the last run's pace out of the journal.
 func paceOf(p *plan.Plan, entries []cutover.Entry, now time.Time) pace {
-	pc := pace{mean: map[plan.Kind]time.Duration{}, begun: map[string]time.Time{}, done: map[string]bool{}, perWave: map[int]time.Time{}, slower: 1}
+	pc := pace{mean: map[plan.Kind]time.Duration{}, begun: map[string]time.Time{}, done: map[string]bool{}, perWave: map[int]time.Time{}}
 	kinds := map[string]plan.Kind{}
 	soaks := map[int]time.Duration{}
 	for _, w := range p.Waves {
@@ -164,24 +171,22 @@ func paceOf(p *plan.Plan, entries []cutover.Entry, now time.Time) pace {
 	}
 	number := map[plan.Kind]int{}
 	sums := map[plan.Kind]time.Duration{}
-	ended := map[string]time.Duration{} // of this run
 	var began, paused time.Time
 	var idle time.Duration
 	for _, e := range entries {
 		switch e.Event {
 		case cutover.RunBegan:
 			began, paused, idle = e.At, time.Time{}, 0
-			clear(ended)
+			pc.steps = 0
 		case cutover.Intended:
 			pc.begun[e.Step] = e.At
 			delete(pc.done, e.Step)
 		case cutover.Ours, cutover.Found:
 			if at, ok := pc.begun[e.Step]; ok {
-				d := e.At.Sub(at)
-				sums[kinds[e.Step]] += d
+				sums[kinds[e.Step]] += e.At.Sub(at)
 				number[kinds[e.Step]]++
-				ended[e.Step] = d
 			}
+			pc.steps++
 			delete(pc.begun, e.Step)
 			pc.done[e.Step], pc.perWave[e.Wave] = true, e.At
 		case cutover.Failed, cutover.Unclear, cutover.UndoBegan, cutover.Undone, cutover.UndoFailed:
@@ -203,19 +208,9 @@ func paceOf(p *plan.Plan, entries []cutover.Entry, now time.Time) pace {
 	for k, n := range number {
 		pc.mean[k] = sums[k] / time.Duration(n)
 	}
-	pc.slower = slowness(p, ended, now.Sub(began)-idle)
+	if !paused.IsZero() {
+		idle += now.Sub(paused)
+	}
+	pc.took = max(0, now.Sub(began)-idle)
 	return pc
-}
-
-// slowness compares how long a run took with what its steps alone would have:
-// gates and waiting for one's turn are in it.
-func slowness(p *plan.Plan, ended map[string]time.Duration, took time.Duration) float64 {
-	var alone time.Duration
-	for _, w := range p.Waves {
-		alone += phases(w, p.Policy.Concurrency, func(s plan.Step) time.Duration { return ended[s.ID] })
-	}
-	if alone < time.Second {
-		return 1
-	}
-	return min(10, max(1, float64(took)/float64(alone)))
 }

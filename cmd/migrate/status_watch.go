@@ -35,7 +35,7 @@ type watcher struct {
 	seq     int64
 	ran     bool   // somebody has applied or rolled back since we look
 	told    int    // entries that were told in plain lines
-	last    string // plain line about how far it is
+	last    string // what the last plain line about how far it is was about
 }
 
 // watchResult is what status --watch --json prints, one in a line.
@@ -173,10 +173,9 @@ func (w *watcher) plain(s statusResult, left remaining, over bool) error {
 	}
 	w.told = len(w.entries)
 	done, all := stepsOf(s.Standing)
-	text := fmt.Sprintf("%d of %d steps done, %s", done, all, s.State)
-	if text != w.last && (over || w.last == "" || left.Known) {
-		w.last = text
-		fmt.Fprintf(w.app.out, "%s; left: %s\n", text, left)
+	if about := fmt.Sprint(s.State, done*10/max(1, all)); about != w.last {
+		w.last = about
+		fmt.Fprintf(w.app.out, "%d of %d steps done, %s; left: %s\n", done, all, s.State, left)
 	}
 	if over {
 		fmt.Fprintln(w.app.out)
