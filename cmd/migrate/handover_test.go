@@ -172,8 +172,16 @@ func (f *ownFleet) begin(t *testing.T, args ...string) func() {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
+	ended := false
+	t.Cleanup(func() {
+		if !ended {
+			_ = c.Process.Kill()
+			_ = c.Wait()
+		}
+	})
 	return func() {
 		t.Helper()
+		ended = true
 		if err := c.Wait(); err != nil {
 			t.Fatalf("migrate %s: %v\n%s", strings.Join(args, " "), err, &out)
 		}

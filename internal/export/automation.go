@@ -226,7 +226,7 @@ func (f *fan) start(name string) string {
 	put("set -eu")
 	put("export AWS_PAGER=")
 	put("cd \"$(dirname \"$0\")\"")
-	put("[ \"$(aws sts get-caller-identity --query Account --output text)\" = %s ] || { echo 'these credentials belong to another account' >&2; exit 3; }", quote(f.at.Account))
+	put("[ \"$(aws sts get-caller-identity --region %s --query Account --output text)\" = %s ] || { echo 'these credentials belong to another account' >&2; exit 3; }", quote(f.at.Region), quote(f.at.Account))
 	put("aws ssm describe-document --region %s --name %s >/dev/null 2>&1 ||", quote(f.at.Region), quote(name))
 	put("\taws ssm create-document --region %s --name %s --document-type Automation --document-format YAML --content file://%s.yaml >/dev/null", quote(f.at.Region), quote(name), name)
 	put("aws ssm start-automation-execution --region %s --document-name %s --parameters \"MaxConcurrency=${MAX_CONCURRENCY:-10%%},MaxErrors=${MAX_ERRORS:-0}\"", quote(f.at.Region), quote(name))

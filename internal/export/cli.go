@@ -54,9 +54,9 @@ func (s *script) put(format string, args ...any) { fmt.Fprintf(&s.text, format+"
 // scriptHelpers are the functions that all sections use.
 const scriptHelpers = `say() { printf '%s\n' "$*" >&2; }
 
-# in_account ID: whether the credentials are those of this account.
+# in_account ID REGION: whether the credentials are those of this account.
 in_account() {
-	got=$(aws sts get-caller-identity --query Account --output text) || exit 1
+	got=$(aws sts get-caller-identity --region "$2" --query Account --output text) || exit 1
 	[ "$got" != "$1" ] || return 0
 	say "left out: account $1; these credentials belong to $got"
 	left=1
@@ -153,7 +153,7 @@ func (s *script) section(st stage, at fleet.Place) error {
 	s.region, s.ids = at.Region, map[string]string{}
 	s.put("\n# ---- %s: account %s, %s ----", st, line(at.Account), line(at.Region))
 	s.put("%s() {", name)
-	s.put("\tin_account %s || return 0", quote(at.Account))
+	s.put("\tin_account %s %s || return 0", quote(at.Account), quote(at.Region))
 	for _, j := range jobs {
 		s.put("")
 		for _, l := range s.about(j) {

@@ -19,9 +19,9 @@ left=0
 
 say() { printf '%s\n' "$*" >&2; }
 
-# in_account ID: whether the credentials are those of this account.
+# in_account ID REGION: whether the credentials are those of this account.
 in_account() {
-	got=$(aws sts get-caller-identity --query Account --output text) || exit 1
+	got=$(aws sts get-caller-identity --region "$2" --query Account --output text) || exit 1
 	[ "$got" != "$1" ] || return 0
 	say "left out: account $1; these credentials belong to $got"
 	left=1
@@ -69,7 +69,7 @@ found() {
 
 # ---- prepare: account 140207249019, eu-west-1 ----
 prepare_140207249019_eu_west_1() {
-	in_account '140207249019' || return 0
+	in_account '140207249019' 'eu-west-1' || return 0
 
 	# Let HTTPS to Systems Manager through sg-0679a1f5bd8c9b4e2 (endpoint-pilot)
 	# answers: endpoint-group-closed
@@ -128,7 +128,7 @@ prepare_140207249019_eu_west_1() {
 
 # ---- recovery: account 140207249019, eu-west-1 ----
 recovery_140207249019_eu_west_1() {
-	in_account '140207249019' || return 0
+	in_account '140207249019' 'eu-west-1' || return 0
 
 	# Make role migrate-rule-timer in account 140207249019, by which a timer opens port 22 again
 	# - no inline policy migrate-rule-timer-c9c2c6b6, or no role migrate-rule-timer
@@ -253,7 +253,7 @@ recovery_140207249019_eu_west_1() {
 
 # ---- recovery: account 140207249019, us-east-1 ----
 recovery_140207249019_us_east_1() {
-	in_account '140207249019' || return 0
+	in_account '140207249019' 'us-east-1' || return 0
 
 	# Make recovery bastion migrate-recovery-vpc-068b0a05a58664a70, held at zero instances
 	# - no second way into VPC vpc-068b0a05a58664a70
@@ -331,7 +331,7 @@ recovery_140207249019_us_east_1() {
 
 # ---- access: account 140207249019, eu-west-1 ----
 access_140207249019_eu_west_1() {
-	in_account '140207249019' || return 0
+	in_account '140207249019' 'eu-west-1' || return 0
 
 	# migrate-instance-app of instance app
 	# the role of their instance profile; used by 1 host
@@ -448,7 +448,7 @@ access_140207249019_eu_west_1() {
 
 # ---- access: account 140207249019, us-east-1 ----
 access_140207249019_us_east_1() {
-	in_account '140207249019' || return 0
+	in_account '140207249019' 'us-east-1' || return 0
 
 	# session preferences: as they are
 	want='{"schemaVersion":"1.0","description":"Session Manager preferences","sessionType":"Standard_Stream","inputs":{"s3BucketName":"","s3KeyPrefix":"","s3EncryptionEnabled":true,"cloudWatchLogGroupName":"/ssm/sessions","cloudWatchEncryptionEnabled":true,"cloudWatchStreamingEnabled":true,"kmsKeyId":"arn:aws:kms:us-east-1:140207249019:key/3351ba01-7747-8a9e-d14f-6cda4fde3ff9","runAsEnabled":false,"runAsDefaultUser":"","idleSessionTimeout":"60","maxSessionDuration":"","shellProfile":{"linux":"","windows":""}}}'
@@ -469,7 +469,7 @@ access_140207249019_us_east_1() {
 
 # ---- close: account 140207249019, eu-west-1 ----
 close_140207249019_eu_west_1() {
-	in_account '140207249019' || return 0
+	in_account '140207249019' 'eu-west-1' || return 0
 
 	# Close port 22 in sg-048f36e1efba3ce1b (apps-app)
 	# - tcp 22 from sg-0358741a4ec8d696e (apps-bastion) (bastion, CI)
@@ -637,7 +637,7 @@ close_140207249019_eu_west_1() {
 
 # ---- close: account 140207249019, us-east-1 ----
 close_140207249019_us_east_1() {
-	in_account '140207249019' || return 0
+	in_account '140207249019' 'us-east-1' || return 0
 
 	# Close port 22 in sg-03153195c7eaed467 (apps-db)
 	# - tcp 22 from 10.21.0.0/16 (whole VPC)
