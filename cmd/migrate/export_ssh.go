@@ -71,10 +71,10 @@ instance ID behind it: NAME.ID. A Name tag that is no host name is left out.`,
 }
 
 var (
-	profileName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$`)
-	regionName  = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$`)
-	hostName    = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?$`)
-	looksLikeID = regexp.MustCompile(`^m?i-[0-9a-fA-F]+$`)
+	profileName   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$`)
+	awsRegionName = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$`)
+	linkName      = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?$`)
+	looksLikeID   = regexp.MustCompile(`^m?i-[0-9a-fA-F]+$`)
 )
 
 // sshHost is a host as an ssh_config names it.
@@ -92,11 +92,11 @@ func sshHosts(snap *fleet.Snapshot) []sshHost {
 	count := map[string]int{}
 	var out []sshHost
 	for _, h := range snap.Hosts {
-		if h.Windows() || h.State == "terminated" || h.State == "shutting-down" || !instanceID.MatchString(h.ID) || !regionName.MatchString(h.Region) {
+		if h.Windows() || h.State == "terminated" || h.State == "shutting-down" || !instanceID.MatchString(h.ID) || !awsRegionName.MatchString(h.Region) {
 			continue
 		}
 		one := sshHost{ID: h.ID, Region: h.Region, call: h.ID}
-		if n := h.Tags["Name"]; hostName.MatchString(n) && !looksLikeID.MatchString(n) {
+		if n := h.Tags["Name"]; linkName.MatchString(n) && !looksLikeID.MatchString(n) {
 			one.Name = n
 			count[strings.ToLower(n)]++
 		}
