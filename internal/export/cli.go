@@ -121,7 +121,7 @@ func (s *script) head() {
 	s.put("# account in turn; exit code 3 says that sections of other accounts were left out.")
 	if len(s.onHost) > 0 {
 		s.put("#")
-		s.put("# Not in here: %s on hosts, which migrate apply does or waits for.", fleet.Count(len(s.onHost), "step"))
+		s.put("# Not in here: %s, on hosts mostly, which migrate apply does or waits for.", fleet.Count(len(s.onHost), "step"))
 	}
 	s.put("set -eu")
 	s.put("export AWS_PAGER=")

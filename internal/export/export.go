@@ -96,7 +96,7 @@ type work struct {
 
 	jobs   []job
 	places []fleet.Place // of all jobs, sorted
-	onHost []plan.Step   // steps that no AWS call brings about
+	onHost []plan.Step   // steps that the export does not express: those on hosts, mostly
 	seen   seen
 }
 
@@ -194,11 +194,14 @@ func begin(in Input) (*work, error) {
 
 func (w *work) take(s plan.Step, at map[string]int) {
 	st := stageOf(s.Kind)
+	if s.Endpoint != nil && s.Endpoint.Group == "" {
+		st = "" // an endpoint of another kind than interface
+	}
 	switch {
 	case w.Handed && !s.Handed:
 		return
 	case st == "":
-		if s.Kind == plan.Agent || s.Kind == plan.WaitFor || s.Kind == plan.RecoveryKey || s.Kind == plan.QuarantineKeys {
+		if s.Kind == plan.Agent || s.Kind == plan.WaitFor || s.Kind == plan.RecoveryKey || s.Kind == plan.QuarantineKeys || s.Kind == plan.CreateEndpoint {
 			w.onHost = append(w.onHost, s)
 		}
 		return

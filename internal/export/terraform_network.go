@@ -283,7 +283,7 @@ func (t *terraform) readme() string {
 		}
 	}
 	if len(t.onHost) > 0 {
-		put("\n## On hosts\n\nNo resource does these; `migrate apply` does them, or waits for them where the policy leaves them to others.\n")
+		put("\n## On hosts, and what else is not in here\n\nNo resource does these; `migrate apply` does them, or waits for them where the policy leaves them to others.\n")
 		for _, s := range t.onHost {
 			left := ""
 			if s.Handed || s.Kind == plan.WaitFor {

@@ -12,7 +12,7 @@
 # A stage can be run again: what is there already is left as it is. Run it with the credentials of each
 # account in turn; exit code 3 says that sections of other accounts were left out.
 #
-# Not in here: 20 steps on hosts, which migrate apply does or waits for.
+# Not in here: 20 steps, on hosts mostly, which migrate apply does or waits for.
 set -eu
 export AWS_PAGER=
 left=0
