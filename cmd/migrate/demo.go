@@ -27,6 +27,7 @@ type demoOptions struct {
 	noThrottle  bool
 	pace        float64 // 0: as AWS
 	mendable    bool
+	owned       bool
 	dir         string
 	healthy     bool // a fleet in which nothing is wrong; tests inject causes into it
 }
@@ -45,7 +46,8 @@ use the fleet, and runs until it is interrupted. What a cutover needs is in its 
 recovery key, the key of the agent's packages. docs/walkthrough.md leads through it.
 
 The usual fleet has troubles of every kind, and hosts that no plan can close. With --mendable all of
-its hosts can be closed.`,
+its hosts can be closed. With --owned one team's things carry the tags of Terraform and CloudFormation, and
+a plan leaves them to these (docs/plan.md).`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !cmd.Flags().Changed("unreachable") && o.serve {
@@ -63,6 +65,7 @@ its hosts can be closed.`,
 	f.BoolVar(&o.noThrottle, "no-throttle", false, "answer API calls without AWS's rate limits")
 	f.Float64Var(&o.pace, "pace", 20, "how many times as fast as AWS the simulated one launches instances and makes endpoints")
 	f.BoolVar(&o.mendable, "mendable", false, "a fleet whose troubles are all such that a plan mends them")
+	f.BoolVar(&o.owned, "owned", false, "mark what team web has as owned by Terraform and CloudFormation: plans hand it over")
 	f.StringVar(&o.dir, "dir", "", "folder for the state file, keys and report (default: a new temporary one)")
 	return c
 }
