@@ -84,7 +84,7 @@ func (c *comparison) step(s *Step) {
 		r := c.world.region(s.At)
 		if !r.Preferences.Known {
 			c.say("the session preferences in %s are not known now", s.At.Region)
-		} else if v := r.Preferences.Value.Content; v != s.Preferences.Before && v != s.Preferences.Document && !(s.Handed && s.Preferences.Unmet(v) == "") {
+		} else if v := r.Preferences.Value.Content; v != s.Preferences.Before && v != s.Preferences.Document && (!s.Handed || s.Preferences.Unmet(v) != "") {
 			c.say("the session preferences in %s have changed", s.At.Region)
 		}
 	case AllowEgress, RecoveryRule:
