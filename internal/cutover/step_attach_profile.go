@@ -17,12 +17,6 @@ type attachProfile struct {
 	roles    Roles
 }
 
-// inlinePolicy is what the policy of a role is called that comes with a profile.
-const inlinePolicy = "ssm-migrate"
-
-// trustEC2 lets EC2 instances assume a role.
-const trustEC2 = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
-
 type profileImage struct {
 	Association fleet.ProfileAssociation `json:"association,omitzero"`
 	Profile     bool                     `json:"profile"` // exists
@@ -138,7 +132,7 @@ func (k attachProfile) create(ctx context.Context, s plan.Step, token string) er
 	name := s.Profile.Name
 	role := roleStep{roles: k.roles}
 	made := s
-	made.Role = &plan.RoleChange{Name: name, Trust: trustEC2, Policy: inlinePolicy, Document: s.Profile.Policy}
+	made.Role = &plan.RoleChange{Name: name, Trust: plan.TrustEC2, Policy: plan.ProfilePolicy, Document: s.Profile.Policy}
 	if _, err := role.Apply(ctx, made, nil, token); err != nil {
 		return err
 	}
@@ -245,7 +239,7 @@ func (k attachProfile) remove(ctx context.Context, s plan.Step, was profileImage
 		return fmt.Errorf("read role %s: %w", s.Profile.Name, err)
 	}
 	made := s
-	made.Role = &plan.RoleChange{Name: s.Profile.Name, Trust: trustEC2, Policy: inlinePolicy, Document: s.Profile.Policy}
+	made.Role = &plan.RoleChange{Name: s.Profile.Name, Trust: plan.TrustEC2, Policy: plan.ProfilePolicy, Document: s.Profile.Policy}
 	raw, err := json.Marshal(roleImage{})
 	if err != nil {
 		return err

@@ -135,7 +135,7 @@ func (k createEndpoint) Apply(ctx context.Context, s plan.Step, _ json.RawMessag
 		switch {
 		case v.group.ID == "":
 			_, err := k.groups.CreateGroup(ctx, s.At, fleet.SecurityGroup{
-				VPC: c.VPC, Name: c.Group, Description: "HTTPS to the endpoints of Systems Manager", Tags: stepTags(nil, token),
+				VPC: c.VPC, Name: c.Group, Description: plan.EndpointGroupText, Tags: stepTags(nil, token),
 			})
 			if err := answered(err, fleet.ErrExists); err != nil {
 				return "", fmt.Errorf("create the security group %s: %w", c.Group, err)

@@ -40,21 +40,7 @@ type recoveryView struct {
 	scaling  fleet.ScalingGroup
 }
 
-// bastionData is the user data of a recovery bastion. cloud-init adds the key
-// to the image's own login user; nothing in it needs Systems Manager.
-func bastionData(line string) (string, error) {
-	line = strings.TrimSpace(line)
-	if line == "" || strings.ContainsAny(line, "\r\n") {
-		return "", errors.New("the recovery key is not one line of authorized_keys")
-	}
-	quoted, err := json.Marshal(line) // a YAML string, too
-	if err != nil {
-		return "", err
-	}
-	return "#cloud-config\nssh_pwauth: false\nssh_authorized_keys:\n  - " + string(quoted) + "\n", nil
-}
-
-// dataKey is the base64 part of the key that user data of bastionData has; empty:
+// dataKey is the base64 part of the key that user data of plan.BastionData has; empty:
 // it is something else.
 func dataKey(data string) string {
 	_, item, ok := strings.Cut(data, "ssh_authorized_keys:\n  - ")
@@ -62,7 +48,7 @@ func dataKey(data string) string {
 	if !ok || json.Unmarshal([]byte(strings.TrimSpace(item)), &line) != nil {
 		return ""
 	}
-	if same, err := bastionData(line); err != nil || same != data {
+	if same, err := plan.BastionData(line); err != nil || same != data {
 		return ""
 	}
 	return recovery.Blob(line)
@@ -110,7 +96,7 @@ func (k recoveryGroup) check(ctx context.Context, s plan.Step, v *recoveryView) 
 	foreign := func(what, why string) error {
 		return fmt.Errorf("the %s %s %s; roll back the plan that made it, or delete it: %w", what, c.Name, why, ErrForeign)
 	}
-	data, err := bastionData(c.PublicKey)
+	data, err := plan.BastionData(c.PublicKey)
 	if err != nil {
 		return err
 	}
@@ -210,11 +196,11 @@ func (k recoveryGroup) Apply(ctx context.Context, s plan.Step, _ json.RawMessage
 		tags := stepTags(map[string]string{"Name": c.Name}, token)
 		switch {
 		case v.group.ID == "":
-			_, err = k.groups.CreateGroup(ctx, s.At, fleet.SecurityGroup{VPC: c.VPC, Name: c.Name, Description: "SSH to the recovery bastion", Tags: tags})
+			_, err = k.groups.CreateGroup(ctx, s.At, fleet.SecurityGroup{VPC: c.VPC, Name: c.Name, Description: plan.RecoveryGroupText, Tags: tags})
 		case len(v.closed) > 0:
 			return allow(ctx, k.groups, s.At, v.group.ID, v.closed, token)
 		case !v.image.Template:
-			data, err := bastionData(c.PublicKey)
+			data, err := plan.BastionData(c.PublicKey)
 			if err != nil {
 				return "", err
 			}

@@ -248,6 +248,8 @@ func (m *maker) packageWay(h *member) (reach fleet.Truth, from, why string) {
 	if packageForm(h) == "snap" {
 		from = "the snap store"
 		reach, why = m.ways.Internet(h.Host)
+	} else if m.policy.AgentSource != "" {
+		from, why = "the mirror of agent_source", "the inventory does not test it"
 	} else {
 		from = "S3 bucket amazon-ssm-" + h.Region
 		reach, why = m.ways.Bucket(h.Host)
@@ -275,6 +277,9 @@ func (m *maker) agent(h *member, action AgentAction, s *Step) {
 	}
 	if action == InstallAgent || action == UpgradeAgent {
 		s.Agent.Floor = floor
+		if folder := s.Agent.Folder(); folder != "" && m.policy.AgentSource != "" {
+			s.Agent.Source = mirrorURL(m.policy.AgentSource, h.Region, folder, "amazon-ssm-agent."+s.Agent.Package)
+		}
 		if reach, from, why := m.packageWay(h); reach == fleet.TruthUnknown {
 			s.Warning = fmt.Sprintf("whether the host reaches %s, where the package comes from, is not known: %s", from, clip(why))
 		}
@@ -290,6 +295,9 @@ func (m *maker) agent(h *member, action AgentAction, s *Step) {
 	switch state := cmp.Or(p.Agent.Value.Active, "state not known"); action {
 	case InstallAgent, UpgradeAgent:
 		s.Before, s.After = []string{have}, []string{fmt.Sprintf("agent %s or later (%s), enabled and running", floor, s.Agent.Package)}
+		if s.Agent.Source != "" {
+			s.After = append(s.After, "from "+s.Agent.Source)
+		}
 	case EnableAgent:
 		s.Before, s.After = []string{have + ", " + clip(state) + ", " + clip(cmp.Or(p.Agent.Value.Enabled, "not known whether enabled"))}, []string{"enabled and running"}
 	default:

@@ -213,6 +213,21 @@ type AgentChange struct {
 	Arch    string      `json:"arch"`    // "amd64", "arm64"
 	Floor   string      `json:"floor"`   // version that it must have afterwards at least
 	Before  string      `json:"before"`  // version now; empty: none
+	// Source is the package's address at the operator's mirror, its signature's
+	// being the same with ".sig" behind it; empty: the Region's bucket, or snap's store.
+	Source string `json:"source,omitempty"`
+}
+
+// Folder is the folder in which AWS's buckets, and mirrors of them, have the
+// package: "linux_amd64", "debian_arm64"; empty for snaps.
+func (c AgentChange) Folder() string {
+	switch c.Package {
+	case "rpm":
+		return "linux_" + c.Arch
+	case "deb":
+		return "debian_" + c.Arch
+	}
+	return ""
 }
 
 // PreferencesChange is the content of SSM-SessionManagerRunShell.

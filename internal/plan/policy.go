@@ -57,9 +57,12 @@ type Policy struct {
 	ManagedBy []string `json:"managedBy,omitempty" yaml:"managed_by"`
 	// Profile is an instance profile that hosts without one get; empty: migrate
 	// makes its own in each account.
-	Profile    string   `json:"profile,omitempty" yaml:"profile"`
-	AgentFloor string   `json:"agentFloor,omitempty" yaml:"agent_floor"` // version that agents must have after their fix; empty: readiness' functional floor
-	Wait       Duration `json:"wait" yaml:"wait"`                        // how long to wait for what others bring about; 0: for ever
+	Profile    string `json:"profile,omitempty" yaml:"profile"`
+	AgentFloor string `json:"agentFloor,omitempty" yaml:"agent_floor"` // version that agents must have after their fix; empty: readiness' functional floor
+	// AgentSource is where rpm and deb packages of the agent come from in place of
+	// the Region's bucket: an https URL with {folder} and {file} and, if need be, {region}.
+	AgentSource string   `json:"agentSource,omitempty" yaml:"agent_source"`
+	Wait        Duration `json:"wait" yaml:"wait"` // how long to wait for what others bring about; 0: for ever
 
 	// RequireSilent refuses to close hosts that an active consumer of the ledger
 	// still uses, or whose logins are not known.

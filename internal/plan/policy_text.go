@@ -92,6 +92,7 @@ fixes:
 managed_by: ["managed*by=*terraform*", "managed*by=*tofu*", "managed*by=*pulumi*", "terraform=true", "opentofu=true"]  # TAG=PATTERN of things that code owns
 profile: ""              # instance profile for hosts without one; empty: migrate makes its own
 agent_floor: ""          # version that agents have after their fix; empty: readiness.functional_floor
+agent_source: ""         # https://mirror.example.com/ssm-agent/{folder}/{file}: a mirror of the Region's bucket, for rpm and deb
 wait: 24h                # how long to wait for what others bring about; 0s: for ever
 bastions: []             # hosts that act as bastions, besides those that the inventory came through
 #  - name: jump-*

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"path"
 	"slices"
 	"strconv"
@@ -181,7 +182,38 @@ func (p Policy) validateFixes() []error {
 			errs = append(errs, fmt.Errorf("agent_floor: %q is not an agent version such as %s", p.AgentFloor, readiness.DefaultPolicy().FunctionalFloor))
 		}
 	}
+	if err := mirror(p.AgentSource); err != nil {
+		errs = append(errs, fmt.Errorf("agent_source: %w", err))
+	}
 	return errs
+}
+
+// mirror says what is wrong with a mirror's address. It is shown in plans, and
+// stands on hosts: no place for a password.
+func mirror(address string) error {
+	if address == "" {
+		return nil
+	}
+	filled := mirrorURL(address, "eu-west-1", "linux_amd64", "amazon-ssm-agent.rpm")
+	u, err := url.Parse(filled)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%q is no URL", clip(address))
+	case u.Scheme != "https" || u.Hostname() == "":
+		return fmt.Errorf("%q does not begin with https:// and a host name", clip(address))
+	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return fmt.Errorf("%q has a password, a query or a fragment: a mirror is read without", clip(address))
+	case strings.ContainsFunc(filled, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("{}'\"\\`", r) }):
+		return fmt.Errorf("%q has characters that an address has not, or other names in braces than region, folder and file", clip(address))
+	case !strings.Contains(u.Path, "linux_amd64") || !strings.HasSuffix(u.Path, "/amazon-ssm-agent.rpm"):
+		return fmt.Errorf("%q lacks {folder}, or does not end in /{file}", clip(address))
+	}
+	return nil
+}
+
+// mirrorURL is the address of a package at a mirror.
+func mirrorURL(address, region, folder, file string) string {
+	return strings.NewReplacer("{region}", region, "{folder}", folder, "{file}", file).Replace(address)
 }
 
 func (r RecoveryPolicy) validate() []error {

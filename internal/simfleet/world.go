@@ -21,6 +21,10 @@ type World struct {
 	Now      func() time.Time // the world's clock
 	Accounts []*Account
 
+	// Mirrors are HTTPS servers on the internet, by name, with their files by
+	// path. It is set before hosts run anything.
+	Mirrors map[string]map[string][]byte
+
 	// Happened, where set, is called after everything that happened by itself,
 	// with its name ("schedule NAME", "launch i-…"). No lock is held.
 	Happened func(what string)
@@ -97,6 +101,8 @@ type Region struct {
 	Keys            []*fleet.KMSKey
 	ManagedSessions []*fleet.ManagedSession // Session Manager's, open and past
 	SessionLogs     []*SessionLog           // in the Region's buckets and log groups
+
+	stored map[string][]*storedObject // by bucket: what was put there
 
 	Deregistered map[string]bool // machine images that nobody can launch any more
 
