@@ -303,6 +303,9 @@ type Refusal struct {
 	Code  string        `json:"code"`         // Codes lists them
 	Text  string        `json:"text"`         // why
 	Do    string        `json:"do,omitempty"` // what to do, so that the next plan takes it in
+	// Template is what to change of a launch template; only with code
+	// template-undoes, and nil where it was not read.
+	Template *TemplateChange `json:"template,omitempty"`
 }
 
 // RecoveryName is what the recovery bastion's Auto Scaling group, launch
