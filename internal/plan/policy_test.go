@@ -24,7 +24,7 @@ func TestPolicyTemplateIsTheDefault(t *testing.T) {
 	// What the template writes out empty is nothing, as left out.
 	for _, p := range []*plan.Policy{&got, &want} {
 		p.Fixes = nil
-		p.Order, p.Exclude, p.Windows, p.Bastions, p.Recovery.From = nil, nil, nil, nil, nil
+		p.Order, p.Exclude, p.Windows, p.Bastions, p.Recovery.From, p.EndpointSources = nil, nil, nil, nil, nil, nil
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -84,26 +84,30 @@ func TestParsePolicyRefuses(t *testing.T) {
 		"exclude: [{name: x}]":                "reason",
 		"exclude: [{reason: x}]":              "selects nothing",
 		"windows: [{from: '9', to: '10:00'}]": "time of day",
-		"windows: [{from: '09:00', to: '09:00'}]":                                                                "begins and ends",
-		"windows: [{days: m, from: '1:00', to: '2:00'}]":                                                         "days",
-		"windows: [{zone: Mars, from: '1:00', to: '2:00'}]":                                                      "zone",
-		"fixes: {close-port: apply}":                                                                             "close-port",
-		"fixes: {agent: perhaps}":                                                                                "perhaps",
-		"fixes: {wait-for: apply}":                                                                               "wait-for",
-		"agent_source: http://m.example.com/{folder}/{file}":                                                     "agent_source",
-		"agent_source: https://a:b@m.example.com/{folder}/{file}":                                                "password",
-		"agent_source: https://m.example.com/{folder}/{file}?token=1":                                            "query",
-		"agent_source: https://m.example.com/{folder}":                                                           "lacks {folder}",
-		"agent_source: https://m.example.com/agent/{file}":                                                       "lacks {folder}",
-		"agent_source: https://m.example.com/{version}/{folder}/{file}":                                          "braces",
-		"agent_source: https:///{folder}/{file}":                                                                 "host name",
-		"agent_floor: new":                                                                                       "agent_floor",
-		"recovery: {from: [10.0.0.1/8]}":                                                                         "block of addresses",
-		"recovery: {public_key: 'ssh-ed25519 AAAA'}":                                                             "public_key",
-		"recovery: {public_key: 'no-pty ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ3v'}":                              "options",
-		"recovery: {public_key: '-----BEGIN OPENSSH PRIVATE KEY-----'}":                                          "public_key",
+		"windows: [{from: '09:00', to: '09:00'}]":                                   "begins and ends",
+		"windows: [{days: m, from: '1:00', to: '2:00'}]":                            "days",
+		"windows: [{zone: Mars, from: '1:00', to: '2:00'}]":                         "zone",
+		"fixes: {close-port: apply}":                                                "close-port",
+		"fixes: {agent: perhaps}":                                                   "perhaps",
+		"fixes: {wait-for: apply}":                                                  "wait-for",
+		"agent_source: http://m.example.com/{folder}/{file}":                        "agent_source",
+		"agent_source: https://a:b@m.example.com/{folder}/{file}":                   "password",
+		"agent_source: https://m.example.com/{folder}/{file}?token=1":               "query",
+		"agent_source: https://m.example.com/{folder}":                              "lacks {folder}",
+		"agent_source: https://m.example.com/agent/{file}":                          "lacks {folder}",
+		"agent_source: https://m.example.com/{version}/{folder}/{file}":             "braces",
+		"agent_source: https:///{folder}/{file}":                                    "host name",
+		"endpoint_policy: everybody":                                                "endpoint_policy",
+		"endpoint_policy: o-1":                                                      "endpoint_policy",
+		"endpoint_sources: [0.0.0.0/0]":                                             "endpoint_sources",
+		"endpoint_sources: [10.0.0.1/8]":                                            "endpoint_sources",
+		"agent_floor: new":                                                          "agent_floor",
+		"recovery: {from: [10.0.0.1/8]}":                                            "block of addresses",
+		"recovery: {public_key: 'ssh-ed25519 AAAA'}":                                "public_key",
+		"recovery: {public_key: 'no-pty ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ3v'}": "options",
+		"recovery: {public_key: '-----BEGIN OPENSSH PRIVATE KEY-----'}":             "public_key",
 		"recovery: {public_key: 'ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIJ3v2Yq2m0lqVQHcPbZ4b8Hc3l0nYVb3vVQ0m0lqVQHc'}": "type",
-		"recovery: {type: ''}":                                                                                   "type",
+		"recovery: {type: ''}": "type",
 	} {
 		_, err := plan.ParsePolicy([]byte(text))
 		if err == nil || !strings.Contains(err.Error(), want) {
