@@ -35,7 +35,7 @@ func (m *maker) endpoints(h *member, missing []string) ([]want, string) {
 	for _, service := range missing {
 		w.services = append(w.services, "com.amazonaws."+h.Region+"."+service)
 	}
-	if lost := m.neighbours(m.endpointChange(h.Ref().Place(), v.ID, w.services)).lost; lost != nil {
+	if lost := m.neighboursOf(h.Ref().Place(), v.ID, w.services).lost; lost != nil {
 		return nil, fmt.Sprintf("the endpoints would take it from %s of the VPC that has it today: %s; let these out to the VPC on port 443 first", fleet.Count(len(lost), "host"), some(lost))
 	}
 	return []want{w}, ""
@@ -96,7 +96,11 @@ func (m *maker) gateway(h *member) ([]want, string) {
 		return nil, "as the network is set up, it is not for want of an endpoint: " + clip(cmp.Or(why, "S3 is reached"))
 	}
 	w := want{kind: CreateEndpoint, key: s.VPC + " s3", vpc: s.VPC, services: []string{"com.amazonaws." + h.Region + ".s3"}, tables: []string{t.ID}}
-	with := readiness.NewWaysWith(m.snapshot, m.made(m.gatewayChange(h.Ref().Place(), w.vpc, w.services[0], w.tables)), nil)
+	with := m.routed[t.ID]
+	if with == nil {
+		with = readiness.NewWaysWith(m.snapshot, m.made(m.gatewayChange(h.Ref().Place(), w.vpc, w.services[0], w.tables)), nil)
+		m.routed[t.ID] = with
+	}
 	if open, why := with.Service(h.Host, "s3"); open == fleet.TruthNo {
 		return nil, "a gateway endpoint for S3 would not help: " + clip(why)
 	}
@@ -270,10 +274,6 @@ type neighbourhood struct {
 // neighbours computes what interface endpoints mean for all running hosts of
 // their VPC: each begins to use them when the name begins to lead there.
 func (m *maker) neighbours(c *EndpointChange) neighbourhood {
-	key := c.VPC + " " + strings.Join(c.Services, " ")
-	if n, ok := m.around[key]; ok {
-		return n
-	}
 	group := fleet.SecurityGroup{ID: c.Group, Name: c.Group, VPC: c.VPC}
 	for _, s := range c.Sources {
 		if p, err := netip.ParsePrefix(s); err == nil {
@@ -303,7 +303,18 @@ func (m *maker) neighbours(c *EndpointChange) neighbourhood {
 			break // one service is enough to name the host
 		}
 	}
-	m.around[key] = n
+	return n
+}
+
+// neighboursOf is neighbours of the endpoints that services of a VPC would get,
+// computed once.
+func (m *maker) neighboursOf(at fleet.Place, vpc string, services []string) neighbourhood {
+	key := at.Account + " " + vpc + " " + strings.Join(services, " ")
+	n, ok := m.around[key]
+	if !ok {
+		n = m.neighbours(m.endpointChange(at, vpc, services))
+		m.around[key] = n
+	}
 	return n
 }
 
