@@ -157,14 +157,16 @@ func (m *maker) take(h *member, w want) {
 
 // ownStep is a step on the host alone.
 func (m *maker) ownStep(h *member, w want) Step {
-	s := Step{Kind: w.kind, Phase: Prepare, Lane: h.ID, At: h.Ref().Place(), Hosts: []fleet.HostRef{h.Ref()}, Why: w.code, Blast: "this host only", Handed: m.policy.FixOf(w.kind) == FixHand}
-	switch w.kind {
+	s := Step{Kind: w.kind, Phase: Prepare, Lane: h.ID, At: h.Ref().Place(), Hosts: []fleet.HostRef{h.Ref()}, Why: w.code, Blast: "this host only"}
+	if w.action == RestartAgent && m.policy.FixOf(Agent) == FixHand {
+		s.Kind = WaitFor // who restarts an agent leaves no trace of it but that it works again
+	}
+	switch s.Kind {
 	case AttachProfile:
 		m.attach(h, &s)
 	case Agent:
 		m.agent(h, w.action, &s)
 	default:
-		s.Handed = false // waiting is all that it does
 		s.Title = fmt.Sprintf("Wait until %s of %s is put right", w.code, h.label())
 		s.After = []string{fleet.OneLine(w.fix, 300)}
 		s.Wait = &Wait{Code: w.code, For: m.policy.Wait}
@@ -185,7 +187,7 @@ func (m *maker) wake(h *member, wants []want) {
 		return false
 	})
 	agent := slices.ContainsFunc(h.prepare, func(s Step) bool { return s.Kind == Agent })
-	if !slept || agent || m.policy.FixOf(Agent) != FixApply || h.Connection.Known && h.Connection.Value == "connected" {
+	if !slept || agent || m.policy.FixOf(Agent) == FixHand || m.policy.FixOf(Agent) == FixNever || h.Connection.Known && h.Connection.Value == "connected" {
 		return
 	}
 	if got, _ := agentWant(h, RestartAgent); got != nil {
@@ -256,7 +258,7 @@ func (m *maker) packageWay(h *member) (reach fleet.Truth, from, why string) {
 		from = "S3 bucket amazon-ssm-" + h.Region
 		reach, why = m.waysNow().Bucket(h.Host)
 	}
-	opens := m.policy.FixOf(AllowEgress) == FixApply && slices.ContainsFunc(h.roots, func(f fleet.Finding) bool { return f.Code == "group-egress-closed" })
+	opens := m.policy.FixOf(AllowEgress) != FixNever && slices.ContainsFunc(h.roots, func(f fleet.Finding) bool { return f.Code == "group-egress-closed" })
 	if reach == fleet.TruthNo && opens {
 		reach = fleet.TruthUnknown
 	}
@@ -340,7 +342,7 @@ func (m *maker) sharedSteps() []Step {
 		}
 		s := Step{
 			Kind: f.kind, Phase: Prepare, Lane: f.key, At: f.at, Why: strings.Join(f.codes, ", "),
-			Handed: m.policy.FixOf(f.kind) == FixHand, Hosts: refs(taking),
+			Hosts: refs(taking),
 		}
 		switch f.kind {
 		case ExtendRole:

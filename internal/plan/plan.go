@@ -120,8 +120,12 @@ type Step struct {
 	Before  []string `json:"before,omitempty"` // preview, line by line, of what goes ...
 	After   []string `json:"after,omitempty"`  // ... and what comes
 	Blast   string   `json:"blast,omitempty"`  // who else is touched: "role shared by 41 instances"
-	Handed  bool     `json:"handed,omitempty"` // the policy leaves it to others (Terraform): the step waits until it observes the condition
+	Handed  bool     `json:"handed,omitempty"` // left to others, by the policy or because it is theirs: the step waits until it observes the condition
 	Warning string   `json:"warning,omitempty"`
+	// Owner is whose code describes what the step changes: "cloudformation
+	// STACK", or what a tag says that the policy names, such as "terraform"; empty:
+	// nobody's that is known.
+	Owner string `json:"owner,omitempty"`
 
 	Profile     *ProfileChange     `json:"profile,omitempty"`
 	Role        *RoleChange        `json:"role,omitempty"`

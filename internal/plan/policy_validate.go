@@ -21,19 +21,26 @@ import (
 const (
 	FixApply = "apply"
 	FixHand  = "hand"
+	FixAuto  = "auto" // apply; hand where the thing has an owner
 	FixNever = "never"
 )
 
 // fixDefaults are what becomes of the fixes that a policy says nothing of.
 // Three are off: Default Host Management Configuration acts on a whole Region,
 // new session preferences weaken what somebody asked for on purpose, and
-// waiting holds a whole wave up.
+// waiting holds a whole wave up. Agents and keys are inside of hosts, where no
+// infrastructure code has them.
 var fixDefaults = map[Kind]string{
-	AttachProfile: FixApply, ExtendRole: FixApply, AllowEgress: FixApply, CreateEndpoint: FixApply, Agent: FixApply,
+	AttachProfile: FixAuto, ExtendRole: FixAuto, AllowEgress: FixAuto, CreateEndpoint: FixAuto, Agent: FixApply,
 	DefaultHostManagement: FixNever, SessionPreferences: FixNever, WaitFor: FixNever,
+	TimerRole: FixAuto, RecoveryGroup: FixAuto, RecoveryRule: FixAuto, RecoveryKey: FixApply,
 }
 
-// FixOf says what becomes of a kind of fix: FixApply, FixHand or FixNever.
+// needed are the kinds without which no door closes: somebody has to do them.
+var needed = []Kind{TimerRole, RecoveryGroup, RecoveryRule, RecoveryKey}
+
+// FixOf says what becomes of a kind of fix: FixApply, FixHand, FixAuto or
+// FixNever; empty for kinds that prepare nothing.
 func (p Policy) FixOf(k Kind) string {
 	if v := p.Fixes[string(k)]; v != "" {
 		return v
@@ -68,6 +75,7 @@ func (p Policy) Validate() error {
 	errs = append(errs, p.validateTimes()...)
 	errs = append(errs, p.validateSelectors()...)
 	errs = append(errs, p.validateFixes()...)
+	errs = append(errs, p.validateManagedBy()...)
 	errs = append(errs, p.Recovery.validate()...)
 	return errors.Join(errs...)
 }
@@ -162,10 +170,12 @@ func (p Policy) validateFixes() []error {
 		switch _, known := fixDefaults[Kind(k)]; {
 		case !known:
 			errs = append(errs, fmt.Errorf("fixes: %q is no kind of step that prepares", k))
-		case v != FixApply && v != FixHand && v != FixNever:
-			errs = append(errs, fmt.Errorf("fixes: %s: %q is none of apply, hand and never", k, v))
-		case Kind(k) == WaitFor && v == FixApply:
+		case v != FixApply && v != FixHand && v != FixAuto && v != FixNever:
+			errs = append(errs, fmt.Errorf("fixes: %s: %q is none of apply, hand, auto and never", k, clip(v)))
+		case Kind(k) == WaitFor && v != FixHand && v != FixNever:
 			errs = append(errs, fmt.Errorf("fixes: %s: nobody applies it here: hand, or never", k))
+		case v == FixNever && slices.Contains(needed, Kind(k)):
+			errs = append(errs, fmt.Errorf("fixes: %s: without it no door closes: apply, hand or auto", k))
 		}
 	}
 	if p.AgentFloor != "" {

@@ -17,6 +17,7 @@ type TemplateChange struct {
 	Template string      `json:"template"` // lt-…
 	Name     string      `json:"name"`
 	From     int64       `json:"from"`             // the version that the new one is made from
+	Owner    string      `json:"owner,omitempty"`  // by whose code it is managed; empty: not known
 	Group    string      `json:"group"`            // Auto Scaling group that starts instances from it
 	Pinned   bool        `json:"pinned,omitempty"` // the group names the version by number: it has to be told the new one
 
@@ -26,6 +27,14 @@ type TemplateChange struct {
 	Agent     *AgentChange `json:"agent,omitempty"`    // what user data, or the image, has to do about the agent
 	UserData  bool         `json:"userData,omitempty"` // the version has user data already: the new part joins it
 	ImageName string       `json:"image,omitempty"`    // the image that it starts
+}
+
+// Code is the code in which the template is changed, in words.
+func (c *TemplateChange) Code() string {
+	if c.Owner == "" {
+		return "the code that owns it"
+	}
+	return "the code that owns it (" + c.Owner + ")"
 }
 
 // Lines are the fields of the new version as texts, one each.
@@ -83,7 +92,7 @@ func (m *maker) templates() {
 			Do:   "let the inventory read the group and its template, or make them in the code that owns them as the plan's hosts are",
 		}
 		if u.change != nil {
-			r.Do = "in the code that owns it, make " + strings.Join(u.change.Lines(), "; ")
+			r.Do = "in " + u.change.Code() + ", make " + strings.Join(u.change.Lines(), "; ")
 		}
 		m.plan.Refusals = append(m.plan.Refusals, r)
 	}
@@ -97,7 +106,7 @@ func (m *maker) undoes(h *member) (key, text string, change *TemplateChange) {
 	if t == nil || v == nil {
 		return h.AutoScalingGroup, "what " + group + " starts instances from was not read", nil
 	}
-	c := &TemplateChange{At: h.Ref().Place(), Template: t.ID, Name: t.Name, From: v.Number, Group: h.AutoScalingGroup, Pinned: m.pinned(h), UserData: v.UserData, ImageName: v.ImageID}
+	c := &TemplateChange{At: h.Ref().Place(), Template: t.ID, Name: t.Name, From: v.Number, Group: h.AutoScalingGroup, Pinned: m.pinned(h), Owner: m.policy.ownerOf(t.Tags), UserData: v.UserData, ImageName: v.ImageID}
 	var lacks []string
 	for _, s := range h.prepare {
 		switch {

@@ -38,6 +38,7 @@ func programTable() map[string]programEntry {
 		"sh": runShell, "cat": runCat, "ls": runLs, "date": runDate, "uname": runUname, "hostname": runHostname, "sleep": runSleep,
 		"mkdir": runMkdir, "rm": runRm, "rmdir": runRm, "mv": runMv, "cp": runCp, "ln": runLn, "chmod": runChmod, "chown": runChown, "touch": runTouch,
 		"grep": runGrep, "mktemp": runMktemp, "df": runDf, "chgrp": runChown, "sync": runSync,
+		"dd": runDd, "tar": runTar,
 	})
 	add(bin, nil, map[string]program{
 		"sudo": runSudo, "env": runEnv, "nohup": runNohup, "timeout": runTimeout, "id": runID, "whoami": runWhoami, "who": runWho,
