@@ -82,7 +82,7 @@ func TestDriftOfEveryStepOnAWS(t *testing.T) {
 	want := map[string][]string{
 		"attach a profile": {"profile"}, "make and attach a profile": {"profile", "role"}, "extend a role": {"role"}, "make the timers' role": {"role"},
 		"the timers' role of an earlier plan": {"role"}, "default host management": {"default-role"}, "default host management instead of another role": {"default-role"},
-		"allow egress": {"rule-gone"}, "let the recovery group in": {"recovery-rule"}, "make endpoints": {"endpoint"}, "new session preferences": {"preferences"},
+		"allow egress": {"rule-gone"}, "let the recovery group in": {"recovery-rule"}, "make endpoints": {"endpoint"}, "make a gateway endpoint": {"endpoint"}, "new session preferences": {"preferences"},
 		"other session preferences": {"preferences"}, "session preferences that an old version has": {"preferences"}, "make the recovery group": {"recovery-group"},
 		"close the port": {"port-open", "rule-gone"}, "close the port where a stand-in is there already": {"port-open", "rule-gone"}, "scale in": {"bastions-back"},
 		"recovery template": {"recovery-group"}, "recovery template of a group that follows it": {"recovery-group"},

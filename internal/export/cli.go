@@ -316,8 +316,25 @@ func (s *script) profile(j job) {
 	}
 }
 
+// gateway makes an endpoint for each route table that none is routed to from.
+func (s *script) gateway(j job) {
+	c := j.Endpoint
+	have := filters{[]filter{{"vpc-id", []string{c.VPC}}, {"service-name", c.Services}, {"vpc-endpoint-type", []string{"Gateway"}}}}
+	for _, table := range c.Tables {
+		query := fmt.Sprintf("length(VpcEndpoints[?contains(RouteTableIds, '%s')])", table)
+		s.put("\thave=$(aws ec2 describe-vpc-endpoints --region %s --cli-input-json %s --query %s --output text)", quote(s.region), s.argument(have), quote(query))
+		one := s.endpoint(j, c.Services[0])
+		one.RouteTableIds = []string{table}
+		s.aws(`[ "$have" != 0 ] || `, "ec2", "create-vpc-endpoint", one, quiet)
+	}
+}
+
 func (s *script) endpoints(j job) {
 	c := j.Endpoint
+	if c.Tables != nil {
+		s.gateway(j)
+		return
+	}
 	s.makeGroup(createGroup{VpcId: c.VPC, GroupName: c.Group, Description: plan.EndpointGroupText, TagSpecifications: s.mark("security-group")}, https(c))
 	for _, service := range c.Services {
 		have := filters{[]filter{{"vpc-id", []string{c.VPC}}, {"service-name", []string{service}}}}

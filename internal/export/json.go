@@ -153,6 +153,10 @@ func (d *documents) job(j job) error {
 		d.rules(j.Rules.Group, j.Rules.Rules, put)
 	case plan.CreateEndpoint:
 		c := j.Endpoint
+		if c.Tables != nil {
+			put("ec2 create-vpc-endpoint", d.endpoint(j, c.Services[0]), "ec2", c.VPC, c.Services[0])
+			break
+		}
 		put("ec2 create-security-group", createGroup{VpcId: c.VPC, GroupName: c.Group, Description: plan.EndpointGroupText, TagSpecifications: d.mark("security-group")}, "ec2", c.Group, "create-security-group")
 		d.rules(c.Group, https(c), put)
 		for _, service := range c.Services {
