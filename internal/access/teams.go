@@ -28,6 +28,7 @@ type team struct {
 	keys          []string       // KMS keys that encrypt their sessions
 	documents     []documentName // that they may start, the preferences' first
 	audit         []auditTarget
+	guarded       []auditTarget // memo of protected
 
 	base string // name of the policy
 }
