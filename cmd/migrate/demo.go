@@ -112,11 +112,15 @@ type demoFleet struct {
 	options demoOptions
 	world   *simfleet.World
 	faults  *simfleet.Faults
+	hosts   *simfleet.Hosts
 	dir     string
 	aws     net.Listener
 	socks   net.Listener
 	close   []func()
 }
+
+// demoSecret is the secret access key of the demo.
+const demoSecret = "not-a-secret"
 
 func startDemo(o demoOptions) (_ *demoFleet, err error) {
 	if err := loopback(o.addr); err != nil {
@@ -168,13 +172,14 @@ func (d *demoFleet) listen() (err error) {
 		return err
 	}
 	hosts := simfleet.NewHosts(d.world, simfleet.HostOptions{})
+	d.hosts = hosts
 	d.close = append(d.close, hosts.Close)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { d.world.Run(ctx) })
 	d.close = append(d.close, func() { cancel(); running.Wait() })
 	server := &http.Server{
-		Handler:           simfleet.ServeAWS(d.world, simfleet.AWSOptions{NoThrottle: d.options.noThrottle, Faults: d.faults, Hosts: hosts}),
+		Handler:           simfleet.ServeAWS(d.world, simfleet.AWSOptions{NoThrottle: d.options.noThrottle, Faults: d.faults, Hosts: hosts, Secret: demoSecret}),
 		ReadHeaderTimeout: 10 * time.Second,
 	}
 	go func() { _ = server.Serve(d.aws) }() // ends with Close
@@ -208,7 +213,7 @@ func (d *demoFleet) env() []variable {
 		{"AWS_REGION", d.world.Accounts[0].Regions[0].Name},
 		{"AWS_DEFAULT_REGION", d.world.Accounts[0].Regions[0].Name},
 		{"AWS_ACCESS_KEY_ID", simfleet.AccessKey(d.world.Accounts[0].ID)},
-		{"AWS_SECRET_ACCESS_KEY", "not-a-secret"},
+		{"AWS_SECRET_ACCESS_KEY", demoSecret},
 		{"AWS_EC2_METADATA_DISABLED", "true"},
 		{"MIGRATE_DB", d.db()},
 		{"MIGRATE_CONFIG", d.config()},

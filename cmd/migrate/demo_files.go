@@ -49,7 +49,9 @@ recovery:
 hosts_by: [ssh, run-command] # an inventory reads hosts by Run Command where SSH is closed
 agent:
   signing_key_file: %s
-`, strings.Join(regions, ", "), rate, sshConfig, known, d.socks.Addr(), demoRecoveryKey, demoSigningKey)
+copy:
+  bucket: %s
+`, strings.Join(regions, ", "), rate, sshConfig, known, d.socks.Addr(), demoRecoveryKey, demoSigningKey, demoCopyBucket)
 	if err := d.recoveryKey(); err != nil {
 		return err
 	}
@@ -102,6 +104,9 @@ const (
 	demoRecoveryKey = "recovery_key"
 	demoSigningKey  = "agent-signing-key.asc"
 )
+
+// demoCopyBucket is the bucket that copies pass through.
+const demoCopyBucket = "demo-migrate-copies"
 
 // demoPolicy wants the operator's addresses.
 const demoPolicy = `# How the simulated fleet is cut over. docs/plan.md explains every key, and migrate plan

@@ -84,7 +84,8 @@ Exit codes: 0 fine, 1 error, 2 usage, 3 hosts are not ready, 4 finished but inco
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON instead of text")
 	root.AddCommand(a.inventoryCommand(), a.readinessCommand(), a.reportCommand(), a.hostsCommand(), a.ledgerCommand(), a.operatorsCommand(), a.accessCommand(), a.diffCommand(), a.snapshotsCommand(), a.demoCommand(),
 		a.applyCommand(), a.statusCommand(), a.pauseCommand(), a.resumeCommand(), a.rollbackCommand(), a.journalCommand(), a.driftCommand())
-	root.AddCommand(a.planCommand(), a.proveCommand(), a.connectCommand(), a.recoveryCommand(), a.doctorCommand())
+	root.AddCommand(a.planCommand(), a.exportCommand(), a.proveCommand(), a.connectCommand(), a.recoveryCommand(), a.doctorCommand())
+	root.AddCommand(a.cpCommand())
 	for _, c := range root.Commands() {
 		wrapUsage(c)
 	}

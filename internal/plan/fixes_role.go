@@ -249,10 +249,7 @@ func (m *maker) timerRoleStep(account string, groups []*closing) Step {
 	if len(arns) > mostTimerGroups {
 		arns = []string{fmt.Sprintf("arn:%s:ec2:*:%s:security-group/*", part, account)}
 	}
-	trust := document(statement{
-		Effect: "Allow", Principal: map[string]any{"Service": "scheduler.amazonaws.com"}, Action: []string{"sts:AssumeRole"},
-		Condition: map[string]any{"StringEquals": map[string]any{"aws:SourceAccount": account}},
-	})
+	trust := TimerTrust(account)
 	text := document(
 		statement{Effect: "Allow", Action: []string{"ec2:AuthorizeSecurityGroupIngress"}, Resource: arns},
 		statement{ // a recovery bastion that was opened is ended by a timer, too
@@ -276,6 +273,19 @@ func (m *maker) timerRoleStep(account string, groups []*closing) Step {
 		Blast:  "nobody else: only timers of migrate assume the role",
 		Role:   change,
 	}
+}
+
+// TimerTrust is the trust policy of an account's timer role.
+func TimerTrust(account string) string {
+	return document(statement{
+		Effect: "Allow", Principal: map[string]any{"Service": "scheduler.amazonaws.com"}, Action: []string{"sts:AssumeRole"},
+		Condition: map[string]any{"StringEquals": map[string]any{"aws:SourceAccount": account}},
+	})
+}
+
+// TimerGrant is what the timer role must be let do to open a group.
+func TimerGrant(at fleet.Place, group string) string {
+	return allowing(on(fmt.Sprintf("arn:%s:ec2:%s:%s:security-group/%s", fleet.Partition(at.Region), at.Region, at.Account, group), "ec2:AuthorizeSecurityGroupIngress"))
 }
 
 // mostTimerGroups is how many groups the timer role names one by one: an inline
