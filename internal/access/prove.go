@@ -153,6 +153,7 @@ type examiner struct {
 	wrong    int
 	problems []string
 	text     []string
+	layers   [3]readiness.Keys // of the request that is being asked
 }
 
 // mostProblems ends an examination: a text with so many is read by nobody.
@@ -308,14 +309,19 @@ func withoutResource(action string) bool {
 	return slices.ContainsFunc(noResource, func(n string) bool { return strings.EqualFold(n, action) })
 }
 
+// Whether Session Manager checks the session document, too.
+var (
+	documentChecked   = readiness.Keys{"ssm:sessiondocumentaccesscheck": {"true"}}
+	documentUnchecked = readiness.Keys{"ssm:sessiondocumentaccesscheck": {"false"}}
+)
+
 // check asks one request, and holds the answer against what it has to be.
 func (e *examiner) check(texts *readiness.Texts, c caller, q ask, want bool, how string) {
-	check := "false"
+	e.layers[0], e.layers[1], e.layers[2] = c.keys, documentUnchecked, q.thing.keys
 	if q.checked {
-		check = "true"
+		e.layers[1] = documentChecked
 	}
-	keys := []readiness.Keys{c.keys, {strings.ToLower(documentCheck): {check}}, q.thing.keys}
-	got, why := texts.Decide(readiness.Request{Action: q.action, Resource: q.thing.arn, Keys: keys})
+	got, why := texts.Decide(readiness.Request{Action: q.action, Resource: q.thing.arn, Keys: e.layers[:]})
 	switch {
 	case got == fleet.TruthYes && want:
 		e.allows++

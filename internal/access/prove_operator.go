@@ -187,7 +187,13 @@ func (t *team) promises(c caller, q ask) bool {
 	case strings.Contains(q.thing.arn, ":instance/"):
 		return !c.bare && t.adopts(q.thing)
 	}
-	return slices.ContainsFunc(t.documents, func(d documentName) bool { return t.documentARN(d) == q.thing.arn })
+	if t.documentARNs == nil {
+		t.documentARNs = map[string]bool{}
+		for _, d := range t.documents {
+			t.documentARNs[t.documentARN(d)] = true
+		}
+	}
+	return t.documentARNs[q.thing.arn]
 }
 
 // adopts reports whether an instance that comes to be is the team's by its tag.

@@ -29,6 +29,7 @@ type team struct {
 	documents     []documentName // that they may start, the preferences' first
 	audit         []auditTarget
 	guarded       []auditTarget // memo of protected
+	documentARNs  map[string]bool
 
 	base string // name of the policy
 }
