@@ -145,13 +145,13 @@ type Parity struct {
 
 // PersonParity is one person's row.
 type PersonParity struct {
-	Person     string   `json:"person"`  // an owner, or a principal or key that nobody claims
-	Claimed    bool     `json:"claimed"` // the owners file names the person
+	Person     string   `json:"person"`         // an owner, or a principal or key that nobody claims
+	Claimed    bool     `json:"claimed"`        // the owners file names the person
 	Team       string   `json:"team,omitempty"` // the owner's
 	Principals []string `json:"principals,omitempty"`
 	Sessions   []string `json:"sessions,omitempty"` // the owner's role session names
 	Keys       []string `json:"keys,omitempty"`     // fingerprints
-	Cells      string   `json:"cells"`          // one letter for each host, in the order of Assessment.Hosts
+	Cells      string   `json:"cells"`              // one letter for each host, in the order of Assessment.Hosts
 
 	Keeps   int `json:"keeps"`
 	Loses   int `json:"loses"`
