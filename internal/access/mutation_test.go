@@ -143,7 +143,7 @@ func TestEveryMutationFailsTheProof(t *testing.T) {
 		for i, p := range set.Policies {
 			every := 50 // of a policy whose statements are like those of an earlier one
 			if s := shape(t, p.Document); !shapes[s] && !testing.Short() {
-				shapes[s], every = true, 2
+				shapes[s], every = true, 3
 			}
 			for n, m := range mutants(t, p.Document) {
 				if (n+i)%every > 0 {
