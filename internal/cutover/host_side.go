@@ -45,6 +45,8 @@ type HostWorld struct {
 	Keys RecoveryKeys
 	// Schedules end bastions that were opened; nil: nobody does.
 	Schedules Schedules
+	// Drilling is told when the drill of a step gets to another phase; nil: nobody is.
+	Drilling func(plan.Step, DrillPhase)
 	// Tell is told what cannot wait until a step ends, in one line; nil: nobody is.
 	Tell func(string)
 }

@@ -49,6 +49,12 @@ type world struct {
 	ends       chan ending
 	views      []fleet.View
 	viewsErr   error
+	drill      *plan.Plan
+	drillErr   error
+	readOnly   bool
+	stage      string
+	kept       []string
+	keepErr    error
 	holds      bool // a run does not end with its context
 }
 
@@ -98,6 +104,15 @@ func (w *world) backend() Backend {
 		DropView: func(_ context.Context, name string) error {
 			w.views = slices.DeleteFunc(w.views, func(v fleet.View) bool { return v.Name == name })
 			return w.viewsErr
+		},
+		PlanDrill: func(context.Context) (*plan.Plan, error) { return w.drill, w.drillErr },
+		Drill: func(ctx context.Context, id string, t Talk) (cutover.Result, error) {
+			return w.act(ctx, "drill "+id, t)
+		},
+		ReadOnly: w.readOnly, Stage: w.stage,
+		Keep: func(_ context.Context, stage string) error {
+			w.kept = append(w.kept, stage)
+			return w.keepErr
 		},
 		Wish: func(_ context.Context, _ string, change func(cutover.Wish) cutover.Wish) (cutover.Wish, error) {
 			if w.wishErr != nil {

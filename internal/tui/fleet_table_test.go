@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	tea "charm.land/bubbletea/v2"
 	"pgregory.net/rapid"
 
 	"ssm-migrate/internal/fleet"
@@ -199,18 +198,12 @@ func TestCommandsNameTheMarkedHosts(t *testing.T) {
 	d.press("x")
 	line := "migrate prove " + strings.Join(ids, " ")
 	d.mustShow(line)
-	copied := s.picker.pick(line)()
-	found := false
-	for _, c := range copied.(tea.BatchMsg) {
-		if msg := c(); fmt.Sprint(msg) == line {
-			found = true
-		}
-	}
-	if !found {
+	msg, ok := s.picker.pick(line)().(copyMsg)
+	if !ok || fmt.Sprint(d.m.copied(msg.line)()) != line {
 		t.Error("the command does not reach the clipboard")
 	}
 	d.press("enter")
-	d.mustShow("Copied, where the terminal allows it: " + line)
+	d.mustShow("Copied, if your terminal lets programs copy: " + line)
 	d.press("u", "/").write(`-cache name:'x "a b`).press("enter", "x", "down", "down")
 	d.mustShow(`migrate hosts -- '-cache name:'\''x "a b'`)
 	d.press("esc", "/", "ctrl+u", "enter", "*", "/").press("enter", "x")

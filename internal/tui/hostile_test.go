@@ -307,7 +307,7 @@ func TestHostilePlansDoNotReachTheTerminal(t *testing.T) {
 		check("esc")
 	}
 	check("A")
-	check("esc", "b")
+	check("esc", "B")
 	check("esc")
 	d.press("A").send(pasted(clean(c.Plan.ID)))
 	check("enter")
@@ -316,7 +316,7 @@ func TestHostilePlansDoNotReachTheTerminal(t *testing.T) {
 	begin()
 	d.question(cutover.Question{Text: hostileText, Hosts: c.Plan.Waves[2].Hosts, Timers: []cutover.Risk{{Step: hostileText, Deadline: testNow}}})
 	check()
-	check("s")
+	check("S")
 	check("q")
 	check("n")
 	d.over(cutover.Result{Outcome: cutover.OutcomePartly, Reason: hostileText}, errors.New(hostileText))

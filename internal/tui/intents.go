@@ -36,12 +36,16 @@ type (
 	showHelp     struct{}              //
 	quit         struct{}              // leave, after asking where work would be lost
 	answer       struct{ yes bool }    // to a question
+	palette      struct{}              // all actions, to be found by typing
+	copyLine     struct{}              // copy the command that does the same
 
 	makePlan struct{}                            // from the latest snapshot
 	apply    struct{}                            // carry the plan out, or go on; asks first
 	rollBack struct{}                            // take back; asks what, and first
 	stopDo   struct{}                            // let the steps under way end, and end
 	wish     struct{ kind wishKind }             // of a run, whoever runs it
+	drill    struct{}                            // rehearse the way back; asks first
+	tellLine struct{ command string }            // copy and show a command that has no key
 	decide   struct{ decision cutover.Decision } // of a run's question
 )
 
@@ -91,6 +95,10 @@ func (rollBack) isIntent()     {}
 func (stopDo) isIntent()       {}
 func (wish) isIntent()         {}
 func (decide) isIntent()       {}
+func (palette) isIntent()      {}
+func (copyLine) isIntent()     {}
+func (drill) isIntent()        {}
+func (tellLine) isIntent()     {}
 
 // typed adds text to the line that is being typed; edit changes that line.
 type (

@@ -73,12 +73,15 @@ var contexts = map[keyContext]func(t *testing.T) *driver{
 		return many(t, manyBegun()).press("end", "enter", "pgdown", "pgdown", "A").write("3f2a9c01d4e7").press("enter")
 	},
 	ctxConfirm: func(t *testing.T) *driver {
-		return many(t, manyBegun()).press("end", "enter", "b", "down").write("3f2a9c01d4e7")
+		return many(t, manyBegun()).press("end", "enter", "B", "down").write("3f2a")
 	},
 	ctxDecide: func(t *testing.T) *driver {
 		d := many(t, nil).press("A").write("3f2a9c01d4e7").press("enter")
 		d.question(cutover.Question{Text: "what now?"})
 		return d
+	},
+	ctxPalette: func(t *testing.T) *driver {
+		return stocked(t, 60, 80, 24).press(":").write("e").press("down", "pgdown")
 	},
 	ctxHelp: func(t *testing.T) *driver { return stocked(t, 60, 80, 24).press("?", "pgdown", "pgdown") },
 	ctxAsk:  func(t *testing.T) *driver { return running(t, 80, 24, 20).press("x") },
@@ -204,7 +207,7 @@ func TestEveryContextIsStaged(t *testing.T) {
 func TestHelpNamesEveryKey(t *testing.T) {
 	for c := range contexts {
 		shown := "\n" + strings.Join(newHelp(&env{styles: newStyles(true, true)}, c).view(200, 500), "\n")
-		for _, s := range []section{keysEmpty, keysRunning, keysTaken, keysComplete, keysReadiness, keysList, keysNoPlan, keysPlan, keysBusy, keysWatch, keysWave, keysWaveIdle, keysConfirm, keysDecide, keysText, keysFleet, keysFilter, keysName, keysPick, keysLine, keysHost, keysTable, keysTables, keysEverywhere, keysMoving} {
+		for _, s := range []section{keysEmpty, keysRunning, keysTaken, keysComplete, keysReadiness, keysList, keysNoPlan, keysPlan, keysBusy, keysWatch, keysWave, keysWaveIdle, keysPalette, keysConfirm, keysDecide, keysText, keysFleet, keysFilter, keysName, keysPick, keysLine, keysHost, keysTable, keysTables, keysEverywhere, keysMoving} {
 			if strings.Count(shown, "\n"+s.title+"\n") > 1 {
 				t.Errorf("the help has %q twice", s.title)
 			}

@@ -62,7 +62,7 @@ var scenes = []struct {
 		return d
 	}},
 	{"cutover-rollback", func(t *testing.T, w, h int) *driver {
-		return planned(t, halfway(testPlan()).entries, w, h).press("end", "enter", "tab", "b")
+		return planned(t, halfway(testPlan()).entries, w, h).press("end", "enter", "tab", "B")
 	}},
 	{"cutover-broken", func(t *testing.T, w, h int) *driver { return planned(t, halfway(testPlan()).entries, w, h) }},
 	{"cutover-failed", func(t *testing.T, w, h int) *driver { return planned(t, failedHistory().entries, w, h) }},
@@ -104,6 +104,9 @@ var scenes = []struct {
 	{"access-operators", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("a", "tab", "down") }},
 	{"help", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("f", "?") }},
 	{"quit", func(t *testing.T, w, h int) *driver { return running(t, w, h, 34).press("q") }},
+	{"actions", func(t *testing.T, w, h int) *driver {
+		return planned(t, nil, w, h).press(":").write("roll")
+	}},
 	{"report", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("2", "r") }},
 }
 

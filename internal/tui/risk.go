@@ -1,0 +1,122 @@
+package tui
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"ssm-migrate/internal/cutover"
+	"ssm-migrate/internal/fleet"
+)
+
+// paths is what is known of the ways into the hosts.
+type paths struct {
+	proved, hosts int       // ways back
+	oldest        time.Time // of their proofs that count
+	drilled       time.Time // the last drill
+	drill         time.Duration
+}
+
+// count sums up the ways back. It looks at every host, so it is done when they
+// change and not when they are drawn.
+func (c *course) count() {
+	c.paths = paths{}
+	if c.state == nil {
+		return
+	}
+	p := &c.paths
+	for i := range c.state.Recovery {
+		v := &c.state.Recovery[i]
+		p.hosts += len(v.Hosts)
+		if d := v.Drill; d != nil && d.At.After(p.drilled) {
+			p.drilled, p.drill = d.At, d.In()
+		}
+		for j := range v.Hosts {
+			h := &v.Hosts[j]
+			if login, _ := c.login(v, h); login != fleet.TruthYes {
+				continue
+			}
+			p.proved++
+			if p.oldest.IsZero() || h.Proof.At.Before(p.oldest) {
+				p.oldest = h.Proof.At
+			}
+		}
+	}
+}
+
+// proved counts the hosts with a login by the bastion that counts.
+func (c *course) proved() (proved, hosts int) { return c.paths.proved, c.paths.hosts }
+
+// viewRisk is the line that always says what hangs by what: hosts with closed
+// doors, armed timers, proved ways and their age, the last drill.
+func (m *model) viewRisk(w int) string {
+	s, c := m.env.styles, m.env.course
+	const label = " Risk  "
+	style, parts := s.dim, m.riskParts(w >= 110)
+	if len(c.stand.Risks) > 0 || c.sum.shut > 0 && c.paths.proved < c.paths.hosts {
+		style = s.risk
+	}
+	return s.strong.Render(label) + style.Render(fit(strings.Join(parts, " · "), w-len(label)))
+}
+
+func (m *model) riskParts(long bool) []string {
+	c, now := m.env.course, m.env.now()
+	switch {
+	case c.state == nil && c.err != nil:
+		return []string{"? not known: where things stand cannot be read"}
+	case c.state == nil:
+		return []string{"reading where things stand …"}
+	case c.plan() != nil && (c.known < 0 || c.broken != nil):
+		return []string{"? not known: the journal is not read"}
+	}
+	parts := []string{"no host closed"}
+	if n := c.sum.shut; n > 0 {
+		parts[0] = fmt.Sprintf("%s of %s closed", thousands(n), count(len(c.stand.Hosts), "host"))
+	}
+	parts = append(parts, m.timerPart())
+	back := "no way back proved"
+	if p := c.paths; p.proved > 0 {
+		back = fmt.Sprintf("way back %s/%s", thousands(p.proved), thousands(p.hosts))
+		if long {
+			back += " proved, oldest"
+		}
+		back += " " + age(p.oldest, now)
+	}
+	parts = append(parts, back)
+	if long {
+		sessions := "no session proved"
+		if n := c.sum.sessions; n > 0 {
+			sessions = fmt.Sprintf("sessions %s proved, oldest %s", thousands(n), age(c.sum.oldestSession, now))
+		}
+		parts = append(parts, sessions)
+	}
+	drilled := "no drill yet"
+	if c.drilling() {
+		drilled = "drill under way"
+	} else if !c.paths.drilled.IsZero() {
+		drilled = "drill " + age(c.paths.drilled, now) + " old"
+	}
+	return append(parts, drilled)
+}
+
+// timerPart tells of armed timers, the next one's time first.
+func (m *model) timerPart() string {
+	all := m.env.course.stand.Risks
+	if len(all) == 0 {
+		return "no timer"
+	}
+	next := slices.MinFunc(all, func(a, b cutover.Risk) int { return a.Deadline.Compare(b.Deadline) })
+	if !next.Deadline.After(m.env.now()) {
+		return "! " + count(len(all), "timer") + ", one is due"
+	}
+	return fmt.Sprintf("! %s, next in %s", count(len(all), "timer"), m.env.until(next.Deadline))
+}
+
+// age is how old something is, in one unit.
+func age(t, now time.Time) string {
+	if t.IsZero() {
+		return "of unknown age"
+	}
+	return span(now.Sub(t))
+}
