@@ -28,6 +28,7 @@ type demoOptions struct {
 	pace        float64 // 0: as AWS
 	mendable    bool
 	dir         string
+	plain       bool // the wizard line by line, also without a terminal
 	healthy     bool // a fleet in which nothing is wrong; tests inject causes into it
 }
 
@@ -63,6 +64,7 @@ its hosts can be closed.`,
 	f.BoolVar(&o.noThrottle, "no-throttle", false, "answer API calls without AWS's rate limits")
 	f.Float64Var(&o.pace, "pace", 20, "how many times as fast as AWS the simulated one launches instances and makes endpoints")
 	f.BoolVar(&o.mendable, "mendable", false, "a fleet whose troubles are all such that a plan mends them")
+	f.BoolVar(&o.plain, "plain", false, "the wizard line by line, also from a pipe (see migrate wizard)")
 	f.StringVar(&o.dir, "dir", "", "folder for the state file, keys and report (default: a new temporary one)")
 	return c
 }
@@ -83,8 +85,8 @@ func (a *app) demo(ctx context.Context, o demoOptions) error {
 		return err
 	}
 	a.dbPath, a.configPath = d.db(), d.config()
-	if a.terminal() {
-		return a.runWizard(ctx, wizardOptions{demo: true, reportPath: d.report()})
+	if o.plain || a.terminal() {
+		return a.runWizard(ctx, wizardOptions{demo: true, plain: o.plain, reportPath: d.report()})
 	}
 	return a.demoRun(ctx, d)
 }

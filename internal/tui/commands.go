@@ -130,6 +130,10 @@ func (m *model) copied(line string) tea.Cmd {
 		m.notice = &notice{failed: true, text: "No command does this."}
 		return nil
 	}
+	if m.plain {
+		m.notice = &notice{text: line}
+		return nil
+	}
 	m.notice = &notice{text: "Copied, if your terminal lets programs copy: " + line}
 	return tea.SetClipboard(line)
 }

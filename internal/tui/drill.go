@@ -17,7 +17,8 @@ type rehearsal struct {
 	doing *doing
 	// laps are what the drill of each VPC has been at, in order, and since when.
 	laps   map[string][]lap
-	failed []string // clean texts of what could not be done
+	told   []DrillReport // all of them, as they came
+	failed []string      // clean texts of what could not be done
 }
 
 // lap is one phase of a drill.
@@ -121,6 +122,7 @@ func (m *model) fedDrill() tea.Cmd {
 	r := c.drill
 	entries, ended := r.doing.drain()
 	for _, s := range r.doing.reports {
+		r.told = append(r.told, s)
 		r.laps[s.VPC] = append(r.laps[s.VPC], lap{s.Phase, s.At})
 	}
 	r.doing.reports = nil

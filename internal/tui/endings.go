@@ -195,6 +195,8 @@ func (s *recoveryScreen) next() (what, why string) {
 		return "press 1 and take the inventory", "nothing is known yet to come back into"
 	case c.state == nil:
 		return "wait a moment", "the state is being read"
+	case c.state.Drill != nil && c.state.Holder == "":
+		return "press D to go on with the drill", "it was broken off, and its bastions cost money as long as they run"
 	case c.state.Policy.Recovery.PublicKey == "":
 		return "make a recovery key: migrate recovery init", "it says what migrate.yaml needs, and plans take it from then on"
 	case c.plan() == nil:
@@ -215,6 +217,9 @@ func (s *recoveryScreen) view(w, h int) []string {
 	out = append(out, s.paintWrapped(s.styles.dim, "The way back in without Session Manager: a key of its own, and in each VPC a bastion group held at zero.", w)...)
 	if line := s.keyLine(); line != "" {
 		out = append(out, s.paintWrapped(s.styles.text, line, w)...)
+	}
+	if c.state != nil && c.state.Drill != nil && !c.drilling() && c.state.Holder == "" {
+		out = append(out, s.paintWrapped(s.styles.risk, "! A drill was broken off (plan "+clean(c.state.Drill.ID)+"): its bastions may still run. D goes on with it and ends them.", w)...)
 	}
 	if c.drilling() {
 		out = append(out, s.viewDrill(w, max((h-len(out))/2-1, 1))...)
@@ -276,6 +281,9 @@ func (s *recoveryScreen) viewRow(r recoveryRow, here bool, nameW, w int) string 
 		case r.vpc.There == fleet.TruthNo:
 			style, symbol = s.styles.dim, "○"
 			text += "no bastion group yet"
+			if r.vpc.Drill != nil {
+				text = clean(r.vpc.VPC) + ": bastion group not in the snapshot yet"
+			}
 		case r.vpc.Zero == fleet.TruthNo:
 			style, symbol = s.styles.risk, "!"
 			text += "bastion group " + clean(r.vpc.Group) + " is NOT at zero"

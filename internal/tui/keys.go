@@ -346,7 +346,7 @@ func (c keyContext) hints(at screenID) (usual, changing, always []string) {
 			}
 			seen[b.short] = true
 			switch {
-			case changes(b.in):
+			case parts(b.in):
 				changing = append(changing, b.short)
 			case b.in == palette{} || b.in == showHelp{} || b.in == quit{}:
 				always = append(always, b.short)
@@ -356,6 +356,13 @@ func (c keyContext) hints(at screenID) (usual, changing, always []string) {
 		}
 	}
 	return usual, changing, always
+}
+
+// parts reports whether an intent stands apart in the footer: it begins a change of
+// the fleet, or cuts one off. A pause and the speed are taken back as easily.
+func parts(in intent) bool {
+	_, wished := in.(wish)
+	return changes(in) && !wished
 }
 
 // changes reports whether an intent is about changing the fleet, or a run that does.

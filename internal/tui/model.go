@@ -84,6 +84,7 @@ type model struct {
 	ask           *question
 	confirm       *confirm
 	finder        *finder
+	plain         bool       // it is told line by line
 	railAt        []screenID // what each line of the stages' column leads to; -1: nothing
 	polling       bool
 	notice        *notice

@@ -107,7 +107,9 @@ func (f *finder) narrow() {
 	slices.SortStableFunc(hits, func(a, b found) int { return cmp.Compare(b.score, a.score) })
 	f.shown = f.shown[:0]
 	for _, h := range hits {
-		f.shown = append(f.shown, h.action)
+		if 2*h.score >= hits[0].score { // letters that are only strewn are chance
+			f.shown = append(f.shown, h.action)
+		}
 	}
 	f.list = list{n: len(f.shown), height: f.list.height}
 }

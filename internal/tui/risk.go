@@ -72,22 +72,21 @@ func (m *model) riskParts(long bool) []string {
 	}
 	parts := []string{"no host closed"}
 	if n := c.sum.shut; n > 0 {
-		parts[0] = fmt.Sprintf("%s of %s closed", thousands(n), count(len(c.stand.Hosts), "host"))
+		parts[0] = fmt.Sprintf("%s/%s closed", thousands(n), count(len(c.stand.Hosts), "host"))
 	}
-	parts = append(parts, m.timerPart())
+	parts = append(parts, m.timerPart(long))
 	back := "no way back proved"
 	if p := c.paths; p.proved > 0 {
-		back = fmt.Sprintf("way back %s/%s", thousands(p.proved), thousands(p.hosts))
+		back = fmt.Sprintf("way back %s/%s, %s", thousands(p.proved), thousands(p.hosts), age(p.oldest, now))
 		if long {
-			back += " proved, oldest"
+			back = fmt.Sprintf("way back proved into %s of %s, oldest %s", thousands(p.proved), thousands(p.hosts), age(p.oldest, now))
 		}
-		back += " " + age(p.oldest, now)
 	}
 	parts = append(parts, back)
 	if long {
 		sessions := "no session proved"
 		if n := c.sum.sessions; n > 0 {
-			sessions = fmt.Sprintf("sessions %s proved, oldest %s", thousands(n), age(c.sum.oldestSession, now))
+			sessions = fmt.Sprintf("sessions into %s, oldest %s", thousands(n), age(c.sum.oldestSession, now))
 		}
 		parts = append(parts, sessions)
 	}
@@ -95,13 +94,13 @@ func (m *model) riskParts(long bool) []string {
 	if c.drilling() {
 		drilled = "drill under way"
 	} else if !c.paths.drilled.IsZero() {
-		drilled = "drill " + age(c.paths.drilled, now) + " old"
+		drilled = "drill " + ago(c.paths.drilled, now)
 	}
 	return append(parts, drilled)
 }
 
 // timerPart tells of armed timers, the next one's time first.
-func (m *model) timerPart() string {
+func (m *model) timerPart(long bool) string {
 	all := m.env.course.stand.Risks
 	if len(all) == 0 {
 		return "no timer"
@@ -110,7 +109,10 @@ func (m *model) timerPart() string {
 	if !next.Deadline.After(m.env.now()) {
 		return "! " + count(len(all), "timer") + ", one is due"
 	}
-	return fmt.Sprintf("! %s, next in %s", count(len(all), "timer"), m.env.until(next.Deadline))
+	if !long {
+		return fmt.Sprintf("! %s %s", count(len(all), "timer"), m.env.until(next.Deadline))
+	}
+	return fmt.Sprintf("! %s armed, the next opens in %s", count(len(all), "timer"), m.env.until(next.Deadline))
 }
 
 // age is how old something is, in one unit.

@@ -80,7 +80,7 @@ func (m *model) railWidth() int {
 // blockedBy says in more words what keeps a stage from beginning.
 var blockedBy = map[string]string{
 	"by the plan": "needs a plan (5)", "after 1": "needs an inventory (1)", "after 2": "needs an inventory (1)",
-	"no key yet": "needs a recovery key", "after 5": "needs the plan's end (5)",
+	"no key yet": "needs a recovery key", "after 5": "needs the cutover (5)",
 }
 
 func (m *model) railLine(here bool, style lipgloss.Style, symbol string, ink lipgloss.Style, name string, w int) string {

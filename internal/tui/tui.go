@@ -119,6 +119,8 @@ type Cutover struct {
 	PolicyFile  string
 	PolicyThere bool
 	PolicyErr   error
+	// Drill is a drill that was begun and broken off, whose bastions may still run; nil: none.
+	Drill *plan.Plan
 	// RecoveryKey: the configuration says where the private half of the recovery key is.
 	RecoveryKey bool
 	// Keys are the generations of the recovery key, newest first.
@@ -146,7 +148,7 @@ func Run(ctx context.Context, b Backend, o Options) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if o.Now == nil {
-		o.Now = time.Now
+		o.Now = defaultNow
 	}
 	var alive sync.WaitGroup
 	m := newModel(ctx, b, o, &alive)
