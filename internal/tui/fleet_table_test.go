@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	tea "charm.land/bubbletea/v2"
 	"pgregory.net/rapid"
 
 	"ssm-migrate/internal/fleet"
@@ -277,6 +278,46 @@ func TestTheMouseSelectsOpensAndSorts(t *testing.T) {
 	d.press("o", "esc", "/").write("zzz")
 	d.run(s.click(5, tableTop))
 	d.mustShow("No host passes")
+}
+
+// The terminal tells places in the whole window; a box that is open is not clicked through.
+func TestClicksReachTheTable(t *testing.T) {
+	d := stocked(t, 60, 120, 40).press("f")
+	s := d.m.fleet()
+	lines := strings.Split(d.screen(), "\n")
+	name := s.table.data.rows[s.lines[7]].name
+	y := slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, " "+name+" ") })
+	x := len([]rune(lines[y][:strings.Index(lines[y], name)]))
+	at := func(x, y int) { d.send(tea.MouseClickMsg{X: x, Y: y, Button: tea.MouseLeft}) }
+	at(x, y)
+	if s.list.cursor != 7 {
+		t.Fatalf("the cursor is on line %d:\n%s", s.list.cursor, d.screen())
+	}
+	titles := y - 8
+	at(len([]rune(lines[titles][:strings.Index(lines[titles], "ZONE")])), titles)
+	if s.look.sort != colAZ {
+		t.Errorf("sorted by %s", columnNames[s.look.sort])
+	}
+	d.press("?")
+	at(x, y+2)
+	d.press("esc", "home")
+	d.send(tea.MouseWheelMsg{Button: tea.MouseWheelDown})
+	if s.list.cursor != 3 {
+		t.Errorf("after a notch of the wheel the cursor is on line %d", s.list.cursor)
+	}
+}
+
+// In a wizard that only looks no view is saved or forgotten.
+func TestReadOnlyWizardsSaveNoViews(t *testing.T) {
+	snap, judged := testFleet(5)
+	w := &world{snap: snap, judged: judged, readOnly: true, views: []fleet.View{{Name: "kept"}}}
+	d := newDriver(t, w, 120, 40, Options{}).press("f", "V")
+	d.mustShow("Read-only")
+	d.press("v", "ctrl+x", "esc")
+	if len(w.views) != 1 || d.m.context() != ctxFleet {
+		t.Errorf("views %v, in context %d", w.views, d.m.context())
+	}
+	d.press("v", "enter")
 }
 
 // In a wide window the selected host's causes stand beside the table and follow
