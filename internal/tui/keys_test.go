@@ -51,7 +51,11 @@ var contexts = map[keyContext]func(t *testing.T) *driver{
 	},
 	ctxStage:    func(t *testing.T) *driver { return stocked(t, 60, 80, 24).press("6") },
 	ctxList:     func(t *testing.T) *driver { return many(t, nil).press("3", "pgdown", "pgdown") },
-	ctxRecovery: func(t *testing.T) *driver { return many(t, nil).press("4", "home", "down", "down") },
+	ctxRecovery: func(t *testing.T) *driver {
+		d := many(t, nil).press("4", "home", "down", "down")
+		d.world.drill = testDrill()
+		return d
+	},
 	ctxNoPlan: func(t *testing.T) *driver {
 		d := stocked(t, 60, 80, 24).press("5")
 		d.world.made = testPlan()
