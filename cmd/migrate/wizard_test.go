@@ -239,7 +239,7 @@ func TestTheWholeWayInATerminal(t *testing.T) {
 	l.dialog("B", "Escape", "Roll back?")
 	l.dialog("q", "n", "Stop it and")
 	l.killed()
-	l.expect("Run by", "p to pause it") // until the lease of the dead has run out
+	l.expect("aused; run by", "Next  Watch") // until the lease of the dead has run out
 	l.leaseOut()
 	l.press("1", "5")
 	l.expect("broken off", "Press A to go on, or B to take it back")
