@@ -150,9 +150,9 @@ func (m *model) refusal(in intent) string {
 			return ""
 		}
 	}
-	text := "Read-only: this wizard changes neither the fleet nor the state file. Start it without --read-only"
+	text := "Read-only: nothing is changed from here."
 	if line := m.command(in); line != "" {
-		text += ", or use " + line
+		text += " By command: " + line
 	}
-	return text + "."
+	return text
 }

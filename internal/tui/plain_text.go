@@ -95,7 +95,7 @@ func (p *plainWizard) show() {
 			p.say(l)
 		}
 	}
-	p.say("Risk: " + speak(strings.Join(m.riskParts(true), "; ")))
+	p.say("Risk: " + speak(strings.Join(m.riskParts(riskLong), "; ")))
 	what, why := m.screens[m.at].next()
 	p.say("Next: " + speak(upperFirst(what)+": "+why+"."))
 }

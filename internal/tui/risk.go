@@ -48,19 +48,27 @@ func (c *course) count() {
 // proved counts the hosts with a login by the bastion that counts.
 func (c *course) proved() (proved, hosts int) { return c.paths.proved, c.paths.hosts }
 
+// From which widths on the line tells of sessions, and in more words.
+const (
+	riskSessions = 100
+	riskLong     = 150
+)
+
 // viewRisk is the line that always says what hangs by what: hosts with closed
 // doors, armed timers, proved ways and their age, the last drill.
 func (m *model) viewRisk(w int) string {
 	s, c := m.env.styles, m.env.course
 	const label = " Risk  "
-	style, parts := s.dim, m.riskParts(w >= 110)
+	style, parts := s.dim, m.riskParts(w)
 	if len(c.stand.Risks) > 0 || c.sum.shut > 0 && c.paths.proved < c.paths.hosts {
 		style = s.risk
 	}
 	return s.strong.Render(label) + style.Render(fit(strings.Join(parts, " · "), w-len(label)))
 }
 
-func (m *model) riskParts(long bool) []string {
+// riskParts are the parts of the line, in more words where there is more room.
+func (m *model) riskParts(w int) []string {
+	long := w >= riskLong
 	c, now := m.env.course, m.env.now()
 	switch {
 	case c.state == nil && c.err != nil:
@@ -72,21 +80,25 @@ func (m *model) riskParts(long bool) []string {
 	}
 	parts := []string{"no host closed"}
 	if n := c.sum.shut; n > 0 {
-		parts[0] = fmt.Sprintf("%s/%s closed", thousands(n), count(len(c.stand.Hosts), "host"))
-	}
-	parts = append(parts, m.timerPart(long))
-	back := "no way back proved"
-	if p := c.paths; p.proved > 0 {
-		back = fmt.Sprintf("way back %s/%s, %s", thousands(p.proved), thousands(p.hosts), age(p.oldest, now))
-		if long {
-			back = fmt.Sprintf("way back proved into %s of %s, oldest %s", thousands(p.proved), thousands(p.hosts), age(p.oldest, now))
+		parts[0] = fmt.Sprintf("closed %s/%s", thousands(n), thousands(len(c.stand.Hosts)))
+		if w >= riskSessions {
+			parts[0] += " hosts"
 		}
 	}
-	parts = append(parts, back)
+	parts = append(parts, m.timerPart(long))
+	oldest := ","
 	if long {
+		oldest = " proved, oldest"
+	}
+	back := "no way back proved"
+	if p := c.paths; p.proved > 0 {
+		back = fmt.Sprintf("way back %s/%s%s %s", thousands(p.proved), thousands(p.hosts), oldest, age(p.oldest, now))
+	}
+	parts = append(parts, back)
+	if w >= riskSessions {
 		sessions := "no session proved"
 		if n := c.sum.sessions; n > 0 {
-			sessions = fmt.Sprintf("sessions into %s, oldest %s", thousands(n), age(c.sum.oldestSession, now))
+			sessions = fmt.Sprintf("sessions %s%s %s", thousands(n), oldest, age(c.sum.oldestSession, now))
 		}
 		parts = append(parts, sessions)
 	}
@@ -94,7 +106,10 @@ func (m *model) riskParts(long bool) []string {
 	if c.drilling() {
 		drilled = "drill under way"
 	} else if !c.paths.drilled.IsZero() {
-		drilled = "drill " + ago(c.paths.drilled, now)
+		drilled = "drill " + age(c.paths.drilled, now)
+		if w >= riskSessions {
+			drilled += " ago"
+		}
 	}
 	return append(parts, drilled)
 }
