@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -35,6 +36,39 @@ func TestLateArrangementsAreNotShown(t *testing.T) {
 	d.run(s.setFilter("status:unknown"))
 	d.send(late)
 	d.mustShow("1 of 60 hosts")
+}
+
+// What arranges looks at nothing that the loop changes meanwhile: the race detector
+// sees it, and whatever comes last is shown.
+func TestArrangingRunsBesideTheLoop(t *testing.T) {
+	d := stocked(t, 3000, 120, 40).press("f")
+	s := d.m.fleet()
+	results := make(chan tea.Msg)
+	texts := []string{"status:blocked", "team=shop", "web", "status:ready keys>2"}
+	for _, text := range texts {
+		cmd := s.setFilter(text)
+		go func() { results <- cmd() }()
+		d.press("down", "space", "pgdown", "end", "*", "home")
+		d.m.View()
+	}
+	for range texts {
+		if msg := <-results; msg != nil {
+			d.send(msg)
+		}
+	}
+	if s.arranging || s.table.look.filter != texts[len(texts)-1] {
+		t.Errorf("shown is %q, still arranging: %v", s.table.look.filter, s.arranging)
+	}
+}
+
+// Whatever is done in the table, the stored snapshot is not read again.
+func TestScrollingReadsNothing(t *testing.T) {
+	d := stocked(t, 500, 120, 40).press("f")
+	d.m.env.backend.Load = func(context.Context) (*fleet.Snapshot, *fleet.Assessment, error) {
+		t.Error("the stored snapshot is read again")
+		return d.world.snap, d.world.judged, nil
+	}
+	d.press("down", "pgdown", "end", "home", "S", "s", "space", "*", "/").write("status:blocked az:1a").press("enter", "enter", "n", "p", "esc", "o").write("tag team").press("enter", "enter", "pgdown", "x", "esc", "v", "esc", "esc")
 }
 
 // While an order is made the table can be used, and what is opened is what was shown.
