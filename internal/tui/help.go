@@ -30,7 +30,11 @@ func (p *help) view(w, h int) []string {
 		lines = append(lines, "")
 	}
 	inFleet := p.context == ctxFleet || p.context == ctxHost
-	for i, s := range helpSections(p.context) {
+	sections := helpSections(p.context)
+	if p.backend.Demo {
+		sections = append(sections, keysDemo)
+	}
+	for i, s := range sections {
 		lines = append(lines, p.styles.strong.Render(s.title))
 		for _, b := range s.bindings {
 			row(strings.Join(b.keys, ", "), b.help)

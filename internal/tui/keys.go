@@ -313,6 +313,11 @@ func (c keyContext) layers() []section {
 	return nil
 }
 
+// anywhere reports whether the keys for everywhere hold in a context.
+func (c keyContext) anywhere() bool {
+	return slices.ContainsFunc(c.layers(), func(s section) bool { return s.title == keysEverywhere.title })
+}
+
 // intent is what a key means in a context; nil when it means nothing there.
 // While text is typed, every other key that writes something is text.
 func (c keyContext) intent(k tea.KeyPressMsg) intent {

@@ -197,6 +197,8 @@ func (m *model) update(msg tea.Msg) tea.Cmd {
 		return m.planned(msg)
 	case wishedMsg:
 		m.wished(msg)
+	case brokenMsg:
+		m.broken(msg)
 	case runbookMsg:
 		m.reporting = false
 		m.notice = &notice{text: "The runbook is in " + clean(msg.path)}
@@ -235,6 +237,9 @@ func (m *model) context() keyContext {
 
 func (m *model) key(k tea.KeyPressMsg) tea.Cmd {
 	in := m.context().intent(k)
+	if in == nil && m.env.backend.Demo && m.context().anywhere() && slices.Contains(keysDemo.bindings[0].keys, k.String()) {
+		in = keysDemo.bindings[0].in
+	}
 	if in == nil {
 		return nil
 	}
@@ -312,6 +317,8 @@ func (m *model) act(in intent) tea.Cmd {
 		m.askRollback()
 	case stopDo:
 		return m.askStop()
+	case breakIt:
+		m.askFault()
 	case wish:
 		return m.wish(in.kind)
 	default:

@@ -31,6 +31,10 @@ type Backend struct {
 	// Command is how the command line is begun that does the same on the same state
 	// file; empty: migrate.
 	Command string
+	// Faults are what can be broken in a demo; Fault breaks one, and says what
+	// happened. Nil where Demo is not set.
+	Faults []Fault
+	Fault  func(ctx context.Context, name string) (happened string, err error)
 	// Place names what is worked on: accounts, Regions, state file. It is on
 	// every screen.
 	Place string
