@@ -116,6 +116,7 @@ func (a *app) runWizard(ctx context.Context, o wizardOptions) error {
 		b.SaveView, b.DropView = db.SaveView, db.DropView
 		b.Inventory, b.MakePlan, b.Apply, b.Rollback, b.Wish = w.inventory, w.makePlan, w.apply, w.rollback, w.wish
 		b.PlanDrill, b.Drill, b.Keep = w.planDrill, w.drill, db.KeepStage
+		b.SaveView, b.DropView = db.SaveView, db.DropView
 	}
 	if o.demo != nil {
 		b.Faults, b.Fault = o.demo.wizardFaults()

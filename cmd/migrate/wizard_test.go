@@ -5,9 +5,14 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"ssm-migrate/internal/simfleet"
+	"ssm-migrate/internal/sqlite"
 )
 
 // screen is the program in a real terminal: tmux, 80 columns by 24 lines.
@@ -102,49 +107,197 @@ func TestDemoWizardInATerminal(t *testing.T) {
 	s.expect("exit code 0")
 }
 
-// A cutover in the wizard, as somebody begins it who is careful: the canary
-// alone, with a pause, and all of it back.
-func TestDemoCutoverInATerminal(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes tens of seconds")
-	}
-	t.Parallel()
+// lead is a wizard in a terminal on a simulated fleet that outlives it.
+type lead struct {
+	*screen
+	command string
+	demo    *demoFleet
+}
+
+func newLead(t *testing.T, instances int) *lead {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	s := newScreen(t, fmt.Sprintf("%s=1 HOME=%s %s demo --dir %s --no-throttle --pace 1000 --mendable --instances 6 --unreachable 0; echo exit code $?; sleep 600", asMigrate, t.TempDir(), exe, dir))
-	s.expect("Press enter to take the inventory")
-	s.press("Enter")
-	s.expect("6 listed", "Next  Press")
-	s.press("5")
-	s.expect("✓ recovery key", "Press enter to make a plan")
-	s.press("Enter")
-	id := regexp.MustCompile("plan ([0-9a-f]{12})").FindStringSubmatch(s.expect("Not begun: nothing has been changed", "canary"))
+	d, err := startDemo(demoOptions{instances: instances, seed: 7, addr: "127.0.0.1:0", noThrottle: true, pace: 1000, mendable: true, dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.stop)
+	command := "exec env " + asMigrate + "=1 HOME=" + t.TempDir()
+	for _, v := range d.env() {
+		command += " " + v.name + "=" + shellWord(v.value)
+	}
+	command += " " + exe + " wizard"
+	return &lead{newScreen(t, command), command, d}
+}
+
+// killed kills the wizard as a lost power supply would, and starts it anew.
+func (l *lead) killed() {
+	l.t.Helper()
+	pid, err := strconv.Atoi(strings.TrimSpace(l.tmux("display-message", "-p", "-t", "w", "#{pane_pid}")))
+	if err != nil || pid <= 1 {
+		l.t.Fatalf("the wizard's process: %d, %v", pid, err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		l.t.Fatal(err)
+	}
+	l.dead()
+	l.tmux("respawn-pane", "-t", "w", l.command)
+}
+
+// dead waits until the wizard's process is gone, and gives its exit code.
+func (l *lead) dead() string {
+	l.t.Helper()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if state := strings.Fields(l.tmux("display-message", "-p", "-t", "w", "#{pane_dead} #{pane_dead_status}")); state[0] == "1" {
+			return strings.Join(state[1:], "")
+		}
+	}
+	l.t.Fatal("the wizard's process does not end")
+	return ""
+}
+
+// dialog opens something that asks, and says no to it.
+func (l *lead) dialog(key, no string, texts ...string) {
+	l.t.Helper()
+	l.press(key)
+	l.expect(texts...)
+	l.press(no)
+	l.gone(texts[0])
+}
+
+// gone waits until a text is not on the screen any more.
+func (l *lead) gone(text string) {
+	l.t.Helper()
+	now := ""
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if now = l.tmux("capture-pane", "-p", "-t", "w"); !strings.Contains(now, text) {
+			return
+		}
+	}
+	l.t.Fatalf("the screen goes on showing %q:\n%s", text, now)
+}
+
+// agree types what a dialog asks for.
+func (l *lead) agree(word string) {
+	l.t.Helper()
+	l.expect("Type " + word)
+	l.press("-l", word)
+	l.press("Enter")
+	l.gone("Type " + word)
+}
+
+// The whole way: from the inventory to the end and back by a rollback, through
+// every dialog's no, with a wizard that is killed in each stage.
+func TestTheWholeWayInATerminal(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes tens of seconds")
+	}
+	t.Parallel()
+	l := newLead(t, 3)
+	l.expect("Press enter to take the inventory", "Risk  no host closed")
+	l.dialog(":", "Escape", "Do: ", "Inventory: show it")
+	l.dialog("?", "Escape", "Everywhere")
+
+	// Stage 1. One source does not answer as long as the dialogs are tried.
+	l.demo.faults.Set(simfleet.Fault{Service: "ec2", Action: "DescribeVpcs", Delay: time.Hour})
+	l.press("Enter")
+	l.expect("running for")
+	l.dialog("x", "n", "Stop the inventory?")
+	l.dialog("q", "n", "Stop it and leave?")
+	l.killed()
+	l.expect("none yet", "Press enter to take the inventory")
+	l.demo.faults.Set()
+	l.press("Enter")
+	l.expect("3 listed", "for Readiness")
+
+	for _, stage := range [][2]string{{"2", "What stands in the way"}, {"3", "The fixes that Readiness names"}, {"4", "no bastion group yet"}, {"6", "Nothing has been done yet"}, {"5", "Press enter to make a plan"}} {
+		l.press(stage[0])
+		l.expect(stage[1])
+		l.killed()
+		l.expect(stage[1])
+	}
+
+	// Stage 5: the canary, with a pause in which the wizard dies.
+	l.press("Enter")
+	id := regexp.MustCompile("plan ([0-9a-f]{12})").FindStringSubmatch(l.expect("Not begun: nothing has been changed", "canary"))
 	if id == nil {
 		t.Fatal("the screen names no plan")
 	}
-	s.press("A")
-	s.expect("only up to the end of wave 1, canary")
-	s.press("Down")
-	s.press("-l", "yes")
-	s.press("Enter")
-	s.expect("No. Type " + id[1])
-	s.press("-l", id[1])
-	s.press("Enter")
-	s.expect("up to 32 lanes at once")
-	s.press("p")
-	s.expect("PAUSED: no step begins before r")
-	s.press("r")
-	s.expect("Done as far as it was asked to go", "keys of 1 of 6 hosts", "✓ canary", "○ wave 2")
-	s.press("b")
-	s.expect("Roll back?")
-	s.press("Down")
-	s.expect("● the whole plan")
-	s.press("-l", id[1])
-	s.press("Enter")
-	s.expect("↶ Rolled back.", "keys of 0 of 6 hosts")
-	s.press("q")
-	s.expect("exit code 0")
+	l.dialog("A", "Escape", "Apply plan "+id[1], "$ migrate apply "+id[1])
+	l.press("A")
+	l.press("-l", "yes")
+	l.press("Enter")
+	l.expect("No. Type " + id[1])
+	l.press("Down")
+	l.agree("canary")
+	l.press("p")
+	l.expect("PAUSED: no step begins before r")
+	l.dialog("S", "n", "Stop the run?")
+	l.dialog("B", "Escape", "Roll back?")
+	l.dialog("q", "n", "Stop it and")
+	l.killed()
+	l.expect("aused; run by", "Next  Watch") // until the lease of the dead has run out
+	l.leaseOut()
+	l.press("1", "5")
+	l.expect("broken off", "Press A to go on, or B to take it back")
+	l.press("A")
+	l.agree(id[1])
+	l.press("r") // the pause was wished, whoever runs it
+	l.expect("Press 6 for what has been reached")
+
+	// Stage 4: a drill, live.
+	l.press("4")
+	l.expect("4 Recovery", "all proved")
+	l.press("D")
+	drill := regexp.MustCompile("Type ([0-9a-f]{12})").FindStringSubmatch(l.expect("Rehearse the way back?", "migrate recovery drill --yes", "Type "))
+	l.press("Escape")
+	l.gone("Rehearse")
+	l.press("D")
+	second := regexp.MustCompile("Type ([0-9a-f]{12})").FindStringSubmatch(l.expect("Rehearse the way back?", "Type "))
+	if drill == nil || second == nil {
+		t.Fatal("the dialog names no plan")
+	}
+	l.agree(second[1])
+	l.expect("The drill is done in")
+
+	// Stage 6, and all the way back.
+	l.press("6")
+	l.expect("at its end", "hosts closed")
+	l.killed()
+	l.expect("at its end", "hosts closed")
+	l.press("5")
+	l.expect("Press 6 for what has been reached")
+	l.press("B")
+	l.expect("Roll back?")
+	for range 3 {
+		l.press("Down")
+	}
+	l.expect("● the whole plan", "--all")
+	l.agree(id[1])
+	l.expect("↶ Rolled back.", "keys of 0 of 3 hosts", "no host closed")
+	l.press("q")
+	if code := l.dead(); code != "0" {
+		t.Errorf("exit code %s", code)
+	}
+}
+
+// leaseOut lets the lease of a dead run end before its minute is over.
+func (l *lead) leaseOut() {
+	l.t.Helper()
+	db, err := sqlite.Open(l.t.Context(), l.demo.db())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer db.Close()
+	for fence := range int64(100) {
+		if err := db.Release(l.t.Context(), fence); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+	if holder, _, err := db.Holder(l.t.Context()); holder != "" || err != nil {
+		l.t.Fatalf("%q holds the lease (%v)", holder, err)
+	}
 }

@@ -123,16 +123,19 @@ func (w *drillWorld) LatestProof(_ context.Context, h fleet.HostRef, _ fleet.Way
 
 func newDrill(phase plan.Phase, hosts int) (*drillWorld, cutover.Kinds, plan.Step) {
 	w := &drillWorld{group: fleet.ScalingGroup{Name: "migrate-recovery-vpc-1", Max: 1}, proofs: map[fleet.HostRef]fleet.Proof{}}
-	p := &plan.Plan{Digest: "d", Policy: plan.DefaultPolicy()}
-	kinds := cutover.HostKinds(cutover.HostWorld{
-		Prover: w, Proofs: w, Scaling: w, Bastions: w, Plan: p,
-		Find: func(r fleet.HostRef) (fleet.Host, bool) { return fleet.Host{ID: r.ID, VPC: "vpc-1"}, true },
-	})
+	kinds := drillKinds(w, nil)
 	s := plan.Step{ID: "s", Phase: phase, Recovery: &plan.RecoveryChange{VPC: "vpc-1", Name: "migrate-recovery-vpc-1", User: "admin"}}
 	for i := range hosts {
 		s.Hosts = append(s.Hosts, fleet.HostRef{ID: fmt.Sprint("i-", i)})
 	}
 	return w, kinds, s
+}
+
+func drillKinds(w *drillWorld, told func(plan.Step, cutover.DrillPhase)) cutover.Kinds {
+	return cutover.HostKinds(cutover.HostWorld{
+		Prover: w, Proofs: w, Scaling: w, Bastions: w, Plan: &plan.Plan{Digest: "d", Policy: plan.DefaultPolicy()}, Drilling: told,
+		Find: func(r fleet.HostRef) (fleet.Host, bool) { return fleet.Host{ID: r.ID, VPC: "vpc-1"}, true },
+	})
 }
 
 func TestDrillLeavesItsGroupAtZero(t *testing.T) {

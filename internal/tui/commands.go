@@ -12,7 +12,7 @@ import (
 // screenCommands show on the command line what the screens show.
 var screenCommands = map[screenID]string{
 	screenInventory: "snapshots", screenReadiness: "readiness", screenPrepare: "plan show", screenRecovery: "recovery status",
-	screenCutover: "status", screenDone: "drift", screenFleet: "hosts", screenLedger: "ledger", screenAccess: "access",
+	screenCutover: "status", screenDone: "drift", screenLedger: "ledger", screenAccess: "access",
 }
 
 // command is the command line that does what an intent does; empty: there is none.
@@ -56,12 +56,15 @@ func (e *env) called(args string) string {
 	if name == "" {
 		name = "migrate"
 	}
-	return strings.Join(strings.Fields(name+" "+args), " ")
+	return strings.TrimSpace(name + " " + args)
 }
 
 // screenCommand names the plan where the command is about one.
 func (m *model) screenCommand(id screenID) string {
 	args := screenCommands[id]
+	if id == screenFleet {
+		return m.fleet().hostsArgs("")
+	}
 	if m.env.course.plan() == nil {
 		if id == screenPrepare {
 			return "plan"
@@ -141,7 +144,7 @@ func (m *model) refusal(in intent) string {
 		return ""
 	}
 	switch in.(type) {
-	case startRun, makePlan, decide:
+	case startRun, makePlan, decide, nameView, drop:
 	default:
 		if !changes(in) {
 			return ""

@@ -6,16 +6,19 @@ import (
 )
 
 // filterHelp explains the language of filters to the operator.
-func filterHelp() [][2]string {
-	out := [][2]string{
-		{"web", "“web” is somewhere in name, ID, address, tags, cause, place, …"},
-		{"status:blocked", ": is a part of the value"},
-		{"az=eu-west-1a", "= is the whole value; nothing after it means “has none”"},
-		{"team=web", "a tag; tag:az=x for tags named like a key"},
-		{"keys>5 age<=30d", "numbers; ages in m, h, d, w, y"},
-		{"-ready -asg=", "- turns a term around"},
-		{`owner="Ann Lee"`, "quotes keep blanks together; all terms must hold"},
-	}
+var filterHelp = [][2]string{
+	{"web", "“web” is somewhere in name, ID, address, tags, cause, place, …"},
+	{"status:blocked", ": is a part of the value"},
+	{"az=eu-west-1a", "= is the whole value; nothing after it means “has none”"},
+	{"team=web", "a tag; tag:az=x for tags named like a key"},
+	{"keys>5 age<=30d", "numbers; ages in m, h, d, w, y"},
+	{"-ready -asg=", "- turns a term around"},
+	{`owner="Ann Lee"`, "quotes keep blanks together; all terms must hold"},
+}
+
+// filterKeys tells what each key of the language looks at.
+func filterKeys() [][2]string {
+	var out [][2]string
 	for _, k := range filter.Keys() {
 		name := k.Name
 		if k.Also != "" {

@@ -204,7 +204,8 @@ func (s *fleetScreen) handle(in intent) (intent, tea.Cmd) {
 	case s.typing != typingNothing:
 		return nil, s.handleTyping(in)
 	case s.host != nil:
-		return nil, s.handleHost(in)
+		s.handleHost(in)
+		return nil, nil
 	}
 	switch in := in.(type) {
 	case open:
@@ -348,7 +349,7 @@ func (s *fleetScreen) completions(n int) (start string, found []string) {
 	return start, s.data.language.Completions(start, n)
 }
 
-func (s *fleetScreen) handleHost(in intent) tea.Cmd {
+func (s *fleetScreen) handleHost(in intent) {
 	switch in := in.(type) {
 	case back:
 		s.host = nil
@@ -357,7 +358,6 @@ func (s *fleetScreen) handleHost(in intent) tea.Cmd {
 	default:
 		s.host.pager.handle(in)
 	}
-	return nil
 }
 
 // nextHost opens the next host of the table, past the heads of groups.

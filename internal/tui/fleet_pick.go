@@ -144,7 +144,7 @@ func (s *fleetScreen) pickCommand() {
 			if value == "" {
 				return nil
 			}
-			return tea.Batch(tea.SetClipboard(value), func() tea.Msg { return saidMsg{"Copied, where the terminal allows it: " + value} })
+			return func() tea.Msg { return copyMsg{value} }
 		},
 	}
 	add := func(what, command string) {
@@ -156,18 +156,17 @@ func (s *fleetScreen) pickCommand() {
 		p.items = append(p.items, pickItem{label: counted(len(ids), "marked host", "marked hosts"), note: "too many for one command", full: "These are too many for one command line. Narrow the table by a filter instead of marks: the commands below take the filter."})
 	case len(ids) > 0:
 		named := strings.Join(ids, " ")
-		add("prove Session Manager on "+whose, "migrate prove "+named)
-		add("tell all about "+whose, "migrate hosts "+named)
+		add("prove Session Manager on "+whose, s.called("prove "+named))
+		add("tell all about "+whose, s.called("hosts "+named))
 	}
 	if len(ids) == 1 {
-		add("open a shell by Session Manager", "migrate connect "+ids[0])
-		add("see its steps of a plan", "migrate plan --host "+ids[0])
-		add("see who gets in", "migrate access --host "+ids[0])
-		add("rehearse the recovery way", "migrate recovery drill --yes --host "+ids[0])
+		add("open a shell by Session Manager", s.called("connect "+ids[0]))
+		add("see its steps of a plan", s.called("plan --host "+ids[0]))
+		add("see who gets in", s.called("access --host "+ids[0]))
+		add("rehearse the recovery way", s.called("recovery drill --yes --host "+ids[0]))
 	}
-	shown := s.hostsCommand("")
-	add("list what the table shows", shown)
-	add("prove all that the table shows", s.hostsCommand("--ids")+" | xargs -r migrate prove")
+	add("list what the table shows", s.called(s.hostsArgs("")))
+	add("prove all that the table shows", s.called(s.hostsArgs(" --ids"))+" | xargs -r "+s.called("prove"))
 	s.show(p)
 }
 
@@ -205,16 +204,12 @@ func instanceID(s string) bool {
 	return ok && rest != "" && strings.Trim(rest, "0123456789abcdef") == ""
 }
 
-// hostsCommand is the command that lists what the table shows.
-func (s *fleetScreen) hostsCommand(flags string) string {
-	out := "migrate hosts"
-	if flags != "" {
-		out += " " + flags
+// hostsArgs is the subcommand that lists what the table shows.
+func (s *fleetScreen) hostsArgs(flags string) string {
+	if s.look.filter == "" {
+		return "hosts" + flags
 	}
-	if s.look.filter != "" {
-		out += " " + shellQuote(clean(s.look.filter))
-	}
-	return out
+	return "hosts" + flags + " " + shellQuote(clean(s.look.filter))
 }
 
 // shellQuote writes a text as one word of a POSIX shell. One that begins like

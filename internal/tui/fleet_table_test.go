@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -35,6 +36,39 @@ func TestLateArrangementsAreNotShown(t *testing.T) {
 	d.run(s.setFilter("status:unknown"))
 	d.send(late)
 	d.mustShow("1 of 60 hosts")
+}
+
+// What arranges looks at nothing that the loop changes meanwhile: the race detector
+// sees it, and whatever comes last is shown.
+func TestArrangingRunsBesideTheLoop(t *testing.T) {
+	d := stocked(t, 3000, 120, 40).press("f")
+	s := d.m.fleet()
+	results := make(chan tea.Msg)
+	texts := []string{"status:blocked", "team=shop", "web", "status:ready keys>2"}
+	for _, text := range texts {
+		cmd := s.setFilter(text)
+		go func() { results <- cmd() }()
+		d.press("down", "space", "pgdown", "end", "*", "home")
+		d.m.View()
+	}
+	for range texts {
+		if msg := <-results; msg != nil {
+			d.send(msg)
+		}
+	}
+	if s.arranging || s.table.look.filter != texts[len(texts)-1] {
+		t.Errorf("shown is %q, still arranging: %v", s.table.look.filter, s.arranging)
+	}
+}
+
+// Whatever is done in the table, the stored snapshot is not read again.
+func TestScrollingReadsNothing(t *testing.T) {
+	d := stocked(t, 500, 120, 40).press("f")
+	d.m.env.backend.Load = func(context.Context) (*fleet.Snapshot, *fleet.Assessment, error) {
+		t.Error("the stored snapshot is read again")
+		return d.world.snap, d.world.judged, nil
+	}
+	d.press("down", "pgdown", "end", "home", "S", "s", "space", "*", "/").write("status:blocked az:1a").press("enter", "enter", "n", "p", "esc", "o").write("tag team").press("enter", "enter", "pgdown", "x", "esc", "v", "esc", "esc")
 }
 
 // While an order is made the table can be used, and what is opened is what was shown.
@@ -199,18 +233,12 @@ func TestCommandsNameTheMarkedHosts(t *testing.T) {
 	d.press("x")
 	line := "migrate prove " + strings.Join(ids, " ")
 	d.mustShow(line)
-	copied := s.picker.pick(line)()
-	found := false
-	for _, c := range copied.(tea.BatchMsg) {
-		if msg := c(); fmt.Sprint(msg) == line {
-			found = true
-		}
-	}
-	if !found {
+	msg, ok := s.picker.pick(line)().(copyMsg)
+	if !ok || fmt.Sprint(d.m.copied(msg.line)()) != line {
 		t.Error("the command does not reach the clipboard")
 	}
 	d.press("enter")
-	d.mustShow("Copied, where the terminal allows it: " + line)
+	d.mustShow("Copied, if your terminal lets programs copy: " + line)
 	d.press("u", "/").write(`-cache name:'x "a b`).press("enter", "x", "down", "down")
 	d.mustShow(`migrate hosts -- '-cache name:'\''x "a b'`)
 	d.press("esc", "/", "ctrl+u", "enter", "*", "/").press("enter", "x")
@@ -284,6 +312,46 @@ func TestTheMouseSelectsOpensAndSorts(t *testing.T) {
 	d.press("o", "esc", "/").write("zzz")
 	d.run(s.click(5, tableTop))
 	d.mustShow("No host passes")
+}
+
+// The terminal tells places in the whole window; a box that is open is not clicked through.
+func TestClicksReachTheTable(t *testing.T) {
+	d := stocked(t, 60, 120, 40).press("f")
+	s := d.m.fleet()
+	lines := strings.Split(d.screen(), "\n")
+	name := s.table.data.rows[s.lines[7]].name
+	y := slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, " "+name+" ") })
+	x := len([]rune(lines[y][:strings.Index(lines[y], name)]))
+	at := func(x, y int) { d.send(tea.MouseClickMsg{X: x, Y: y, Button: tea.MouseLeft}) }
+	at(x, y)
+	if s.list.cursor != 7 {
+		t.Fatalf("the cursor is on line %d:\n%s", s.list.cursor, d.screen())
+	}
+	titles := y - 8
+	at(len([]rune(lines[titles][:strings.Index(lines[titles], "ZONE")])), titles)
+	if s.look.sort != colAZ {
+		t.Errorf("sorted by %s", columnNames[s.look.sort])
+	}
+	d.press("?")
+	at(x, y+2)
+	d.press("esc", "home")
+	d.send(tea.MouseWheelMsg{Button: tea.MouseWheelDown})
+	if s.list.cursor != 3 {
+		t.Errorf("after a notch of the wheel the cursor is on line %d", s.list.cursor)
+	}
+}
+
+// In a wizard that only looks no view is saved or forgotten.
+func TestReadOnlyWizardsSaveNoViews(t *testing.T) {
+	snap, judged := testFleet(5)
+	w := &world{snap: snap, judged: judged, readOnly: true, views: []fleet.View{{Name: "kept"}}}
+	d := newDriver(t, w, 120, 40, Options{}).press("f", "V")
+	d.mustShow("Read-only")
+	d.press("v", "ctrl+x", "esc")
+	if len(w.views) != 1 || d.m.context() != ctxFleet {
+		t.Errorf("views %v, in context %d", w.views, d.m.context())
+	}
+	d.press("v", "enter")
 }
 
 // In a wide window the selected host's causes stand beside the table and follow

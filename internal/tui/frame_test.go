@@ -23,7 +23,7 @@ func TestTheRiskLineIsOnEveryScreen(t *testing.T) {
 		d.mustShow(" Risk ", "closed 1/5 hosts", "! 1 timer 10:35 min", "way back 4/6, 60 min", "sessions 5, 4 min", "drill 60 min ago", testAccount, testRegion, "DEMO")
 	}
 	planned(t, halfway(testPlan()).entries, 200, 50).mustShow("! 1 timer armed, the next opens in 10:35 min · way back 4/6 proved, oldest 60 min · sessions 5 proved, oldest 4 min")
-	planned(t, halfway(testPlan()).entries, 80, 24).mustShow("closed 1/5 · ! 1 timer 10:35 min · way back 4/6, 60 min", "drill 60 min ago")
+	planned(t, halfway(testPlan()).entries, 80, 24).mustShow("closed 1/5 · ! 1 timer 10:35 min · way back 4/6, 60 min · drill 60 min ")
 	newDriver(t, &world{}, 120, 40, Options{}).mustShow("no host closed · no timer · no way back proved · no session proved · no drill yet")
 	newDriver(t, &world{cutoverErr: errors.New("file is not a database")}, 120, 40, Options{}).mustShow("? not known: where things stand cannot be read")
 	broken := newHistory(testPlan(), testNow).run("apply").step(0, 0, cutover.Ours)

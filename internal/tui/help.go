@@ -24,7 +24,7 @@ func (p *help) view(w, h int) []string {
 	}
 	language := func() {
 		lines = append(lines, p.styles.strong.Render("The language of filters"))
-		for _, f := range filterHelp() {
+		for _, f := range filterHelp {
 			row(f[0], f[1])
 		}
 		lines = append(lines, "")
@@ -47,7 +47,11 @@ func (p *help) view(w, h int) []string {
 	if !inFleet {
 		language()
 	}
-	lines = append(lines, p.styles.strong.Render("Signs"))
+	lines = append(lines, p.styles.strong.Render("The keys of filters"))
+	for _, k := range filterKeys() {
+		row(k[0], k[1])
+	}
+	lines = append(lines, "", p.styles.strong.Render("Signs"))
 	row("✓ ✗ ?", "ready, blocked, unknown: can Session Manager open a session?")
 	row("! ·", "a risk, a note: does not decide the verdict")
 	row("? - in a cell", "not known; known to be absent")

@@ -55,9 +55,13 @@ var contexts = map[keyContext]func(t *testing.T) *driver{
 		d := newDriver(t, &world{snap: snap, judged: judged}, 80, 24, Options{}).press("2", "home", "enter", "pgdown", "pgdown")
 		return d
 	},
-	ctxStage:    func(t *testing.T) *driver { return stocked(t, 60, 80, 24).press("6") },
-	ctxList:     func(t *testing.T) *driver { return many(t, nil).press("3", "pgdown", "pgdown") },
-	ctxRecovery: func(t *testing.T) *driver { return many(t, nil).press("4", "home", "down", "down") },
+	ctxStage: func(t *testing.T) *driver { return stocked(t, 60, 80, 24).press("6") },
+	ctxList:  func(t *testing.T) *driver { return many(t, nil).press("3", "pgdown", "pgdown") },
+	ctxRecovery: func(t *testing.T) *driver {
+		d := many(t, nil).press("4", "home", "down", "down")
+		d.world.drill = testDrill()
+		return d
+	},
 	ctxNoPlan: func(t *testing.T) *driver {
 		d := stocked(t, 60, 80, 24).press("5")
 		d.world.made = testPlan()

@@ -60,8 +60,8 @@ type runbookMsg struct {
 	err  error
 }
 
-// saidMsg is something to tell the operator.
-type saidMsg struct{ text string }
+// copyMsg is a command line to copy.
+type copyMsg struct{ line string }
 
 // tickMsg lets the clock go on.
 type tickMsg struct{}

@@ -169,8 +169,8 @@ func (m *model) update(msg tea.Msg) tea.Cmd {
 		if n := m.fleet().viewed(msg); n != nil {
 			m.notice = n
 		}
-	case saidMsg:
-		m.notice = &notice{text: msg.text}
+	case copyMsg:
+		return m.copied(msg.line)
 	case polledMsg:
 		return m.polled(msg)
 	case keptMsg:

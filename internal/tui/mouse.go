@@ -5,11 +5,20 @@ import tea "charm.land/bubbletea/v2"
 // wheelLines is how far one notch of the wheel moves.
 const wheelLines = 3
 
-// click goes to the stage or view that was clicked. What waits for an answer is not
+// railGap is what is between the stages and the work.
+const railGap = 2
+
+// click goes to the stage or view that was clicked, or acts in the fleet table. What waits for an answer is not
 // passed over by a click.
 func (m *model) click(msg tea.MouseClickMsg) tea.Cmd {
-	if msg.Button != tea.MouseLeft || m.blocks() || msg.X >= m.railWidth() {
+	if msg.Button != tea.MouseLeft || m.blocks() {
 		return nil
+	}
+	if rail := m.railWidth(); msg.X >= rail {
+		if m.at != screenFleet || m.help != nil || m.finder != nil {
+			return nil
+		}
+		return m.fleet().click(msg.X-rail-railGap, msg.Y-headLines)
 	}
 	at := msg.Y - headLines
 	if at < 0 || at >= len(m.railAt) || m.railAt[at] < 0 {

@@ -106,7 +106,10 @@ func (m *model) riskParts(w int) []string {
 	if c.drilling() {
 		drilled = "drill under way"
 	} else if !c.paths.drilled.IsZero() {
-		drilled = "drill " + ago(c.paths.drilled, now)
+		drilled = "drill " + age(c.paths.drilled, now)
+		if w >= riskSessions {
+			drilled += " ago"
+		}
 	}
 	return append(parts, drilled)
 }

@@ -153,7 +153,7 @@ func TestNoColor(t *testing.T) {
 	snap, judged := testFleet(60)
 	plain := newDriver(t, &world{snap: snap, judged: judged}, 80, 24, Options{NoColor: true})
 	colored := newDriver(t, &world{snap: snap, judged: judged}, 80, 24, Options{})
-	for _, key := range []string{"1", "2", "f", "enter", "?"} {
+	for _, key := range []string{"1", "2", "f", "space", "x", "esc", "o", "down", "enter", "space", "/", "=", "esc", "f", "enter", "enter", "?"} {
 		plain.press(key)
 		colored.press(key)
 		text := plain.m.View().Content
