@@ -47,7 +47,7 @@ func TestEndpointsServeTheWholeVPC(t *testing.T) {
 	}
 	for _, part := range []string{
 		"for principals of " + account + ", 444455556666", "zones " + region + "a, " + region + "b",
-		"cost: 2 endpoints × 2 zones × 730 hours", "aws.amazon.com/privatelink/pricing",
+		"cost: 2 endpoints * 2 zones * 730 hours", "aws.amazon.com/privatelink/pricing",
 	} {
 		if !strings.Contains(lines(s), part) {
 			t.Errorf("%q is not in the preview: %s", part, lines(s))

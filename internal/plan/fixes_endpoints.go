@@ -339,7 +339,7 @@ func (m *maker) endpointStep(f *sharedFix, s *Step) {
 	}
 	s.After = append(s.After, "security group "+c.Group+": HTTPS from "+strings.Join(c.Sources, ", "), m.policyText(f, c))
 	s.After = append(s.After, fmt.Sprintf("zones %s: all that have hosts of the VPC; traffic from other zones crosses zones", strings.Join(c.Zones, ", ")),
-		fmt.Sprintf("cost: %d endpoints × %d zones × 730 hours a month × the price of an endpoint's hour in %s, and the price of each GB: see aws.amazon.com/privatelink/pricing",
+		fmt.Sprintf("cost: %d endpoints * %d zones * 730 hours a month * the price of an endpoint's hour in %s, and the price of each GB: see aws.amazon.com/privatelink/pricing",
 			len(c.Services), len(c.Zones), clip(f.at.Region)))
 	n := m.neighbours(c)
 	s.Blast = beyond("the names resolve to the endpoints for the whole VPC, with", m.inVPC(f.vpc))
