@@ -39,7 +39,7 @@ func newStorage(t *testing.T, faults *simfleet.Faults) *storage {
 		NoThrottle: true, Secret: "secret", Faults: faults, Clock: func() time.Time { return time.Now().Add(s.ahead) },
 	}))
 	t.Cleanup(server.Close)
-	isolate(t, server)
+	isolate(t, server.URL)
 	t.Setenv("AWS_ACCESS_KEY_ID", simfleet.AccessKey(w.Accounts[0].ID))
 	account, err := awsapi.Open(context.Background(), awsapi.Access{Regions: []string{regions[0].Name}}, awsapi.Options{})
 	if err != nil {
