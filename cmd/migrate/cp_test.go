@@ -344,7 +344,7 @@ func TestRemainingTimeIsOfThisRun(t *testing.T) {
 		{100 << 20, 0, 10 * time.Second, ""},
 		{100 << 20, 8 << 20, time.Second, ""}, // too early to tell
 	} {
-		if got := remaining(tt.left, tt.moved, tt.took); got != tt.want {
+		if got := paceText(tt.left, tt.moved, tt.took); got != tt.want {
 			t.Errorf("%+v: %q", tt, got)
 		}
 	}

@@ -67,7 +67,7 @@ copy:
 		d.openSSH():                             files.OpenSSHConfig,
 		d.config():                              config,
 		filepath.Join(d.dir, demoSigningKey):    simfleet.AgentSigningKey(),
-		filepath.Join(d.dir, defaultPolicyFile): fmt.Sprintf(demoPolicy, netip.PrefixFrom(simfleet.OperatorAddr, 32)),
+		filepath.Join(d.dir, defaultPolicyFile): fmt.Sprintf(demoPolicy, d.waits(), netip.PrefixFrom(simfleet.OperatorAddr, 32)),
 	}
 	for name, key := range files.HostKeys {
 		texts[filepath.Join(d.dir, name)] = string(key)
@@ -108,13 +108,23 @@ const (
 // demoCopyBucket is the bucket that copies pass through.
 const demoCopyBucket = "demo-migrate-copies"
 
-// demoPolicy wants the operator's addresses.
+// waits are the policy's times: such that a story fits ten minutes, or what
+// tests have time for.
+func (d *demoFleet) waits() string {
+	if d.options.story {
+		return `soak: 10s               # how long a wave is watched; 30m is the default, nobody wants to wait in a demo
+timer: 5m               # after which a dead man's switch opens a door again; 15m is the default, 5m the least`
+	}
+	return "soak: 2s                # nobody wants to wait in a demo; 30m is the default"
+}
+
+// demoPolicy wants the times and the operator's addresses.
 const demoPolicy = `# How the simulated fleet is cut over. docs/plan.md explains every key, and migrate plan
 # --policy-template prints all of them with their defaults.
 
 canary: 1               # one host first
 waves: ["25%%", "75%%"]   # then a quarter of the fleet, then the rest
-soak: 2s                # nobody wants to wait in a demo; 30m is the default
+%s
 concurrency: 32         # lanes at once; the simulated hosts are many and patient
 
 # The two that protect people. In the simulated company many still come by SSH, and few have

@@ -59,7 +59,7 @@ func programTable() map[string]programEntry {
 	add(bin, notAlpine, map[string]program{"ss": runSS})
 	add(sbin, nil, map[string]program{"sshd": runSSHD})
 	add(bin, (*machine).rpmBased, map[string]program{"rpm": runRPM})
-	add(bin, (*machine).dpkgBased, map[string]program{"dpkg-query": runDpkgQuery, "dpkg": runDpkg, "apt-get": runApt, "apt": runApt})
+	add(bin, (*machine).dpkgBased, map[string]program{"dpkg-query": runDpkgQuery, "dpkg": runDpkg, "dpkg-deb": runDpkgDeb, "apt-get": runApt, "apt": runApt})
 	add(bin, (*machine).hasDNF, map[string]program{"dnf": runYum})
 	add(bin, func(m *machine) bool { return m.rpmBased() && m.OS.Family != "sles" }, map[string]program{"yum": runYum})
 	add(bin, func(m *machine) bool { return m.OS.Family == "sles" }, map[string]program{"zypper": runYum})

@@ -40,7 +40,7 @@ type transfer struct {
 // runCurl knows -s -S -v -k -q -f -I -i -L -m -o -w -X -H -D -T -r -K -x, --noproxy and
 // --connect-timeout, and the proxy variables.
 func runCurl(ctx context.Context, p *process) int {
-	o := parseOptions(p.args[1:], "mowHXATdDuxCKr", "connect-timeout", "max-time", "output", "write-out", "noproxy", "url", "request", "header", "cacert", "dump-header", "proxy", "retry", "retry-delay", "retry-max-time", "config", "range", "upload-file")
+	o := parseOptions(p.args[1:], "mowHXATdDuxCKr", "connect-timeout", "max-time", "output", "write-out", "noproxy", "url", "request", "header", "cacert", "dump-header", "proxy", "retry", "retry-delay", "retry-max-time", "proto", "proto-redir", "max-filesize", "config", "range", "upload-file")
 	configured, err := configURLs(p, o)
 	if err != nil {
 		_, _ = fmt.Fprintln(p.stderr, "curl: cannot read config")
@@ -147,6 +147,9 @@ func (r *transfer) run(ctx context.Context) error {
 		r.connected(metadataAddress, "80")
 		r.answer(r.metadata())
 		return nil
+	}
+	if files, ok := r.p.x.hosts.w.Mirrors[r.host]; ok {
+		return r.fromMirror(ctx, files)
 	}
 	service, ours := r.p.m.serviceOf(r.host)
 	to := r.p.egress(service, nil)
