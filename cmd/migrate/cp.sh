@@ -16,7 +16,15 @@ home=$(getent passwd "$me" 2>/dev/null | cut -d: -f6)
 home=${home:-/}
 cd "$home" 2>/dev/null || cd /
 work=
-cleanup() { [ -z "$work" ] || rm -rf "$work"; }
+held=
+parts=
+claimed=
+cleanup() {
+	[ -z "$claimed" ] || forget >/dev/null
+	[ -z "$work" ] || rm -rf "$work"
+	[ -z "$held" ] || rm -rf "$held"
+	[ -z "$parts" ] || rmdir "$parts" 2>/dev/null # only if nothing is in it
+}
 trap cleanup EXIT
 trap 'exit 7' HUP INT TERM
 
@@ -95,9 +103,29 @@ spool_at() {
 	mkdir "$spool_dir" 2>/dev/null
 	[ -d "$spool_dir" ] && [ ! -L "$spool_dir" ] && [ "$(stat -c %u:%a "$spool_dir")" = "$me:700" ] || die "$spool_dir is not a directory of ours alone: remove it"
 	spool=$spool_dir/$id.tar
+	claim=$spool_dir/$id.run
+	lock=$spool_dir/$id.lock
 }
 
+# A run whose starter was killed may still be sending. It ends with the part
+# that it is at, once another has claimed the source: what came after it would
+# stay in the bucket.
+take_over() {
+	claimed=$claim
+	printf '%s\n' "$run" >"$claim" || die "$claim could not be written"
+	waited=0
+	while [ -d "$lock" ] && [ "$(cat "$lock/boot" 2>/dev/null)" = "$(cat /proc/sys/kernel/random/boot_id)" ] && [ "$waited" -lt 660 ]; do
+		sleep 1
+		waited=$((waited + 1))
+	done
+	rm -rf "$lock"
+}
+
+still_ours() { [ "$(cat "$claim" 2>/dev/null)" = "$run" ] || die "another migrate cp copies the same"; }
+
 look() {
+	spool_at
+	take_over
 	kind=file
 	source=$f
 	if [ -d "$f" ]; then
@@ -105,7 +133,6 @@ look() {
 		kind=directory
 		real=$(cd "$f" 2>/dev/null && pwd -P) || die "$f cannot be entered"
 		[ "$real" != / ] || die "/ cannot be copied as a whole"
-		spool_at
 		tar -cf "$spool" -C "$(dirname "$real")" "./$(basename "$real")" 2>/dev/null || { rm -f "$spool"; die "tar could not read all of $f, or has no room in $spool_dir"; }
 		source=$spool
 		name=$(basename "$real")
@@ -118,20 +145,24 @@ look() {
 		mode=$(stat -L -c %a "$f")
 	fi
 	sum=$(sum_of "$source") || die "$f could not be read to its end"
+	claimed=
 	say "item $kind $(stat -L -c '%s %Y' "$source") $mode $sum $name"
 }
 
 open_source() {
 	source=$f
-	if [ -d "$f" ]; then
-		spool_at
-		source=$spool
-	fi
+	spool_at
+	[ ! -d "$f" ] || source=$spool
+	still_ours
+	mkdir "$lock" 2>/dev/null || die "another migrate cp copies the same"
+	held=$lock
+	cat /proc/sys/kernel/random/boot_id >"$lock/boot"
 	begin_work
 }
 
 # send NUMBER WHERE
 send() {
+	still_ours
 	dd if="$source" of="$work/part" bs=1048576 skip=$(($1 * mib)) count="$mib" 2>/dev/null || die "part $1 could not be cut out: is there room in $work?"
 	upload "$work/part" "$2" || die "part $1 did not get into the bucket: $(why)"
 	say "sent $1"
@@ -139,7 +170,7 @@ send() {
 
 forget() {
 	spool_at
-	rm -f "$spool"
+	rm -f "$spool" "$claim"
 	rmdir "$spool_dir" 2>/dev/null
 	say "forgotten"
 }

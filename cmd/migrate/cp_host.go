@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	_ "embed" // cp.sh
 	"errors"
 	"fmt"
@@ -30,8 +31,8 @@ type hostEnd struct {
 	path     string
 	query    copyQuery
 	id       string  // of what look leaves on the host
+	run      string  // random: of this run of the program
 	arrival  arrival // at the destination
-	spooled  bool
 }
 
 func (e *hostEnd) identity() string { return e.host.ID + ":" + e.path }
@@ -65,7 +66,7 @@ func (e *hostEnd) script(calls string) string {
 	}
 	var b strings.Builder
 	for _, s := range [][2]string{
-		{"f", e.path}, {"id", e.id}, {"by", e.query.by}, {"bucket", e.query.bucket}, {"region", region}, {"recursive", flag[e.query.recursive]},
+		{"f", e.path}, {"id", e.id}, {"run", e.run}, {"by", e.query.by}, {"bucket", e.query.bucket}, {"region", region}, {"recursive", flag[e.query.recursive]},
 		{"preserve", flag[e.query.preserve]}, {"tag", e.arrival.tag}, {"kind", kind[e.arrival.Directory]}, {"name", e.arrival.Name}, {"sum", e.arrival.Sum},
 		{"size", strconv.FormatInt(e.arrival.Size, 10)}, {"count", strconv.Itoa(e.arrival.parts)}, {"mode", strconv.FormatUint(uint64(mode), 8)},
 		{"mtime", strconv.FormatInt(e.arrival.Modified, 10)}, {"mib", strconv.FormatInt(max(e.arrival.partSize, leastPart)/mebibyte, 10)},
@@ -124,7 +125,7 @@ func (e *hostEnd) answered(lines [][2]string, word string) (string, error) {
 }
 
 func (e *hostEnd) look(ctx context.Context, id string) (copyItem, error) {
-	e.id = id
+	e.id, e.run = id, rand.Text()
 	e.path = strings.TrimSuffix(e.path, "/")
 	if e.path == "" {
 		e.path = "/"
@@ -137,9 +138,7 @@ func (e *hostEnd) look(ctx context.Context, id string) (copyItem, error) {
 	if err != nil {
 		return copyItem{}, err
 	}
-	i, err := parseItem(text)
-	e.spooled = i.Directory
-	return i, err
+	return parseItem(text)
 }
 
 // parseItem reads "KIND SIZE TIME MODE SUM NAME".
@@ -203,9 +202,6 @@ func (e *hostEnd) send(ctx context.Context, c arrival, parts []part) error {
 }
 
 func (e *hostEnd) forget(ctx context.Context) error {
-	if !e.spooled {
-		return nil
-	}
 	_, err := e.do(ctx, "forget", "forget\n", stepTimeout)
 	return err
 }

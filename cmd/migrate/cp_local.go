@@ -24,7 +24,6 @@ type localEnd struct {
 	objects *awsapi.Objects
 
 	source *os.File // of look
-	sum    string
 
 	// At the destination.
 	arrival arrival

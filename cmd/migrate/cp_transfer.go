@@ -119,13 +119,19 @@ func digest(parts ...string) string {
 	return hex.EncodeToString(sum[:])[:16]
 }
 
-func (t *transfer) run(ctx context.Context) (copyResult, error) {
+func (t *transfer) run(ctx context.Context) (_ copyResult, err error) {
 	start := time.Now()
 	t.progress.say("Reading %s.", t.from.identity())
 	item, err := t.from.look(ctx, digest(t.from.identity(), t.to.identity()))
 	if err != nil {
 		return copyResult{}, err
 	}
+	defer func() {
+		// What goes on later reads the source anew.
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		err = errors.Join(err, t.from.forget(late))
+	}()
 	if err := item.check(); err != nil {
 		return copyResult{}, err
 	}
@@ -159,7 +165,7 @@ func (t *transfer) run(ctx context.Context) (copyResult, error) {
 	if err != nil {
 		return copyResult{}, err
 	}
-	err = errors.Join(t.removeAll(ctx, c.tag), t.from.forget(ctx))
+	err = t.removeAll(ctx, c.tag)
 	t.progress.end()
 	took := time.Since(start)
 	return copyResult{Source: t.from.identity(), Destination: at, Bytes: item.Size, Resumed: resumed, Sum: item.Sum, Seconds: took.Seconds(), took: took}, err

@@ -29,7 +29,9 @@ owns the roles, groups and endpoints as code; and, of the latest snapshot, what 
 move. Nothing is changed.
 
 Steps that the policy leaves to others (fixes: hand) wait in migrate apply until somebody has brought
-them about. All others may be brought about from the export as well: migrate apply finds them done.`,
+them about. All others may be brought about from the export as well: migrate apply finds them done.
+
+ssh-config and howto are for the people who use the hosts, and need no plan.`,
 		Example: `  migrate export terraform -o handover      # a folder of .tf files with import blocks
   migrate export cli > handover.sh          # then: sh handover.sh prepare
   migrate export json 3f2a9c -o handover

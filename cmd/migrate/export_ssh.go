@@ -53,7 +53,7 @@ instance ID behind it: NAME.ID. A Name tag that is no host name is left out.`,
 			switch {
 			case q.user != "" && !userName.MatchString(q.user):
 				return usageErr("--user %q is no user name", q.user)
-			case q.profile != "" && !profileName.MatchString(q.profile):
+			case q.profile != "" && !sshProfile.MatchString(q.profile):
 				return usageErr("--profile %q: a profile in an ssh_config has letters, digits and - _ . alone", q.profile)
 			case q.profile != "" && !q.awsCLI:
 				return usageErr("--profile goes with --aws-cli; migrate connect takes its accounts from migrate.yaml")
@@ -71,10 +71,10 @@ instance ID behind it: NAME.ID. A Name tag that is no host name is left out.`,
 }
 
 var (
-	profileName   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$`)
-	awsRegionName = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$`)
-	linkName      = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?$`)
-	looksLikeID   = regexp.MustCompile(`^m?i-[0-9a-fA-F]+$`)
+	sshProfile  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$`)
+	sshRegion   = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$`)
+	sshName     = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?$`)
+	looksLikeID = regexp.MustCompile(`^m?i-[0-9a-fA-F]+$`)
 )
 
 // sshHost is a host as an ssh_config names it.
@@ -92,11 +92,11 @@ func sshHosts(snap *fleet.Snapshot) []sshHost {
 	count := map[string]int{}
 	var out []sshHost
 	for _, h := range snap.Hosts {
-		if h.Windows() || h.State == "terminated" || h.State == "shutting-down" || !instanceID.MatchString(h.ID) || !awsRegionName.MatchString(h.Region) {
+		if h.Windows() || h.State == "terminated" || h.State == "shutting-down" || !instanceID.MatchString(h.ID) || !sshRegion.MatchString(h.Region) {
 			continue
 		}
 		one := sshHost{ID: h.ID, Region: h.Region, call: h.ID}
-		if n := h.Tags["Name"]; linkName.MatchString(n) && !looksLikeID.MatchString(n) {
+		if n := h.Tags["Name"]; sshName.MatchString(n) && !looksLikeID.MatchString(n) {
 			one.Name = n
 			count[strings.ToLower(n)]++
 		}

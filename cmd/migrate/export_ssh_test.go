@@ -125,7 +125,7 @@ func TestSSHConfigHoldsNothingOfHostileTags(t *testing.T) {
 			case "", "#":
 			case "Host":
 				for name := range strings.FieldsSeq(rest) {
-					if !linkName.MatchString(name) || len(strings.Fields(rest)) > 2 {
+					if !sshName.MatchString(name) || len(strings.Fields(rest)) > 2 {
 						t.Fatalf("line %q", line)
 					}
 				}

@@ -3,6 +3,7 @@ package awsapi
 import (
 	"bytes"
 	"context"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -199,8 +200,11 @@ func (o *Objects) once(ctx context.Context, method, key string, data []byte, mos
 	}
 	defer answer.Body.Close() //nolint:errcheck // read to its end, or given up
 	if answer.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(answer.Body, 4096))
-		return nil, answer.StatusCode >= 500, fmt.Errorf("S3 answered %d: %s", answer.StatusCode, clean(string(text)))
+		var refusal struct{ Code, Message string }
+		if xml.NewDecoder(io.LimitReader(answer.Body, 4096)).Decode(&refusal) != nil {
+			refusal.Code = "an answer that is not S3's"
+		}
+		return nil, answer.StatusCode >= 500, fmt.Errorf("S3 answered %d: %s: %s", answer.StatusCode, clean(refusal.Code), clean(refusal.Message))
 	}
 	got, err := io.ReadAll(io.LimitReader(answer.Body, most+1))
 	switch {

@@ -61,7 +61,7 @@ func TestHowtoQuotesWhatIsForeign(t *testing.T) {
 	if strings.Contains(html, "<script>") || strings.Contains(md, "\n<script>") {
 		t.Errorf("markup gets through:\n%s", md)
 	}
-	for i, fence := 0, ""; ; i++ {
+	for i := 0; ; i++ {
 		at := strings.Index(md, "```")
 		if at < 0 {
 			if i == 0 {
@@ -70,7 +70,7 @@ func TestHowtoQuotesWhatIsForeign(t *testing.T) {
 			return
 		}
 		end := strings.IndexByte(md[at:], '\n')
-		fence = strings.TrimSuffix(md[at:at+end], "bash")
+		fence := strings.TrimSuffix(md[at:at+end], "bash")
 		code, rest, ok := strings.Cut(md[at+end+1:], "\n"+fence+"\n")
 		if !ok {
 			t.Fatalf("an open fence: %.200s", md[at:])

@@ -82,7 +82,7 @@ func TestOtherServicesRefuse(t *testing.T) {
 		"no bucket policy":         {s3(rg.Name, "GET", "/bare?policy"), 404, "NoSuchBucketPolicy"},
 		"no encryption":            {s3(rg.Name, "GET", "/bare?encryption"), 404, "ServerSideEncryptionConfigurationNotFoundError"},
 		"no such object":           {s3(rg.Name, "GET", "/bare/object"), 404, "NoSuchKey"},
-		"writing an object":        {s3(rg.Name, "PUT", "/bare/object"), 405, "MethodNotAllowed"},
+		"posting an object":        {s3(rg.Name, "POST", "/bare/object"), 405, "MethodNotAllowed"},
 		"no such key":              {json("kms", "TrentService.DescribeKey", `{"KeyId":"alias/none"}`), 400, "NotFoundException"},
 		"another account's key":    {json("kms", "TrentService.GetKeyPolicy", `{"KeyId":"`+other.Regions[0].Keys[0].ARN+`"}`), 400, "AccessDeniedException"},
 		"no key named":             {json("kms", "TrentService.DescribeKey", `{}`), 400, "ValidationException"},

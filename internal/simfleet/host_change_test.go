@@ -82,6 +82,9 @@ func TestFilesChangeAsOnLinux(t *testing.T) {
 		`touch -t 202601020304.05 f; stat -c %Y f; touch -r f g; stat -c %Y g; touch -c none; ls; chmod --reference=f g; chmod u=rw,go= g; stat -c %a g`,
 		`mkdir real; ln -s real link; cd -P link; pwd -P | tr / '\n' | tail -n 1; cd ..; mkdir -m 700 priv; stat -c '%a' priv; sync; sync real; echo $?`,
 		`f() { trap 'echo freed' EXIT; [ "$1" = ok ]; }; (f ok); echo $?; (f no); echo $?; (f ok; exit 3); echo $?; until (f ok); do echo again; done`,
+		`printf a >f; ln f g; printf b >>f; cat f; echo; cat f >h; printf c >>h; printf d >>h; cat f h; echo; touch -d @1600000000 f; printf e >>f; cat f`,
+		`printf 0123456789 >f; dd if=f bs=3 skip=1 count=2 2>/dev/null; echo; dd if=f of=g bs=4 skip=1 2>/dev/null; cat g; echo; dd if=/dev/null of=f bs=2 seek=3 2>/dev/null; cat f; echo; dd if=none 2>/dev/null; echo $?`,
+		`mkdir -p d/e; echo x >d/f; chmod 640 d/f; ln -s f d/l; ln -s none d/n; tar -cf a.tar -C d ./f ./e ./l ./n; mkdir o; tar -xo -p -f a.tar -C o; ls o; readlink o/l; cat o/l; stat -c '%a' o/f; chmod -R ug-s o; echo $?; chmod 4755 o/f; chmod u-s o/f; stat -c %a o/f`,
 		`printf hello | base64; printf aGVsbG8= | base64 -d; echo; mkdir x; touch x/.h x/v; rm -rf x; ls; x=$(mktemp ./t.XXXXXX); stat -c %a "$x"; rm -f "$x" none; rmdir none 2>/dev/null; echo $?`,
 	} {
 		cmd := exec.Command(dash, "-c", "umask 022; "+script)

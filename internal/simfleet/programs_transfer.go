@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -118,7 +119,7 @@ func (w *answerWriter) Write(b []byte) (int, error) {
 	return w.body.Write(b)
 }
 
-// runDd knows if=, of=, bs=, count= and skip=, with sizes in bytes or with k and M behind them.
+// runDd knows if=, of=, bs=, count=, skip= and seek=, with sizes in bytes or with k and M behind them.
 func runDd(_ context.Context, p *process) int {
 	text := map[string]string{}
 	for _, a := range p.args[1:] {
@@ -159,6 +160,10 @@ func runDd(_ context.Context, p *process) int {
 		data = data[:min(n*block, len(data))]
 	}
 	if to := text["of"]; to != "" {
+		if at := number("seek", 0) * block; at > 0 { // what is before stays
+			kept, _ := p.readFile(to)
+			data = slices.Concat(kept[:min(at, len(kept))], make([]byte, max(at-len(kept), 0)), data)
+		}
 		err = p.writeInto(to, data, false)
 	} else {
 		_, err = p.stdout.Write(data)

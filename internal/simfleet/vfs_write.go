@@ -133,7 +133,7 @@ func (v *vfs) appendTo(at string, data []byte) error {
 	}
 	m := *n
 	if n.own {
-		m.data = append(n.data, data...) // nobody looks beyond the length that it has seen
+		m.data = append(m.data, data...) // nobody looks beyond the length that it has seen
 	} else {
 		m.data, m.own = slices.Concat(n.content(), data), true
 	}
