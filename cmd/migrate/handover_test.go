@@ -243,7 +243,9 @@ func endState(f *ownFleet) worldState {
 	var ids []string
 	for _, a := range f.world.Accounts {
 		for _, r := range a.Roles {
-			ids = append(ids, r.ID, "role "+r.Name)
+			if r.ID != "" {
+				ids = append(ids, r.ID, "role "+r.Name)
+			}
 		}
 		for _, rg := range a.Regions {
 			for _, g := range rg.Groups {
