@@ -2,14 +2,18 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/creack/pty"
 
 	"ssm-migrate/internal/simfleet"
 	"ssm-migrate/internal/sqlite"
@@ -143,16 +147,16 @@ func (l *lead) killed() {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		l.t.Fatal(err)
 	}
-	l.dead()
+	l.ended("#{pane_dead_signal}")
 	l.tmux("respawn-pane", "-t", "w", l.command)
 }
 
-// dead waits until the wizard's process is gone, and gives its exit code.
-func (l *lead) dead() string {
+// ended waits until tmux knows how the wizard's process has ended, and gives that.
+func (l *lead) ended(how string) string {
 	l.t.Helper()
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if state := strings.Fields(l.tmux("display-message", "-p", "-t", "w", "#{pane_dead} #{pane_dead_status}")); state[0] == "1" {
-			return strings.Join(state[1:], "")
+		if state := strings.TrimSpace(l.tmux("display-message", "-p", "-t", "w", how)); state != "" {
+			return state
 		}
 	}
 	l.t.Fatal("the wizard's process does not end")
@@ -279,7 +283,7 @@ func TestTheWholeWayInATerminal(t *testing.T) {
 	l.agree(id[1])
 	l.expect("↶ Rolled back.", "keys of 0 of 3 hosts", "no host closed")
 	l.press("q")
-	if code := l.dead(); code != "0" {
+	if code := l.ended("#{pane_dead_status}"); code != "0" {
 		t.Errorf("exit code %s", code)
 	}
 }
@@ -299,5 +303,33 @@ func (l *lead) leaseOut() {
 	}
 	if holder, _, err := db.Holder(l.t.Context()); holder != "" || err != nil {
 		l.t.Fatalf("%q holds the lease (%v)", holder, err)
+	}
+}
+
+// A terminal that can only write gets the wizard line by line, and is told so.
+func TestADumbTerminalGetsLines(t *testing.T) {
+	t.Parallel()
+	c := program("wizard", "--db", filepath.Join(t.TempDir(), "m.db"))
+	c.Env = append(os.Environ(), asMigrate+"=1", "TERM=dumb", "MIGRATE_CONFIG=", "HOME="+t.TempDir())
+	c.Dir = t.TempDir()
+	terminal, err := pty.Start(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Close()
+	if _, err := io.WriteString(terminal, "2\nq\n"); err != nil {
+		t.Fatal(err)
+	}
+	out, _ := io.ReadAll(terminal) // a pty whose other end is closed gives an error on Linux
+	if err := c.Wait(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	for _, want := range []string{"This terminal (TERM=dumb) cannot show the wizard's screens", "Stage 1 of 6, Inventory", "Stage 2 of 6, Readiness"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("the output lacks %q:\n%s", want, out)
+		}
+	}
+	if strings.ContainsRune(string(out), '\x1b') {
+		t.Errorf("the output has escape sequences: %q", out)
 	}
 }

@@ -334,6 +334,8 @@ func (s *cutoverScreen) next() (what, why string) {
 		return s.nextWithout()
 	case c.mine():
 		return s.nextRunning()
+	case c.elsewhere() && c.paused():
+		return "watch, or press r to let it go on", "another process works on the plan; if it has died, the plan is free in " + s.until(c.state.Until)
 	case c.elsewhere():
 		return "watch, or press p to pause it", "another process works on the plan; if it has died, the plan is free in " + s.until(c.state.Until)
 	case s.wave != nil && c.known == 0:
