@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +30,8 @@ type demoOptions struct {
 	mendable    bool
 	dir         string
 	plain       bool // the wizard line by line, also without a terminal
+	faults      []string
+	story       bool // times are such that the whole way takes ten minutes
 	healthy     bool // a fleet in which nothing is wrong; tests inject causes into it
 }
 
@@ -46,9 +49,22 @@ use the fleet, and runs until it is interrupted. What a cutover needs is in its 
 recovery key, the key of the agent's packages. docs/walkthrough.md leads through it.
 
 The usual fleet has troubles of every kind, and hosts that no plan can close. With --mendable all of
-its hosts can be closed.`,
+its hosts can be closed.
+
+With --fault something breaks while a plan is carried out, most of it when the first host's keys have been
+quarantined; ! in the wizard and migrate demo fault break things at once (--fault help lists them all). Waits are
+short in the demo's policy: waves are watched for seconds, a dead man's switch waits five minutes.`,
+		Example: `  migrate demo                              # docs/guide.md leads through it
+  migrate demo --fault agent-dies           # and see the wave roll back
+  migrate demo --serve --mendable           # for commands in other terminals
+  migrate demo fault ssm-outage             # in another terminal, while a demo runs`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if slices.Contains(o.faults, "help") {
+				_, err := fmt.Fprintln(a.out, faultList())
+				return err
+			}
+			o.story = true
 			if !cmd.Flags().Changed("unreachable") && o.serve {
 				o.unreachable = 0
 			}
@@ -65,16 +81,37 @@ its hosts can be closed.`,
 	f.Float64Var(&o.pace, "pace", 20, "how many times as fast as AWS the simulated one launches instances and makes endpoints")
 	f.BoolVar(&o.mendable, "mendable", false, "a fleet whose troubles are all such that a plan mends them")
 	f.BoolVar(&o.plain, "plain", false, "the wizard line by line, also from a pipe (see migrate wizard)")
+	f.StringSliceVar(&o.faults, "fault", nil, "what breaks while a plan is carried out, several by comma; help lists it")
 	f.StringVar(&o.dir, "dir", "", "folder for the state file, keys and report (default: a new temporary one)")
+	sub := a.demoFaultCommand()
+	wrapUsage(sub)
+	c.AddCommand(sub)
 	return c
 }
 
 func (a *app) demo(ctx context.Context, o demoOptions) error {
+	var faults []demoFault
+	for _, name := range o.faults {
+		f, err := findFault(name)
+		if err != nil {
+			return err
+		}
+		faults = append(faults, f)
+	}
 	d, err := startDemo(o)
 	if err != nil {
 		return fmt.Errorf("start the simulated fleet: %w", err)
 	}
 	defer d.stop()
+	say := func(string) {} // in the wizard the trouble shows itself
+	if o.serve {
+		say = func(text string) { fmt.Fprintln(a.err, "Fault: "+oneLine(text)) }
+	}
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
+	bringing, cancel := context.WithCancel(ctx)
+	defer cancel()
+	waiting.Go(func() { d.trouble.bring(bringing, faults, say) })
 	if o.serve {
 		d.printExports(a.out)
 		<-ctx.Done()
@@ -86,7 +123,7 @@ func (a *app) demo(ctx context.Context, o demoOptions) error {
 	}
 	a.dbPath, a.configPath = d.db(), d.config()
 	if o.plain || a.terminal() {
-		return a.runWizard(ctx, wizardOptions{demo: true, plain: o.plain, reportPath: d.report()})
+		return a.runWizard(ctx, wizardOptions{demo: d, plain: o.plain, reportPath: d.report()})
 	}
 	return a.demoRun(ctx, d)
 }
@@ -114,11 +151,16 @@ type demoFleet struct {
 	options demoOptions
 	world   *simfleet.World
 	faults  *simfleet.Faults
+	hosts   *simfleet.Hosts
+	trouble *trouble
 	dir     string
 	aws     net.Listener
 	socks   net.Listener
 	close   []func()
 }
+
+// demoSecret is the secret access key of the demo.
+const demoSecret = "not-a-secret"
 
 func startDemo(o demoOptions) (_ *demoFleet, err error) {
 	if err := loopback(o.addr); err != nil {
@@ -170,13 +212,18 @@ func (d *demoFleet) listen() (err error) {
 		return err
 	}
 	hosts := simfleet.NewHosts(d.world, simfleet.HostOptions{})
+	d.hosts = hosts
 	d.close = append(d.close, hosts.Close)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { d.world.Run(ctx) })
 	d.close = append(d.close, func() { cancel(); running.Wait() })
+	handler, err := d.control(simfleet.ServeAWS(d.world, simfleet.AWSOptions{NoThrottle: d.options.noThrottle, Faults: d.faults, Hosts: hosts, Secret: demoSecret}))
+	if err != nil {
+		return err
+	}
 	server := &http.Server{
-		Handler:           simfleet.ServeAWS(d.world, simfleet.AWSOptions{NoThrottle: d.options.noThrottle, Faults: d.faults, Hosts: hosts}),
+		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 	}
 	go func() { _ = server.Serve(d.aws) }() // ends with Close
@@ -210,7 +257,7 @@ func (d *demoFleet) env() []variable {
 		{"AWS_REGION", d.world.Accounts[0].Regions[0].Name},
 		{"AWS_DEFAULT_REGION", d.world.Accounts[0].Regions[0].Name},
 		{"AWS_ACCESS_KEY_ID", simfleet.AccessKey(d.world.Accounts[0].ID)},
-		{"AWS_SECRET_ACCESS_KEY", "not-a-secret"},
+		{"AWS_SECRET_ACCESS_KEY", demoSecret},
 		{"AWS_EC2_METADATA_DISABLED", "true"},
 		{"MIGRATE_DB", d.db()},
 		{"MIGRATE_CONFIG", d.config()},
@@ -241,6 +288,7 @@ func (d *demoFleet) printExports(w io.Writer) {
 	fmt.Fprintln(w, "# aws ec2 describe-instances --endpoint-url $AWS_ENDPOINT_URL")
 	fmt.Fprintf(w, "# ssh -F %s ADDRESS        (an address that migrate hosts shows)\n", d.openSSH())
 	fmt.Fprintln(w, "# aws ssm start-session --endpoint-url $AWS_ENDPOINT_URL --target ID        (with AWS's session-manager-plugin)")
+	fmt.Fprintln(w, "# migrate demo fault        (breaks something)")
 	fmt.Fprintln(w, "# Interrupt with Ctrl-C.")
 }
 

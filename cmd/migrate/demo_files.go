@@ -49,7 +49,9 @@ recovery:
 hosts_by: [ssh, run-command] # an inventory reads hosts by Run Command where SSH is closed
 agent:
   signing_key_file: %s
-`, strings.Join(regions, ", "), rate, sshConfig, known, d.socks.Addr(), demoRecoveryKey, demoSigningKey)
+copy:
+  bucket: %s
+`, strings.Join(regions, ", "), rate, sshConfig, known, d.socks.Addr(), demoRecoveryKey, demoSigningKey, demoCopyBucket)
 	if err := d.recoveryKey(); err != nil {
 		return err
 	}
@@ -65,7 +67,7 @@ agent:
 		d.openSSH():                             files.OpenSSHConfig,
 		d.config():                              config,
 		filepath.Join(d.dir, demoSigningKey):    simfleet.AgentSigningKey(),
-		filepath.Join(d.dir, defaultPolicyFile): fmt.Sprintf(demoPolicy, netip.PrefixFrom(simfleet.OperatorAddr, 32)),
+		filepath.Join(d.dir, defaultPolicyFile): fmt.Sprintf(demoPolicy, d.waits(), netip.PrefixFrom(simfleet.OperatorAddr, 32)),
 	}
 	for name, key := range files.HostKeys {
 		texts[filepath.Join(d.dir, name)] = string(key)
@@ -103,13 +105,26 @@ const (
 	demoSigningKey  = "agent-signing-key.asc"
 )
 
-// demoPolicy wants the operator's addresses.
+// demoCopyBucket is the bucket that copies pass through.
+const demoCopyBucket = "demo-migrate-copies"
+
+// waits are the policy's times: such that a story fits ten minutes, or what
+// tests have time for.
+func (d *demoFleet) waits() string {
+	if d.options.story {
+		return `soak: 10s               # how long a wave is watched; 30m is the default, nobody wants to wait in a demo
+timer: 5m               # after which a dead man's switch opens a door again; 15m is the default, 5m the least`
+	}
+	return "soak: 2s                # nobody wants to wait in a demo; 30m is the default"
+}
+
+// demoPolicy wants the times and the operator's addresses.
 const demoPolicy = `# How the simulated fleet is cut over. docs/plan.md explains every key, and migrate plan
 # --policy-template prints all of them with their defaults.
 
 canary: 1               # one host first
 waves: ["25%%", "75%%"]   # then a quarter of the fleet, then the rest
-soak: 2s                # nobody wants to wait in a demo; 30m is the default
+%s
 concurrency: 32         # lanes at once; the simulated hosts are many and patient
 
 # The two that protect people. In the simulated company many still come by SSH, and few have

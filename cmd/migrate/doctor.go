@@ -53,9 +53,12 @@ Exit code 3: a check does not hold. Exit code 4: none fails, but some could not 
 	}
 	addSnapshotFlag(c, &q.snapshot)
 	c.Flags().BoolVar(&q.write, "write", false, "really make a schedule a year ahead, and delete it")
-	c.Flags().StringVar(&q.timerRole, "timer-role", "migrate-rule-timer", "role that the rule timers assume")
+	c.Flags().StringVar(&q.timerRole, "timer-role", defaultTimerRole, "role that the rule timers assume")
 	return c
 }
+
+// defaultTimerRole is the role that plans make for rule timers.
+const defaultTimerRole = "migrate-rule-timer"
 
 // doctorResult is what doctor --json prints.
 type doctorResult struct {

@@ -110,8 +110,11 @@ func (e *execution) say(text string) {
 	fmt.Fprintln(e.app.err, text)
 }
 
-func (e *execution) name(h fleet.HostRef) string {
-	if n := e.names[h]; n != "" && n != h.ID {
+func (e *execution) name(h fleet.HostRef) string { return hostName(e.names, h) }
+
+// hostName is a host's ID, with its name where it has one.
+func hostName(names map[fleet.HostRef]string, h fleet.HostRef) string {
+	if n := names[h]; n != "" && n != h.ID {
 		return oneLine(h.ID + " (" + n + ")")
 	}
 	return oneLine(h.ID)
@@ -151,11 +154,16 @@ var eventWords = map[cutover.Event]string{
 }
 
 func (e *execution) eventLine(entry cutover.Entry) string {
+	return entryLine(entry, e.titles, e.name)
+}
+
+// entryLine is one journal entry as one line; empty where it says nothing to people.
+func entryLine(entry cutover.Entry, titles map[string]string, name func(fleet.HostRef) string) string {
 	word := eventWords[entry.Event]
 	if word == "" {
 		return ""
 	}
-	what := e.titles[entry.Step]
+	what := titles[entry.Step]
 	switch {
 	case entry.Event == cutover.Gate:
 		what = fmt.Sprintf("after %s: %s", entry.Detail, entry.Result)
@@ -163,7 +171,7 @@ func (e *execution) eventLine(entry cutover.Entry) string {
 			if entry.Result == fleet.TruthYes || i == 3 {
 				break
 			}
-			what += " " + e.name(h)
+			what += " " + name(h)
 		}
 	case what == "":
 		what = entry.Detail

@@ -68,6 +68,7 @@ Without a command it opens the wizard. Everything that the wizard does is also a
 
 Exit codes: 0 fine, 1 error, 2 usage, 3 hosts are not ready, 4 finished but incomplete.`,
 		Example: `  migrate demo                      # the whole way on a simulated fleet, no AWS account needed
+  migrate init                      # set migrate up for your own fleet
   migrate inventory                 # read the account, the hosts and their SSH keys
   migrate readiness                 # judge every host
   migrate report --format html -o report.html`,
@@ -86,10 +87,12 @@ Exit codes: 0 fine, 1 error, 2 usage, 3 hosts are not ready, 4 finished but inco
 	root.AddCommand(a.inventoryCommand(), a.readinessCommand(), a.reportCommand(), a.hostsCommand(), a.ledgerCommand(), a.operatorsCommand(), a.accessCommand(), a.diffCommand(), a.snapshotsCommand(), a.demoCommand(),
 		a.applyCommand(), a.statusCommand(), a.pauseCommand(), a.resumeCommand(), a.rollbackCommand(), a.journalCommand(), a.driftCommand())
 	o.flags(root)
-	root.AddCommand(a.wizardCommand(), a.planCommand(), a.proveCommand(), a.connectCommand(), a.recoveryCommand(), a.doctorCommand())
+	root.AddCommand(a.wizardCommand(), a.planCommand(), a.exportCommand(), a.proveCommand(), a.connectCommand(), a.recoveryCommand(), a.doctorCommand(), a.initCommand())
+	root.AddCommand(a.cpCommand())
 	for _, c := range root.Commands() {
 		wrapUsage(c)
 	}
+	a.addCompletions(root)
 	return root
 }
 

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -17,21 +19,34 @@ import (
 )
 
 func (a *app) statusCommand() *cobra.Command {
-	var hosts bool
+	var hosts, watch bool
 	c := &cobra.Command{
 		Use:   "status [PLAN]",
 		Short: "Show where the cutover stands",
 		Long: `status shows by the journal how far a plan is: waves, phases, steps that failed or were held, timers
-that are armed, who runs it, and what can be done next. It asks neither AWS nor a host. Without PLAN it is
+that are armed, what it waits for and whose that is, who runs it, and what can be done next. It asks neither AWS nor a host. Without PLAN it is
 the plan that the journal spoke of last, or the newest.
+
+With --watch it shows the run as it goes, from any terminal: a picture of which only what changes is
+drawn anew, or without a terminal a line for each event (with --json, a line of JSON for each change).
+It ends with the run, and at once where the plan is at its end; Ctrl-C leaves it, the run goes on.
+The time that is left is told as far as the run's own steps tell it; "at least" says that steps of
+other kinds are still to come.
 
 Exit code 3: the last run rolled a wave back or found the plan stale. Exit code 4: it has not come to
 its end, or left something out.`,
 		Example: `  migrate status
-  migrate status 3f2a9c --hosts`,
+  migrate status 3f2a9c --hosts
+  migrate status --watch            # in a second terminal, while migrate apply runs`,
 		Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.status(cmd.Context(), args, hosts) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if watch {
+				return a.watchStatus(cmd.Context(), args, hosts)
+			}
+			return a.status(cmd.Context(), args, hosts)
+		},
 	}
+	c.Flags().BoolVarP(&watch, "watch", "w", false, "show it as it goes, until the run ends")
 	c.Flags().BoolVar(&hosts, "hosts", false, "a line for each host")
 	return c
 }
@@ -127,6 +142,17 @@ func printStatus(w io.Writer, s statusResult, hosts bool) error {
 	if s.Wish.Pause || s.Wish.Stop {
 		fmt.Fprintf(w, "%s asked it to %s at %s. %s\n", oneLine(s.Wish.By), map[bool]string{true: "stop", false: "pause"}[s.Wish.Stop], stamp(s.Wish.At), oneLine(s.Wish.Reason))
 	}
+	if err := printWaves(w, s.Standing); err != nil {
+		return err
+	}
+	printTroubles(w, s.Standing)
+	if hosts {
+		return printHostStatus(w, s.Hosts)
+	}
+	return nil
+}
+
+func printWaves(w io.Writer, s cutover.Standing) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "\nWAVE\tNAME\tHOSTS\tSTATE\tPREPARE\tPROVE\tQUARANTINE\tCLOSE\tFINISH")
 	for _, wave := range s.Waves {
@@ -136,14 +162,7 @@ func printStatus(w io.Writer, s statusResult, hosts bool) error {
 		}
 		fmt.Fprintln(t)
 	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	printTroubles(w, s.Standing)
-	if hosts {
-		return printHostStatus(w, s.Hosts)
-	}
-	return nil
+	return t.Flush()
 }
 
 func phaseCell(w cutover.WaveStatus, ph plan.Phase) string {
@@ -185,8 +204,35 @@ func printTroubles(w io.Writer, s cutover.Standing) {
 	if n > mostTroubles {
 		fmt.Fprintf(w, "and %d more (migrate status --json)\n", n-mostTroubles)
 	}
+	printWaits(w, s.Waits)
 	if s.Entries > 0 && len(s.Next) > 0 {
 		fmt.Fprintf(w, "Next: %s\n", oneLine(s.Next[0]))
+	}
+}
+
+// mostWaits is how many titles are listed of the steps that one owner has to do.
+const mostWaits = 5
+
+// printWaits lists what others have to do, by owner.
+func printWaits(w io.Writer, waits []cutover.Waiting) {
+	var owners []string
+	titles := map[string][]string{}
+	for _, x := range waits {
+		if titles[x.Owner] == nil {
+			owners = append(owners, x.Owner)
+		}
+		titles[x.Owner] = append(titles[x.Owner], oneLine(x.Title))
+	}
+	slices.Sort(owners)
+	for _, o := range owners {
+		fmt.Fprintf(w, "Waits for %s:\n", cmp.Or(oneLine(o), "others"))
+		for i, title := range titles[o] {
+			if i == mostWaits {
+				fmt.Fprintf(w, "  and %d more (migrate status --json)\n", len(titles[o])-mostWaits)
+				break
+			}
+			fmt.Fprintf(w, "  %s\n", title)
+		}
 	}
 }
 

@@ -45,7 +45,7 @@ by itself.
 
 // wizardOptions are how the wizard is shown, and where it writes.
 type wizardOptions struct {
-	demo       bool
+	demo       *demoFleet // nil: a real fleet
 	plain      bool
 	readOnly   bool
 	reportPath string
@@ -97,7 +97,7 @@ func (a *app) runWizard(ctx context.Context, o wizardOptions) error {
 		return err
 	}
 	b := tui.Backend{
-		Demo:     o.demo,
+		Demo:     o.demo != nil,
 		ReadOnly: o.readOnly,
 		Command:  a.called(),
 		Place:    w.place(a.dbPath),
@@ -110,10 +110,15 @@ func (a *app) runWizard(ctx context.Context, o wizardOptions) error {
 			return holder, err
 		},
 		Stage: stage,
+		Views: db.Views,
 	}
 	if !o.readOnly {
+		b.SaveView, b.DropView = db.SaveView, db.DropView
 		b.Inventory, b.MakePlan, b.Apply, b.Rollback, b.Wish = w.inventory, w.makePlan, w.apply, w.rollback, w.wish
 		b.PlanDrill, b.Drill, b.Keep = w.planDrill, w.drill, db.KeepStage
+	}
+	if o.demo != nil {
+		b.Faults, b.Fault = o.demo.wizardFaults()
 	}
 	show := tui.Run
 	if o.plain {

@@ -114,6 +114,18 @@ func (d *DB) Entries(ctx context.Context, planID string) ([]cutover.Entry, error
 	return out, nil
 }
 
+// LastEntry is the number of a plan's newest journal entry; 0 without any. It
+// tells cheaply whether Entries would give more than the last time.
+func (d *DB) LastEntry(ctx context.Context, planID string) (seq int64, err error) {
+	err = d.read(ctx, func(tx *sql.Tx) error {
+		return tx.QueryRowContext(ctx, "SELECT coalesce(max(seq), 0) FROM journal WHERE plan = ?", planID).Scan(&seq)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("read the journal: %w", err)
+	}
+	return seq, nil
+}
+
 // LastPlan is the plan of the newest journal entry; empty without any.
 func (d *DB) LastPlan(ctx context.Context) (id string, err error) {
 	err = d.read(ctx, func(tx *sql.Tx) error {

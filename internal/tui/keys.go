@@ -22,6 +22,8 @@ const (
 	ctxReadiness                   // readiness: causes
 	ctxFleet                       // fleet: the table
 	ctxFilter                      // fleet: a filter is being typed
+	ctxName                        // fleet: a view is given a name
+	ctxPick                        // fleet: one of a list is picked
 	ctxHost                        // fleet: one host
 	ctxTable                       // a table of people
 	ctxTables                      // one of several tables of people
@@ -104,17 +106,32 @@ var (
 		{[]string{"i"}, startRun{}, "i again", "take a new inventory"},
 	}}
 	keysFleet = section{"Fleet", []binding{
-		{[]string{"enter"}, open{}, "enter host", "all about the host: findings, evidence, fixes, keys"},
+		{[]string{"enter"}, open{}, "enter host", "all about the host: findings, evidence, fixes, keys; on a group: its hosts"},
 		{[]string{"/"}, editFilter{}, "/ filter", "type a filter (language below)"},
 		{[]string{"esc"}, back{}, "esc back", "drop the filter; without one, go back"},
+		{[]string{"o"}, groupHosts{}, "o group", "group the hosts by zone, VPC, Auto Scaling group, tag, verdict, cause, …"},
 		{[]string{"s"}, nextSort{}, "s sort", "sort by the next column"},
-		{[]string{"S"}, flipSort{}, "S reverse", "reverse the order"},
+		{[]string{"S"}, flipSort{}, "", "reverse the order"},
+		{[]string{"space"}, mark{}, "space mark", "mark the host, or all of the group; again: no longer"},
+		{[]string{"*"}, markAll{}, "", "mark all that the table shows; again: none of them"},
+		{[]string{"u"}, markNone{}, "", "take all marks away"},
+		{[]string{"x"}, showCommands{}, "x commands", "the commands for the marked hosts, or the selected one, to be copied"},
+		{[]string{"v"}, showViews{}, "v views", "the saved views"},
+		{[]string{"V"}, nameView{}, "", "save filter, order and groups as a view"},
+		{[]string{"d"}, togglePane{}, "", "details beside the table or not, in a window of 160 columns or more"},
 	}}
 	keysFilter = section{"Fleet, while a filter is typed", []binding{
 		{[]string{"enter"}, open{}, "enter keep", "keep the filter and go back to the table"},
 		{[]string{"esc"}, back{}, "esc drop", "drop the filter"},
-		{[]string{"up"}, move{-1}, "", "one host up"},
-		{[]string{"down"}, move{1}, "", "one host down"},
+		{[]string{"tab"}, complete{}, "tab complete", "end the key that is being typed"},
+	}}
+	keysName = section{"Fleet, while a view is given a name", []binding{
+		{[]string{"enter"}, open{}, "enter save", "save the view"},
+		{[]string{"esc"}, back{}, "esc do nothing", "do not save it"},
+	}}
+	keysLine = section{"While a line is typed", []binding{
+		{[]string{"up"}, move{-1}, "", "one line up"},
+		{[]string{"down"}, move{1}, "", "one line down"},
 		{[]string{"left"}, edit{toLeft}, "", "one character to the left"},
 		{[]string{"right"}, edit{toRight}, "", "one character to the right"},
 		{[]string{"home", "ctrl+a"}, edit{toStart}, "", "to the start"},
@@ -123,6 +140,13 @@ var (
 		{[]string{"delete", "ctrl+d"}, edit{eraseRight}, "", "erase the character at the cursor"},
 		{[]string{"ctrl+w"}, edit{eraseWord}, "", "erase the word before the cursor"},
 		{[]string{"ctrl+u"}, edit{eraseAll}, "", "erase all before the cursor"},
+	}}
+	keysPick = section{"A list to pick from", []binding{
+		{[]string{"enter"}, open{}, "enter pick", "take the selected one"},
+		{[]string{"esc"}, back{}, "esc close", "close the list"},
+		{[]string{"pgup"}, page{-1}, "", "one screen up"},
+		{[]string{"pgdown"}, page{1}, "", "one screen down"},
+		{[]string{"ctrl+x"}, drop{}, "", "forget the selected view"},
 	}}
 	keysHost = section{"One host", []binding{
 		{[]string{"esc", "backspace"}, back{}, "esc table", "back to the table"},
@@ -219,7 +243,12 @@ var (
 
 // without leaves out a key that means something else in a context.
 func (s section) without(key string) section {
-	s.bindings = slices.DeleteFunc(slices.Clone(s.bindings), func(b binding) bool { return slices.Contains(b.keys, key) })
+	s.bindings = slices.Clone(s.bindings)
+	for i := range s.bindings {
+		b := &s.bindings[i]
+		b.keys = slices.DeleteFunc(slices.Clone(b.keys), func(k string) bool { return k == key })
+	}
+	s.bindings = slices.DeleteFunc(s.bindings, func(b binding) bool { return len(b.keys) == 0 })
 	return s
 }
 
@@ -237,9 +266,13 @@ func (c keyContext) layers() []section {
 	case ctxReadiness:
 		return []section{keysReadiness, keysMoving, keysEverywhere}
 	case ctxFleet:
-		return []section{keysFleet, keysMoving, keysEverywhere}
+		return []section{keysFleet, keysMoving.without("space"), keysEverywhere}
 	case ctxFilter:
-		return []section{keysFilter, keysInterrupt}
+		return []section{keysFilter, keysLine, keysInterrupt}
+	case ctxName:
+		return []section{keysName, keysLine, keysInterrupt}
+	case ctxPick:
+		return []section{keysPick, keysLine, keysInterrupt}
 	case ctxHost:
 		return []section{keysHost, keysMoving, keysEverywhere}
 	case ctxTable:
@@ -280,6 +313,11 @@ func (c keyContext) layers() []section {
 	return nil
 }
 
+// anywhere reports whether the keys for everywhere hold in a context.
+func (c keyContext) anywhere() bool {
+	return slices.ContainsFunc(c.layers(), func(s section) bool { return s.title == keysEverywhere.title })
+}
+
 // intent is what a key means in a context; nil when it means nothing there.
 // While text is typed, every other key that writes something is text.
 func (c keyContext) intent(k tea.KeyPressMsg) intent {
@@ -298,7 +336,9 @@ func (c keyContext) intent(k tea.KeyPressMsg) intent {
 }
 
 // typing reports whether keys that write something are text.
-func (c keyContext) typing() bool { return c == ctxFilter || c == ctxConfirm || c == ctxPalette }
+func (c keyContext) typing() bool {
+	return c == ctxFilter || c == ctxName || c == ctxPick || c == ctxConfirm || c == ctxPalette
+}
 
 // hints are the footer's texts in a context: of what is harmless, of what
 // changes something, and those that are never left out for want of room.
@@ -343,7 +383,7 @@ func changes(in intent) bool {
 
 // helpSections are all sections, those of the context first.
 func helpSections(c keyContext) []section {
-	all := []section{keysEmpty, keysRunning, keysTaken, keysComplete, keysReadiness, keysList, keysRecovery, keysNoPlan, keysPlan, keysBusy, keysWatch, keysWave, keysWaveIdle, keysPalette, keysConfirm, keysDecide, keysText, keysFleet, keysFilter, keysHost, keysTable, keysTables, keysEverywhere, keysMoving}
+	all := []section{keysEmpty, keysRunning, keysTaken, keysComplete, keysReadiness, keysList, keysRecovery, keysNoPlan, keysPlan, keysBusy, keysWatch, keysWave, keysWaveIdle, keysPalette, keysConfirm, keysDecide, keysText, keysFleet, keysFilter, keysName, keysPick, keysLine, keysHost, keysTable, keysTables, keysEverywhere, keysMoving}
 	var out []section
 	for _, s := range c.layers() {
 		if s.title != "" && s.title != keysEverywhere.title && s.title != keysMoving.title {

@@ -60,6 +60,9 @@ type runbookMsg struct {
 	err  error
 }
 
+// saidMsg is something to tell the operator.
+type saidMsg struct{ text string }
+
 // tickMsg lets the clock go on.
 type tickMsg struct{}
 

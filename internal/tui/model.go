@@ -115,10 +115,12 @@ func newModel(ctx context.Context, b Backend, o Options, alive *sync.WaitGroup) 
 // Init reads the latest snapshot and asks the terminal for its background.
 func (m *model) Init() tea.Cmd {
 	if m.options.NoColor {
-		return tea.Batch(m.load(), m.look(), m.poll())
+		return tea.Batch(m.load(), m.look(), m.poll(), m.fleet().readViews())
 	}
-	return tea.Batch(m.load(), m.look(), m.poll(), tea.RequestBackgroundColor)
+	return tea.Batch(m.load(), m.look(), m.poll(), m.fleet().readViews(), tea.RequestBackgroundColor)
 }
+
+func (m *model) fleet() *fleetScreen { return m.screens[screenFleet].(*fleetScreen) }
 
 func (m *model) load() tea.Cmd {
 	m.env.loading = true
@@ -160,6 +162,15 @@ func (m *model) update(msg tea.Msg) tea.Cmd {
 		return m.wheel(msg)
 	case loadedMsg:
 		m.loaded(msg)
+		return m.fleet().reload()
+	case arrangedMsg:
+		m.fleet().arranged(msg)
+	case viewsMsg:
+		if n := m.fleet().viewed(msg); n != nil {
+			m.notice = n
+		}
+	case saidMsg:
+		m.notice = &notice{text: msg.text}
 	case polledMsg:
 		return m.polled(msg)
 	case keptMsg:
@@ -186,6 +197,8 @@ func (m *model) update(msg tea.Msg) tea.Cmd {
 		return m.planned(msg)
 	case wishedMsg:
 		m.wished(msg)
+	case brokenMsg:
+		m.broken(msg)
 	case runbookMsg:
 		m.reporting = false
 		m.notice = &notice{text: "The runbook is in " + clean(msg.path)}
@@ -224,6 +237,9 @@ func (m *model) context() keyContext {
 
 func (m *model) key(k tea.KeyPressMsg) tea.Cmd {
 	in := m.context().intent(k)
+	if in == nil && m.env.backend.Demo && m.context().anywhere() && slices.Contains(keysDemo.bindings[0].keys, k.String()) {
+		in = keysDemo.bindings[0].in
+	}
 	if in == nil {
 		return nil
 	}
@@ -301,6 +317,8 @@ func (m *model) act(in intent) tea.Cmd {
 		m.askRollback()
 	case stopDo:
 		return m.askStop()
+	case breakIt:
+		m.askFault()
 	case wish:
 		return m.wish(in.kind)
 	default:
@@ -317,8 +335,8 @@ func (m *model) follow(in intent) tea.Cmd {
 		return nil
 	case setFilter:
 		cmd := m.goTo(screenFleet)
-		m.screens[screenFleet].handle(in)
-		return cmd
+		_, arrange := m.fleet().handle(in)
+		return tea.Batch(cmd, arrange)
 	case back:
 		return m.goTo(m.before)
 	}

@@ -73,6 +73,25 @@ var scenes = []struct {
 	{"filter", func(t *testing.T, w, h int) *driver {
 		return stocked(t, 60, w, h).press("f", "/").write("status:blocked az=eu-west-1a -cache")
 	}},
+	{"filter-error", func(t *testing.T, w, h int) *driver {
+		return stocked(t, 60, w, h).press("f", "/").write("status:blocked taem=shop")
+	}},
+	{"fleet-groupings", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("f", "o", "down", "down") }},
+	{"fleet-grouped", func(t *testing.T, w, h int) *driver {
+		return stocked(t, 60, w, h).press("f", "o").write("az").press("enter", "space", "enter", "down", "space")
+	}},
+	{"fleet-marked", func(t *testing.T, w, h int) *driver {
+		return stocked(t, 60, w, h).press("f", "down", "space", "space", "end", "space", "/").write("cause=role-lacks-channel").press("enter")
+	}},
+	{"fleet-commands", func(t *testing.T, w, h int) *driver {
+		return stocked(t, 60, w, h).press("f", "down", "space", "space", "/").write("status:blocked").press("enter", "x")
+	}},
+	{"fleet-name", func(t *testing.T, w, h int) *driver {
+		return stocked(t, 60, w, h).press("f", "/").write("status:blocked").press("enter", "V").write("to do")
+	}},
+	{"fleet-views", func(t *testing.T, w, h int) *driver {
+		return stocked(t, 60, w, h).press("f", "V").write("all of it").press("enter", "/").write("status:blocked team=shop").press("enter", "s", "V").write("to do").press("enter", "v", "down")
+	}},
 	{"host", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("f", "enter") }},
 	{"host-keys", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("f", "enter", "end") }},
 	{"host-blocked", func(t *testing.T, w, h int) *driver {
@@ -116,6 +135,12 @@ func TestScreens(t *testing.T) {
 			t.Run(name, func(t *testing.T) { golden(t, name, s.stage(t, size[0], size[1]).screen()) })
 		}
 	}
+}
+
+// In a wide window the details of the selected host stand beside the table.
+func TestWideScreens(t *testing.T) {
+	golden(t, "fleet-200x50", stocked(t, 60, 200, 50).press("f", "down", "down").screen())
+	golden(t, "fleet-grouped-200x50", stocked(t, 60, 200, 50).press("f", "o").write("cause").press("enter").screen())
 }
 
 func TestColoredScreen(t *testing.T) {

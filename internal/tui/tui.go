@@ -31,6 +31,10 @@ type Backend struct {
 	// Command is how the command line is begun that does the same on the same state
 	// file; empty: migrate.
 	Command string
+	// Faults are what can be broken in a demo; Fault breaks one, and says what
+	// happened. Nil where Demo is not set.
+	Faults []Fault
+	Fault  func(ctx context.Context, name string) (happened string, err error)
 	// Place names what is worked on: accounts, Regions, state file. It is on
 	// every screen.
 	Place string
@@ -62,6 +66,11 @@ type Backend struct {
 	Apply func(ctx context.Context, planID string, last *int, t Talk) (cutover.Result, error)
 	// Rollback takes back what a plan has done. It does not end with ctx at once.
 	Rollback func(ctx context.Context, planID string, s cutover.Scope, t Talk) (cutover.Result, error)
+	// Views gives the saved views of the fleet table, SaveView puts one in place of
+	// that of the same name, DropView forgets one.
+	Views    func(ctx context.Context) ([]fleet.View, error)
+	SaveView func(ctx context.Context, v fleet.View) error
+	DropView func(ctx context.Context, name string) error
 	// PlanDrill makes the plan of a drill of the way back and stores it; one that was
 	// begun and has not come to its end is given again.
 	PlanDrill func(ctx context.Context) (*plan.Plan, error)
