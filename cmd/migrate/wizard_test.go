@@ -147,7 +147,7 @@ func (l *lead) killed() {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		l.t.Fatal(err)
 	}
-	l.ended("#{pane_dead_signal}")
+	l.ended("#{?pane_dead,dead,}")
 	l.tmux("respawn-pane", "-t", "w", l.command)
 }
 
