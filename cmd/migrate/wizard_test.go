@@ -100,7 +100,7 @@ func TestDemoWizardInATerminal(t *testing.T) {
 	s.press("r")
 	s.expect("report.html")
 	s.press("?")
-	s.expect("Everywhere")
+	s.expect("The language of filters")
 	s.press("Escape")
 	s.expect("n next host") // a key sent at once would read as alt and that key
 	s.press("l")
