@@ -2,14 +2,18 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/creack/pty"
 
 	"ssm-migrate/internal/simfleet"
 	"ssm-migrate/internal/sqlite"
@@ -96,7 +100,7 @@ func TestDemoWizardInATerminal(t *testing.T) {
 	s.press("r")
 	s.expect("report.html")
 	s.press("?")
-	s.expect("Everywhere")
+	s.expect("The language of filters")
 	s.press("Escape")
 	s.expect("n next host") // a key sent at once would read as alt and that key
 	s.press("l")
@@ -143,16 +147,16 @@ func (l *lead) killed() {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		l.t.Fatal(err)
 	}
-	l.dead()
+	l.ended("#{?pane_dead,dead,}")
 	l.tmux("respawn-pane", "-t", "w", l.command)
 }
 
-// dead waits until the wizard's process is gone, and gives its exit code.
-func (l *lead) dead() string {
+// ended waits until tmux knows how the wizard's process has ended, and gives that.
+func (l *lead) ended(how string) string {
 	l.t.Helper()
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if state := strings.Fields(l.tmux("display-message", "-p", "-t", "w", "#{pane_dead} #{pane_dead_status}")); state[0] == "1" {
-			return strings.Join(state[1:], "")
+		if state := strings.TrimSpace(l.tmux("display-message", "-p", "-t", "w", how)); state != "" {
+			return state
 		}
 	}
 	l.t.Fatal("the wizard's process does not end")
@@ -178,6 +182,22 @@ func (l *lead) gone(text string) {
 		}
 	}
 	l.t.Fatalf("the screen goes on showing %q:\n%s", text, now)
+}
+
+// stage goes to a stage. A key may come together with the terminal's own answers to
+// a program that just started, and be lost among them; to press it again does no harm.
+func (l *lead) stage(key, text string) {
+	l.t.Helper()
+	now := ""
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
+		l.press(key)
+		for again := time.Now().Add(2 * time.Second); time.Now().Before(again); time.Sleep(20 * time.Millisecond) {
+			if now = l.tmux("capture-pane", "-p", "-t", "w"); strings.Contains(now, text) {
+				return
+			}
+		}
+	}
+	l.t.Fatalf("the key %s never led to %q:\n%s", key, text, now)
 }
 
 // agree types what a dialog asks for.
@@ -214,8 +234,7 @@ func TestTheWholeWayInATerminal(t *testing.T) {
 	l.expect("3 listed", "for Readiness")
 
 	for _, stage := range [][2]string{{"2", "What stands in the way"}, {"3", "The fixes that Readiness names"}, {"4", "no bastion group yet"}, {"6", "Nothing has been done yet"}, {"5", "Press enter to make a plan"}} {
-		l.press(stage[0])
-		l.expect(stage[1])
+		l.stage(stage[0], stage[1])
 		l.killed()
 		l.expect(stage[1])
 	}
@@ -241,8 +260,8 @@ func TestTheWholeWayInATerminal(t *testing.T) {
 	l.killed()
 	l.expect("aused; run by", "Next  Watch") // until the lease of the dead has run out
 	l.leaseOut()
-	l.press("1", "5")
-	l.expect("broken off", "Press A to go on, or B to take it back")
+	l.stage("5", "broken off")
+	l.expect("Press A to go on, or B to take it back")
 	l.press("A")
 	l.agree(id[1])
 	l.press("r") // the pause was wished, whoever runs it
@@ -268,8 +287,7 @@ func TestTheWholeWayInATerminal(t *testing.T) {
 	l.expect("at its end", "hosts closed")
 	l.killed()
 	l.expect("at its end", "hosts closed")
-	l.press("5")
-	l.expect("Press 6 for what has been reached")
+	l.stage("5", "Press 6 for what has been reached")
 	l.press("B")
 	l.expect("Roll back?")
 	for range 3 {
@@ -279,7 +297,7 @@ func TestTheWholeWayInATerminal(t *testing.T) {
 	l.agree(id[1])
 	l.expect("↶ Rolled back.", "keys of 0 of 3 hosts", "no host closed")
 	l.press("q")
-	if code := l.dead(); code != "0" {
+	if code := l.ended("#{pane_dead_status}"); code != "0" {
 		t.Errorf("exit code %s", code)
 	}
 }
@@ -299,5 +317,33 @@ func (l *lead) leaseOut() {
 	}
 	if holder, _, err := db.Holder(l.t.Context()); holder != "" || err != nil {
 		l.t.Fatalf("%q holds the lease (%v)", holder, err)
+	}
+}
+
+// A terminal that can only write gets the wizard line by line, and is told so.
+func TestADumbTerminalGetsLines(t *testing.T) {
+	t.Parallel()
+	c := program("wizard", "--db", filepath.Join(t.TempDir(), "m.db"))
+	c.Env = append(os.Environ(), asMigrate+"=1", "TERM=dumb", "MIGRATE_CONFIG=", "HOME="+t.TempDir())
+	c.Dir = t.TempDir()
+	terminal, err := pty.Start(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Close()
+	if _, err := io.WriteString(terminal, "2\nq\n"); err != nil {
+		t.Fatal(err)
+	}
+	out, _ := io.ReadAll(terminal) // a pty whose other end is closed gives an error on Linux
+	if err := c.Wait(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	for _, want := range []string{"This terminal (TERM=dumb) cannot show the wizard's screens", "Stage 1 of 6, Inventory", "Stage 2 of 6, Readiness"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("the output lacks %q:\n%s", want, out)
+		}
+	}
+	if strings.ContainsRune(string(out), '\x1b') {
+		t.Errorf("the output has escape sequences: %q", out)
 	}
 }

@@ -173,8 +173,12 @@ func (s *recoveryScreen) viewDrill(w, most int) []string {
 		if i == most && len(steps) > most {
 			return append(out, s.styles.dim.Render(cut("  and "+count(len(steps)-most, "VPC")+" more", w)))
 		}
-		laps := r.laps[st.Recovery.VPC]
-		out = append(out, s.styles.strong.Render(cut("  "+clean(st.Recovery.VPC)+": "+s.lapsLine(laps), w)))
+		laps, name := r.laps[st.Recovery.VPC], "  "+clean(st.Recovery.VPC)+": "
+		text := name + s.lapsLine(laps)
+		if width(text) > w {
+			text = name + s.lapShort(laps)
+		}
+		out = append(out, s.styles.strong.Render(cut(text, w)))
 	}
 	return out
 }
@@ -199,6 +203,20 @@ func (s *recoveryScreen) lapsLine(laps []lap) string {
 		out = join("  ", out, text)
 	}
 	return out
+}
+
+// lapShort tells the present phase alone, where there is no room for all.
+func (s *recoveryScreen) lapShort(laps []lap) string {
+	if len(laps) == 0 {
+		return "waits"
+	}
+	last := laps[len(laps)-1]
+	for i, p := range drillPhases {
+		if p.phase == last.phase {
+			return fmt.Sprintf("… %s %s, %d/%d, in all %s", p.name, clock(s.now().Sub(last.began)), i+1, len(drillPhases), clock(s.now().Sub(laps[0].began)))
+		}
+	}
+	return "over after " + clock(last.began.Sub(laps[0].began))
 }
 
 // clock is a duration in minutes and seconds.

@@ -311,6 +311,9 @@ func TestADrillIsPreviewedAndShownLive(t *testing.T) {
 	d.phase("vpc-0a", cutover.DrillLaunch, testNow.Add(-100*time.Second))
 	d.phase("vpc-0a", cutover.DrillConsole, testNow.Add(-35*time.Second))
 	d.mustShow("Drill d1d2d3d4d5d6, under way", "vpc-0a: ✓ launch 1:05  … host keys 0:35  ○ bastion  ○ logins  ○ to zero", "vpc-0b: waits", "drill under way", "the drill ends by itself")
+	d.send(tea.WindowSizeMsg{Width: 80, Height: 24})
+	d.mustShow("vpc-0a: … host keys 0:35, 2/5, in all 1:40")
+	d.send(tea.WindowSizeMsg{Width: 120, Height: 40})
 	for _, key := range []string{"D", "5", "A", "B"} {
 		d.press(key)
 	}

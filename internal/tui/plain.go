@@ -61,12 +61,11 @@ type plainWizard struct {
 
 // heard is what was told of the work under way.
 type heard struct {
-	plan     string
-	entries  int
-	tenths   int
-	problems int
-	laps     int
-	asked    *asked
+	plan    string
+	entries int // of the journal
+	tenths  int // of the hosts of an inventory
+	laps    int // phases of a drill
+	asked   *asked
 }
 
 // plainLine is a line of input, or its end.

@@ -34,6 +34,17 @@ var scenes = []struct {
 	{"prepare-none", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("3") }},
 	{"prepare", func(t *testing.T, w, h int) *driver { return planned(t, nil, w, h).press("3") }},
 	{"recovery", func(t *testing.T, w, h int) *driver { return planned(t, nil, w, h).press("4", "down") }},
+	{"recovery-drill-asks", func(t *testing.T, w, h int) *driver {
+		d := planned(t, nil, w, h)
+		d.world.drill = testDrill()
+		return d.press("4", "D")
+	}},
+	{"recovery-drill", func(t *testing.T, w, h int) *driver {
+		d := drilling(t, w, h)
+		d.phase("vpc-0a", cutover.DrillLaunch, testNow.Add(-100*time.Second))
+		d.phase("vpc-0a", cutover.DrillConsole, testNow.Add(-35*time.Second))
+		return d
+	}},
 	{"recovery-host", func(t *testing.T, w, h int) *driver {
 		return planned(t, nil, w, h).press("4", "end", "up", "enter")
 	}},
