@@ -160,7 +160,7 @@ func (t *trouble) healed(name string) {
 func (t *trouble) now() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return slices.Sorted(maps.Keys(t.active))
+	return append([]string{}, slices.Sorted(maps.Keys(t.active))...)
 }
 
 func (t *trouble) stop() {
