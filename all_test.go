@@ -22,14 +22,17 @@ const module = "ssm-migrate/"
 var mayImport = map[string][]string{
 	"internal/fleet":              {},
 	"internal/limit":              {},
+	"internal/filter":             {"internal/fleet"},
 	"internal/inventory":          {"internal/fleet"},
 	"internal/readiness":          {"internal/fleet"},
 	"internal/recovery":           {"internal/fleet"},
+	"internal/access":             {"internal/fleet", "internal/readiness"},
 	"internal/plan":               {"internal/fleet", "internal/readiness"},
 	"internal/cutover":            {"internal/fleet", "internal/limit", "internal/plan", "internal/recovery"},
 	"internal/cutover/simulation": {},
+	"internal/export":             {"internal/fleet", "internal/plan", "internal/access"},
 	"internal/report":             {"internal/fleet", "internal/readiness", "internal/plan", "internal/recovery", "internal/cutover"},
-	"internal/tui":                {"internal/fleet", "internal/inventory", "internal/readiness", "internal/plan", "internal/recovery", "internal/cutover"},
+	"internal/tui":                {"internal/fleet", "internal/filter", "internal/inventory", "internal/readiness", "internal/plan", "internal/recovery", "internal/cutover"},
 	"internal/awsapi":             {"internal/fleet", "internal/limit", "internal/session"},
 	"internal/sshhost":            {"internal/fleet"},
 	"internal/seal":               {"internal/fleet"},
@@ -48,12 +51,14 @@ var oneHome = map[string][]string{
 	"database/sql":                 {"internal/sqlite"},
 	"github.com/mattn/go-sqlite3":  {"internal/sqlite"},
 	"charm.land/bubbletea":         {"internal/tui"},
+	"charm.land/huh":               {"cmd/migrate"},
 	"mvdan.cc/sh":                  {"internal/simfleet"},
+	"github.com/hashicorp/hcl":     {"internal/export"},
 	"testing":                      {},
 }
 
 // pure packages compute from their arguments alone.
-var pure = []string{"internal/fleet", "internal/readiness", "internal/plan", "internal/recovery"}
+var pure = []string{"internal/fleet", "internal/filter", "internal/readiness", "internal/plan", "internal/recovery", "internal/access", "internal/export"}
 
 // impureImports would give a pure package I/O, a clock's timers or randomness.
 var impureImports = []string{"os", "io/fs", "net", "net/http", "context", "math/rand", "math/rand/v2", "crypto/rand", "os/exec", "syscall", "database/sql"}

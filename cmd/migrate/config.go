@@ -27,6 +27,7 @@ type config struct {
 	Owners    string          `yaml:"owners"`
 	Recovery  recoveryConfig  `yaml:"recovery"`
 	Agent     agentConfig     `yaml:"agent"`
+	Copy      copyConfig      `yaml:"copy"`
 
 	// HostsBy are the ways in which an inventory reads hosts, in order.
 	HostsBy []string `yaml:"hosts_by"`

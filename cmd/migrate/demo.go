@@ -31,6 +31,7 @@ type demoOptions struct {
 	dir         string
 	faults      []string
 	story       bool // times are such that the whole way takes ten minutes
+	plain       bool // the wizard line by line, also without a terminal
 	healthy     bool // a fleet in which nothing is wrong; tests inject causes into it
 }
 
@@ -80,6 +81,7 @@ short in the demo's policy: waves are watched for seconds, a dead man's switch w
 	f.Float64Var(&o.pace, "pace", 20, "how many times as fast as AWS the simulated one launches instances and makes endpoints")
 	f.BoolVar(&o.mendable, "mendable", false, "a fleet whose troubles are all such that a plan mends them")
 	f.StringSliceVar(&o.faults, "fault", nil, "what breaks while a plan is carried out, several by comma; help lists it")
+	f.BoolVar(&o.plain, "plain", false, "the wizard line by line, also from a pipe (see migrate wizard)")
 	f.StringVar(&o.dir, "dir", "", "folder for the state file, keys and report (default: a new temporary one)")
 	sub := a.demoFaultCommand()
 	wrapUsage(sub)
@@ -120,8 +122,8 @@ func (a *app) demo(ctx context.Context, o demoOptions) error {
 		return err
 	}
 	a.dbPath, a.configPath = d.db(), d.config()
-	if a.terminal() {
-		return a.runWizard(ctx, wizardOptions{demo: d, reportPath: d.report()})
+	if o.plain || a.terminal() {
+		return a.runWizard(ctx, wizardOptions{demo: d, plain: o.plain, reportPath: d.report()})
 	}
 	return a.demoRun(ctx, d)
 }
@@ -150,11 +152,15 @@ type demoFleet struct {
 	world   *simfleet.World
 	faults  *simfleet.Faults
 	trouble *trouble
+	hosts   *simfleet.Hosts
 	dir     string
 	aws     net.Listener
 	socks   net.Listener
 	close   []func()
 }
+
+// demoSecret is the secret access key of the demo.
+const demoSecret = "not-a-secret"
 
 func startDemo(o demoOptions) (_ *demoFleet, err error) {
 	if err := loopback(o.addr); err != nil {
@@ -206,12 +212,13 @@ func (d *demoFleet) listen() (err error) {
 		return err
 	}
 	hosts := simfleet.NewHosts(d.world, simfleet.HostOptions{})
+	d.hosts = hosts
 	d.close = append(d.close, hosts.Close)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { d.world.Run(ctx) })
 	d.close = append(d.close, func() { cancel(); running.Wait() })
-	handler, err := d.control(simfleet.ServeAWS(d.world, simfleet.AWSOptions{NoThrottle: d.options.noThrottle, Faults: d.faults, Hosts: hosts}))
+	handler, err := d.control(simfleet.ServeAWS(d.world, simfleet.AWSOptions{NoThrottle: d.options.noThrottle, Faults: d.faults, Hosts: hosts, Secret: demoSecret}))
 	if err != nil {
 		return err
 	}
@@ -250,7 +257,7 @@ func (d *demoFleet) env() []variable {
 		{"AWS_REGION", d.world.Accounts[0].Regions[0].Name},
 		{"AWS_DEFAULT_REGION", d.world.Accounts[0].Regions[0].Name},
 		{"AWS_ACCESS_KEY_ID", simfleet.AccessKey(d.world.Accounts[0].ID)},
-		{"AWS_SECRET_ACCESS_KEY", "not-a-secret"},
+		{"AWS_SECRET_ACCESS_KEY", demoSecret},
 		{"AWS_EC2_METADATA_DISABLED", "true"},
 		{"MIGRATE_DB", d.db()},
 		{"MIGRATE_CONFIG", d.config()},

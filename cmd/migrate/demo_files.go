@@ -49,7 +49,9 @@ recovery:
 hosts_by: [ssh, run-command] # an inventory reads hosts by Run Command where SSH is closed
 agent:
   signing_key_file: %s
-`, strings.Join(regions, ", "), rate, sshConfig, known, d.socks.Addr(), demoRecoveryKey, demoSigningKey)
+copy:
+  bucket: %s
+`, strings.Join(regions, ", "), rate, sshConfig, known, d.socks.Addr(), demoRecoveryKey, demoSigningKey, demoCopyBucket)
 	if err := d.recoveryKey(); err != nil {
 		return err
 	}
@@ -112,6 +114,9 @@ timer: 5m               # after which a dead man's switch opens a door again; 15
 	}
 	return "soak: 2s                # nobody wants to wait in a demo; 30m is the default"
 }
+
+// demoCopyBucket is the bucket that copies pass through.
+const demoCopyBucket = "demo-migrate-copies"
 
 // demoPolicy wants the times and the operator's addresses.
 const demoPolicy = `# How the simulated fleet is cut over. docs/plan.md explains every key, and migrate plan

@@ -17,6 +17,8 @@ func demoWorld(o demoOptions) (*simfleet.World, error) {
 	if err != nil {
 		return nil, err
 	}
+	first := w.Accounts[0].Regions[0]
+	first.Buckets = append(first.Buckets, &fleet.Bucket{Name: demoCopyBucket, Exists: true, Region: first.Name, Encryption: "AES256"})
 	if o.mendable {
 		breakMendably(w)
 	}

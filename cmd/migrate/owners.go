@@ -28,6 +28,7 @@ type ownersFile struct {
 type ownerEntry struct {
 	Person       string   `yaml:"person,omitempty"`
 	Service      bool     `yaml:"service,omitempty"`
+	Team         string   `yaml:"team,omitempty"`
 	Principals   []string `yaml:"principals,omitempty"`
 	Sessions     []string `yaml:"sessions,omitempty"`
 	Fingerprints []string `yaml:"fingerprints,omitempty"`

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -15,8 +16,14 @@ import (
 	"ssm-migrate/internal/plan"
 )
 
-// planPart is a part of a plan as --json prints it. The whole plan is printed
-// as it is stored.
+// wholePlan is a plan as --json prints it: as it is stored, and whose the
+// things are that it changes.
+type wholePlan struct {
+	*plan.Plan
+	Owners []plan.Ownership `json:"owners"`
+}
+
+// planPart is a part of a plan as --json prints it.
 type planPart struct {
 	Plan     string         `json:"plan"`
 	Waves    []plan.Wave    `json:"waves"`
@@ -47,7 +54,7 @@ func (a *app) writePlan(p *plan.Plan, names map[fleet.HostRef]string, view planV
 	whole := view.wave < 0 && view.host == ""
 	if a.json {
 		if whole {
-			return writeJSON(a.out, p)
+			return writeJSON(a.out, wholePlan{p, p.Owners()})
 		}
 		return writeJSON(a.out, part)
 	}
@@ -55,6 +62,7 @@ func (a *app) writePlan(p *plan.Plan, names map[fleet.HostRef]string, view planV
 	w := planPrinter{out: out, names: names, colour: a.coloured(), full: view.host != ""}
 	if whole {
 		w.summary(p)
+		w.owners(p)
 	}
 	for _, wave := range part.Waves {
 		w.wave(wave)
@@ -128,6 +136,42 @@ func (w planPrinter) summary(p *plan.Plan) {
 	w.line("", "It quarantines the keys of %s and closes port 22 in %s.", count(hosts, "host", "hosts"), count(groups, "security group", "security groups"))
 }
 
+// owners tells what is left to whom, and what is changed though it is theirs.
+func (w planPrinter) owners(p *plan.Plan) {
+	all := p.Owners()
+	if len(all) == 0 {
+		return
+	}
+	fmt.Fprintln(w.out)
+	w.line(bold, "Whose things it changes")
+	for _, o := range all {
+		name := cmp.Or(cell(o.Owner), "others")
+		if len(o.Handed) > 0 {
+			w.line("", "  %s: left to them, and waited for: %s", name, kindsOf(p, o.Handed))
+		}
+		if len(o.Applied) > 0 {
+			w.line(yellow, "  %s: changed here; their code has to follow: %s", name, kindsOf(p, o.Applied))
+		}
+	}
+}
+
+// kindsOf counts steps by kind, in the order in which the kinds come first.
+func kindsOf(p *plan.Plan, ids []string) string {
+	var order []plan.Kind
+	number := map[plan.Kind]int{}
+	for _, id := range ids {
+		_, s := p.Step(id)
+		if number[s.Kind]++; number[s.Kind] == 1 {
+			order = append(order, s.Kind)
+		}
+	}
+	texts := make([]string, len(order))
+	for i, k := range order {
+		texts[i] = fmt.Sprintf("%d %s", number[k], k)
+	}
+	return strings.Join(texts, ", ")
+}
+
 func (w planPrinter) wave(v plan.Wave) {
 	fmt.Fprintln(w.out)
 	title := fmt.Sprintf("Wave %d", v.Number)
@@ -186,7 +230,7 @@ func (w planPrinter) phase(v plan.Wave, phase plan.Phase) {
 func (w planPrinter) step(s plan.Step) {
 	title := oneLine(s.Title)
 	if s.Handed {
-		title += " (left to others: the plan waits for it)"
+		title += " (left to " + cmp.Or(cell(s.Owner), "others") + ": the plan waits for it)"
 	}
 	w.line("", "    %s", title)
 	if s.Why != "" {

@@ -57,6 +57,7 @@ func printError(w io.Writer, _ fang.Styles, err error) {
 }
 
 func (a *app) command() *cobra.Command {
+	var o wizardOptions
 	root := &cobra.Command{
 		Use:   "migrate",
 		Short: "Move an EC2 fleet from SSH to Session Manager, without locking anyone out",
@@ -77,7 +78,7 @@ Exit codes: 0 fine, 1 error, 2 usage, 3 hosts are not ready, 4 finished but inco
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.wizard(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.wizard(cmd.Context(), o) },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageErr("%w", err) })
 	root.PersistentFlags().StringVar(&a.dbPath, "db", envOr("MIGRATE_DB", "migrate.db"), "state file ($MIGRATE_DB)")
@@ -85,7 +86,9 @@ Exit codes: 0 fine, 1 error, 2 usage, 3 hosts are not ready, 4 finished but inco
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON instead of text")
 	root.AddCommand(a.inventoryCommand(), a.readinessCommand(), a.reportCommand(), a.hostsCommand(), a.ledgerCommand(), a.operatorsCommand(), a.accessCommand(), a.diffCommand(), a.snapshotsCommand(), a.demoCommand(),
 		a.applyCommand(), a.statusCommand(), a.pauseCommand(), a.resumeCommand(), a.rollbackCommand(), a.journalCommand(), a.driftCommand())
-	root.AddCommand(a.planCommand(), a.proveCommand(), a.connectCommand(), a.recoveryCommand(), a.doctorCommand(), a.initCommand())
+	o.flags(root)
+	root.AddCommand(a.wizardCommand(), a.planCommand(), a.exportCommand(), a.proveCommand(), a.connectCommand(), a.recoveryCommand(), a.doctorCommand(), a.initCommand())
+	root.AddCommand(a.cpCommand())
 	for _, c := range root.Commands() {
 		wrapUsage(c)
 	}
@@ -131,10 +134,13 @@ func (a *app) openExisting(ctx context.Context) (*sqlite.DB, error) {
 	return a.open(ctx)
 }
 
-func (a *app) terminal() bool {
+// terminal reports whether there is one that can show screens.
+func (a *app) terminal() bool { return a.isTerminal() && !dumb() }
+
+func (a *app) isTerminal() bool {
 	in, okIn := a.in.(*os.File)
 	out, okOut := a.out.(*os.File)
-	return okIn && okOut && term.IsTerminal(int(in.Fd())) && term.IsTerminal(int(out.Fd())) && os.Getenv("TERM") != "dumb"
+	return okIn && okOut && term.IsTerminal(int(in.Fd())) && term.IsTerminal(int(out.Fd()))
 }
 
 // width is how many columns standard output has; 0: no terminal, no limit.

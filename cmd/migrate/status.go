@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -22,7 +24,7 @@ func (a *app) statusCommand() *cobra.Command {
 		Use:   "status [PLAN]",
 		Short: "Show where the cutover stands",
 		Long: `status shows by the journal how far a plan is: waves, phases, steps that failed or were held, timers
-that are armed, who runs it, and what can be done next. It asks neither AWS nor a host. Without PLAN it is
+that are armed, what it waits for and whose that is, who runs it, and what can be done next. It asks neither AWS nor a host. Without PLAN it is
 the plan that the journal spoke of last, or the newest.
 
 With --watch it shows the run as it goes, from any terminal: a picture of which only what changes is
@@ -202,8 +204,35 @@ func printTroubles(w io.Writer, s cutover.Standing) {
 	if n > mostTroubles {
 		fmt.Fprintf(w, "and %d more (migrate status --json)\n", n-mostTroubles)
 	}
+	printWaits(w, s.Waits)
 	if s.Entries > 0 && len(s.Next) > 0 {
 		fmt.Fprintf(w, "Next: %s\n", oneLine(s.Next[0]))
+	}
+}
+
+// mostWaits is how many titles are listed of the steps that one owner has to do.
+const mostWaits = 5
+
+// printWaits lists what others have to do, by owner.
+func printWaits(w io.Writer, waits []cutover.Waiting) {
+	var owners []string
+	titles := map[string][]string{}
+	for _, x := range waits {
+		if titles[x.Owner] == nil {
+			owners = append(owners, x.Owner)
+		}
+		titles[x.Owner] = append(titles[x.Owner], oneLine(x.Title))
+	}
+	slices.Sort(owners)
+	for _, o := range owners {
+		fmt.Fprintf(w, "Waits for %s:\n", cmp.Or(oneLine(o), "others"))
+		for i, title := range titles[o] {
+			if i == mostWaits {
+				fmt.Fprintf(w, "  and %d more (migrate status --json)\n", len(titles[o])-mostWaits)
+				break
+			}
+			fmt.Fprintf(w, "  %s\n", title)
+		}
 	}
 }
 

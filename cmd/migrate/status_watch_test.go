@@ -65,7 +65,7 @@ func journaled(p *plan.Plan, steps int, each time.Duration) (entries []cutover.E
 	return entries, now
 }
 
-func left(t *testing.T, p *plan.Plan, entries []cutover.Entry, w cutover.Wish, now time.Time) remaining {
+func left(t *testing.T, p *plan.Plan, entries []cutover.Entry, w cutover.Wish, now time.Time) timeLeft {
 	t.Helper()
 	s, err := cutover.Status(p, entries)
 	if err != nil {

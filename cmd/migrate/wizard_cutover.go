@@ -52,6 +52,9 @@ func (w *wizard) cutover(ctx context.Context, planID string) (*tui.Cutover, erro
 		return nil, err
 	}
 	out.Keys = want.Keys
+	if out.Drill, err = w.brokenDrill(ctx); err != nil {
+		return nil, err
+	}
 	if out.Plan, err = w.plan(ctx, planID); err != nil || out.Plan == nil {
 		return out, err
 	}
@@ -100,8 +103,8 @@ func (w *wizard) unfinished(ctx context.Context) (*plan.Plan, error) {
 		return nil, err
 	}
 	p, err := w.db.Plan(ctx, id)
-	if err != nil {
-		return nil, err
+	if err != nil || p.Purpose == plan.Drill {
+		return nil, err // drills are told of with the way back
 	}
 	entries, err := w.db.Entries(ctx, id)
 	if err != nil {
@@ -149,7 +152,7 @@ func (w *wizard) apply(ctx context.Context, planID string, last *int, t tui.Talk
 		return cutover.Result{}, err
 	}
 	e.config.LastWave = last
-	e.config.Acquired = e.clearStop
+	e.config.Acquired = e.sameKeys(e.clearStop)
 	x, err := cutover.New(e.config)
 	if err != nil {
 		return cutover.Result{}, err
@@ -164,6 +167,7 @@ func (w *wizard) rollback(ctx context.Context, planID string, s cutover.Scope, t
 		return cutover.Result{}, err
 	}
 	defer e.close()
+	e.config.Acquired = e.sameKeys(e.config.Acquired)
 	x, err := cutover.New(e.config)
 	if err != nil {
 		return cutover.Result{}, err
@@ -172,11 +176,15 @@ func (w *wizard) rollback(ctx context.Context, planID string, s cutover.Scope, t
 	return res, e.explain(err)
 }
 
+// quiet is the program without a terminal: the screen speaks with the operator.
+func (w *wizard) quiet() *app {
+	return &app{streams: streams{in: strings.NewReader(""), out: io.Discard, err: io.Discard}, dbPath: w.app.dbPath, configPath: w.app.configPath}
+}
+
 // execution opens all that carries a plan out, with the screen in place of the
 // terminal that the commands speak to.
 func (w *wizard) execution(ctx context.Context, planID string, t tui.Talk) (*execution, error) {
-	quiet := &app{streams: streams{in: strings.NewReader(""), out: io.Discard, err: io.Discard}, dbPath: w.app.dbPath, configPath: w.app.configPath}
-	e, err := quiet.openExecution(ctx, planID)
+	e, err := w.quiet().openExecution(ctx, planID)
 	if err != nil {
 		return nil, err
 	}

@@ -21,9 +21,10 @@ type changeWorld struct {
 	ways     *hostWays
 	prover   cutover.Prover
 	sessions *awsapi.Sessions
-	caller   string              // who we are in AWS
-	keys     []fleet.RecoveryKey // generations as they were when it was opened, which the kinds go by
-	closes   []func()            // in the order in which things were opened
+	drilling func(plan.Step, cutover.DrillPhase) // told of the phases of drills; set before they begin; nil: nobody is
+	caller   string                              // who we are in AWS
+	keys     []fleet.RecoveryKey                 // generations as they were when it was opened, which the kinds go by
+	closes   []func()                            // in the order in which things were opened
 }
 
 func (w *changeWorld) close() {
@@ -72,6 +73,11 @@ func (a *app) openChangeWorld(ctx context.Context, cfg config, db *sqlite.DB, p 
 		Hosts: ways, Prover: ways, Proofs: db, Scaling: changer, Bastions: ways, Launches: changer, Endpoint: ways.endpoint, Rescue: w.rescue, Plan: p,
 		Find:       finder(hosts),
 		SigningKey: signing, Generations: keys, Keys: ways.recovery, Schedules: changer,
+		Drilling: func(s plan.Step, phase cutover.DrillPhase) {
+			if w.drilling != nil {
+				w.drilling(s, phase)
+			}
+		},
 		Tell: func(text string) { fmt.Fprintln(a.err, oneLine(text)) },
 	}))
 	return w, nil

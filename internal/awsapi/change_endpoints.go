@@ -31,10 +31,14 @@ func (c *Changer) EndpointsOf(ctx context.Context, at fleet.Place, vpc string) (
 			if state == "deleting" || state == "deleted" {
 				continue
 			}
-			all = append(all, fleet.VPCEndpoint{
+			e := fleet.VPCEndpoint{
 				ID: aws.ToString(in.VpcEndpointId), VPC: aws.ToString(in.VpcId), Service: aws.ToString(in.ServiceName), Type: string(in.VpcEndpointType),
 				State: state, PrivateDNS: aws.ToBool(in.PrivateDnsEnabled), Subnets: in.SubnetIds, Tags: tagMap(in.Tags),
-			})
+			}
+			for _, g := range in.Groups {
+				e.Groups = append(e.Groups, aws.ToString(g.GroupId))
+			}
+			all = append(all, e)
 		}
 		return out.NextToken, nil
 	})

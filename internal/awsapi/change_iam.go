@@ -2,6 +2,7 @@ package awsapi
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
@@ -88,6 +89,24 @@ func (c *Changer) RolePolicies(ctx context.Context, at fleet.Place, role string)
 		return marker(out.IsTruncated, out.Marker)
 	})
 	return names, p.answer("iam:ListRolePolicies", err)
+}
+
+// RoleInFull reads a role with everything that decides what it may do, and the
+// documents of its managed policies and boundary.
+func (c *Changer) RoleInFull(ctx context.Context, at fleet.Place, role string) (fleet.Role, []fleet.Policy, error) {
+	p, err := c.in(ctx, at)
+	if err != nil {
+		return fleet.Role{}, nil, err
+	}
+	r, err := p.account.role(ctx, role)
+	if err != nil {
+		return fleet.Role{}, nil, p.answer("iam:GetRole", err)
+	}
+	var policies []fleet.Policy
+	for _, arn := range slices.Sorted(maps.Keys(policiesOf([]fleet.Role{r}))) {
+		policies = append(policies, p.account.policy(ctx, arn))
+	}
+	return r, policies, nil
 }
 
 // PutRolePolicy gives a role an inline policy.

@@ -52,10 +52,10 @@ func (r *Region) document(ctx context.Context, name string) (*ssm.GetDocumentOut
 // ("Systems Manager endpoints and quotas").
 const maxDocuments = 500
 
-// documents reads the account's own session documents but for the preferences.
-// One whose content is denied stays in the list.
-func (r *Region) documents(ctx context.Context) fleet.Fact[[]fleet.SessionDocument] {
-	return collect(ctx, r.account, "ssm:ListDocuments", func(v fleet.SessionDocument) string { return v.Name }, func(ctx context.Context, c *collection[fleet.SessionDocument]) error {
+// documents reads the account's own session documents but for the preferences,
+// of which it gives the tags. One whose content is denied stays in the list.
+func (r *Region) documents(ctx context.Context) (own fleet.Fact[[]fleet.SessionDocument], preferences map[string]string) {
+	own = collect(ctx, r.account, "ssm:ListDocuments", func(v fleet.SessionDocument) string { return v.Name }, func(ctx context.Context, c *collection[fleet.SessionDocument]) error {
 		var found []fleet.SessionDocument
 		err := pages(ctx, func(ctx context.Context, token *string) (*string, error) {
 			out, err := r.ssm.ListDocuments(ctx, &ssm.ListDocumentsInput{
@@ -70,7 +70,9 @@ func (r *Region) documents(ctx context.Context) fleet.Fact[[]fleet.SessionDocume
 				return nil, err
 			}
 			for _, in := range out.DocumentIdentifiers {
-				if name := aws.ToString(in.Name); name != fleet.PreferencesName {
+				if name := aws.ToString(in.Name); name == fleet.PreferencesName {
+					preferences = documentTags(in.Tags)
+				} else {
 					found = append(found, fleet.SessionDocument{Name: name, Owner: aws.ToString(in.Owner), Version: aws.ToString(in.DocumentVersion)})
 				}
 			}
@@ -92,4 +94,16 @@ func (r *Region) documents(ctx context.Context) fleet.Fact[[]fleet.SessionDocume
 		})
 		return err
 	})
+	return own, preferences
+}
+
+func documentTags(list []types.Tag) map[string]string {
+	var out map[string]string
+	for _, t := range list {
+		if out == nil {
+			out = map[string]string{}
+		}
+		out[aws.ToString(t.Key)] = aws.ToString(t.Value)
+	}
+	return out
 }

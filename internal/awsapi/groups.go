@@ -102,6 +102,7 @@ func (r *Region) endpoints(ctx context.Context) fleet.Fact[[]fleet.VPCEndpoint] 
 					RouteTables: in.RouteTableIds,
 					IPType:      string(in.IpAddressType),
 					Policy:      aws.ToString(in.PolicyDocument),
+					Tags:        tagMap(in.Tags),
 				}
 				for _, g := range in.Groups {
 					v.Groups = append(v.Groups, aws.ToString(g.GroupId))

@@ -53,6 +53,7 @@ func (r *Region) templates(ctx context.Context) fleet.Fact[[]fleet.LaunchTemplat
 					Name:    aws.ToString(in.LaunchTemplateName),
 					Default: aws.ToInt64(in.DefaultVersionNumber),
 					Latest:  aws.ToInt64(in.LatestVersionNumber),
+					Tags:    tagMap(in.Tags),
 				})
 			}
 			return out.NextToken, nil

@@ -79,6 +79,7 @@ const parallel = 8
 // one that broke off keeps what was seen.
 func (r *Region) Surroundings(ctx context.Context) fleet.Region {
 	out := fleet.Region{Name: r.name, Label: r.Label()}
+	var preferencesTags map[string]string
 	each([]func(){
 		func() { out.Account = r.accountID(ctx) },
 		func() { out.Sessions = r.sessions(ctx) }, // the slowest first
@@ -101,8 +102,9 @@ func (r *Region) Surroundings(ctx context.Context) fleet.Region {
 		func() { out.ConnectEndpoints = r.connectEndpoints(ctx) },
 		func() { out.SerialConsole = r.serialConsole(ctx) },
 		func() { out.Preferences = r.preferences(ctx) },
-		func() { out.Documents = r.documents(ctx) },
+		func() { out.Documents, preferencesTags = r.documents(ctx) },
 	}, parallel, func(read func()) { read() })
+	out.Preferences.Value.Tags = preferencesTags
 	r.addPinned(ctx, &out.Templates, out.ScalingGroups.Value)
 	return out
 }

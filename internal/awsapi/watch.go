@@ -103,6 +103,11 @@ func (w *Watcher) RolePolicies(ctx context.Context, at fleet.Place, role string)
 	return w.reads.RolePolicies(ctx, at, role)
 }
 
+// RoleInFull is the Changer's.
+func (w *Watcher) RoleInFull(ctx context.Context, at fleet.Place, role string) (fleet.Role, []fleet.Policy, error) {
+	return w.reads.RoleInFull(ctx, at, role)
+}
+
 // HasPolicy is the Changer's.
 func (w *Watcher) HasPolicy(ctx context.Context, at fleet.Place, role, arn string) (bool, error) {
 	return w.reads.HasPolicy(ctx, at, role, arn)

@@ -174,6 +174,9 @@ func spokenBy(ctx context.Context, res *smithyhttp.Response, body []byte) bool {
 	if service == "scheduler" && len(body) == 0 {
 		return true // deleting answers with nothing
 	}
+	if api == "s3:DeleteObject" {
+		return res.StatusCode == 204 && len(body) == 0
+	}
 	if speaksJSON[service] || api == "s3:GetBucketPolicy" {
 		return bytes.HasPrefix(bytes.TrimSpace(body), []byte("{"))
 	}

@@ -85,11 +85,11 @@ func judgeProfileRole(e expected, policy string, err error) []DriftItem {
 	name := e.step.Profile.Name
 	switch {
 	case errors.Is(err, fleet.ErrNotFound):
-		return []DriftItem{e.item(DriftRole, name, fleet.TruthNo, "it has no policy "+inlinePolicy+", or is gone")}
+		return []DriftItem{e.item(DriftRole, name, fleet.TruthNo, "it has no policy "+plan.ProfilePolicy+", or is gone")}
 	case err != nil:
 		return []DriftItem{e.item(DriftRole, name, fleet.TruthUnknown, err.Error())}
 	case !sameJSON(policy, e.step.Profile.Policy):
-		return []DriftItem{e.item(DriftRole, name, fleet.TruthNo, "its policy "+inlinePolicy+" has another text")}
+		return []DriftItem{e.item(DriftRole, name, fleet.TruthNo, "its policy "+plan.ProfilePolicy+" has another text")}
 	}
 	return nil
 }

@@ -161,7 +161,7 @@ func (d *driftCheck) shared(ctx context.Context, w DriftWorld, e expected) []Dri
 		g, err := w.ScalingGroup(ctx, s.At, s.Recovery.Name)
 		items = append(items, judgeIdle(e, g, err)...)
 	case s.Kind == plan.AttachProfile && s.Profile.Create:
-		policy, err := w.RolePolicy(ctx, s.At, s.Profile.Name, inlinePolicy)
+		policy, err := w.RolePolicy(ctx, s.At, s.Profile.Name, plan.ProfilePolicy)
 		items = append(items, judgeProfileRole(e, policy, err)...)
 	}
 	return items

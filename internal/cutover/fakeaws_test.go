@@ -387,6 +387,23 @@ func (f *fakeAWS) HasPolicy(_ context.Context, _ fleet.Place, role, arn string) 
 	return has, err
 }
 
+func (f *fakeAWS) RoleInFull(_ context.Context, at fleet.Place, role string) (out fleet.Role, policies []fleet.Policy, err error) {
+	err = f.read(func(c cloud) error {
+		r, err := get(c.Roles, role)
+		out = fleet.Role{Name: r.Name, ARN: "arn:aws:iam::" + at.Account + ":role" + r.Path + r.Name, Trust: r.Trust, Tags: r.Tags, Inline: map[string]string{}}
+		for key, text := range c.Policies {
+			if name, of := strings.CutPrefix(key, role+"/"); of {
+				out.Inline[name] = text
+			} else if arn, of := strings.CutPrefix(key, role+" "); of {
+				out.Attached = append(out.Attached, arn)
+				policies = append(policies, fleet.Policy{ARN: arn, Document: fleet.Fact[string]{Known: text != "", Value: text, Reason: "not read"}})
+			}
+		}
+		return err
+	})
+	return out, policies, err
+}
+
 func (f *fakeAWS) AttachPolicy(_ context.Context, _ fleet.Place, role, arn string) error {
 	return f.change(func(c *cloud) error { c.Policies[role+" "+arn] = ""; return nil })
 }

@@ -52,6 +52,7 @@ type HostPaths struct {
 	Search   string // PATH of the scripts
 	Systemd  string // folder that is there while systemd runs; /run/systemd/system
 	Units    string // folder of units; /etc/systemd/system
+	Root     string // stands before the places of the SSM Agent's files; empty: nothing
 	SELinux  string // folder that shows whether SELinux is on; /sys/fs/selinux
 }
 
@@ -81,7 +82,7 @@ func (h *hostSide) scriptHead() string {
 	return hostVars{
 		{"BASE", or(p.Base, hostFolder)}, {"TOKEN", h.folder}, {"ACCOUNTS", p.Accounts}, {"DAEMON", p.Daemon}, {"SEARCH", p.Search},
 		{"SYSTEMD", or(p.Systemd, "/run/systemd/system")}, {"UNITS", or(p.Units, "/etc/systemd/system")},
-		{"SELINUX", or(p.SELinux, "/sys/fs/selinux")},
+		{"ROOT", p.Root}, {"SELINUX", or(p.SELinux, "/sys/fs/selinux")},
 	}.String()
 }
 

@@ -37,7 +37,10 @@ type HostWorld struct {
 	// SigningKey is the ASCII-armored OpenPGP key that AWS signs agent packages
 	// with; empty: the one that AWS publishes, which is built in.
 	SigningKey string
-	Paths      HostPaths
+	// Signer is that key's fingerprint, 40 hexadecimal digits; empty: that of the
+	// key that is built in.
+	Signer string
+	Paths  HostPaths
 	// Generations are all generations of the recovery key, newest first.
 	Generations []fleet.RecoveryKey
 	// Keys asks hosts about single recovery keys; without it, drills that name
@@ -45,6 +48,8 @@ type HostWorld struct {
 	Keys RecoveryKeys
 	// Schedules end bastions that were opened; nil: nobody does.
 	Schedules Schedules
+	// Drilling is told when the drill of a step gets to another phase; nil: nobody is.
+	Drilling func(plan.Step, DrillPhase)
 	// Tell is told what cannot wait until a step ends, in one line; nil: nobody is.
 	Tell func(string)
 }
@@ -52,7 +57,7 @@ type HostWorld struct {
 // HostKinds are the step kinds that work on hosts, or use the ways into them.
 // Their before-images lie on the host, too, in a folder named by the plan.
 func HostKinds(w HostWorld) Kinds {
-	w.SigningKey = cmp.Or(w.SigningKey, agentKey)
+	w.SigningKey, w.Signer = cmp.Or(w.SigningKey, agentKey), cmp.Or(w.Signer, agentSigner)
 	h := &hostSide{
 		HostWorld: w, folder: token(w.Plan.Digest, ""), paths: w.Paths,
 		recoveryKey: recovery.Blob(w.Plan.Policy.Recovery.PublicKey),
@@ -100,8 +105,13 @@ func (h *hostSide) find(r fleet.HostRef) (fleet.Host, error) {
 // run runs a script by the first way that gives a complete answer. In a
 // rollback a recovery bastion is started for hosts that nothing else reaches.
 func (h *hostSide) run(ctx context.Context, host fleet.Host, s fleet.Script) (hostAnswer, error) {
+	return h.runIn(ctx, host, s, h.ways.order(host.Ref()))
+}
+
+// runIn is run with the ways in the order in which they are tried.
+func (h *hostSide) runIn(ctx context.Context, host fleet.Host, s fleet.Script, ways []fleet.Way) (hostAnswer, error) {
 	ref := host.Ref()
-	return answerOf(ctx, host, s, h.ways.order(ref), func(way fleet.Way) fleet.ScriptResult {
+	return answerOf(ctx, host, s, ways, func(way fleet.Way) fleet.ScriptResult {
 		if way != fleet.WayRecovery {
 			return h.try(ctx, host, way, s)
 		}
@@ -116,6 +126,16 @@ func (h *hostSide) run(ctx context.Context, host fleet.Host, s fleet.Script) (ho
 		}
 		return h.try(ctx, host, way, s)
 	})
+}
+
+// runBySSH is run with SSH tried first: for work on the agent, by which Session
+// Manager's way leads.
+func (h *hostSide) runBySSH(ctx context.Context, host fleet.Host, s fleet.Script) (hostAnswer, error) {
+	ways := h.ways.order(host.Ref())
+	if !h.ways.down(host.Ref(), fleet.WaySSH) {
+		ways = append([]fleet.Way{fleet.WaySSH}, slices.DeleteFunc(ways, func(w fleet.Way) bool { return w == fleet.WaySSH })...)
+	}
+	return h.runIn(ctx, host, s, ways)
 }
 
 // runByOthers is run without the ways that rest on the recovery key: what takes

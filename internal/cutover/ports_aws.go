@@ -106,6 +106,10 @@ type RoleReader interface {
 	RolePolicies(ctx context.Context, at fleet.Place, role string) ([]string, error)
 	// HasPolicy reports whether a managed policy is attached.
 	HasPolicy(ctx context.Context, at fleet.Place, role, arn string) (bool, error)
+	// RoleInFull gives a role with all that decides what it may do, and the
+	// documents of its managed policies and boundary; a document that could not
+	// be read is unknown.
+	RoleInFull(ctx context.Context, at fleet.Place, role string) (fleet.Role, []fleet.Policy, error)
 }
 
 // Settings changes Systems Manager's service settings.

@@ -313,7 +313,7 @@ func (r *Rescue) start(ctx context.Context, b Bastion, c plan.RecoveryChange, be
 			}
 		}()
 	}
-	closeIt, err := k.open(ctx, b.At, c, &DrillReport{})
+	closeIt, err := k.open(ctx, b.At, c, &DrillReport{}, func(DrillPhase) {})
 	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(cause, context.Canceled) {
 		err = cause
 	}

@@ -23,6 +23,8 @@ type Standing struct {
 	Hosts    []HostStatus `json:"hosts"`
 	Next     []string     `json:"next"`  // titles of the steps that come next
 	Risks    []Risk       `json:"risks"` // dead man's switches that are armed
+	// Waits are steps that are others' to do and that the run has come to.
+	Waits []Waiting `json:"waits,omitempty"`
 	// Bastions are recovery bastions that a run has started and nobody has seen at zero since.
 	Bastions []Bastion `json:"bastions,omitempty"`
 	// Begun and Owed tell what there is to resume and to roll back: steps that
@@ -32,6 +34,14 @@ type Standing struct {
 	// Ended: every wave has been taken to its end. A run that was asked to end
 	// after an earlier wave is done without that.
 	Ended bool `json:"ended"`
+}
+
+// Waiting is a step that is left to others, and not done yet.
+type Waiting struct {
+	Step  string          `json:"step"`
+	Title string          `json:"title"`
+	Owner string          `json:"owner,omitempty"` // whose it is; empty: nobody's that is known
+	Hosts []fleet.HostRef `json:"hosts,omitempty"`
 }
 
 // WaveStatus is where one wave stands.
@@ -111,6 +121,9 @@ func Status(p *plan.Plan, entries []Entry) (Standing, error) {
 	s.Risks = risks(v.index, v.records)
 	v.waves(&s)
 	v.hosts(&s)
+	if len(entries) > 0 {
+		s.Waits = v.waiting()
+	}
 	return s, nil
 }
 
@@ -191,6 +204,31 @@ func (v *view) waves(s *Standing) {
 		}
 		s.Waves = append(s.Waves, ws)
 	}
+}
+
+// waiting lists, of the first phase that is not done, the steps that are
+// others' to do and come next in their lanes.
+func (v *view) waiting() []Waiting {
+	for i := range v.plan.Waves {
+		for _, ph := range plan.Phases() {
+			var out []Waiting
+			done := true
+			for _, l := range v.index.lanes[i][ph] {
+				k := slices.IndexFunc(l.steps, func(s plan.Step) bool { return !v.state(s.ID).Done() })
+				if k < 0 {
+					continue
+				}
+				done = false
+				if s := l.steps[k]; waits(s) {
+					out = append(out, Waiting{Step: s.ID, Title: s.Title, Owner: s.Owner, Hosts: s.Hosts})
+				}
+			}
+			if !done {
+				return out
+			}
+		}
+	}
+	return nil
 }
 
 // mostNext is how many steps to come are named.

@@ -32,14 +32,15 @@ var agentKey string
 // How long work on an agent may take: a download and a package manager.
 const agentTimeout = 10 * time.Minute
 
-// packageURL is where a Region keeps its newest package. Source: Systems Manager
-// User Guide, the pages on installing the agent by hand.
+// packageURL is where the package comes from: the mirror that the plan names, or
+// the place where a Region keeps its newest one. Source: Systems Manager User
+// Guide, the pages on installing the agent by hand.
 func packageURL(c plan.AgentChange, region string) string {
-	folder := map[string]string{"rpm": "linux", "deb": "debian"}[c.Package]
-	if folder == "" {
-		return ""
+	folder := c.Folder()
+	if folder == "" || c.Source != "" {
+		return c.Source
 	}
-	return fmt.Sprintf("https://s3.%s.%s/amazon-ssm-%s/latest/%s_%s/amazon-ssm-agent.%s", region, fleet.DNSSuffix(region), region, folder, c.Arch, c.Package)
+	return fmt.Sprintf("https://s3.%s.%s/amazon-ssm-%s/latest/%s/amazon-ssm-agent.%s", region, fleet.DNSSuffix(region), region, folder, c.Package)
 }
 
 func (k agentKind) observe(ctx context.Context, s plan.Step) (hostAgent, error) {
@@ -47,7 +48,7 @@ func (k agentKind) observe(ctx context.Context, s plan.Step) (hostAgent, error) 
 	if err != nil {
 		return hostAgent{}, err
 	}
-	a, err := k.run(ctx, host, k.script("observe-agent", "observe_agent", time.Minute, nil, "common", "agent"))
+	a, err := k.runBySSH(ctx, host, k.script("observe-agent", "observe_agent", time.Minute, nil, "common", "agent"))
 	if err != nil {
 		return hostAgent{}, err
 	}
@@ -157,12 +158,12 @@ func (k agentKind) work(ctx context.Context, s plan.Step, action string, more ho
 	}
 	job := k.job(s, action)
 	vars := append(hostVars{
-		{"JOB", job}, {"ACTION", action}, {"PACKAGE", s.Agent.Package}, {"URL", packageURL(*s.Agent, host.Region)},
-		{"SIGNING_KEY", k.SigningKey}, {"SIGNER", agentSigner},
+		{"JOB", job}, {"ACTION", action}, {"PACKAGE", s.Agent.Package}, {"URL", packageURL(*s.Agent, host.Region)}, {"FLOOR", s.Agent.Floor},
+		{"SIGNING_KEY", k.SigningKey}, {"SIGNER", k.Signer},
 	}, more...)
 	script := k.script(action+"-agent", "change_agent", time.Minute, hostVars{{"JOB", job}}, "common", "agent")
 	script.Text = k.saved("work_script", "work", vars, "common", "agent", "agentwork") + script.Text
-	if _, err := k.run(ctx, host, script); err != nil {
+	if _, err := k.runBySSH(ctx, host, script); err != nil {
 		return hostAgent{}, fmt.Errorf("%s the agent: %w", action, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, agentTimeout)

@@ -17,12 +17,6 @@ type attachProfile struct {
 	roles    Roles
 }
 
-// inlinePolicy is what the policy of a role is called that comes with a profile.
-const inlinePolicy = "ssm-migrate"
-
-// trustEC2 lets EC2 instances assume a role.
-const trustEC2 = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
-
 type profileImage struct {
 	Association fleet.ProfileAssociation `json:"association,omitzero"`
 	Profile     bool                     `json:"profile"` // exists
@@ -54,6 +48,9 @@ func (k attachProfile) Observe(ctx context.Context, s plan.Step) (Observation, e
 	if image.Association, err = k.association(ctx, s, instance); err != nil {
 		return Observation{}, err
 	}
+	if s.Handed {
+		return k.elsewhere(ctx, s, image)
+	}
 	if got := image.Association.Profile; got != "" && got != s.Profile.Name {
 		return Observation{}, fmt.Errorf("%s has the instance profile %s by now: %w", instance, got, ErrStale)
 	}
@@ -76,6 +73,29 @@ func (k attachProfile) Observe(ctx context.Context, s plan.Step) (Observation, e
 		return observed(false, image, "%s has no instance profile", instance)
 	}
 	return observed(true, image, "%s has the instance profile %s", instance, image.Association.Profile)
+}
+
+// elsewhere holds if the instance has a profile whose role serves sessions,
+// whatever the two are called.
+func (k attachProfile) elsewhere(ctx context.Context, s plan.Step, image profileImage) (Observation, error) {
+	host, got := s.Hosts[0], image.Association.Profile
+	if got == "" {
+		return observed(false, image, "%s has no instance profile", host.ID)
+	}
+	p, err := k.profiles.Profile(ctx, s.At, got)
+	if err := answered(err, fleet.ErrNotFound); err != nil {
+		return Observation{}, fmt.Errorf("read instance profile %s: %w", got, err)
+	}
+	if p.Role == "" {
+		return observed(false, image, "instance profile %s of %s holds no role", got, host.ID)
+	}
+	granted, why, err := roleGrants(ctx, k.roles, s.At, p.Role, func(r fleet.Role, policies []fleet.Policy) (fleet.Truth, string) {
+		return s.Profile.GrantedBy(r, policies, host)
+	})
+	if err != nil {
+		return Observation{}, err
+	}
+	return elsewhere(granted, why, image, "%s has the instance profile %s, whose role %s serves sessions", host.ID, got, p.Role)
 }
 
 func (k attachProfile) Apply(ctx context.Context, s plan.Step, _ json.RawMessage, token string) (json.RawMessage, error) {
@@ -112,7 +132,7 @@ func (k attachProfile) create(ctx context.Context, s plan.Step, token string) er
 	name := s.Profile.Name
 	role := roleStep{roles: k.roles}
 	made := s
-	made.Role = &plan.RoleChange{Name: name, Trust: trustEC2, Policy: inlinePolicy, Document: s.Profile.Policy}
+	made.Role = &plan.RoleChange{Name: name, Trust: plan.TrustEC2, Policy: plan.ProfilePolicy, Document: s.Profile.Policy}
 	if _, err := role.Apply(ctx, made, nil, token); err != nil {
 		return err
 	}
@@ -146,6 +166,9 @@ func (k attachProfile) Undo(ctx context.Context, s plan.Step, before, after json
 	instance, err := k.instance(s)
 	if err != nil {
 		return err
+	}
+	if was.Association.Profile != "" {
+		return nil // others attached it
 	}
 	err = unsettle(ctx, 2*visibleWithin, after, func() (string, error) {
 		a, err := k.association(ctx, s, instance)
@@ -216,7 +239,7 @@ func (k attachProfile) remove(ctx context.Context, s plan.Step, was profileImage
 		return fmt.Errorf("read role %s: %w", s.Profile.Name, err)
 	}
 	made := s
-	made.Role = &plan.RoleChange{Name: s.Profile.Name, Trust: trustEC2, Policy: inlinePolicy, Document: s.Profile.Policy}
+	made.Role = &plan.RoleChange{Name: s.Profile.Name, Trust: plan.TrustEC2, Policy: plan.ProfilePolicy, Document: s.Profile.Policy}
 	raw, err := json.Marshal(roleImage{})
 	if err != nil {
 		return err
@@ -237,10 +260,10 @@ func (k attachProfile) Undone(ctx context.Context, s plan.Step, before, _ json.R
 	if err != nil {
 		return Observation{}, err
 	}
-	if a.Profile != "" {
+	if a.Profile != was.Association.Profile {
 		return restored(instance + " has the instance profile " + a.Profile)
 	}
-	if !s.Profile.Create {
+	if a.Profile != "" || !s.Profile.Create {
 		return restored("")
 	}
 	users, err := k.profiles.Associated(ctx, s.At, s.Profile.Name)

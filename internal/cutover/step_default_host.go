@@ -16,13 +16,6 @@ type defaultHost struct {
 	roles    Roles
 }
 
-// What AWS's setup page gives that role. Source: Systems Manager User Guide,
-// "Default Host Management Configuration".
-const (
-	trustSSM      = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ssm.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
-	defaultPolicy = "AmazonSSMManagedEC2InstanceDefaultPolicy"
-)
-
 type settingImage struct {
 	Value string `json:"value"`
 	Role  bool   `json:"role"` // exists
@@ -31,11 +24,11 @@ type settingImage struct {
 // role takes the setting's value apart: "service-role/NAME".
 func (k defaultHost) role(s plan.Step) fleet.RoleState {
 	at := strings.LastIndex(s.Setting.Value, "/") + 1
-	return fleet.RoleState{Name: s.Setting.Value[at:], Path: "/" + s.Setting.Value[:at], Trust: trustSSM}
+	return fleet.RoleState{Name: s.Setting.Value[at:], Path: "/" + s.Setting.Value[:at], Trust: plan.TrustSSM}
 }
 
 func (k defaultHost) policyARN(s plan.Step) string {
-	return "arn:" + fleet.Partition(s.At.Region) + ":iam::aws:policy/" + defaultPolicy
+	return "arn:" + fleet.Partition(s.At.Region) + ":iam::aws:policy/" + plan.DefaultHostPolicy
 }
 
 func (k defaultHost) look(ctx context.Context, s plan.Step) (image settingImage, role fleet.RoleState, err error) {
@@ -64,6 +57,9 @@ func (k defaultHost) check(s plan.Step, image settingImage) error {
 
 func (k defaultHost) Observe(ctx context.Context, s plan.Step) (Observation, error) {
 	image, _, err := k.look(ctx, s)
+	if err == nil && s.Handed {
+		return k.elsewhere(ctx, s, image)
+	}
 	if err == nil {
 		err = k.check(s, image)
 	}
@@ -72,6 +68,21 @@ func (k defaultHost) Observe(ctx context.Context, s plan.Step) (Observation, err
 	}
 	holds := image.Value == s.Setting.Value && (image.Role || !s.Setting.CreateRole)
 	return observed(holds, image, "Default Host Management Configuration has the role %q", image.Value)
+}
+
+// elsewhere holds if a role is set that serves sessions, whatever it is called.
+func (k defaultHost) elsewhere(ctx context.Context, s plan.Step, image settingImage) (Observation, error) {
+	if image.Value == "" {
+		return observed(false, image, "Default Host Management Configuration is off")
+	}
+	name := image.Value[strings.LastIndex(image.Value, "/")+1:]
+	granted, why, err := roleGrants(ctx, k.roles, s.At, name, func(r fleet.Role, p []fleet.Policy) (fleet.Truth, string) {
+		return s.Setting.GrantedBy(r, p, s.At, s.Hosts)
+	})
+	if err != nil {
+		return Observation{}, err
+	}
+	return elsewhere(granted, why, image, "Default Host Management Configuration has the role %q, which serves sessions", image.Value)
 }
 
 func (k defaultHost) Apply(ctx context.Context, s plan.Step, _ json.RawMessage, token string) (json.RawMessage, error) {
@@ -117,7 +128,7 @@ func (k defaultHost) create(ctx context.Context, s plan.Step, image settingImage
 		return "", nil
 	}
 	if err := k.roles.AttachPolicy(ctx, s.At, want.Name, k.policyARN(s)); err != nil {
-		return "", fmt.Errorf("attach %s to role %s: %w", defaultPolicy, want.Name, err)
+		return "", fmt.Errorf("attach %s to role %s: %w", plan.DefaultHostPolicy, want.Name, err)
 	}
 	return "policy of role " + want.Name, nil
 }
@@ -151,7 +162,7 @@ func (k defaultHost) Undo(ctx context.Context, s plan.Step, before, after json.R
 			return "", nil
 		}
 		if err := answered(k.roles.DetachPolicy(ctx, s.At, role.Name, k.policyARN(s)), fleet.ErrNotFound); err != nil {
-			return "", fmt.Errorf("detach %s from role %s: %w", defaultPolicy, role.Name, err)
+			return "", fmt.Errorf("detach %s from role %s: %w", plan.DefaultHostPolicy, role.Name, err)
 		}
 		used, err = deleteRole(ctx, k.roles, s.At, role.Name)
 		return "role " + role.Name, err

@@ -30,6 +30,7 @@ type endpointView struct {
 	closed  []fleet.Rule        // that the group lacks
 	missing []string            // services without a usable endpoint
 	pending []fleet.VPCEndpoint
+	narrow  string // what an endpoint of others does not let in
 	image   endpointImage
 }
 
@@ -74,8 +75,36 @@ func (k createEndpoint) look(ctx context.Context, s plan.Step) (endpointView, er
 		if all[at].State != "available" {
 			v.pending = append(v.pending, all[at])
 		}
+		if v.narrow == "" && (s.Handed || !slices.Contains(all[at].Groups, v.group.ID)) {
+			if v.narrow, err = k.shut(ctx, s, all[at]); err != nil {
+				return v, err
+			}
+		}
 	}
 	return v, nil
+}
+
+// shut says whom the groups of an endpoint that others made do not let in. The
+// names lead the whole VPC to it.
+func (k createEndpoint) shut(ctx context.Context, s plan.Step, e fleet.VPCEndpoint) (string, error) {
+	var rules []fleet.Rule
+	for _, g := range e.Groups {
+		of, err := groupRules(ctx, k.groups, s.At, g)
+		if err != nil {
+			return "", err
+		}
+		rules = append(rules, of...)
+	}
+	want, err := portFrom(httpsPort, s.Endpoint.Sources, "the step's source %q is not a CIDR: make a new plan")
+	if err != nil {
+		return "", err
+	}
+	for _, w := range want {
+		if !letsIn(rules, httpsPort, w.CIDR) {
+			return fmt.Sprintf("%s for %s does not let all of %s in on port %d by blocks of addresses", e.ID, e.Service, w.CIDR, httpsPort), nil
+		}
+	}
+	return "", nil
 }
 
 func (k createEndpoint) Observe(ctx context.Context, s plan.Step) (Observation, error) {
@@ -88,8 +117,10 @@ func (k createEndpoint) Observe(ctx context.Context, s plan.Step) (Observation, 
 		return observed(false, v.image, "%s has no endpoint for %s", s.Endpoint.VPC, v.missing[0])
 	case len(v.pending) > 0:
 		return observed(false, v.image, "%s of %s is %s", v.pending[0].ID, s.Endpoint.VPC, v.pending[0].State)
-	case len(v.closed) > 0:
+	case len(v.closed) > 0 && !s.Handed:
 		return observed(false, v.image, "%s lacks %s", v.group.ID, ruleTexts(v.closed))
+	case v.narrow != "":
+		return observed(false, v.image, "%s", v.narrow)
 	}
 	return observed(true, v.image, "%s has its endpoints", s.Endpoint.VPC)
 }
@@ -104,7 +135,7 @@ func (k createEndpoint) Apply(ctx context.Context, s plan.Step, _ json.RawMessag
 		switch {
 		case v.group.ID == "":
 			_, err := k.groups.CreateGroup(ctx, s.At, fleet.SecurityGroup{
-				VPC: c.VPC, Name: c.Group, Description: "HTTPS to the endpoints of Systems Manager", Tags: stepTags(nil, token),
+				VPC: c.VPC, Name: c.Group, Description: plan.EndpointGroupText, Tags: stepTags(nil, token),
 			})
 			if err := answered(err, fleet.ErrExists); err != nil {
 				return "", fmt.Errorf("create the security group %s: %w", c.Group, err)
@@ -127,6 +158,8 @@ func (k createEndpoint) Apply(ctx context.Context, s plan.Step, _ json.RawMessag
 				return "", fmt.Errorf("create an endpoint for %s in %s: %w", v.missing[0], c.VPC, err)
 			}
 			return "endpoint for " + v.missing[0], nil
+		case v.narrow != "":
+			return "", fmt.Errorf("%s; let its owner open it: %w", v.narrow, ErrForeign)
 		}
 		return "", nil
 	}))

@@ -1,6 +1,7 @@
 package cutover
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -43,6 +44,13 @@ func (k sessionPreferences) check(s plan.Step, now documentImage) error {
 
 func (k sessionPreferences) Observe(ctx context.Context, s plan.Step) (Observation, error) {
 	now, err := k.look(ctx, s)
+	if err == nil && s.Handed {
+		missing := s.Preferences.Unmet(now.Content)
+		if now.Number == "" || missing != "" {
+			return observed(false, now, "%s: %s", fleet.PreferencesName, cmp.Or(missing, "there is no such document"))
+		}
+		return observed(true, now, "version %s of %s asks for nothing that the account cannot give", now.Number, fleet.PreferencesName)
+	}
 	if err == nil {
 		err = k.check(s, now)
 	}

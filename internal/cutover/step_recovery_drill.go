@@ -53,6 +53,26 @@ func (m *drillMemory) has(step string) bool {
 	return m.made[step]
 }
 
+// DrillPhase is what a drill is at.
+type DrillPhase string
+
+// The phases of a drill, as they follow each other. DrillReport has their times.
+const (
+	DrillLaunch  DrillPhase = "launch"
+	DrillConsole DrillPhase = "console"
+	DrillBastion DrillPhase = "bastion"
+	DrillHosts   DrillPhase = "hosts"
+	DrillScaleIn DrillPhase = "scale-in"
+	DrillOver    DrillPhase = "over" // also of one that failed
+)
+
+// at tells whoever wants to know what a drill is at.
+func (k recoveryDrillKind) at(s plan.Step, phase DrillPhase) {
+	if k.Drilling != nil {
+		k.Drilling(s, phase)
+	}
+}
+
 // DrillReport is what a drill found, and how long its phases took: it is the
 // image that the step leaves in the journal.
 type DrillReport struct {
@@ -144,6 +164,8 @@ func (k recoveryDrillKind) Apply(ctx context.Context, s plan.Step, _ json.RawMes
 	stays := k.Rescue.wantedNow(s.At, g)
 	defer func() {
 		lap()
+		k.at(s, DrillScaleIn)
+		defer k.at(s, DrillOver)
 		if !stays {
 			err = errors.Join(err, k.toZero(ctx, s.At, c.Name))
 		}
@@ -154,17 +176,19 @@ func (k recoveryDrillKind) Apply(ctx context.Context, s plan.Step, _ json.RawMes
 			k.memory.note(s.ID)
 		}
 	}()
+	k.at(s, DrillLaunch)
 	if !stays {
 		if err := k.Scaling.SetSize(ctx, s.At, c.Name, 0, 1, max(1, g.Max)); err != nil {
 			return nil, fmt.Errorf("start the recovery bastion: %w", err)
 		}
 	}
-	closeIt, err := k.open(ctx, s.At, c, &report)
+	closeIt, err := k.open(ctx, s.At, c, &report, func(p DrillPhase) { k.at(s, p) })
 	if err != nil {
 		return nil, err
 	}
 	defer closeIt()
 	lap()
+	k.at(s, DrillHosts)
 	report.Proofs, err = k.prove(ctx, s.Hosts, fleet.WayRecovery)
 	if err != nil {
 		return nil, err
@@ -247,8 +271,8 @@ func (k recoveryDrillKind) refusals(ctx context.Context, s plan.Step, report *Dr
 	return errors.Join(errs...)
 }
 
-// open waits for the bastion and logs in to it.
-func (k recoveryDrillKind) open(ctx context.Context, at fleet.Place, c plan.RecoveryChange, report *DrillReport) (func(), error) {
+// open waits for the bastion and logs in to it; gets is told which phase begins.
+func (k recoveryDrillKind) open(ctx context.Context, at fleet.Place, c plan.RecoveryChange, report *DrillReport, gets func(DrillPhase)) (func(), error) {
 	open := k.Bastions.OpenBastion
 	if c.With != "" || len(c.Refused) > 0 {
 		if k.Keys == nil || c.With == "" {
@@ -271,6 +295,7 @@ func (k recoveryDrillKind) open(ctx context.Context, at fleet.Place, c plan.Reco
 		return nil, fmt.Errorf("the recovery bastion of %s does not come into service: %w", c.VPC, err)
 	}
 	report.Launch = lap()
+	gets(DrillConsole)
 	var keys []string
 	err = k.until(ctx, keysWait, func(ctx context.Context) (bool, error) {
 		var err error
@@ -281,6 +306,7 @@ func (k recoveryDrillKind) open(ctx context.Context, at fleet.Place, c plan.Reco
 		return nil, fmt.Errorf("the console of the recovery bastion %s shows no host keys, so it cannot be told from another machine: %w", bastion.ID, err)
 	}
 	report.Console = lap()
+	gets(DrillBastion)
 	var closeIt func()
 	var noKey error
 	err = k.until(ctx, openTimeout, func(ctx context.Context) (bool, error) {

@@ -35,25 +35,12 @@ type recoveryView struct {
 	image    recoveryImage
 	group    fleet.SecurityGroup
 	closed   []fleet.Rule // that the group lacks
+	others   string       // what of it was made by others than plans; empty: nothing
 	template fleet.BastionTemplate
 	scaling  fleet.ScalingGroup
 }
 
-// bastionData is the user data of a recovery bastion. cloud-init adds the key
-// to the image's own login user; nothing in it needs Systems Manager.
-func bastionData(line string) (string, error) {
-	line = strings.TrimSpace(line)
-	if line == "" || strings.ContainsAny(line, "\r\n") {
-		return "", errors.New("the recovery key is not one line of authorized_keys")
-	}
-	quoted, err := json.Marshal(line) // a YAML string, too
-	if err != nil {
-		return "", err
-	}
-	return "#cloud-config\nssh_pwauth: false\nssh_authorized_keys:\n  - " + string(quoted) + "\n", nil
-}
-
-// dataKey is the base64 part of the key that user data of bastionData has; empty:
+// dataKey is the base64 part of the key that user data of plan.BastionData has; empty:
 // it is something else.
 func dataKey(data string) string {
 	_, item, ok := strings.Cut(data, "ssh_authorized_keys:\n  - ")
@@ -61,7 +48,7 @@ func dataKey(data string) string {
 	if !ok || json.Unmarshal([]byte(strings.TrimSpace(item)), &line) != nil {
 		return ""
 	}
-	if same, err := bastionData(line); err != nil || same != data {
+	if same, err := plan.BastionData(line); err != nil || same != data {
 		return ""
 	}
 	return recovery.Blob(line)
@@ -102,12 +89,14 @@ func (k recoveryGroup) look(ctx context.Context, s plan.Step) (recoveryView, err
 
 // check refuses what bears the names and is not what they stand for. An image
 // of another plan's is none of that: whether it serves is what a drill shows.
+// Who made it does not count where it is whole; a part of it that others made
+// is not gone on with.
 func (k recoveryGroup) check(ctx context.Context, s plan.Step, v *recoveryView) error {
 	c := s.Recovery
 	foreign := func(what, why string) error {
 		return fmt.Errorf("the %s %s %s; roll back the plan that made it, or delete it: %w", what, c.Name, why, ErrForeign)
 	}
-	data, err := bastionData(c.PublicKey)
+	data, err := plan.BastionData(c.PublicKey)
 	if err != nil {
 		return err
 	}
@@ -116,9 +105,6 @@ func (k recoveryGroup) check(ctx context.Context, s plan.Step, v *recoveryView) 
 		return err
 	}
 	if v.group.ID != "" {
-		if v.group.Tags[fleet.TagStep] == "" {
-			return foreign("security group", "was made by somebody else")
-		}
 		actual, err := groupRules(ctx, k.groups, s.At, v.group.ID)
 		if err != nil {
 			return err
@@ -129,34 +115,62 @@ func (k recoveryGroup) check(ctx context.Context, s plan.Step, v *recoveryView) 
 			}
 		}
 		v.closed = missingRules(want, actual)
+		v.others = addOther(v.others, "security group", v.group.Tags)
 	}
 	if t := v.template; v.image.Template {
 		switch {
-		case t.Tags[fleet.TagStep] == "":
-			return foreign("launch template", "was made by somebody else")
-		case t.UserData != data && !k.current(t.UserData):
+		case t.UserData != data && !k.current(t.UserData) && !(s.Handed && k.carries(t.UserData, data)):
 			return foreign("launch template", "has another recovery key")
 		case t.Tokens != "required", t.Image == "":
 			return foreign("launch template", "has been changed")
 		case v.group.ID != "" && !slices.Equal(t.Groups, []string{v.group.ID}):
 			return foreign("launch template", "has another security group")
 		}
+		v.others = addOther(v.others, "launch template", t.Tags)
 	}
 	if g := v.scaling; v.image.Scaling {
 		switch {
-		case g.Tags[fleet.TagStep] == "":
-			return foreign("Auto Scaling group", "was made by somebody else")
 		case g.Min != 0, g.Max < 1, v.image.Template && g.Template.ID != v.template.ID:
 			return foreign("Auto Scaling group", "has been changed")
 		}
+		for _, subnet := range g.Subnets {
+			// Hosts take the key from these subnets alone.
+			if !slices.Contains(c.Subnets, subnet) && g.Tags[fleet.TagStep] == "" {
+				return foreign("Auto Scaling group", "starts bastions in "+subnet+", which is none of "+strings.Join(c.Subnets, ", "))
+			}
+		}
+		v.others = addOther(v.others, "Auto Scaling group", g.Tags)
+	}
+	if whole := v.group.ID != "" && len(v.closed) == 0 && v.image.Template && v.image.Scaling; v.others != "" && !whole && !s.Handed {
+		return fmt.Errorf("the %s %s was made by somebody else, who has to make the rest of it as well; or delete it: %w", v.others, c.Name, ErrForeign)
 	}
 	return nil
 }
 
+// addOther names what no plan has made.
+func addOther(others, what string, tags map[string]string) string {
+	if others == "" && tags[fleet.TagStep] == "" {
+		return what
+	}
+	return others
+}
+
+// carries reports whether user data that others wrote has the line of the key
+// in it that is in ours, in whatever form cloud-init takes it.
+func (k recoveryGroup) carries(theirs, data string) bool {
+	_, item, _ := strings.Cut(data, "ssh_authorized_keys:\n  - ")
+	var line string
+	if json.Unmarshal([]byte(strings.TrimSpace(item)), &line) != nil || line == "" {
+		return false
+	}
+	return strings.Contains(theirs, line) || strings.Contains(theirs, strings.TrimSpace(item))
+}
+
+// Observe holds if the three are there and are what they stand for, whoever made them.
 func (k recoveryGroup) Observe(ctx context.Context, s plan.Step) (Observation, error) {
 	v, err := k.look(ctx, s)
 	if err != nil {
-		return Observation{}, err
+		return theirs(s, Observation{}, err)
 	}
 	name := s.Recovery.Name
 	switch {
@@ -182,11 +196,11 @@ func (k recoveryGroup) Apply(ctx context.Context, s plan.Step, _ json.RawMessage
 		tags := stepTags(map[string]string{"Name": c.Name}, token)
 		switch {
 		case v.group.ID == "":
-			_, err = k.groups.CreateGroup(ctx, s.At, fleet.SecurityGroup{VPC: c.VPC, Name: c.Name, Description: "SSH to the recovery bastion", Tags: tags})
+			_, err = k.groups.CreateGroup(ctx, s.At, fleet.SecurityGroup{VPC: c.VPC, Name: c.Name, Description: plan.RecoveryGroupText, Tags: tags})
 		case len(v.closed) > 0:
 			return allow(ctx, k.groups, s.At, v.group.ID, v.closed, token)
 		case !v.image.Template:
-			data, err := bastionData(c.PublicKey)
+			data, err := plan.BastionData(c.PublicKey)
 			if err != nil {
 				return "", err
 			}

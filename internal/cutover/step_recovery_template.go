@@ -36,7 +36,7 @@ func (k recoveryTemplate) look(ctx context.Context, s plan.Step) (t fleet.Bastio
 	if c == nil || c.Name == "" {
 		return t, v, "", malformed(s)
 	}
-	if data, err = bastionData(c.PublicKey); err != nil {
+	if data, err = plan.BastionData(c.PublicKey); err != nil {
 		return t, v, "", err
 	}
 	t, err = k.templates.Template(ctx, s.At, c.Name)

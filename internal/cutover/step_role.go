@@ -57,8 +57,13 @@ func (k roleStep) check(s plan.Step, image roleImage, role fleet.RoleState) erro
 	return nil
 }
 
+// Observe holds if the role has the step's policy or, where it is left to
+// others, may do what the policy would let it do, by whatever policies.
 func (k roleStep) Observe(ctx context.Context, s plan.Step) (Observation, error) {
 	image, role, err := k.look(ctx, s)
+	if err == nil && s.Handed {
+		return k.elsewhere(ctx, s, image)
+	}
 	if err == nil {
 		err = k.check(s, image, role)
 	}
@@ -72,6 +77,19 @@ func (k roleStep) Observe(ctx context.Context, s plan.Step) (Observation, error)
 		return observed(false, image, "role %s lacks policy %s, or has that of another plan", s.Role.Name, s.Role.Policy)
 	}
 	return observed(true, image, "role %s has policy %s", s.Role.Name, s.Role.Policy)
+}
+
+func (k roleStep) elsewhere(ctx context.Context, s plan.Step, image roleImage) (Observation, error) {
+	granted, why, err := roleGrants(ctx, k.roles, s.At, s.Role.Name, func(r fleet.Role, p []fleet.Policy) (fleet.Truth, string) {
+		if s.Kind == plan.TimerRole && !strings.HasSuffix(r.ARN, ":role/"+s.Role.Name) {
+			return fleet.TruthNo, fmt.Sprintf("role %s has a path: timers assume %s", r.ARN, roleARN(s.At, s.Role.Name))
+		}
+		return s.Role.GrantedBy(r, p, s.At, s.Hosts)
+	})
+	if err != nil {
+		return Observation{}, err
+	}
+	return elsewhere(granted, why, image, "role %s may do what policy %s would let it do", s.Role.Name, s.Role.Policy)
 }
 
 func (k roleStep) Apply(ctx context.Context, s plan.Step, _ json.RawMessage, token string) (json.RawMessage, error) {

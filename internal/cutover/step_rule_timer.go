@@ -99,6 +99,9 @@ func (t ruleTimers) barred(ctx context.Context, s plan.Step, group string) (stri
 	}
 	text, err := t.roles.RolePolicy(ctx, s.At, role, policy)
 	if errors.Is(err, fleet.ErrNotFound) {
+		if granted, err := t.opens(ctx, s, group); granted || err != nil {
+			return "", err
+		}
 		return fmt.Sprintf("role %s has no policy %s: a timer could not open %s; make a new plan, or put the policy back", role, policy, group), nil
 	}
 	if err != nil {
@@ -109,6 +112,16 @@ func (t ruleTimers) barred(ctx context.Context, s plan.Step, group string) (stri
 		return fmt.Sprintf("policy %s of role %s does not let a timer open %s; make a new plan, or put the policy back", policy, role, group), nil
 	}
 	return "", nil
+}
+
+// opens reports whether the role is known to be let open the group by policies
+// of other names: whoever owns it wrote them.
+func (t ruleTimers) opens(ctx context.Context, s plan.Step, group string) (bool, error) {
+	want := plan.RoleChange{Name: s.Timer.Role, Trust: plan.TimerTrust(s.At.Account), Document: plan.TimerGrant(s.At, group)}
+	granted, _, err := roleGrants(ctx, t.roles, s.At, s.Timer.Role, func(r fleet.Role, p []fleet.Policy) (fleet.Truth, string) {
+		return want.GrantedBy(r, p, s.At, nil)
+	})
+	return granted == fleet.TruthYes, err
 }
 
 // armRules arms the timers.

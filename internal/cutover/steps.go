@@ -1,6 +1,7 @@
 package cutover
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -93,12 +94,13 @@ func (r *run) seen(l lane, s plan.Step, obs Observation, err error) (laneEnd, bo
 // await looks now and then whether somebody else has brought the condition about.
 func (r *run) await(l lane, s plan.Step) laneEnd {
 	began, most := time.Now(), time.Duration(r.cfg.Plan.Policy.Wait)
+	whom := cmp.Or(s.Owner, "others")
 	if s.Wait != nil {
 		most = time.Duration(s.Wait.For)
 	}
 	r.slots.release() // others go on meanwhile
 	defer r.slots.acquire(nil, r.work.Done(), func() {})
-	if err := r.write(Entry{Wave: r.number(l), Event: Note, Hosts: s.Hosts, Detail: "waits until others have done it: " + s.Title}); err != nil {
+	if err := r.write(Entry{Wave: r.number(l), Event: Note, Hosts: s.Hosts, Detail: "waits for " + whom + " to do it: " + s.Title}); err != nil {
 		return laneEnd{kind: endStopped, step: s.ID, why: err.Error()}
 	}
 	next := began.Add(lookAgain)
@@ -113,8 +115,11 @@ func (r *run) await(l lane, s plan.Step) laneEnd {
 			return laneEnd{kind: endStopped, step: s.ID, why: r.failure().Error()}
 		case err == nil && obs.Holds == fleet.TruthYes:
 			return r.journal(l, s, Entry{Event: Found, Result: obs.Holds, Detail: obs.Detail}, laneEnd{})
-		case most > 0 && time.Since(began) >= most:
-			why := fmt.Sprintf("nobody has done it within %s: %s", most, s.Title)
+		case err != nil:
+			obs.Detail = err.Error()
+		}
+		if most > 0 && time.Since(began) >= most {
+			why := fmt.Sprintf("not done by %s within %s: %s; at last: %s", whom, most, s.Title, obs.Detail)
 			return r.journal(l, s, Entry{Event: Held, Detail: why}, laneEnd{kind: endFailed, step: s.ID, why: why, hosts: s.Hosts})
 		}
 		next = time.Now().Add(lookAgain)

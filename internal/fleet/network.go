@@ -184,7 +184,7 @@ type VPCEndpoint struct {
 	Addresses Fact[[]netip.Addr] `json:"addresses,omitzero"`
 	Policy    string             `json:"policy,omitempty"` // JSON document
 
-	Tags map[string]string `json:"tags,omitempty"` // not part of a snapshot: read where endpoints are changed
+	Tags map[string]string `json:"tags,omitempty"`
 }
 
 // ConnectEndpoint is an EC2 Instance Connect Endpoint: a way for TCP
@@ -258,6 +258,7 @@ type LaunchTemplate struct {
 	Name     string            `json:"name"`
 	Default  int64             `json:"default"`
 	Latest   int64             `json:"latest"`
+	Tags     map[string]string `json:"tags,omitempty"`
 	Versions []TemplateVersion `json:"versions"`
 }
 

@@ -11,6 +11,7 @@ import (
 type Owner struct {
 	Person       string   `json:"person"`                 // a person's or a service's name
 	Service      bool     `json:"service,omitempty"`      // not a human: a pipeline, a backup, a monitor
+	Team         string   `json:"team,omitempty"`         // whose people get their policies together; empty: those with the same hosts
 	Principals   []string `json:"principals,omitempty"`   // ARNs of IAM users and roles; a role's stands for its sessions
 	Sessions     []string `json:"sessions,omitempty"`     // role session names of federated people, such as their e-mail address
 	Fingerprints []string `json:"fingerprints,omitempty"` // "SHA256:…"
@@ -144,11 +145,13 @@ type Parity struct {
 
 // PersonParity is one person's row.
 type PersonParity struct {
-	Person     string   `json:"person"`  // an owner, or a principal or key that nobody claims
-	Claimed    bool     `json:"claimed"` // the owners file names the person
+	Person     string   `json:"person"`         // an owner, or a principal or key that nobody claims
+	Claimed    bool     `json:"claimed"`        // the owners file names the person
+	Team       string   `json:"team,omitempty"` // the owner's
 	Principals []string `json:"principals,omitempty"`
-	Keys       []string `json:"keys,omitempty"` // fingerprints
-	Cells      string   `json:"cells"`          // one letter for each host, in the order of Assessment.Hosts
+	Sessions   []string `json:"sessions,omitempty"` // the owner's role session names
+	Keys       []string `json:"keys,omitempty"`     // fingerprints
+	Cells      string   `json:"cells"`              // one letter for each host, in the order of Assessment.Hosts
 
 	Keeps   int `json:"keeps"`
 	Loses   int `json:"loses"`

@@ -19,6 +19,8 @@ type Preferences struct {
 	Version string `json:"version,omitempty"`
 	Content string `json:"content,omitempty"` // JSON document
 
+	Tags map[string]string `json:"tags,omitempty"` // known where Region.Documents is
+
 	// What the document names; zero facts where it names none.
 	Bucket   Fact[Bucket]   `json:"bucket,omitzero"`
 	LogGroup Fact[LogGroup] `json:"logGroup,omitzero"`

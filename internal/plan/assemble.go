@@ -46,6 +46,7 @@ func (m *maker) add(name string, hosts []*member, steps []Step, soak Duration) {
 				continue
 			}
 			at[s.Lane]++
+			m.own(&s)
 			s.ID = fmt.Sprintf("w%d/%s/%s/%d-%s", w.Number, phase, s.Lane, at[s.Lane], s.Kind)
 			w.Steps = append(w.Steps, s)
 		}

@@ -13,6 +13,8 @@ import (
 //
 //   - step IDs are unique; a step has what its kind names, and nothing else;
 //   - a host is in one wave at most;
+//   - only what prepares is left to others: what closes a door, and its timers
+//     and proofs, are not;
 //   - keys are quarantined between an armed timer and a proof with which it is
 //     disarmed, in one lane, on a host that has the recovery key, a proved
 //     session and a drilled recovery way, all of them in phases before;
@@ -235,6 +237,9 @@ func (s *Step) checkParts() error {
 		if f.set != slices.Contains(want, f.name) {
 			return fmt.Errorf("a %s step has, or lacks, %s", s.Kind, f.name)
 		}
+	}
+	if s.Handed && (fixDefaults[s.Kind] == "" || s.Kind == WaitFor) {
+		return fmt.Errorf("steps of kind %s are not left to others", s.Kind)
 	}
 	if slices.Contains(onOneHost, s.Kind) && len(s.Hosts) != 1 {
 		return fmt.Errorf("a %s step is about one host, not %d", s.Kind, len(s.Hosts))

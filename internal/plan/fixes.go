@@ -155,14 +155,16 @@ func (m *maker) take(h *member, w want) {
 
 // ownStep is a step on the host alone.
 func (m *maker) ownStep(h *member, w want) Step {
-	s := Step{Kind: w.kind, Phase: Prepare, Lane: h.ID, At: h.Ref().Place(), Hosts: []fleet.HostRef{h.Ref()}, Why: w.code, Blast: "this host only", Handed: m.policy.FixOf(w.kind) == FixHand}
-	switch w.kind {
+	s := Step{Kind: w.kind, Phase: Prepare, Lane: h.ID, At: h.Ref().Place(), Hosts: []fleet.HostRef{h.Ref()}, Why: w.code, Blast: "this host only"}
+	if w.action == RestartAgent && m.policy.FixOf(Agent) == FixHand {
+		s.Kind = WaitFor // who restarts an agent leaves no trace of it but that it works again
+	}
+	switch s.Kind {
 	case AttachProfile:
 		m.attach(h, &s)
 	case Agent:
 		m.agent(h, w.action, &s)
 	default:
-		s.Handed = false // waiting is all that it does
 		s.Title = fmt.Sprintf("Wait until %s of %s is put right", w.code, h.label())
 		s.After = []string{fleet.OneLine(w.fix, 300)}
 		s.Wait = &Wait{Code: w.code, For: m.policy.Wait}
@@ -183,7 +185,7 @@ func (m *maker) wake(h *member, wants []want) {
 		return false
 	})
 	agent := slices.ContainsFunc(h.prepare, func(s Step) bool { return s.Kind == Agent })
-	if !slept || agent || m.policy.FixOf(Agent) != FixApply || h.Connection.Known && h.Connection.Value == "connected" {
+	if !slept || agent || m.policy.FixOf(Agent) == FixHand || m.policy.FixOf(Agent) == FixNever || h.Connection.Known && h.Connection.Value == "connected" {
 		return
 	}
 	if got, _ := agentWant(h, RestartAgent); got != nil {
@@ -246,11 +248,13 @@ func (m *maker) packageWay(h *member) (reach fleet.Truth, from, why string) {
 	if packageForm(h) == "snap" {
 		from = "the snap store"
 		reach, why = m.ways.Internet(h.Host)
+	} else if m.policy.AgentSource != "" {
+		from, why = "the mirror of agent_source", "the inventory does not test it"
 	} else {
 		from = "S3 bucket amazon-ssm-" + h.Region
 		reach, why = m.ways.Bucket(h.Host)
 	}
-	opens := m.policy.FixOf(AllowEgress) == FixApply && slices.ContainsFunc(h.roots, func(f fleet.Finding) bool { return f.Code == "group-egress-closed" })
+	opens := m.policy.FixOf(AllowEgress) != FixNever && slices.ContainsFunc(h.roots, func(f fleet.Finding) bool { return f.Code == "group-egress-closed" })
 	if reach == fleet.TruthNo && opens {
 		reach = fleet.TruthUnknown
 	}
@@ -273,6 +277,9 @@ func (m *maker) agent(h *member, action AgentAction, s *Step) {
 	}
 	if action == InstallAgent || action == UpgradeAgent {
 		s.Agent.Floor = floor
+		if folder := s.Agent.Folder(); folder != "" && m.policy.AgentSource != "" {
+			s.Agent.Source = mirrorURL(m.policy.AgentSource, h.Region, folder, "amazon-ssm-agent."+s.Agent.Package)
+		}
 		if reach, from, why := m.packageWay(h); reach == fleet.TruthUnknown {
 			s.Warning = fmt.Sprintf("whether the host reaches %s, where the package comes from, is not known: %s", from, clip(why))
 		}
@@ -288,6 +295,9 @@ func (m *maker) agent(h *member, action AgentAction, s *Step) {
 	switch state := cmp.Or(p.Agent.Value.Active, "state not known"); action {
 	case InstallAgent, UpgradeAgent:
 		s.Before, s.After = []string{have}, []string{fmt.Sprintf("agent %s or later (%s), enabled and running", floor, s.Agent.Package)}
+		if s.Agent.Source != "" {
+			s.After = append(s.After, "from "+s.Agent.Source)
+		}
 	case EnableAgent:
 		s.Before, s.After = []string{have + ", " + clip(state) + ", " + clip(cmp.Or(p.Agent.Value.Enabled, "not known whether enabled"))}, []string{"enabled and running"}
 	default:
@@ -328,7 +338,7 @@ func (m *maker) sharedSteps() []Step {
 		}
 		s := Step{
 			Kind: f.kind, Phase: Prepare, Lane: f.key, At: f.at, Why: strings.Join(f.codes, ", "),
-			Handed: m.policy.FixOf(f.kind) == FixHand, Hosts: refs(taking),
+			Hosts: refs(taking),
 		}
 		switch f.kind {
 		case ExtendRole:

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"ssm-migrate/internal/fleet"
 )
@@ -59,6 +60,40 @@ func relaxed(content string, codes []string) (document string, lines [2][]string
 	}
 	text, err := json.Marshal(doc)
 	return string(text), lines, err
+}
+
+// Unmet says which of the inputs that the change sets preferences have
+// otherwise; empty: none, whatever else they say.
+func (c *PreferencesChange) Unmet(content string) string {
+	var docs [3]struct {
+		Inputs map[string]any `json:"inputs"`
+	}
+	for i, text := range []string{c.Before, c.Document, content} {
+		if text == "" {
+			continue
+		}
+		if err := json.Unmarshal([]byte(text), &docs[i]); err != nil {
+			return "the document is not understood"
+		}
+	}
+	// What stands for nothing is as good as nothing, but for what is on unless it
+	// is turned off. Source: AWS Systems Manager User Guide, session-manager-schema.
+	said := func(name string, v any) string {
+		switch on := strings.HasSuffix(name, "EncryptionEnabled"); {
+		case v == nil && on:
+			return "true"
+		case v == nil, v == false && !on:
+			return ""
+		}
+		return fmt.Sprint(v)
+	}
+	was, want, now := docs[0].Inputs, docs[1].Inputs, docs[2].Inputs
+	for _, name := range sortedKeys(want) {
+		if said(name, was[name]) != said(name, want[name]) && said(name, now[name]) != said(name, want[name]) {
+			return clip(fmt.Sprintf("%s is %v", name, now[name]))
+		}
+	}
+	return ""
 }
 
 func (m *maker) preferencesStep(f *sharedFix, s *Step) {

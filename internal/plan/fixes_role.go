@@ -116,38 +116,11 @@ func (m *maker) sessionGrants(h *member) []grant {
 }
 
 // preferenceGrants is what an agent's role must be allowed for the session
-// preferences of a Region: to open sessions, and to bring their logs to where
-// they are sent. Who writes to a log group that is encrypted needs nothing of its
-// key: CloudWatch Logs uses it in its own name. Sources: AWS Systems Manager User
-// Guide, getting-started-create-iam-instance-profile, session-manager-logging;
-// Amazon CloudWatch Logs User Guide, encrypt-log-data-kms.
+// preferences of a Region.
 func (m *maker) preferenceGrants(at fleet.Place) []grant {
-	r := m.world.region(at)
-	in, err := fleet.ParseSessionDocument(r.Preferences.Value.Content)
-	if !r.Preferences.Known || !r.Preferences.Value.Exists || err != nil {
-		return nil
-	}
 	var grants []grant
-	if key := r.Preferences.Value.Key.Value.ARN; in.Key != "" && key != "" {
-		grants = append(grants, on(key, "kms:Decrypt")...)
-	}
-	if in.LogGroup != "" {
-		// The list of groups is asked for as a whole.
-		grants = append(grants, on("*", "logs:DescribeLogGroups")...)
-		grants = append(grants, on(fmt.Sprintf("arn:%s:logs:%s:%s:log-group:%s:*", fleet.Partition(at.Region), at.Region, at.Account, in.LogGroup),
-			"logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents")...)
-	}
-	if in.Bucket != "" {
-		bucket := "arn:" + fleet.Partition(at.Region) + ":s3:::" + in.Bucket
-		grants = append(grants, on(bucket, "s3:GetEncryptionConfiguration")...)
-		prefix := strings.Trim(in.Prefix, "/")
-		if prefix != "" {
-			prefix += "/"
-		}
-		grants = append(grants, on(bucket+"/"+prefix+"*", "s3:PutObject")...)
-		if b := r.Preferences.Value.Bucket.Value; strings.HasPrefix(b.Encryption, "aws:kms") && strings.HasPrefix(b.Key, "arn:") {
-			grants = append(grants, on(b.Key, "kms:GenerateDataKey")...)
-		}
+	for _, n := range readiness.PreferenceNeeds(m.world.region(at)) {
+		grants = append(grants, grant{action: n.Action, resource: n.Resource})
 	}
 	return grants
 }
@@ -276,10 +249,7 @@ func (m *maker) timerRoleStep(account string, groups []*closing) Step {
 	if len(arns) > mostTimerGroups {
 		arns = []string{fmt.Sprintf("arn:%s:ec2:*:%s:security-group/*", part, account)}
 	}
-	trust := document(statement{
-		Effect: "Allow", Principal: map[string]any{"Service": "scheduler.amazonaws.com"}, Action: []string{"sts:AssumeRole"},
-		Condition: map[string]any{"StringEquals": map[string]any{"aws:SourceAccount": account}},
-	})
+	trust := TimerTrust(account)
 	text := document(
 		statement{Effect: "Allow", Action: []string{"ec2:AuthorizeSecurityGroupIngress"}, Resource: arns},
 		statement{ // a recovery bastion that was opened is ended by a timer, too
@@ -303,6 +273,19 @@ func (m *maker) timerRoleStep(account string, groups []*closing) Step {
 		Blast:  "nobody else: only timers of migrate assume the role",
 		Role:   change,
 	}
+}
+
+// TimerTrust is the trust policy of an account's timer role.
+func TimerTrust(account string) string {
+	return document(statement{
+		Effect: "Allow", Principal: map[string]any{"Service": "scheduler.amazonaws.com"}, Action: []string{"sts:AssumeRole"},
+		Condition: map[string]any{"StringEquals": map[string]any{"aws:SourceAccount": account}},
+	})
+}
+
+// TimerGrant is what the timer role must be let do to open a group.
+func TimerGrant(at fleet.Place, group string) string {
+	return allowing(on(fmt.Sprintf("arn:%s:ec2:%s:%s:security-group/%s", fleet.Partition(at.Region), at.Region, at.Account, group), "ec2:AuthorizeSecurityGroupIngress"))
 }
 
 // mostTimerGroups is how many groups the timer role names one by one: an inline

@@ -94,6 +94,35 @@ func TestAgentPackageNeedsAWayToWhereItComesFrom(t *testing.T) {
 	}
 }
 
+// TestAgentPackagesComeFromTheMirrorThatThePolicyNames: in the layout of AWS's
+// bucket. What no inventory tests is warned of, not refused.
+func TestAgentPackagesComeFromTheMirrorThatThePolicyNames(t *testing.T) {
+	for system, want := range map[string]string{
+		"amzn":   "https://m.example.com/" + region + "/linux_amd64/amazon-ssm-agent.rpm",
+		"debian": "https://m.example.com/" + region + "/debian_amd64/amazon-ssm-agent.deb",
+		"ubuntu": "",
+	} {
+		t.Run(system, func(t *testing.T) {
+			x := newScene(2)
+			x.network("igw-1")
+			x.p.AgentSource = "https://m.example.com/{region}/{folder}/{file}"
+			if err := x.p.Validate(); err != nil {
+				t.Fatal(err)
+			}
+			x.probe(0).Agent.Value = fleet.HostAgent{}
+			x.probe(0).OS.ID = system
+			x.block(0, "agent-missing", "")
+			s := one(t, x.make(t), plan.Agent)
+			if s.Agent.Source != want || (want != "") != strings.Contains(s.Warning, "the mirror of agent_source") {
+				t.Errorf("from %q, want %q; warning %q", s.Agent.Source, want, s.Warning)
+			}
+			if shown := strings.Contains(strings.Join(s.After, "\n"), "from "+want); want != "" && !shown {
+				t.Errorf("the preview does not tell: %q", s.After)
+			}
+		})
+	}
+}
+
 // TestRoleGetsWhatSessionLogsNeed: with the right to check where logs go, the
 // role gets the rights to bring them there, each on its resource, and nothing more.
 func TestRoleGetsWhatSessionLogsNeed(t *testing.T) {

@@ -120,8 +120,12 @@ type Step struct {
 	Before  []string `json:"before,omitempty"` // preview, line by line, of what goes ...
 	After   []string `json:"after,omitempty"`  // ... and what comes
 	Blast   string   `json:"blast,omitempty"`  // who else is touched: "role shared by 41 instances"
-	Handed  bool     `json:"handed,omitempty"` // the policy leaves it to others (Terraform): the step waits until it observes the condition
+	Handed  bool     `json:"handed,omitempty"` // left to others, by the policy or because it is theirs: the step waits until it observes the condition
 	Warning string   `json:"warning,omitempty"`
+	// Owner is whose code describes what the step changes: "cloudformation
+	// STACK", or what a tag says that the policy names, such as "terraform"; empty:
+	// nobody's that is known.
+	Owner string `json:"owner,omitempty"`
 
 	Profile     *ProfileChange     `json:"profile,omitempty"`
 	Role        *RoleChange        `json:"role,omitempty"`
@@ -209,6 +213,21 @@ type AgentChange struct {
 	Arch    string      `json:"arch"`    // "amd64", "arm64"
 	Floor   string      `json:"floor"`   // version that it must have afterwards at least
 	Before  string      `json:"before"`  // version now; empty: none
+	// Source is the package's address at the operator's mirror, its signature's
+	// being the same with ".sig" behind it; empty: the Region's bucket, or snap's store.
+	Source string `json:"source,omitempty"`
+}
+
+// Folder is the folder in which AWS's buckets, and mirrors of them, have the
+// package: "linux_amd64", "debian_arm64"; empty for snaps.
+func (c AgentChange) Folder() string {
+	switch c.Package {
+	case "rpm":
+		return "linux_" + c.Arch
+	case "deb":
+		return "debian_" + c.Arch
+	}
+	return ""
 }
 
 // PreferencesChange is the content of SSM-SessionManagerRunShell.

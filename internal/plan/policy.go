@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -46,14 +47,22 @@ type Policy struct {
 	Timer       Duration `json:"timer" yaml:"timer"`              // after which a dead man's switch opens the door again
 
 	// Fixes say for each kind of step that prepares what becomes of it: "apply",
-	// "hand" (left to Terraform; the plan waits until it observes the condition)
-	// or "never" (the host is refused). Where a kind is left out, FixOf has the default.
+	// "hand" (left to others; the plan waits until it observes the condition),
+	// "auto" (apply; hand where the thing has an owner) or "never" (the host is
+	// refused). Where a kind is left out, FixOf has the default.
 	Fixes map[string]string `json:"fixes" yaml:"fixes"`
+	// ManagedBy are patterns of tags, TAG=PATTERN, by which infrastructure code
+	// marks what is its own; * and ? match, letters of either case are the same.
+	// What a CloudFormation stack has made is known without them.
+	ManagedBy []string `json:"managedBy,omitempty" yaml:"managed_by"`
 	// Profile is an instance profile that hosts without one get; empty: migrate
 	// makes its own in each account.
-	Profile    string   `json:"profile,omitempty" yaml:"profile"`
-	AgentFloor string   `json:"agentFloor,omitempty" yaml:"agent_floor"` // version that agents must have after their fix; empty: readiness' functional floor
-	Wait       Duration `json:"wait" yaml:"wait"`                        // how long to wait for what others bring about; 0: for ever
+	Profile    string `json:"profile,omitempty" yaml:"profile"`
+	AgentFloor string `json:"agentFloor,omitempty" yaml:"agent_floor"` // version that agents must have after their fix; empty: readiness' functional floor
+	// AgentSource is where rpm and deb packages of the agent come from in place of
+	// the Region's bucket: an https URL with {folder} and {file} and, if need be, {region}.
+	AgentSource string   `json:"agentSource,omitempty" yaml:"agent_source"`
+	Wait        Duration `json:"wait" yaml:"wait"` // how long to wait for what others bring about; 0: for ever
 
 	// RequireSilent refuses to close hosts that an active consumer of the ledger
 	// still uses, or whose logins are not known.
@@ -133,6 +142,7 @@ func DefaultPolicy() Policy {
 		ErrorBudget: 0, Concurrency: 8,
 		ProofAge: Duration(15 * time.Minute), RecoveryAge: Duration(24 * time.Hour), Timer: Duration(15 * time.Minute),
 		Wait: Duration(24 * time.Hour), RequireSilent: true, RequireAccess: true,
+		ManagedBy: slices.Clone(managedBy),
 		Recovery: RecoveryPolicy{
 			Type: "t3.micro", Options: []string{"restrict", "pty"}, Bind: true, KeyAge: Duration(90 * 24 * time.Hour), DrillSample: 3,
 		},

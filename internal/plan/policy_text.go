@@ -74,18 +74,25 @@ require_silent: true     # false: close hosts that an active consumer of SSH (mi
 require_access: true     # false: close hosts on which somebody in the owners file would lose access (migrate access)
 split_wide_rules: false  # true: replace rules for all protocols by TCP without 22, UDP and ICMP
 
-# --- fixes: apply, hand (Terraform; the plan waits for it) or never (the host is refused) -----------
+# --- fixes: apply, hand (left to others; the plan waits for it), auto (apply; hand where somebody's code
+# --- owns the thing: a CloudFormation stack, or managed_by) or never (the host is refused) ------------
 fixes:
-  attach-profile: apply
-  extend-role: apply
-  allow-egress: apply
-  create-endpoint: apply
+  attach-profile: auto
+  extend-role: auto
+  allow-egress: auto
+  create-endpoint: auto
   agent: apply
   default-host-management: never   # acts on every instance of the Region without a working profile
   session-preferences: never       # turns off what the preferences ask for and the account cannot give
   wait-for: never                  # hand: hosts with a cause that no step fixes wait in their wave until somebody does
+  timer-role: auto                 # this and the following have no never: without them no door closes
+  recovery-group: auto
+  recovery-rule: auto
+  recovery-key: apply
+managed_by: ["managed*by=*terraform*", "managed*by=*tofu*", "managed*by=*pulumi*", "terraform=true", "opentofu=true"]  # TAG=PATTERN of things that code owns
 profile: ""              # instance profile for hosts without one; empty: migrate makes its own
 agent_floor: ""          # version that agents have after their fix; empty: readiness.functional_floor
+agent_source: ""         # https://mirror.example.com/ssm-agent/{folder}/{file}: a mirror of the Region's bucket, for rpm and deb
 wait: 24h                # how long to wait for what others bring about; 0s: for ever
 bastions: []             # hosts that act as bastions, besides those that the inventory came through
 #  - name: jump-*

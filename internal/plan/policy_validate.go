@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"path"
 	"slices"
 	"strconv"
@@ -19,19 +20,26 @@ import (
 const (
 	FixApply = "apply"
 	FixHand  = "hand"
+	FixAuto  = "auto" // apply; hand where the thing has an owner
 	FixNever = "never"
 )
 
 // fixDefaults are what becomes of the fixes that a policy says nothing of.
 // Three are off: Default Host Management Configuration acts on a whole Region,
 // new session preferences weaken what somebody asked for on purpose, and
-// waiting holds a whole wave up.
+// waiting holds a whole wave up. Agents and keys are inside of hosts, where no
+// infrastructure code has them.
 var fixDefaults = map[Kind]string{
-	AttachProfile: FixApply, ExtendRole: FixApply, AllowEgress: FixApply, CreateEndpoint: FixApply, Agent: FixApply,
+	AttachProfile: FixAuto, ExtendRole: FixAuto, AllowEgress: FixAuto, CreateEndpoint: FixAuto, Agent: FixApply,
 	DefaultHostManagement: FixNever, SessionPreferences: FixNever, WaitFor: FixNever,
+	TimerRole: FixAuto, RecoveryGroup: FixAuto, RecoveryRule: FixAuto, RecoveryKey: FixApply,
 }
 
-// FixOf says what becomes of a kind of fix: FixApply, FixHand or FixNever.
+// needed are the kinds without which no door closes: somebody has to do them.
+var needed = []Kind{TimerRole, RecoveryGroup, RecoveryRule, RecoveryKey}
+
+// FixOf says what becomes of a kind of fix: FixApply, FixHand, FixAuto or
+// FixNever; empty for kinds that prepare nothing.
 func (p Policy) FixOf(k Kind) string {
 	if v := p.Fixes[string(k)]; v != "" {
 		return v
@@ -66,6 +74,7 @@ func (p Policy) Validate() error {
 	errs = append(errs, p.validateTimes()...)
 	errs = append(errs, p.validateSelectors()...)
 	errs = append(errs, p.validateFixes()...)
+	errs = append(errs, p.validateManagedBy()...)
 	errs = append(errs, p.Recovery.validate()...)
 	return errors.Join(errs...)
 }
@@ -160,10 +169,12 @@ func (p Policy) validateFixes() []error {
 		switch _, known := fixDefaults[Kind(k)]; {
 		case !known:
 			errs = append(errs, fmt.Errorf("fixes: %q is no kind of step that prepares", k))
-		case v != FixApply && v != FixHand && v != FixNever:
-			errs = append(errs, fmt.Errorf("fixes: %s: %q is none of apply, hand and never", k, v))
-		case Kind(k) == WaitFor && v == FixApply:
+		case v != FixApply && v != FixHand && v != FixAuto && v != FixNever:
+			errs = append(errs, fmt.Errorf("fixes: %s: %q is none of apply, hand, auto and never", k, clip(v)))
+		case Kind(k) == WaitFor && v != FixHand && v != FixNever:
 			errs = append(errs, fmt.Errorf("fixes: %s: nobody applies it here: hand, or never", k))
+		case v == FixNever && slices.Contains(needed, Kind(k)):
+			errs = append(errs, fmt.Errorf("fixes: %s: without it no door closes: apply, hand or auto", k))
 		}
 	}
 	if p.AgentFloor != "" {
@@ -171,7 +182,38 @@ func (p Policy) validateFixes() []error {
 			errs = append(errs, fmt.Errorf("agent_floor: %q is not an agent version such as %s", p.AgentFloor, readiness.DefaultPolicy().FunctionalFloor))
 		}
 	}
+	if err := mirror(p.AgentSource); err != nil {
+		errs = append(errs, fmt.Errorf("agent_source: %w", err))
+	}
 	return errs
+}
+
+// mirror says what is wrong with a mirror's address. It is shown in plans, and
+// stands on hosts: no place for a password.
+func mirror(address string) error {
+	if address == "" {
+		return nil
+	}
+	filled := mirrorURL(address, "eu-west-1", "linux_amd64", "amazon-ssm-agent.rpm")
+	u, err := url.Parse(filled)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%q is no URL", clip(address))
+	case u.Scheme != "https" || u.Hostname() == "":
+		return fmt.Errorf("%q does not begin with https:// and a host name", clip(address))
+	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return fmt.Errorf("%q has a password, a query or a fragment: a mirror is read without", clip(address))
+	case strings.ContainsFunc(filled, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("{}'\"\\`", r) }):
+		return fmt.Errorf("%q has characters that an address has not, or other names in braces than region, folder and file", clip(address))
+	case !strings.Contains(u.Path, "linux_amd64") || !strings.HasSuffix(u.Path, "/amazon-ssm-agent.rpm"):
+		return fmt.Errorf("%q lacks {folder}, or does not end in /{file}", clip(address))
+	}
+	return nil
+}
+
+// mirrorURL is the address of a package at a mirror.
+func mirrorURL(address, region, folder, file string) string {
+	return strings.NewReplacer("{region}", region, "{folder}", folder, "{file}", file).Replace(address)
 }
 
 func (r RecoveryPolicy) validate() []error {

@@ -33,6 +33,10 @@ func drawScene(t *rapid.T) *scene {
 			r.Groups.Value = append(r.Groups.Value, group)
 		}
 	}
+	for i := range r.Groups.Value {
+		r.Groups.Value[i].Tags = drawTags(t)
+	}
+	r.VPCs.Value[0].Tags, x.s.Accounts[0].Roles.Value[0].Tags = drawTags(t), drawTags(t)
 	if rapid.IntRange(0, 9).Draw(t, "instances known") == 0 {
 		r.Instances = lost[int]("throttled")
 	}
@@ -43,6 +47,13 @@ func drawScene(t *rapid.T) *scene {
 	x.drawPeople(t)
 	x.p = drawPolicy(t)
 	return x
+}
+
+// drawTags draws the tags of a thing: those of a stack, of Terraform, or of nobody's code.
+func drawTags(t *rapid.T) map[string]string {
+	return rapid.SampledFrom([]map[string]string{
+		nil, nil, {"team": "red"}, {"ManagedBy": "Terraform"}, {"aws:cloudformation:stack-name": "net"}, {"aws:cloudformation:stack-name": "app", "terraform": "true"},
+	}).Draw(t, "tags")
 }
 
 func drawPermission(t *rapid.T, vpc, i int) fleet.Permission {
@@ -79,6 +90,11 @@ func (x *scene) drawHost(t *rapid.T, n int) {
 		h.Interfaces = []fleet.NetworkInterface{{ID: "eni", Index: 1, Groups: []string{draw()}}}
 	}
 	h.Tags["team"] = rapid.SampledFrom([]string{"red", "blue", "frozen"}).Draw(t, "team")
+	for k, v := range drawTags(t) {
+		if k != "team" {
+			h.Tags[k] = v
+		}
+	}
 	h.AutoScalingGroup = rapid.SampledFrom([]string{"", "", "web", "jump"}).Draw(t, "scaling group")
 	x.add(h)
 	i := len(x.s.Hosts) - 1
@@ -149,6 +165,15 @@ func drawPolicy(t *rapid.T) plan.Policy {
 	case 2:
 		p.Fixes = map[string]string{"agent": "never"}
 	}
+	if what := rapid.SampledFrom([]string{"", "", "apply", "hand", "auto"}).Draw(t, "recovery rules"); what != "" {
+		if p.Fixes == nil {
+			p.Fixes = map[string]string{}
+		}
+		p.Fixes["recovery-rule"], p.Fixes["allow-egress"] = what, what
+	}
+	if rapid.IntRange(0, 3).Draw(t, "managed by") == 0 {
+		p.ManagedBy = []string{"team=red"}
+	}
 	p.RequireSilent = rapid.Bool().Draw(t, "require silent")
 	p.RequireAccess = rapid.Bool().Draw(t, "require access")
 	p.SplitWide = rapid.Bool().Draw(t, "split")
@@ -160,7 +185,7 @@ func drawPolicy(t *rapid.T) plan.Policy {
 }
 
 func TestEveryPlanKeepsItsPromises(t *testing.T) {
-	var closed, refused, scaled, enabled int
+	var closed, refused, scaled, enabled, handed int
 	rapid.Check(t, func(t *rapid.T) {
 		x := drawScene(t)
 		p, err := plan.Make(x.s, x.a, x.p, now)
@@ -185,6 +210,7 @@ func TestEveryPlanKeepsItsPromises(t *testing.T) {
 		checkRules(t, x, p)
 		checkExcluded(t, x, p)
 		checkScaleIn(t, x, p)
+		handed += checkOwners(t, x, p)
 		if x.region().Instances.Known {
 			if stale := p.Stale(x.s); len(stale) > 0 {
 				t.Fatalf("stale against its own snapshot: %v", stale)
@@ -199,8 +225,8 @@ func TestEveryPlanKeepsItsPromises(t *testing.T) {
 	if testing.Short() {
 		return // a fifth of the fleets may well have no bastions that go
 	}
-	if closed == 0 || refused == 0 || scaled == 0 || enabled == 0 {
-		t.Errorf("the fleets prove nothing: %d closed, %d refused, %d scaled in, %d closed after their agent was enabled", closed, refused, scaled, enabled)
+	if closed == 0 || refused == 0 || scaled == 0 || enabled == 0 || handed == 0 {
+		t.Errorf("the fleets prove nothing: %d closed, %d refused, %d scaled in, %d closed after their agent was enabled, %d handed over", closed, refused, scaled, enabled, handed)
 	}
 }
 
@@ -397,6 +423,54 @@ func checkBoots(t *rapid.T, x *scene, p *plan.Plan) (enabled int) {
 		}
 	}
 	return enabled
+}
+
+// What prepares an owned thing is its owner's, unless the policy takes it; what
+// closes a door is nobody else's. It gives the number of steps that are handed over.
+func checkOwners(t *rapid.T, x *scene, p *plan.Plan) (handed int) {
+	listed := map[string]string{}
+	for _, o := range p.Owners() {
+		for _, id := range append(slices.Clone(o.Handed), o.Applied...) {
+			if listed[id] != "" {
+				t.Fatalf("%s is listed twice", id)
+			}
+			listed[id] = "of " + o.Owner
+		}
+	}
+	for _, w := range p.Waves {
+		for _, s := range w.Steps {
+			switch fix := x.p.FixOf(s.Kind); {
+			case s.Handed && s.Phase != plan.Prepare:
+				t.Fatalf("%s is left to others", s.ID)
+			case fix != "" && s.Kind != plan.WaitFor && s.Handed != (fix == "hand" || fix == "auto" && s.Owner != ""):
+				t.Fatalf("%s of %q with %s is handed over: %v", s.ID, s.Owner, fix, s.Handed)
+			case s.Owner != "" && !s.Handed && !strings.Contains(s.Warning, "managed by "+s.Owner):
+				t.Fatalf("%s changes what %s owns without a warning", s.ID, s.Owner)
+			case (s.Owner != "" || s.Handed) != (listed[s.ID] == "of "+s.Owner):
+				t.Fatalf("%s of %q is listed as %q", s.ID, s.Owner, listed[s.ID])
+			}
+			if s.Handed {
+				handed++
+			}
+			if s.Kind != plan.RecoveryRule && s.Kind != plan.ClosePort {
+				continue
+			}
+			i := slices.IndexFunc(x.region().Groups.Value, func(g fleet.SecurityGroup) bool { return g.ID == s.Rules.Group })
+			tags, want := x.region().Groups.Value[i].Tags, ""
+			switch {
+			case tags["aws:cloudformation:stack-name"] != "":
+				want = "cloudformation " + tags["aws:cloudformation:stack-name"]
+			case len(x.p.ManagedBy) == 1 && tags["team"] != "":
+				want = tags["team"]
+			case len(x.p.ManagedBy) != 1 && tags["ManagedBy"] != "":
+				want = "terraform"
+			}
+			if s.Owner != want {
+				t.Fatalf("%s is of %q, want %q by %v", s.ID, s.Owner, want, tags)
+			}
+		}
+	}
+	return handed
 }
 
 func mark(set map[fleet.HostRef]bool, hosts []fleet.HostRef) {

@@ -12,6 +12,7 @@ func (m *maker) templates() {
 	type undone struct {
 		at    fleet.Place
 		text  string
+		owner string
 		hosts int
 	}
 	all := map[string]*undone{}
@@ -25,7 +26,10 @@ func (m *maker) templates() {
 		}
 		h.note = "an instance that replaces it loses this: " + text
 		if all[key+text] == nil {
-			all[key+text] = &undone{at: h.Ref().Place(), text: text}
+			all[key+text] = &undone{at: h.Ref().Place(), text: text, owner: "the code that owns it"}
+			if t, _ := m.world.template(h.Host); t != nil && m.policy.ownerOf(t.Tags) != "" {
+				all[key+text].owner += " (" + m.policy.ownerOf(t.Tags) + ")"
+			}
 		}
 		all[key+text].hosts++
 	}
@@ -34,7 +38,7 @@ func (m *maker) templates() {
 		m.plan.Refusals = append(m.plan.Refusals, Refusal{
 			At: u.at, Phase: Prepare, Code: "template-undoes",
 			Text: fmt.Sprintf("%s; %s of this plan would come back so", u.text, fleet.Count(u.hosts, "host")),
-			Do:   "make a new version of the template with the profile, the recovery key (user data or image) and no key pair, in the code that owns it, and let the group use it",
+			Do:   "make a new version of the template with the profile, the recovery key (user data or image) and no key pair, in " + u.owner + ", and let the group use it",
 		})
 	}
 }

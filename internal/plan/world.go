@@ -135,14 +135,6 @@ func gone(h *fleet.Host) bool { return h.State == "terminated" || h.State == "sh
 
 // matches reports whether all that the selector names fits the host.
 func (s Selector) matches(h *fleet.Host) bool {
-	fits := func(pattern, value string) bool {
-		if pattern == "" {
-			return true
-		}
-		// A slash is an ordinary letter in names and tags.
-		ok, err := path.Match(strings.ReplaceAll(pattern, "/", "\x00"), strings.ReplaceAll(value, "/", "\x00"))
-		return err == nil && ok
-	}
 	if s.empty() || !fits(s.ID, h.ID) || !fits(s.Name, h.Name()) || !fits(s.ASG, h.AutoScalingGroup) || !fits(s.VPC, h.VPC) {
 		return false
 	}
@@ -152,6 +144,17 @@ func (s Selector) matches(h *fleet.Host) bool {
 		}
 	}
 	return true
+}
+
+// fits reports whether a value matches a pattern of path.Match; an empty one
+// matches everything.
+func fits(pattern, value string) bool {
+	if pattern == "" {
+		return true
+	}
+	// A slash is an ordinary letter in names and tags.
+	ok, err := path.Match(strings.ReplaceAll(pattern, "/", "\x00"), strings.ReplaceAll(value, "/", "\x00"))
+	return err == nil && ok
 }
 
 func comparePlaces(a, b fleet.Place) int {

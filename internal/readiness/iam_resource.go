@@ -269,8 +269,9 @@ func endpointAllows(policy, action, resource string, ctx requestContext) answer 
 }
 
 // trusts says whether a role's trust policy lets a service hand out its
-// credentials; maybe when the policy was not read or not understood.
-func trusts(policy, service string) answer {
+// credentials, as far as what is known of the request tells; maybe when the
+// policy was not read or not understood.
+func trusts(policy, service string, known ...contextValues) answer {
 	doc, err := parseStatements(policy)
 	if err != nil {
 		return maybe
@@ -285,7 +286,7 @@ func trusts(policy, service string) answer {
 		if s.who.not {
 			is = yes - is
 		}
-		a := min(s.condition.holds(nil), is)
+		a := min(s.condition.holds(known), is)
 		if s.allow {
 			allow = max(allow, a)
 		} else {

@@ -22,6 +22,9 @@ func (a *assessor) parity() fleet.Parity {
 	var out fleet.Parity
 	for _, p := range g.rows() {
 		row := fleet.PersonParity{Person: p.name, Claimed: p.claimed, Principals: p.principals, Keys: p.keys, Cells: string(p.cells)}
+		if p.owner != nil {
+			row.Team, row.Sessions = p.owner.Team, slices.Clone(p.owner.Sessions)
+		}
 		for _, c := range p.cells {
 			switch c {
 			case fleet.ParityKeeps:

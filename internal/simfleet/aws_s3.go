@@ -30,7 +30,9 @@ func bucketAction(method, path string, query url.Values) (action, bucket string)
 		return "", bucket
 	case object != "":
 		query.Set(objectKey, object)
-		return map[string]string{http.MethodHead: "HeadObject", http.MethodGet: "GetObject"}[method], bucket
+		return map[string]string{
+			http.MethodHead: "HeadObject", http.MethodGet: "GetObject", http.MethodPut: "PutObject", http.MethodDelete: "DeleteObject",
+		}[method], bucket
 	case method == http.MethodHead:
 		return "HeadBucket", bucket
 	case method != http.MethodGet:

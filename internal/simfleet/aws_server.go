@@ -27,6 +27,9 @@ type AWSOptions struct {
 	Faults     *Faults          // may be nil; may change while the server runs
 	Hosts      *Hosts           // on which commands and sessions run; nil: none do
 	Frames     *FrameFaults     // of sessions' data channels; may be nil
+	// Secret is the secret access key with which presigned URLs have to be
+	// signed; empty: their signatures are not verified either.
+	Secret string
 	// Changed, where set, is called after every request that may have changed
 	// the world, with "service:Action". No lock is held.
 	Changed func(api string)
@@ -43,7 +46,8 @@ type AWSOptions struct {
 // Service and Region come from the credential scope in the Authorization
 // header, so one endpoint URL serves all of them. The access key ID decides
 // the account: AccessKey(account), an ID that AssumeRole gave, or any other
-// for the first account. Signatures are not verified: every secret will do.
+// for the first account. Signatures are not verified, but for presigned URLs
+// where AWSOptions.Secret says so: every secret will do.
 type AWS struct {
 	w        *World
 	o        AWSOptions
@@ -69,10 +73,15 @@ func ServeAWS(w *World, o AWSOptions) *AWS {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	return &AWS{
+	s := &AWS{
 		w: w, o: o, calls: map[string]int{}, tunnels: map[string]int{}, sessions: map[string]*liveSession{}, throttle: throttle{buckets: map[string]*bucket{}},
 		regions: map[*Region][]past[*Region]{}, accounts: map[*Account][]past[*Account]{},
 	}
+	if o.Hosts != nil {
+		var served http.Handler = s
+		o.Hosts.aws.Store(&served)
+	}
+	return s
 }
 
 // AccessKey is the access key ID that selects an account.
@@ -110,6 +119,8 @@ type call struct {
 	form url.Values // query protocols; a REST protocol's query string
 	json []byte     // JSON protocols
 	name string     // the resource that a REST protocol's path names: hosted zone ID or bucket
+
+	ranged string // the Range header
 }
 
 // apiError is an error as the service words it.
@@ -142,6 +153,7 @@ var changes = map[string][]map[string]operation{
 	"autoscaling": {scalingChanges},
 	"ssm":         {ssmChanges},
 	"scheduler":   {schedulerChanges},
+	"s3":          {s3Changes},
 
 	"secretsmanager": {secretsChanges},
 }
@@ -272,6 +284,13 @@ func (s *AWS) read(r *http.Request) (*call, error) {
 	c := &call{w: s.w, server: s, id: fmt.Sprintf("%08x-0000-4000-8000-51f1ee700000", s.requests.Add(1)), token: r.Header.Get("X-Amz-Security-Token"), origin: channelOrigin(r)}
 	scope, ok := credentialScope(r.Header.Get("Authorization"))
 	if !ok {
+		var err error
+		if scope, ok, err = s.presignedObject(r); err != nil {
+			c.service, c.token = scope.service, r.URL.Query().Get("X-Amz-Security-Token")
+			return c, err
+		}
+	}
+	if !ok {
 		return c, &apiError{http.StatusForbidden, "MissingAuthenticationToken", "Missing Authentication Token"}
 	}
 	c.key, c.service = scope.key, scope.service
@@ -280,11 +299,15 @@ func (s *AWS) read(r *http.Request) (*call, error) {
 	if c.region == nil {
 		c.region = &Region{Account: c.account, Name: scope.region}
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequest))
+	most := maxRequest
+	if c.service == "s3" {
+		most = maxObject
+	}
+	body, err := readBody(r, most)
 	if err != nil {
 		return c, refuse("RequestTimeout", "reading the request: %v", err)
 	}
-	if len(body) == maxRequest {
+	if len(body) == most {
 		return c, &apiError{http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "the request is too large"}
 	}
 	switch protocolOf(c.service) {
@@ -297,7 +320,10 @@ func (s *AWS) read(r *http.Request) (*call, error) {
 		c.action, c.name = schedulerAction(r.Method, r.URL.Path)
 		return c, nil
 	case protocolREST:
-		c.form = r.URL.Query()
+		c.form, c.ranged = r.URL.Query(), r.Header.Get("Range")
+		if c.json, err = plainBody(r, body); err != nil {
+			return c, refuse("IncompleteBody", "The request body terminated unexpectedly")
+		}
 		c.action, c.name = restAction(c.service, r.Method, r.URL.Path, c.form)
 		return c, nil
 	}
@@ -309,6 +335,16 @@ func (s *AWS) read(r *http.Request) (*call, error) {
 	}
 	c.action = c.form.Get("Action")
 	return c, nil
+}
+
+// readBody reads at most so many bytes, without copying a large body as it grows.
+func readBody(r *http.Request, most int) ([]byte, error) {
+	if n := r.ContentLength; n > 0 && n < int64(most) {
+		body := make([]byte, n)
+		_, err := io.ReadFull(r.Body, body)
+		return body, err
+	}
+	return io.ReadAll(io.LimitReader(r.Body, int64(most)))
 }
 
 type scope struct{ key, region, service string }

@@ -102,6 +102,7 @@ type documentRequest struct {
 	DocumentType    string
 	DocumentFormat  string
 	DocumentVersion string
+	Tags            []tag
 }
 
 func documentProblem(content string) error {
@@ -131,7 +132,7 @@ func (c *call) ownVersions(name string) (versions, error) {
 
 func (c *call) documentDescription(name string, number int) map[string]any {
 	v, _ := c.region.versionsOf(name)
-	out := documentIdentifier(&fleet.SessionDocument{Name: name, Owner: c.account.ID, Version: strconv.Itoa(number)})
+	out := c.documentIdentifier(&fleet.SessionDocument{Name: name, Owner: c.account.ID, Version: strconv.Itoa(number)})
 	out["Status"], out["DefaultVersion"], out["LatestVersion"] = "Active", strconv.Itoa(v.standard), strconv.Itoa(v.latest())
 	return map[string]any{"DocumentDescription": out}
 }
@@ -156,6 +157,11 @@ func createDocument(c *call) (any, error) {
 		return nil, refuse("DocumentAlreadyExists", "Document with same name %s already exists", in.Name)
 	}
 	c.region.setVersions(in.Name, versions{1, []string{in.Content}, 1})
+	tags := map[string]string{}
+	for _, t := range in.Tags {
+		tags[t.Key] = t.Value
+	}
+	c.region.setTags(in.Name, tags)
 	return c.documentDescription(in.Name, 1), nil
 }
 
@@ -216,6 +222,7 @@ func deleteDocument(c *call) (any, error) {
 	case in.DocumentVersion != "" && len(v.contents) > 1:
 		return nil, refuse("InvalidDocumentOperation", "the simulated AWS deletes documents as a whole")
 	}
+	delete(c.region.Tags, in.Name)
 	if in.Name == fleet.PreferencesName {
 		c.region.Preferences = ""
 	} else {

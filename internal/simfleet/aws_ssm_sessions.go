@@ -77,8 +77,9 @@ func getDocument(c *call) (any, error) {
 	}, nil
 }
 
-func documentIdentifier(d *fleet.SessionDocument) map[string]any {
+func (c *call) documentIdentifier(d *fleet.SessionDocument) map[string]any {
 	return map[string]any{
+		"Tags": tagSet(c.region.tagged(d.Name)).Items,
 		"Name": d.Name, "Owner": d.Owner, "DocumentVersion": cmp.Or(d.Version, "1"), "DocumentType": "Session", "DocumentFormat": "JSON", "SchemaVersion": "1.0",
 		"PlatformTypes": []string{"Windows", "Linux", "MacOS"}, "CreatedDate": 1614589200,
 	}
@@ -89,7 +90,7 @@ func describeDocument(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := documentIdentifier(d)
+	out := c.documentIdentifier(d)
 	sum := sha256.Sum256([]byte(d.Content.Value))
 	out["Status"], out["DefaultVersion"], out["LatestVersion"] = "Active", "1", "1"
 	if v, ok := c.region.versionsOf(d.Name); ok {
@@ -147,7 +148,7 @@ func listDocuments(c *call) (any, error) {
 	return struct {
 		DocumentIdentifiers []map[string]any
 		NextToken           string `json:",omitempty"`
-	}{mapped(rows, documentIdentifier), next}, err
+	}{mapped(rows, c.documentIdentifier), next}, err
 }
 
 type sessionInfo struct {

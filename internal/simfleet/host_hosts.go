@@ -3,6 +3,7 @@ package simfleet
 import (
 	"context"
 	"net"
+	"net/http"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -28,6 +29,9 @@ type HostOptions struct {
 	// EndlessBytes is how much a host with MachineEndless prints before it
 	// ends. Default 1 GiB.
 	EndlessBytes int64
+	// Disk bounds what commands may write on one machine, in bytes; beyond it
+	// the disk is full. Default 1 GiB.
+	Disk int
 }
 
 // Hosts is the host side of a world: its machines, their SSH servers and what
@@ -44,6 +48,7 @@ type Hosts struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	pids   atomic.Int64
+	aws    atomic.Pointer[http.Handler] // what presigned URLs lead to; nil until it is served
 
 	mu       sync.Mutex
 	closed   bool                       // guarded by mu
@@ -70,6 +75,9 @@ func NewHosts(w *World, o HostOptions) *Hosts {
 	}
 	if o.ExecTimeout == 0 {
 		o.ExecTimeout = 2 * time.Minute
+	}
+	if o.Disk == 0 {
+		o.Disk = 1 << 30
 	}
 	if o.EndlessBytes == 0 {
 		o.EndlessBytes = 1 << 30

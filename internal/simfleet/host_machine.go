@@ -55,6 +55,7 @@ func (h *Hosts) lockedMachine(inst *Instance) *machine {
 		overlay: func(create bool) *overlay { return h.overlay(inst, create) },
 		proc:    m.procNode,
 		procDir: m.procNames,
+		disk:    h.opts.Disk,
 		now:     m.clock,
 		full:    m.full,
 		fixed:   func(name string) bool { return slices.Contains(m.filesystem(name).Options, "ro") },

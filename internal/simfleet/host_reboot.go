@@ -168,6 +168,14 @@ func (w *World) SetDiskFull(in *Instance, full bool) {
 	if !full && in.Fault == MachineDiskFull {
 		in.Fault = ""
 	}
+	w.SetDiskFree(in, disk.Free)
+}
+
+// SetDiskFree sets how many bytes are free on an instance's root file system. The
+// caller holds w.Mu for writing.
+func (w *World) SetDiskFree(in *Instance, bytes int64) {
+	disk := in.filesystem("/")
+	disk.Free = bytes
 	all := maps.Clone(in.Machine.Filesystems) // copies of the machine share the old one
 	if all == nil {
 		all = map[string]fleet.Filesystem{}

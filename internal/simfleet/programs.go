@@ -38,6 +38,7 @@ func programTable() map[string]programEntry {
 		"sh": runShell, "cat": runCat, "ls": runLs, "date": runDate, "uname": runUname, "hostname": runHostname, "sleep": runSleep,
 		"mkdir": runMkdir, "rm": runRm, "rmdir": runRm, "mv": runMv, "cp": runCp, "ln": runLn, "chmod": runChmod, "chown": runChown, "touch": runTouch,
 		"grep": runGrep, "mktemp": runMktemp, "df": runDf, "chgrp": runChown, "sync": runSync,
+		"dd": runDd, "tar": runTar,
 	})
 	add(bin, nil, map[string]program{
 		"sudo": runSudo, "env": runEnv, "nohup": runNohup, "timeout": runTimeout, "id": runID, "whoami": runWhoami, "who": runWho,
@@ -58,7 +59,7 @@ func programTable() map[string]programEntry {
 	add(bin, notAlpine, map[string]program{"ss": runSS})
 	add(sbin, nil, map[string]program{"sshd": runSSHD})
 	add(bin, (*machine).rpmBased, map[string]program{"rpm": runRPM})
-	add(bin, (*machine).dpkgBased, map[string]program{"dpkg-query": runDpkgQuery, "dpkg": runDpkg, "apt-get": runApt, "apt": runApt})
+	add(bin, (*machine).dpkgBased, map[string]program{"dpkg-query": runDpkgQuery, "dpkg": runDpkg, "dpkg-deb": runDpkgDeb, "apt-get": runApt, "apt": runApt})
 	add(bin, (*machine).hasDNF, map[string]program{"dnf": runYum})
 	add(bin, func(m *machine) bool { return m.rpmBased() && m.OS.Family != "sles" }, map[string]program{"yum": runYum})
 	add(bin, func(m *machine) bool { return m.OS.Family == "sles" }, map[string]program{"zypper": runYum})

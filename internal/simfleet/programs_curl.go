@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/netip"
@@ -36,11 +37,16 @@ type transfer struct {
 	verify  int // OpenSSL's verification result
 }
 
-// runCurl knows -s -S -v -k -q -f -I -i -L -m -o -w -X -H -D -x, --noproxy and
+// runCurl knows -s -S -v -k -q -f -I -i -L -m -o -w -X -H -D -T -r -K -x, --noproxy and
 // --connect-timeout, and the proxy variables.
 func runCurl(ctx context.Context, p *process) int {
-	o := parseOptions(p.args[1:], "mowHXATdDuxC", "connect-timeout", "max-time", "output", "write-out", "noproxy", "url", "request", "header", "cacert", "dump-header", "proxy", "retry", "retry-delay", "retry-max-time")
-	urls := slices.Concat(o.operands, o.flags["url"])
+	o := parseOptions(p.args[1:], "mowHXATdDuxCKr", "connect-timeout", "max-time", "output", "write-out", "noproxy", "url", "request", "header", "cacert", "dump-header", "proxy", "retry", "retry-delay", "retry-max-time", "proto", "proto-redir", "max-filesize", "config", "range", "upload-file")
+	configured, err := configURLs(p, o)
+	if err != nil {
+		_, _ = fmt.Fprintln(p.stderr, "curl: cannot read config")
+		return 26
+	}
+	urls := slices.Concat(o.operands, o.flags["url"], configured)
 	if len(urls) == 0 {
 		_, _ = fmt.Fprintln(p.stderr, "curl: try 'curl --help' or 'curl --manual' for more information")
 		return 2
@@ -74,7 +80,11 @@ func curlOne(ctx context.Context, p *process, o options, target string) int {
 	if v, ok := o.value("m", "max-time"); ok {
 		r.limit, _ = duration(v)
 	}
-	if err := r.run(ctx); err != nil {
+	run := func() error { return r.run(ctx) }
+	if presigned(u) {
+		run = func() error { return r.storage(ctx, u) }
+	}
+	if err := run(); err != nil {
 		return waited(err, 0)
 	}
 	if r.status != 0 && (!o.has("s", "silent") || o.has("S", "show-error")) {
@@ -137,6 +147,9 @@ func (r *transfer) run(ctx context.Context) error {
 		r.connected(metadataAddress, "80")
 		r.answer(r.metadata())
 		return nil
+	}
+	if files, ok := r.p.x.hosts.w.Mirrors[r.host]; ok {
+		return r.fromMirror(ctx, files)
 	}
 	service, ours := r.p.m.serviceOf(r.host)
 	to := r.p.egress(service, nil)
@@ -256,8 +269,11 @@ func (r *transfer) method() string {
 	if v, ok := r.o.value("X", "request"); ok {
 		return v
 	}
-	if r.o.has("I", "head") {
+	switch {
+	case r.o.has("I", "head"):
 		return http.MethodHead
+	case r.o.has("T", "upload-file"):
+		return http.MethodPut
 	}
 	return http.MethodGet
 }
@@ -322,7 +338,7 @@ func (r *transfer) answer(a response) {
 // write puts a part of the response into a file, or on standard output for "-".
 func (r *transfer) write(file, text string) {
 	if file == "-" {
-		r.p.printf("%s", text)
+		_, _ = io.WriteString(r.p.stdout, text)
 		return
 	}
 	if file == "/dev/null" {

@@ -41,6 +41,12 @@ func fileMode(text string, old fs.FileMode) (fs.FileMode, error) {
 		}
 		for _, w := range who {
 			shift := map[rune]int{'u': 6, 'g': 3, 'o': 0}[w]
+			if special := map[rune]fs.FileMode{'u': fs.ModeSetuid, 'g': fs.ModeSetgid}[w]; strings.Contains(clause[i+1:], "s") {
+				m &^= special
+				if clause[i] != '-' {
+					m |= special
+				}
+			}
 			switch clause[i] {
 			case '+':
 				m |= bits << shift
@@ -146,10 +152,13 @@ func runChmod(_ context.Context, p *process) int {
 		args = append([]string{octal(info.Mode())}, args[1:]...)
 	}
 	return eachOperand(p, args[1:], "changing permissions of", func(name string) error {
-		for _, at := range below(p, name, recursive) {
-			info, err := p.m.fs.stat(p.cred, at, true)
+		for i, at := range below(p, name, recursive) {
+			info, err := p.m.fs.stat(p.cred, at, i == 0)
 			if err != nil {
 				return err
+			}
+			if info.Mode()&fs.ModeSymlink != 0 {
+				continue // of a tree, links are left alone
 			}
 			mode, err := fileMode(args[0], info.Mode())
 			if err != nil {

@@ -136,6 +136,8 @@ func runRPM(ctx context.Context, p *process) int {
 	switch {
 	case o.has("K", "checksig"):
 		return p.checkRPMs(o.operands)
+	case !change && o.has("p", "package"):
+		return p.aboutRPM(o.operands)
 	case !change:
 		return queryRPM(ctx, p)
 	case !p.cred.root():
@@ -250,7 +252,7 @@ func (p *process) yumInstall(ctx context.Context, verb, name string) int {
 	return 0
 }
 
-// runSnap is snap list, install, refresh, remove, start, stop, restart and services.
+// runSnap is snap info, list, install, refresh, remove, start, stop, restart and services.
 func runSnap(_ context.Context, p *process) int {
 	o := parseOptions(p.args[1:], "", "channel")
 	if len(o.operands) == 0 {
@@ -261,6 +263,9 @@ func runSnap(_ context.Context, p *process) int {
 	say := func(format string, args ...any) int {
 		_, _ = fmt.Fprintf(p.stderr, "error: "+format+"\n", args...)
 		return 1
+	}
+	if verb == "info" {
+		return p.snapInfo()
 	}
 	if verb == "list" {
 		if !ours || len(names) > 0 && names[0] != agentName {

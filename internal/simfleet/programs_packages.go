@@ -55,15 +55,20 @@ func parsePackage(data []byte) (a agentPackage, ok bool) {
 }
 
 // signature is what lies next to a package file as NAME.sig.
-func signature(data []byte) []byte {
-	return armored("SIGNATURE", fmt.Sprintf("simulated signature %s %x", agentSigner, sha256.Sum256(data)))
+func signature(data []byte) []byte { return signatureBy(agentSigner, data) }
+
+func signatureBy(signer string, data []byte) []byte {
+	return armored("SIGNATURE", fmt.Sprintf("simulated signature %s %x", signer, sha256.Sum256(data)))
 }
 
 // AgentSigningKey is the public key by which the simulated agent's packages are
 // signed. The simulated gpg and rpm take it, under the fingerprint of AWS's own.
 func AgentSigningKey() string {
-	return string(armored("PUBLIC KEY BLOCK", "simulated public key "+agentSigner))
+	return string(armored("PUBLIC KEY BLOCK", keyText+agentSigner))
 }
+
+// keyText stands before the fingerprint in the simulation's key files.
+const keyText = "simulated public key "
 
 func armored(kind, text string) []byte {
 	return fmt.Appendf(nil, "-----BEGIN PGP %s-----\n\n%s\n-----END PGP %[1]s-----\n", kind, base64.StdEncoding.EncodeToString([]byte(text)))
@@ -232,7 +237,7 @@ func (p *process) verifySignature(o options, held string) int {
 	}
 	signer, id := f[2], f[2][len(f[2])-16:]
 	switch {
-	case !slices.Contains(lines([]byte(held)), signer):
+	case !slices.ContainsFunc(lines([]byte(held)), func(l string) bool { return strings.TrimPrefix(l, keyText) == signer }):
 		tell("ERRSIG %s 1 8 00 0 9", id)
 		tell("NO_PUBKEY %s", id)
 		return p.fail(2, "Can't check signature: No public key")

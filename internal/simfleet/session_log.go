@@ -3,7 +3,6 @@ package simfleet
 import (
 	"cmp"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -61,18 +60,6 @@ func (w *World) bucketRegion(name string) *Region {
 	return nil
 }
 
-// objects are the session logs of a bucket whose keys begin with a prefix, in
-// the order of keys.
-func (w *World) objects(bucket, prefix string) []*SessionLog {
-	rg := w.bucketRegion(bucket)
-	if rg == nil {
-		return nil
-	}
-	out := filter(rg.SessionLogs, func(l *SessionLog) bool { return l.Bucket == bucket && strings.HasPrefix(l.Name, prefix) })
-	slices.SortFunc(out, func(a, b *SessionLog) int { return strings.Compare(a.Name, b.Name) })
-	return out
-}
-
 type objectInfo struct {
 	Key      string `xml:"Key"`
 	Modified string `xml:"LastModified"`
@@ -81,11 +68,9 @@ type objectInfo struct {
 	Class    string `xml:"StorageClass"`
 }
 
-func objectOf(l *SessionLog) objectInfo {
-	return objectInfo{l.Name, l.Stored.Format("2006-01-02T15:04:05.000Z"), etag(l), len(l.Content), "STANDARD"}
+func objectOf(o *storedObject) objectInfo {
+	return objectInfo{o.name, o.stored.Format("2006-01-02T15:04:05.000Z"), fmt.Sprintf("%q", o.tag), len(o.content), "STANDARD"}
 }
-
-func etag(l *SessionLog) string { return fmt.Sprintf("%q", uniqueID("", l.Name)) }
 
 func listObjects(c *call) (any, error) {
 	_, elsewhere, err := c.ownBucket()
@@ -97,7 +82,7 @@ func listObjects(c *call) (any, error) {
 	}
 	rows := c.w.objects(c.name, c.form.Get("prefix"))
 	after := cmp.Or(c.form.Get("continuation-token"), c.form.Get("start-after"))
-	rows = filter(rows, func(l *SessionLog) bool { return l.Name > after })
+	rows = filter(rows, func(o *storedObject) bool { return o.name > after })
 	most := 1000
 	if _, err := fmt.Sscan(c.form.Get("max-keys"), &most); err != nil || most < 0 || most > 1000 {
 		most = 1000
@@ -106,7 +91,7 @@ func listObjects(c *call) (any, error) {
 	if len(rows) > most {
 		rows = rows[:most]
 		if most > 0 {
-			next = rows[most-1].Name
+			next = rows[most-1].name
 		}
 	}
 	return encodeREST(c, "ListBucketResult", struct {
@@ -118,45 +103,6 @@ func listObjects(c *call) (any, error) {
 		Next      string       `xml:"NextContinuationToken,omitempty"`
 		Contents  []objectInfo `xml:"Contents"`
 	}{c.name, c.form.Get("prefix"), len(rows), most, next != "", next, mapped(rows, objectOf)})
-}
-
-// object finds what a request for one object names.
-func (c *call) object() (*SessionLog, error) {
-	_, elsewhere, err := c.ownBucket()
-	switch {
-	case err != nil:
-		return nil, err
-	case elsewhere:
-		return nil, permanentRedirect()
-	}
-	key := c.form.Get(objectKey)
-	if l := find(c.w.objects(c.name, key), func(l *SessionLog) bool { return l.Name == key }); l != nil {
-		return l, nil
-	}
-	return nil, &apiError{http.StatusNotFound, "NoSuchKey", "The specified key does not exist."}
-}
-
-func getObject(c *call) (any, error) {
-	l, err := c.object()
-	if err != nil {
-		return nil, err
-	}
-	return objectReply(l, []byte(l.Content)), nil
-}
-
-// headObject answers by status and headers alone.
-func headObject(c *call) (any, error) {
-	l, err := c.object()
-	if err != nil {
-		return reply{status: http.StatusNotFound, kind: kindXML}, nil //nolint:nilerr // a HEAD request's answer has no body
-	}
-	r := objectReply(l, nil)
-	r.header["Content-Length"] = fmt.Sprint(len(l.Content))
-	return r, nil
-}
-
-func objectReply(l *SessionLog, body []byte) reply {
-	return reply{kind: "binary/octet-stream", body: body, header: map[string]string{"Last-Modified": l.Stored.Format(http.TimeFormat), "ETag": etag(l)}}
 }
 
 func (c *call) logStreams(group string) ([]*SessionLog, error) {

@@ -20,6 +20,7 @@ type vfs struct {
 	overlay func(create bool) *overlay         // nil while nobody wrote and create is false
 	proc    func(name string) (*node, bool)    // answers for everything below /proc
 	procDir func(name string) []string         // names in a directory below /proc
+	disk    int                                // what the overlay may hold, in bytes
 	now     func() time.Time                   // host clock, for modification times
 	full    func(name string, inode bool) bool // the file system that holds a path has no room, or no inode
 	fixed   func(name string) bool             // the file system that holds a path is mounted read-only
@@ -37,6 +38,7 @@ type node struct {
 	program  string        // registered program that runs when it is executed
 
 	immutable bool // chattr +i
+	own       bool // the room behind data is this path's alone, to be appended to
 }
 
 func (n *node) content() []byte {
@@ -52,9 +54,6 @@ type overlay struct {
 	nodes map[string]*node
 	size  int
 }
-
-// maxOverlay bounds what commands may write on one machine; beyond it the disk is full.
-const maxOverlay = 16 << 20
 
 // cred is who asks: the kernel's idea of a user.
 type cred struct {

@@ -128,11 +128,16 @@ func (v *vfs) appendTo(at string, data []byte) error {
 	if n == nil || n.mode&fs.ModeDevice != 0 {
 		return nil // /dev/null, or unlinked while open: nobody can read it any more
 	}
-	if len(data) > 0 && (v.full(at, false) || o.size+len(data) > maxOverlay) {
+	if len(data) > 0 && (v.full(at, false) || o.size+len(data) > v.disk) {
 		return syscall.ENOSPC
 	}
 	m := *n
-	m.data, m.lazy, m.mtime = slices.Concat(n.content(), data), nil, v.now()
+	if n.own {
+		m.data = append(n.data, data...) // nobody looks beyond the length that it has seen
+	} else {
+		m.data, m.own = slices.Concat(n.content(), data), true
+	}
+	m.lazy, m.mtime = nil, v.now()
 	o.put(map[string]*node{at: &m})
 	return nil
 }
@@ -179,7 +184,7 @@ func (v *vfs) make(c cred, op, name string, n *node) error {
 // link gives a file a second name. Both have the same content, owner, mode and
 // time then; what is written to one later does not show in the other.
 func (v *vfs) link(c cred, from, to string) error {
-	_, n, err := v.resolve(c, from, false)
+	old, n, err := v.resolve(c, from, false)
 	switch {
 	case err != nil:
 	case n == nil:
@@ -199,8 +204,10 @@ func (v *vfs) link(c cred, from, to string) error {
 		return pathError("link", to, syscall.EEXIST)
 	}
 	m := *n
-	m.data, m.lazy = m.content(), nil
-	v.put(v.entryChanged(map[string]*node{at: &m}, dir))
+	m.data, m.lazy, m.own = m.content(), nil, false
+	shared := *n
+	shared.own = false
+	v.put(v.entryChanged(map[string]*node{at: &m, old: &shared}, dir))
 	return nil
 }
 

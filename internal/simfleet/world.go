@@ -21,6 +21,10 @@ type World struct {
 	Now      func() time.Time // the world's clock
 	Accounts []*Account
 
+	// Mirrors are HTTPS servers on the internet, by name, with their files by
+	// path. It is set before hosts run anything.
+	Mirrors map[string]map[string][]byte
+
 	// Happened, where set, is called after everything that happened by itself,
 	// with its name ("schedule NAME", "launch i-…"). No lock is held.
 	Happened func(what string)
@@ -98,6 +102,8 @@ type Region struct {
 	ManagedSessions []*fleet.ManagedSession // Session Manager's, open and past
 	SessionLogs     []*SessionLog           // in the Region's buckets and log groups
 
+	stored map[string][]*storedObject // by bucket: what was put there
+
 	Deregistered map[string]bool // machine images that nobody can launch any more
 
 	// Dropped names, by route target (a firewall endpoint or transit gateway),
@@ -120,7 +126,7 @@ type Region struct {
 	Hybrid    []*fleet.Node // managed nodes outside EC2
 
 	// Tags names, by ID, the tags of resources whose own type here has none:
-	// launch templates, endpoints, key pairs and security group rules.
+	// launch templates, endpoints, key pairs, security group rules and, by name, documents.
 	Tags     map[string]map[string]string
 	Launches map[string]LaunchData // by "lt-…/VERSION"
 	Imported map[string]bool       // IDs of key pairs that EC2 did not make

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 
 	"ssm-migrate/internal/fleet"
@@ -51,6 +52,17 @@ var columns = [columnCount]struct {
 	colType:    {"TYPE", 9, 14, func(r *row) string { return clean(r.host.InstanceType) }, nil, false},
 	colIP:      {"ADDRESS", 9, 15, func(r *row) string { return address(r.host.PrivateIP) }, nil, false},
 	colAccount: {"ACCOUNT", 12, 12, func(r *row) string { return clean(r.host.Account) }, nil, false},
+}
+
+// columnNames are what columns are called in saved views.
+var columnNames = [columnCount]string{
+	colVerdict: "verdict", colName: "name", colID: "id", colCause: "cause", colAgent: "agent", colAZ: "az", colVPC: "vpc", colKeys: "keys",
+	colOS: "os", colASG: "asg", colState: "state", colType: "type", colIP: "ip", colAccount: "account",
+}
+
+// columnCalled is the column of a name; of one that is not known the first.
+func columnCalled(name string) column {
+	return column(max(slices.Index(columnNames[:], name), 0))
 }
 
 // columnsByNeed says which columns to show first where there is no room for all.

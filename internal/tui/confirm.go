@@ -12,7 +12,9 @@ type confirm struct {
 	lines   func(at int) []string // told anew at every drawing
 	choices []string              // clean; at least one
 	at      int
-	want    string // what is to be typed
+	// want is what is to be typed, and command the line that does the same.
+	want    func(at int) string
+	command func(at int) string
 	input   line
 	wrong   bool
 	yes     func(at int) tea.Cmd
@@ -27,11 +29,11 @@ func (c *confirm) handle(in intent) (done bool, cmd tea.Cmd) {
 	case edit:
 		c.input.edit(in.op)
 	case move:
-		c.at = min(max(c.at+in.by, 0), len(c.choices)-1)
+		c.at, c.wrong = min(max(c.at+in.by, 0), len(c.choices)-1), false
 	case back:
 		return true, nil
 	case open:
-		if string(c.input.text) == c.want {
+		if squeezed(string(c.input.text)) == squeezed(c.want(c.at)) {
 			return true, c.yes(c.at)
 		}
 		c.wrong = true
@@ -39,6 +41,9 @@ func (c *confirm) handle(in intent) (done bool, cmd tea.Cmd) {
 	}
 	return false, nil
 }
+
+// squeezed is a name without its blanks: they are easily mistyped.
+func squeezed(s string) string { return strings.Join(strings.Fields(s), "") }
 
 func (c *confirm) view(e *env, inner int) []string {
 	s := e.styles
@@ -60,7 +65,11 @@ func (c *confirm) view(e *env, inner int) []string {
 		}
 		text = append(text, s.on(i == c.at, s.text).Render(fit(mark+choice, inner)))
 	}
-	label := "Type " + clean(c.want) + ": "
+	text = append(text, blank)
+	for _, l := range wrapTo("$ "+c.command(c.at), inner, 2) {
+		text = append(text, s.dim.Render(fit(l, inner)))
+	}
+	label := "Type " + clean(c.want(c.at)) + ": "
 	if c.wrong {
 		label = "No. " + label
 	}
@@ -69,5 +78,5 @@ func (c *confirm) view(e *env, inner int) []string {
 	if len(c.choices) > 1 {
 		keys += "   " + s.accent.Render("↑↓") + " choose"
 	}
-	return append(text, blank, fit(s.accent.Render(label)+field, inner), fit(keys, inner))
+	return append(text, fit(s.accent.Render(label)+field, inner), fit(keys, inner))
 }

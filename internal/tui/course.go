@@ -14,22 +14,25 @@ import (
 
 // course is the plan that the wizard is about, and how its cutover goes.
 type course struct {
-	state   *Cutover // as read last; nil before that
-	shown   string   // ID of the plan to show; empty: the one that needs attention
-	loading bool
-	again   bool // read once more when what is being read has come
-	err     error
-	steps   map[string]*plan.Step // of the plan, by ID
-	entries []cutover.Entry       // the journal, with what came since
-	log     []cutover.Entry       // of them, what the screen lists
-	stand   cutover.Standing      // by counted entries
-	sum     sum
-	known   int   // how many entries stand tells of; -1: none yet
-	broken  error // why the journal cannot be summed up
-	reckons bool
-	doing   *doing // what this wizard started last
-	making  bool   // a plan is being made
-	wishing bool
+	state         *Cutover // as read last; nil before that
+	shown         string   // ID of the plan to show; empty: the one that needs attention
+	loading       bool
+	again         bool // read once more when what is being read has come
+	err           error
+	steps         map[string]*plan.Step // of the plan, by ID
+	entries       []cutover.Entry       // the journal, with what came since
+	log           []cutover.Entry       // of them, what the screen lists
+	stand         cutover.Standing      // by counted entries
+	sum           sum
+	known         int   // how many entries stand tells of; -1: none yet
+	broken        error // why the journal cannot be summed up
+	reckons       bool
+	doing         *doing // what this wizard started last
+	making        bool   // a plan is being made
+	planningDrill bool
+	wishing       bool
+	paths         paths      // by state and sum
+	drill         *rehearsal // the drill that this wizard started last
 }
 
 // plan is the plan that is shown; nil without one.
@@ -40,21 +43,38 @@ func (c *course) plan() *plan.Plan {
 	return c.state.Plan
 }
 
+// drilling reports whether this wizard rehearses the way back now.
+func (c *course) drilling() bool { return c.drill != nil && !c.drill.doing.over }
+
 // mine reports whether this wizard applies or rolls back now.
 func (c *course) mine() bool { return c.doing != nil && !c.doing.over }
 
 // elsewhere reports whether another process does.
-func (c *course) elsewhere() bool { return !c.mine() && c.state != nil && c.state.Holder != "" }
+func (c *course) elsewhere() bool {
+	return !c.mine() && !c.drilling() && c.state != nil && c.state.Holder != ""
+}
 
 // underway reports whether anybody does.
 func (c *course) underway() bool { return c.mine() || c.elsewhere() }
 
 // asked is the run's question that waits for the operator; nil: none.
 func (c *course) asked() *asked {
-	if !c.mine() {
-		return nil
+	switch {
+	case c.drilling():
+		return c.drill.doing.asked
+	case c.mine():
+		return c.doing.asked
 	}
-	return c.doing.asked
+	return nil
+}
+
+// answer gives the operator's decision to the run that asks.
+func (c *course) answer(x cutover.Decision) {
+	if c.drilling() {
+		c.drill.doing.answer(x)
+		return
+	}
+	c.doing.answer(x)
 }
 
 // take takes what was read of a plan. Entries that came meanwhile are kept.
@@ -130,10 +150,14 @@ type sum struct {
 	underway          []cutover.StepStatus
 	troubles          []cutover.StepStatus
 	left              []cutover.HostStatus // hosts that are not gone on with
-	soaking           string               // name of the wave that is watched
-	soaked            time.Time            // until when
-	firstOpen         int                  // position of the first wave that is not done; -1: none
-	back              []bool               // waves of which everything is taken back
+	shut              int                  // hosts with a closed door
+	sessions          int                  // hosts into which a session is proved
+	oldestSession     time.Time            // the oldest of the last proofs
+	proofs            map[fleet.HostRef]time.Time
+	soaking           string    // name of the wave that is watched
+	soaked            time.Time // until when
+	firstOpen         int       // position of the first wave that is not done; -1: none
+	back              []bool    // waves of which everything is taken back
 	// noKey and noBastion say since when hosts have no recovery key and VPCs no
 	// bastion group any more, because a rollback has taken them.
 	noKey     map[fleet.HostRef]time.Time
@@ -142,7 +166,7 @@ type sum struct {
 
 // reckon sums up. It looks at every step, so it runs outside of the loop.
 func reckon(p *plan.Plan, steps map[string]*plan.Step, s cutover.Standing) sum {
-	out := sum{firstOpen: -1, back: make([]bool, len(s.Waves)), noKey: map[fleet.HostRef]time.Time{}, noBastion: map[string]time.Time{}}
+	out := sum{firstOpen: -1, back: make([]bool, len(s.Waves)), noKey: map[fleet.HostRef]time.Time{}, noBastion: map[string]time.Time{}, proofs: map[fleet.HostRef]time.Time{}}
 	for i, w := range s.Waves {
 		last, undone, owed := time.Time{}, false, false
 		for _, ph := range w.Phases {
@@ -169,7 +193,16 @@ func reckon(p *plan.Plan, steps map[string]*plan.Step, s cutover.Standing) sum {
 			out.soaking, out.soaked = w.Name, last.Add(time.Duration(p.Waves[i].Soak))
 		}
 	}
+	out.sessions = len(out.proofs)
+	for _, at := range out.proofs {
+		if out.oldestSession.IsZero() || at.Before(out.oldestSession) {
+			out.oldestSession = at
+		}
+	}
 	for _, h := range s.Hosts {
+		if h.Doors > 0 {
+			out.shut++
+		}
 		if h.Why != "" {
 			out.left = append(out.left, h)
 		}
@@ -200,6 +233,12 @@ func (s *sum) step(st cutover.StepStatus) {
 		s.keys, s.quarantined = s.keys+1, s.quarantined+done
 	case plan.ClosePort:
 		s.groups, s.closed = s.groups+1, s.closed+done
+	case plan.ProveSession:
+		for _, h := range st.Hosts {
+			if done > 0 && st.Since.After(s.proofs[h]) {
+				s.proofs[h] = st.Since
+			}
+		}
 	default:
 	}
 	switch st.State {
@@ -225,14 +264,16 @@ type doing struct {
 	then     *cutover.Scope // what to roll back when it has stopped
 	stopping bool
 	over     bool
+	reports  []DrillReport // that came and were not looked at yet
 	result   cutover.Result
 	err      error
 }
 
-// said is one thing that a run tells: an entry or a question.
+// said is one thing that a run tells: an entry, a question or a drill's phase.
 type said struct {
 	entry cutover.Entry
 	asked *asked
+	drill *DrillReport
 }
 
 // asked is a question of the run and the way back for its answer.
@@ -249,8 +290,9 @@ func startDoing(ctx context.Context, scope *cutover.Scope, work func(context.Con
 	alive.Go(func() {
 		defer cancel()
 		res, err := work(ctx, Talk{
-			Emit: func(e cutover.Entry) { d.feed.emit(said{entry: e}) },
-			Ask:  d.ask,
+			Emit:  func(e cutover.Entry) { d.feed.emit(said{entry: e}) },
+			Ask:   d.ask,
+			Drill: func(r DrillReport) { d.feed.emit(said{drill: &r}) },
 		})
 		d.result = res // before finish, whose lock makes it seen
 		d.feed.finish(err)
@@ -273,8 +315,12 @@ func (d *doing) ask(ctx context.Context, q cutover.Question) (cutover.Decision, 
 func (d *doing) drain() (entries []cutover.Entry, ended bool) {
 	all, over, err := d.feed.take()
 	for _, s := range all {
-		if s.asked != nil {
+		switch {
+		case s.asked != nil:
 			d.asked = s.asked
+			continue
+		case s.drill != nil:
+			d.reports = append(d.reports, *s.drill)
 			continue
 		}
 		if s.entry.Event == cutover.Resumed || s.entry.Event == cutover.RunEnded {

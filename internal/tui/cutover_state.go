@@ -345,12 +345,12 @@ func (s *cutoverScreen) next() (what, why string) {
 	case c.known == 0:
 		return s.nextNew()
 	case c.stand.State == brokenOff:
-		return "press A to go on, or b to take it back", "going on looks first at the steps whose end is not known"
+		return "press A to go on, or B to take it back", "going on looks first at the steps whose end is not known"
 	}
 	switch c.outcome() {
 	case cutover.OutcomeDone:
 		if !c.stand.Ended {
-			return "press A to go on with the next wave", "the waves so far are done and proved; b takes them back"
+			return "press A to go on with the next wave", "the waves so far are done and proved; B takes them back"
 		}
 		return "press 6 for what has been reached", "the plan has come to its end"
 	case cutover.OutcomeRolledBack:
@@ -362,15 +362,15 @@ func (s *cutoverScreen) next() (what, why string) {
 		}
 		return "see to the reason, then press A to try again", "what was taken back is done anew, the rest stays done"
 	case cutover.OutcomeRolledPartly:
-		return "see to what could not be undone, then press b again", "the doors that matter are in the list"
+		return "see to what could not be undone, then press B again", "the doors that matter are in the list"
 	case cutover.OutcomeStale:
 		return "take the inventory again (i), then press n", "the fleet is not what the plan was made for"
 	case cutover.OutcomeStopped, cutover.OutcomePaused, cutover.OutcomePartly:
 	}
 	if len(c.sum.troubles) > 0 {
-		return "see to what needs a look, then press A to go on", "b takes back; everything done so far stays proved until then"
+		return "see to what needs a look, then press A to go on", "B takes back; everything done so far stays proved until then"
 	}
-	return "press A to go on, or b to take it back", "the plan has not come to its end"
+	return "press A to go on, or B to take it back", "the plan has not come to its end"
 }
 
 func (s *cutoverScreen) nextWithout() (what, why string) {
@@ -402,7 +402,7 @@ func (s *cutoverScreen) nextRunning() (what, why string) {
 		}
 		return "press r to go on", "armed timers go on meanwhile and open their doors when their time comes"
 	}
-	return "watch; p pauses, s stops, b takes back", "the run goes on while you are on other screens"
+	return "watch; p pauses, S stops, B takes back", "the run goes on while you are on other screens"
 }
 
 func (s *cutoverScreen) nextNew() (what, why string) {

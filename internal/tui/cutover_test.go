@@ -39,12 +39,13 @@ func TestFromASnapshotToADoneCutover(t *testing.T) {
 }
 
 func TestNothingBeginsWithoutThePlansID(t *testing.T) {
-	for _, key := range []string{"A", "b"} {
-		for _, typed := range []string{"", "y", "yes", "3f2a9c01d4e", "3f2a9c01d4e77", "3F2A9C01D4E7"} {
+	for _, key := range []string{"A", "B"} {
+		want := map[string]string{"A": "3f2a9c01d4e7", "B": "wave 2"}[key]
+		for _, typed := range []string{"", "y", "yes", "3f2a9c01d4e", "3f2a9c01d4e77", "3F2A9C01D4E7", "wave", "Wave 2"} {
 			d := planned(t, halfway(testPlan()).entries, 80, 24).press(key).write(typed).press("enter")
-			d.mustShow("No. Type 3f2a9c01d4e7")
+			d.mustShow("No. Type " + want)
 			d.press("esc")
-			d.mustNotShow("Type 3f2a9c01d4e7")
+			d.mustNotShow("Type " + want)
 			if len(d.world.began) > 0 {
 				t.Errorf("%s and %q began %q", key, typed, d.world.began)
 			}
@@ -55,7 +56,7 @@ func TestNothingBeginsWithoutThePlansID(t *testing.T) {
 func TestApplyUpToTheCanary(t *testing.T) {
 	d := planned(t, nil, 80, 24).press("A")
 	d.mustShow("● the whole plan", "○ only up to the end of wave 1, canary")
-	d.press("down").send(pasted(" 3f2a9c01d4e7\n"))
+	d.press("down").send(pasted(" canary\n"))
 	d.press("enter")
 	d.journal()
 	if want := []string{"apply 3f2a9c01d4e7 to wave 1"}; !slices.Equal(d.world.began, want) {
@@ -99,12 +100,12 @@ func TestPauseResumeAndSpeed(t *testing.T) {
 }
 
 func TestStopAsksAndLetsTheRunEnd(t *testing.T) {
-	d := applying(t, halfway(testPlan()), 80, 24).press("s")
+	d := applying(t, halfway(testPlan()), 80, 24).press("S")
 	d.mustShow("Stop the run?", "1 timer is armed", "10:35 min")
 	d.press("n")
 	d.journal()
 	d.mustShow("Running for")
-	d.press("s", "y")
+	d.press("S", "y")
 	d.settle()
 	d.mustShow("Stopped: on request")
 	if d.quit {
@@ -141,7 +142,7 @@ func TestRollBackOffersWhatStands(t *testing.T) {
 	}
 	show := func(entries []cutover.Entry) *driver {
 		d := planned(t, entries, 80, 24)
-		return d.press("down", "down", "b")
+		return d.press("down", "down", "B")
 	}
 	show(takenBack()).mustShow("Roll back?", "● wave 2", "○ the whole plan")
 	d := show(takenBack(2))
@@ -151,7 +152,7 @@ func TestRollBackOffersWhatStands(t *testing.T) {
 }
 
 func TestRollBackDuringARunStopsItFirst(t *testing.T) {
-	d := applying(t, halfway(testPlan()), 80, 24).press("b")
+	d := applying(t, halfway(testPlan()), 80, 24).press("B")
 	d.mustShow("Roll back?", "The run is stopped first", "● wave 2", "○ the whole plan")
 	d.press("down").write("3f2a9c01d4e7").press("enter")
 	d.send(<-d.queue) // the run has ended, the rollback begins
@@ -160,21 +161,21 @@ func TestRollBackDuringARunStopsItFirst(t *testing.T) {
 		t.Fatalf("began %q, want %q", d.world.began, want)
 	}
 	d.mustShow("Rolling back", "taking back")
-	d.press("s")
+	d.press("S")
 	d.mustShow("A rollback goes on to its end")
 	d.press("p")
 	d.mustShow("A rollback goes on to its end")
 	if d.world.cutover.Wish.Pause {
 		t.Error("a pause was left for the next run")
 	}
-	d.press("b")
+	d.press("B")
 	d.mustShow("A rollback is under way already")
 	d.over(cutover.Result{Outcome: cutover.OutcomeRolledBack}, nil)
 	d.mustShow("Rolled back.")
 }
 
 func TestRollBackOfOneHost(t *testing.T) {
-	d := planned(t, halfway(testPlan()).entries, 80, 24).press("end", "enter", "tab", "down", "b")
+	d := planned(t, halfway(testPlan()).entries, 80, 24).press("end", "enter", "tab", "down", "B")
 	host := testRef(2)
 	d.mustShow("● host queue-1", "Groups that the host shares are opened, too")
 	d.write("3f2a9c01d4e7").press("enter")
@@ -185,13 +186,20 @@ func TestRollBackOfOneHost(t *testing.T) {
 }
 
 func TestTheRunAsks(t *testing.T) {
-	for key, want := range map[string]cutover.Decision{"r": cutover.DecideRetry, "b": cutover.DecideRollback, "s": cutover.DecideStop} {
+	p := testPlan()
+	for key, want := range map[string]cutover.Decision{"r": cutover.DecideRetry, "B": cutover.DecideRollback, "S": cutover.DecideStop} {
 		d := applying(t, halfway(testPlan()), 80, 24).press("f") // on whatever screen
-		answer := d.question(cutover.Question{Text: "wave 2: 1 host gave no answer", Hosts: []fleet.HostRef{testRef(1)}, Timers: []cutover.Risk{{Step: "w2/x", Deadline: testNow.Add(90 * time.Second)}}})
+		answer := d.question(cutover.Question{Wave: p.Waves[2], Text: "wave 2: 1 host gave no answer", Hosts: []fleet.HostRef{testRef(1)}, Timers: []cutover.Risk{{Step: "w2/x", Deadline: testNow.Add(90 * time.Second)}}})
 		d.mustShow("Not known: what now?", "1 host gave no answer", "api-1", "1:30 min left", "asks you")
 		d.press("enter", "esc", "y")
 		d.mustShow("Not known: what now?")
 		d.press(key)
+		if key == "B" {
+			d.mustShow("Roll the wave back?", "migrate rollback 3f2a9c01d4e7 --wave 2", "Type wave 2")
+			d.press("esc")
+			d.mustShow("Not known: what now?")
+			d.press(key).write("wave 2").press("enter")
+		}
 		d.mustNotShow("Not known: what now?")
 		if got := <-answer; got != want {
 			t.Errorf("%s answers %v, want %v", key, got, want)
@@ -214,7 +222,7 @@ func TestLeavingAnswersForTheOperator(t *testing.T) {
 
 func TestAfterACrashBothWaysAreOffered(t *testing.T) {
 	d := planned(t, halfway(testPlan()).entries, 80, 24)
-	d.mustShow("broken off 4 min ago; 1 step was begun", "min left: puts the keys back", "Press A to go on, or b to take it back", "broken off")
+	d.mustShow("broken off 4 min ago; 1 step was begun", "min left: puts the keys back", "Press A to go on, or B to take it back", "broken off")
 	d.press("A")
 	d.mustShow("goes on from where the journal says it is: 16 of 28")
 }
@@ -229,9 +237,9 @@ func TestARunElsewhereIsWatchedAndSteered(t *testing.T) {
 	d.mustShow("Run by bob@build, process 7", "16 of 28", "Watch, or press p", "0:43 min")
 	d.press("A")
 	d.mustNotShow("Apply plan")
-	d.press("b")
+	d.press("B")
 	d.mustShow("stop that run first")
-	d.press("s", "y")
+	d.press("S", "y")
 	if !d.world.cutover.Wish.Stop {
 		t.Error("the other run was not asked to stop")
 	}
@@ -305,7 +313,7 @@ func TestTheShownPlanStays(t *testing.T) {
 func TestWhatNeedsALookComesFirst(t *testing.T) {
 	h := failedHistory()
 	d := planned(t, h.entries, 80, 24)
-	d.mustShow("Rolled back in part", "Needs a look", "NOT UNDONE: Put the recovery key", "half undone", "press b again")
+	d.mustShow("Rolled back in part", "Needs a look", "NOT UNDONE: Put the recovery key", "half undone", "press B again")
 	d.press("tab", "enter")
 	d.mustShow("NOT UNDONE since", "TargetNotConnected", "+ /home/ops/.ssh/authorized_keys")
 	d.press("esc", "tab")

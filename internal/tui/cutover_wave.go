@@ -278,6 +278,9 @@ func (s *sheet) diff(st *plan.Step, n int) {
 	if lines == 0 {
 		s.lines = append(s.lines, s.styles.dim.Render("changes nothing: it proves, or waits"))
 	}
+	if st.Handed {
+		s.lines = append(s.lines, s.styles.dim.Render(fit("Left to", 9))+cut(cmp.Or(clean(st.Owner), "others")+": the plan waits for it", s.w-9))
+	}
 	if st.Warning != "" {
 		s.lines = append(s.lines, s.styles.risk.Render(cut("! "+clean(st.Warning), s.w)))
 	}
@@ -322,7 +325,9 @@ func (s *sheet) step(st *plan.Step, state cutover.StepStatus) {
 	s.pair("touches", cmp.Or(clean(st.Blast), "nothing else"))
 	s.pair("warning", clean(st.Warning))
 	if st.Handed {
-		s.pair("left to", "others, by the policy: the plan waits until it observes it")
+		s.pair("left to", cmp.Or(clean(st.Owner), "others, by the policy")+": the plan waits until it observes it")
+	} else if st.Owner != "" {
+		s.pair("owner", clean(st.Owner))
 	}
 	s.pair("phase", string(st.Phase)+", lane "+clean(st.Lane))
 	s.pair("where", placeName(st.At.Account, st.At.Region))

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"ssm-migrate/internal/filter"
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/inventory"
 )
@@ -32,6 +33,8 @@ type data struct {
 	losing        int              // people who lose hosts
 	groups        []fleet.ConsumerGroup
 	comers        map[string][]int // consumers by host ID: positions in groups
+	language      *filter.Language
+	tags          []tagKey
 	ledger        []table
 	access        []table
 }
@@ -107,6 +110,7 @@ func newData(snap *fleet.Snapshot, judged *fleet.Assessment) *data {
 		d.counts.hybrid += len(r.HybridNodes)
 	}
 	d.general = alike(findings[""])
+	d.language, d.tags = filter.NewLanguage(snap.Hosts), tagKeys(snap.Hosts)
 	d.group()
 	d.groups, d.comers = judged.Ledger.Groups(), map[string][]int{}
 	for i, g := range d.groups {
@@ -116,6 +120,38 @@ func newData(snap *fleet.Snapshot, judged *fleet.Assessment) *data {
 	}
 	d.ledger, d.access = ledgerTable(d), accessTables(d)
 	return d
+}
+
+// tagKey is a tag that hosts have.
+type tagKey struct {
+	key           string
+	hosts, values int
+}
+
+// tagKeys lists the tags that some hosts have in common first.
+func tagKeys(hosts []fleet.Host) []tagKey {
+	type seen struct {
+		hosts  int
+		values map[string]bool
+	}
+	all := map[string]*seen{}
+	for i := range hosts {
+		for k, v := range hosts[i].Tags {
+			if all[k] == nil {
+				all[k] = &seen{values: map[string]bool{}}
+			}
+			all[k].hosts++
+			all[k].values[v] = true
+		}
+	}
+	out := make([]tagKey, 0, len(all))
+	for k, s := range all {
+		out = append(out, tagKey{k, s.hosts, len(s.values)})
+	}
+	slices.SortFunc(out, func(a, b tagKey) int {
+		return cmp.Or(b.hosts-a.hosts, a.values-b.values, strings.Compare(a.key, b.key))
+	})
+	return out
 }
 
 // alike groups findings by code, in the order in which codes come first.
@@ -151,50 +187,6 @@ func findingsByHost(all []fleet.Finding) map[string][]fleet.Finding {
 		i = end
 	}
 	return out
-}
-
-func newRow(h *fleet.Host, v fleet.HostVerdict, findings []fleet.Finding) row {
-	r := row{
-		host: h, verdict: v.Verdict, cause: clean(v.Cause), findings: findings, paths: v.Paths,
-		name: clean(h.Name()), agent: clean(agentOf(h)), os: clean(osOf(h)), keys: -1,
-	}
-	if h.Probe.Known && h.Probe.Value.Keys.Known {
-		r.keys = len(h.Probe.Value.Keys.Value)
-	}
-	word := v.Verdict.String()
-	parts := []string{r.name, h.ID, word, r.cause, r.agent, r.os, h.AZ, h.VPC, h.Account, h.State, h.AutoScalingGroup, address(h.PrivateIP)}
-	for k, t := range h.Tags {
-		parts = append(parts, k+"="+t)
-	}
-	r.text = strings.ToLower(strings.Join(parts, "\n"))
-	return r
-}
-
-// agentOf prefers what Systems Manager says, as the agent itself reported it.
-func agentOf(h *fleet.Host) string {
-	if h.Node.Known && h.Node.Value.Registered && h.Node.Value.AgentVersion != "" {
-		return h.Node.Value.AgentVersion
-	}
-	if !h.Probe.Known || !h.Probe.Value.Agent.Known {
-		return "?"
-	}
-	switch a := h.Probe.Value.Agent.Value; {
-	case !a.Installed:
-		return "-"
-	case a.Version != "":
-		return a.Version
-	}
-	return "?"
-}
-
-func osOf(h *fleet.Host) string {
-	if h.Probe.Known && h.Probe.Value.OS.ID != "" {
-		return strings.TrimSpace(h.Probe.Value.OS.ID + " " + h.Probe.Value.OS.Version)
-	}
-	if h.Node.Known && h.Node.Value.PlatformName != "" {
-		return strings.TrimSpace(h.Node.Value.PlatformName + " " + h.Node.Value.PlatformVersion)
-	}
-	return h.Platform
 }
 
 func (d *data) count(r *row) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -46,6 +47,14 @@ type world struct {
 	began      []string // what was applied and rolled back
 	acts       chan func(context.Context, Talk)
 	ends       chan ending
+	views      []fleet.View
+	viewsErr   error
+	drill      *plan.Plan
+	drillErr   error
+	readOnly   bool
+	stage      string
+	kept       []string
+	keepErr    error
 	holds      bool // a run does not end with its context
 }
 
@@ -85,6 +94,25 @@ func (w *world) backend() Backend {
 		},
 		Rollback: func(ctx context.Context, id string, s cutover.Scope, t Talk) (cutover.Result, error) {
 			return w.act(ctx, "rollback "+id+" "+s.String(), t)
+		},
+		Views: func(context.Context) ([]fleet.View, error) { return slices.Clone(w.views), w.viewsErr },
+		SaveView: func(_ context.Context, v fleet.View) error {
+			_ = w.backend().DropView(context.Background(), v.Name)
+			w.views = append(w.views, v)
+			return w.viewsErr
+		},
+		DropView: func(_ context.Context, name string) error {
+			w.views = slices.DeleteFunc(w.views, func(v fleet.View) bool { return v.Name == name })
+			return w.viewsErr
+		},
+		PlanDrill: func(context.Context) (*plan.Plan, error) { return w.drill, w.drillErr },
+		Drill: func(ctx context.Context, id string, t Talk) (cutover.Result, error) {
+			return w.act(ctx, "drill "+id, t)
+		},
+		ReadOnly: w.readOnly, Stage: w.stage,
+		Keep: func(_ context.Context, stage string) error {
+			w.kept = append(w.kept, stage)
+			return w.keepErr
 		},
 		Wish: func(_ context.Context, _ string, change func(cutover.Wish) cutover.Wish) (cutover.Wish, error) {
 			if w.wishErr != nil {

@@ -136,22 +136,6 @@ func (s *recoveryScreen) stood() {
 	}
 }
 
-// proved counts the hosts with a login by the bastion that counts.
-func (c *course) proved() (proved, hosts int) {
-	if c.state == nil {
-		return 0, 0
-	}
-	for _, v := range c.state.Recovery {
-		hosts += len(v.Hosts)
-		for _, h := range v.Hosts {
-			if login, _ := c.login(&v, &h); login == fleet.TruthYes {
-				proved++
-			}
-		}
-	}
-	return proved, hosts
-}
-
 // login is whether the way into a host is proved, and why it is not. A login
 // from before a rollback took the key or the bastion proves nothing any more.
 func (c *course) login(v *recovery.VPC, h *recovery.Host) (fleet.Truth, string) {
@@ -205,18 +189,22 @@ func (s *recoveryScreen) next() (what, why string) {
 	switch {
 	case s.text != nil:
 		return "press esc to go back", "the list is there"
+	case c.drilling():
+		return "watch; the drill ends by itself", "its bastions go back to zero whatever comes; q stops it"
 	case s.data == nil:
 		return "press 1 and take the inventory", "nothing is known yet to come back into"
 	case c.state == nil:
 		return "wait a moment", "the state is being read"
+	case c.state.Drill != nil && c.state.Holder == "":
+		return "press D to go on with the drill", "it was broken off, and its bastions cost money as long as they run"
 	case c.state.Policy.Recovery.PublicKey == "":
 		return "make a recovery key: migrate recovery init", "it says what migrate.yaml needs, and plans take it from then on"
 	case c.plan() == nil:
 		return "press 5 and make a plan", "its steps bring key, bastion group and door, and prove the way"
 	case proved < hosts:
-		return "press 5 for Cutover", "each wave proves the way into its hosts before it closes a door; migrate recovery drill proves it once more"
+		return "press 5 for Cutover", "each wave proves the way into its hosts before it closes a door; D rehearses it before"
 	}
-	return "press 5 for Cutover", "the way back is proved into every host"
+	return "press 5 for Cutover", "the way back is proved into every host; D rehearses it once more"
 }
 
 func (s *recoveryScreen) view(w, h int) []string {
@@ -229,6 +217,14 @@ func (s *recoveryScreen) view(w, h int) []string {
 	out = append(out, s.paintWrapped(s.styles.dim, "The way back in without Session Manager: a key of its own, and in each VPC a bastion group held at zero.", w)...)
 	if line := s.keyLine(); line != "" {
 		out = append(out, s.paintWrapped(s.styles.text, line, w)...)
+	}
+	if c.state != nil && c.state.Drill != nil && !c.drilling() && c.state.Holder == "" {
+		out = append(out, s.paintWrapped(s.styles.risk, "! A drill was broken off (plan "+clean(c.state.Drill.ID)+"): its bastions may still run. D goes on with it and ends them.", w)...)
+	}
+	if c.drilling() {
+		out = append(out, s.viewDrill(w, max((h-len(out))/2-1, 1))...)
+	} else {
+		out = append(out, s.styles.dim.Render(cut("Break the glass: "+s.called("recovery open --reason TEXT --yes")+"; after it, "+s.called("recovery close --yes"), w)))
 	}
 	out = append(out, "")
 	if len(s.rows) == 0 {
@@ -285,6 +281,9 @@ func (s *recoveryScreen) viewRow(r recoveryRow, here bool, nameW, w int) string 
 		case r.vpc.There == fleet.TruthNo:
 			style, symbol = s.styles.dim, "○"
 			text += "no bastion group yet"
+			if r.vpc.Drill != nil {
+				text = clean(r.vpc.VPC) + ": bastion group not in the snapshot yet"
+			}
 		case r.vpc.Zero == fleet.TruthNo:
 			style, symbol = s.styles.risk, "!"
 			text += "bastion group " + clean(r.vpc.Group) + " is NOT at zero"
@@ -431,7 +430,7 @@ func (s *doneScreen) view(w, _ int) []string {
 	}
 	out = append(out, "")
 	for _, t := range []string{
-		"Everything can still be taken back: 5, then b. What was there before each step is kept, on the hosts and in the journal.",
+		"Everything can still be taken back: 5, then B. What was there before each step is kept, on the hosts and in the journal.",
 		"Evidence: migrate journal --verify checks the journal's hashes, migrate report writes the state of the fleet.",
 	} {
 		out = append(out, s.paintWrapped(s.styles.text, t, w)...)

@@ -1,54 +1,86 @@
 package tui
 
 import (
-	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	tea "charm.land/bubbletea/v2"
 
+	"ssm-migrate/internal/filter"
 	"ssm-migrate/internal/fleet"
 )
 
-// fleetScreen is the table of all hosts. Only filtering and sorting look at
-// every host; drawing and moving look at the visible ones.
+// fleetScreen is the table of all hosts. Only arranging looks at every host;
+// drawing and moving look at the visible ones.
 type fleetScreen struct {
 	*env
-	list       list
-	anchor     string  // ID of the host that the operator moved to last
-	order      []int32 // all rows, sorted
-	shown      []int32 // those of order that pass the filter
-	sort       column
-	reverse    bool
-	filterText string
-	filter     filter
-	drilled    bool // the filter came with the operator from another screen
-	input      line
-	typingNow  bool
-	host       *hostView // the host that is open; nil: the table
-	visible    []placed  // the columns drawn last
+	look    look
+	filter  filter.Filter // what can be read of look.filter
+	problem error         // why not all of it can be read
+	drilled bool          // the filter came with the operator from another screen
+
+	latest    atomic.Int64 // number of the arrangement that was asked for last
+	arranging bool
+	table     arrangement // what is shown
+	lines     []int32     // of the list: rows, and ^n for the head of group n
+	unfolded  map[string]bool
+	marks     marks // of table.data
+
+	list   list
+	anchor anchor // where the operator moved to last
+
+	typing  typing
+	input   line
+	picker  *picker
+	views   []fleet.View
+	host    *hostView // the host that is open; nil: the table
+	noPane  bool      // the operator does not want the details beside the table
+	pane    hostPane
+	visible []placed // the columns drawn last
+	tableW  int      // cells of the table drawn last
 }
+
+// anchor is a host, or where there is none the head of a group.
+type anchor struct{ host, group string }
+
+// typing is what is being typed.
+type typing int
+
+const (
+	typingNothing typing = iota
+	typingFilter
+	typingName // of a view
+)
 
 func (s *fleetScreen) context() keyContext {
 	switch {
-	case s.typingNow:
+	case s.picker != nil:
+		return ctxPick
+	case s.typing == typingFilter:
 		return ctxFilter
+	case s.typing == typingName:
+		return ctxName
 	case s.host != nil:
 		return ctxHost
 	}
 	return ctxFleet
 }
 
-func (s *fleetScreen) loaded() {
-	s.order, s.shown = nil, nil
+// loaded does nothing by itself: reload is asked for a command as well.
+func (s *fleetScreen) loaded() {}
+
+// reload reads the filter again, for tags that are new, and arranges the new rows.
+func (s *fleetScreen) reload() tea.Cmd {
+	s.parse()
+	return s.arrange()
+}
+
+// parse reads the filter. Of one that is wrong the terms that can be read hold.
+func (s *fleetScreen) parse() {
 	if s.data != nil {
-		s.order = make([]int32, len(s.data.rows))
-		for i := range s.order {
-			s.order[i] = int32(i)
-		}
+		s.filter, s.problem = s.data.language.Parse(s.look.filter, s.now())
 	}
-	s.resort()
-	s.reopen()
 }
 
 // reopen shows the open host as the new data tells of it, or closes it when
@@ -60,143 +92,282 @@ func (s *fleetScreen) reopen() {
 	id := s.host.row.host.ID
 	s.host = nil
 	if r := s.current(); r != nil && r.host.ID == id {
-		s.host = &hostView{row: r, data: s.data}
+		s.host = &hostView{row: r, data: s.table.data}
 	}
+}
+
+// flatten makes the list's lines from the arrangement and from what is folded,
+// and brings the cursor back to where it was.
+func (s *fleetScreen) flatten() {
+	s.lines = s.table.shown
+	if s.table.look.group != (grouping{}) {
+		s.lines = make([]int32, 0, len(s.table.groups))
+		for n, g := range s.table.groups {
+			s.lines = append(s.lines, ^int32(n))
+			if s.unfolded[g.name] {
+				s.lines = append(s.lines, s.table.shown[g.from:g.to]...)
+			}
+		}
+	}
+	at := s.find()
+	s.list.cursor = max(at, 0)
+	if at < 0 {
+		s.list.offset = 0
+	}
+	s.list.resize(len(s.lines), s.list.height)
+}
+
+// find is the line of the anchor, of its group's head where the group is folded,
+// or -1.
+func (s *fleetScreen) find() int {
+	if s.table.data == nil {
+		return -1
+	}
+	if i, ok := s.table.data.byID[s.anchor.host]; ok && s.anchor.host != "" {
+		if at := slices.Index(s.lines, int32(i)); at >= 0 || s.table.look.group == (grouping{}) {
+			return at
+		}
+		s.anchor.group = s.table.look.group.of()(&s.table.data.rows[i])
+	}
+	return slices.IndexFunc(s.lines, func(l int32) bool { return l < 0 && s.table.groups[^l].name == s.anchor.group })
 }
 
 // move moves the cursor, where the intent is about that.
 func (s *fleetScreen) move(in intent) {
 	if s.list.handle(in) {
-		if r := s.current(); r != nil {
-			s.anchor = r.host.ID
-		}
+		s.settleAnchor()
 	}
 }
 
-// current is the row under the cursor; nil without one.
+func (s *fleetScreen) settleAnchor() {
+	switch r, g := s.current(), s.currentGroup(); {
+	case r != nil:
+		s.anchor = anchor{host: r.host.ID}
+	case g != nil:
+		s.anchor = anchor{group: g.name}
+	}
+}
+
+// line is what is under the cursor; false without anything.
+func (s *fleetScreen) line() (int32, bool) {
+	if s.list.cursor >= len(s.lines) {
+		return 0, false
+	}
+	return s.lines[s.list.cursor], true
+}
+
+// current is the row under the cursor; nil where there is none.
 func (s *fleetScreen) current() *row {
-	if s.data == nil || s.list.cursor >= len(s.shown) {
+	if l, ok := s.line(); ok && l >= 0 {
+		return &s.table.data.rows[l]
+	}
+	return nil
+}
+
+// currentGroup is the group whose head is under the cursor; nil elsewhere.
+func (s *fleetScreen) currentGroup() *hostGroup {
+	if l, ok := s.line(); ok && l < 0 {
+		return &s.table.groups[^l]
+	}
+	return nil
+}
+
+// setLook changes what is to be seen. Until it is arranged the table stays.
+func (s *fleetScreen) setLook(l look) tea.Cmd {
+	if l == s.look {
 		return nil
 	}
-	i := s.shown[s.list.cursor]
-	if int(i) >= len(s.data.rows) {
-		return nil
+	if l.group != s.look.group {
+		s.unfolded = nil
 	}
-	return &s.data.rows[i]
+	s.look = l
+	s.parse()
+	return s.arrange()
 }
 
-func (s *fleetScreen) resort() {
-	rows := []row(nil)
-	if s.data != nil {
-		rows = s.data.rows
+func (s *fleetScreen) setFilter(text string) tea.Cmd {
+	l := s.look
+	l.filter = text
+	if l != s.look {
+		s.drilled = false
 	}
-	slices.SortFunc(s.order, func(a, b int32) int {
-		c := compareRows(s.sort, &rows[a], &rows[b])
-		if s.reverse {
-			return -c
-		}
-		return c
-	})
-	s.refilter()
-}
-
-// refilter keeps the cursor on its host as long as that passes the filter,
-// and brings it back there when it passes again.
-func (s *fleetScreen) refilter() {
-	s.filter = parseFilter(s.filterText)
-	s.shown = s.shown[:0]
-	for _, i := range s.order {
-		if s.filter.match(&s.data.rows[i]) {
-			s.shown = append(s.shown, i)
-		}
-	}
-	at := slices.IndexFunc(s.shown, func(i int32) bool { return s.data.rows[i].host.ID == s.anchor })
-	s.list.cursor = max(at, 0)
-	if at < 0 {
-		s.list.offset = 0
-	}
-	s.list.resize(len(s.shown), s.list.height)
-}
-
-func (s *fleetScreen) setText(text string) {
-	if text == s.filterText {
-		return
-	}
-	s.filterText, s.drilled = text, false
-	s.refilter()
+	return s.setLook(l)
 }
 
 func (s *fleetScreen) handle(in intent) (intent, tea.Cmd) {
+	if in, ok := in.(setFilter); ok {
+		return nil, s.drill(in.text)
+	}
 	switch {
-	case s.typingNow:
-		s.handleTyping(in)
-		return nil, nil
+	case s.picker != nil:
+		return nil, s.handlePicker(in)
+	case s.typing != typingNothing:
+		return nil, s.handleTyping(in)
 	case s.host != nil:
-		s.handleHost(in)
-		return nil, nil
+		return nil, s.handleHost(in)
 	}
 	switch in := in.(type) {
 	case open:
-		if r := s.current(); r != nil {
-			s.host = &hostView{row: r, data: s.data}
-		}
+		s.open()
 	case editFilter:
-		s.typingNow = true
-		s.input.set(s.filterText)
-		if s.filterText != "" {
+		s.typing = typingFilter
+		s.input.set(s.look.filter)
+		if s.look.filter != "" {
 			s.input.insert(" ") // what is typed is a term of its own
 		}
-	case setFilter:
-		s.setText(in.text)
-		s.move(toEdge{})
-		s.drilled = true
 	case back:
-		leave := s.filterText == "" || s.drilled
-		s.setText("")
+		leave := s.look.filter == "" || s.drilled
+		cmd := s.setFilter("")
 		if leave {
-			return back{}, nil
+			return back{}, cmd
 		}
+		return nil, cmd
 	case nextSort:
-		s.sort = s.sortAfter()
-		s.resort()
+		return nil, s.sortBy(s.sortAfter(), s.look.reverse)
 	case flipSort:
-		s.reverse = !s.reverse
-		slices.Reverse(s.order) // no two rows are equal
-		s.refilter()
+		return nil, s.sortBy(s.look.sort, !s.look.reverse)
+	case groupHosts:
+		s.pickGrouping()
+	case showViews:
+		s.pickView()
+	case nameView:
+		s.typing = typingName
+		s.input.set("")
+	case mark, markAll, markNone:
+		s.mark(in)
+	case showCommands:
+		s.pickCommand()
+	case togglePane:
+		s.noPane = !s.noPane
 	default:
 		s.move(in)
 	}
 	return nil, nil
 }
 
-func (s *fleetScreen) handleTyping(in intent) {
+// drill shows the hosts that another screen is about, from the first.
+func (s *fleetScreen) drill(text string) tea.Cmd {
+	s.anchor, s.list.cursor, s.host, s.picker, s.typing = anchor{}, 0, nil, nil, typingNothing
+	l := s.look
+	l.filter, l.group = text, grouping{}
+	cmd := s.setLook(l)
+	s.drilled = true
+	return cmd
+}
+
+func (s *fleetScreen) sortBy(c column, reverse bool) tea.Cmd {
+	l := s.look
+	l.sort, l.reverse = c, reverse
+	return s.setLook(l)
+}
+
+// open shows the host under the cursor, or the hosts of the group.
+func (s *fleetScreen) open() {
+	if r := s.current(); r != nil {
+		s.host = &hostView{row: r, data: s.table.data}
+	}
+	if g := s.currentGroup(); g != nil {
+		if s.unfolded == nil {
+			s.unfolded = map[string]bool{}
+		}
+		s.unfolded[g.name] = !s.unfolded[g.name]
+		s.anchor = anchor{group: g.name}
+		s.flatten()
+	}
+}
+
+// mark changes the marks. On the head of a group it is about all its hosts.
+func (s *fleetScreen) mark(in intent) {
+	n := 0
+	if s.table.data != nil {
+		n = len(s.table.data.rows)
+	}
+	switch in.(type) {
+	case markAll:
+		s.marks.turn(s.table.shown, n)
+	case markNone:
+		s.marks = marks{}
+	case mark:
+		if g := s.currentGroup(); g != nil {
+			s.marks.turn(s.table.shown[g.from:g.to], n)
+		} else if l, ok := s.line(); ok {
+			s.marks.turn([]int32{l}, n)
+		}
+		s.move(move{1})
+	}
+}
+
+func (s *fleetScreen) handleTyping(in intent) tea.Cmd {
+	was := s.typing
 	switch in := in.(type) {
 	case typed:
 		s.input.insert(in.text)
 	case edit:
 		s.input.edit(in.op)
+	case complete:
+		s.complete()
 	case open:
-		s.typingNow = false
+		if was == typingFilter && s.problem != nil {
+			return nil // what cannot be read cannot be kept
+		}
+		s.typing = typingNothing
+		if was == typingName {
+			return s.saveView(strings.TrimSpace(string(s.input.text)))
+		}
 	case back:
-		s.typingNow = false
+		s.typing = typingNothing
 		s.input.set("")
 	default:
 		s.move(in)
 	}
-	s.setText(strings.TrimRight(string(s.input.text), " "))
+	if was == typingName {
+		return nil
+	}
+	text := strings.TrimRight(string(s.input.text), " ")
+	if start, found := s.completions(1); s.typing == typingFilter && len(found) > 0 && s.input.pos == len(s.input.text) {
+		text = strings.TrimRight(text[:len(text)-len(start)], " -") // it may become a key: the table does not jump meanwhile
+	}
+	return s.setFilter(text)
 }
 
-func (s *fleetScreen) handleHost(in intent) {
+// complete ends the key that is being typed, where only one begins like it.
+func (s *fleetScreen) complete() {
+	start, found := s.completions(2)
+	if len(found) == 1 {
+		s.input.insert(found[0][len(start):] + "=")
+	}
+}
+
+// completions are keys that begin like the word before the cursor.
+func (s *fleetScreen) completions(n int) (start string, found []string) {
+	text := string(s.input.text[:s.input.pos])
+	start = strings.TrimPrefix(text[strings.LastIndexByte(text, ' ')+1:], "-")
+	if start == "" || s.data == nil || strings.ContainsAny(start, `"=:<>`) {
+		return start, nil
+	}
+	return start, s.data.language.Completions(start, n)
+}
+
+func (s *fleetScreen) handleHost(in intent) tea.Cmd {
 	switch in := in.(type) {
 	case back:
 		s.host = nil
 	case nextHost:
-		s.move(move(in))
-		if r := s.current(); r != nil && r != s.host.row {
-			s.host = &hostView{row: r, data: s.data}
-		}
+		s.nextHost(in.by)
 	default:
 		s.host.pager.handle(in)
+	}
+	return nil
+}
+
+// nextHost opens the next host of the table, past the heads of groups.
+func (s *fleetScreen) nextHost(by int) {
+	for i := s.list.cursor + by; i >= 0 && i < len(s.lines); i += by {
+		if s.lines[i] >= 0 {
+			s.move(move{i - s.list.cursor})
+			s.host = &hostView{row: s.current(), data: s.table.data}
+			return
+		}
 	}
 }
 
@@ -205,150 +376,6 @@ func (s *fleetScreen) sortAfter() column {
 	if len(s.visible) == 0 {
 		return colVerdict
 	}
-	i := slices.IndexFunc(s.visible, func(p placed) bool { return p.column == s.sort })
+	i := slices.IndexFunc(s.visible, func(p placed) bool { return p.column == s.look.sort })
 	return s.visible[(i+1)%len(s.visible)].column
-}
-
-func (s *fleetScreen) next() (what, why string) {
-	switch {
-	case s.data == nil && s.loading:
-		return "wait a moment", "the latest snapshot is being read"
-	case s.data == nil:
-		return "press 1 and take the inventory", "no host is known yet"
-	case s.typingNow:
-		return "type, then press enter", "the table follows as you type; status:blocked, az=eu-west-1a, team=web and -word narrow it"
-	case s.host != nil:
-		return s.nextForHost()
-	case len(s.shown) == 0 && len(s.data.rows) > 0:
-		return "press esc to drop the filter", "no host passes it"
-	case s.drilled:
-		return "press enter on a host", "it shows the evidence, the fix and its blast radius; esc goes back to Readiness"
-	case s.filterText != "":
-		return "press enter on a host", "it shows the evidence, the fix and its blast radius; esc shows all hosts again"
-	}
-	return "press enter on a host, or / to narrow the table", "a host's page has the evidence, the fix and its blast radius"
-}
-
-func (s *fleetScreen) nextForHost() (what, why string) {
-	r := s.host.row
-	switch {
-	case r.verdict == fleet.VerdictBlocked && r.cause != "":
-		return "fix " + r.cause + " first", "it blocks this host; the finding has the fix, how to undo it and its blast radius"
-	case r.cause != "":
-		return "find out about " + r.cause + " first", "without that the host cannot be judged, and unknown never counts as good"
-	case len(r.findings) > 0:
-		return "look at " + clean(r.findings[0].Code), "it does not stop Session Manager, but should be known before the move"
-	}
-	return "press esc for the table", "nothing was found against this host"
-}
-
-func (s *fleetScreen) view(w, h int) []string {
-	if s.data == nil {
-		text := "No host is known yet: take the inventory first."
-		if s.loading {
-			text = "Reading the latest snapshot …"
-		}
-		return append([]string{s.title("Fleet", "", w), ""}, s.paintWrapped(s.styles.dim, text, w)...)
-	}
-	if s.host != nil {
-		return s.host.view(s.env, s.position(), w, h)
-	}
-	s.visible = layout(s.data.widths, w-1)
-	s.list.resize(len(s.shown), h-4)
-	from, to := s.list.window()
-	out := []string{s.viewHead(from, to, w), s.viewFilter(w), s.viewTitles()}
-	for i := from; i < to; i++ {
-		out = append(out, s.viewRow(&s.data.rows[s.shown[i]], i == s.list.cursor))
-	}
-	if len(s.shown) == 0 {
-		text := "No host passes the filter."
-		if len(s.data.rows) == 0 {
-			text = "The latest inventory found no hosts."
-		}
-		out = append(out, s.styles.dim.Render(text))
-	}
-	for len(out) < h-1 {
-		out = append(out, "")
-	}
-	return append(out, s.viewCurrent(w))
-}
-
-// position tells where the open host is in the table.
-func (s *fleetScreen) position() string {
-	return fmt.Sprintf("host %s of %s", thousands(s.list.cursor+1), thousands(len(s.shown)))
-}
-
-func (s *fleetScreen) viewHead(from, to, w int) string {
-	n := count(len(s.shown), "host")
-	if len(s.shown) != len(s.data.rows) {
-		n = fmt.Sprintf("%s of %s", thousands(len(s.shown)), count(len(s.data.rows), "host"))
-	}
-	right := more(from, to, len(s.shown))
-	if !slices.ContainsFunc(s.visible, func(p placed) bool { return p.column == s.sort }) {
-		right = strings.TrimLeft("by "+strings.ToLower(columns[s.sort].title)+"  "+right, " ")
-	}
-	return s.title("Fleet: "+n, right, w)
-}
-
-func (s *fleetScreen) viewFilter(w int) string {
-	switch {
-	case s.typingNow:
-		return s.styles.accent.Bold(true).Render("/ ") + s.input.view(w-2, s.styles.text, s.styles.cursor)
-	case s.filterText != "":
-		return s.styles.accent.Render(cut("/ "+clean(s.filterText), w))
-	}
-	return ""
-}
-
-func (s *fleetScreen) viewTitles() string {
-	var b strings.Builder
-	for _, p := range s.visible {
-		title, style := columns[p.column].title, s.styles.dim
-		if p.column == s.sort {
-			style = s.styles.accent.Bold(true)
-			title = cut(title, p.width-1) + map[bool]string{false: "▾", true: "▴"}[s.reverse]
-		}
-		b.WriteString(" " + style.Render(p.align(title)))
-	}
-	return b.String()
-}
-
-func (s *fleetScreen) viewRow(r *row, selected bool) string {
-	style, _, _ := s.styles.verdict(r.verdict)
-	var rest strings.Builder
-	first := marker(selected)
-	for i, p := range s.visible {
-		cell := p.align(columns[p.column].cell(r))
-		if i == 0 {
-			first += cell
-			continue
-		}
-		rest.WriteString(" " + cell)
-	}
-	return s.styles.on(selected, style).Render(first) + s.styles.on(selected, s.styles.text).Render(rest.String())
-}
-
-// viewCurrent tells of the selected host what the columns have no room for.
-func (s *fleetScreen) viewCurrent(w int) string {
-	r := s.current()
-	if r == nil {
-		return ""
-	}
-	parts := []string{}
-	for _, c := range []column{colID, colIP, colAgent, colOS, colVPC, colState, colType, colASG, colKeys} {
-		if slices.ContainsFunc(s.visible, func(p placed) bool { return p.column == c }) {
-			continue
-		}
-		text := columns[c].cell(r)
-		switch c {
-		case colAgent:
-			text = "agent " + text
-		case colKeys:
-			text += " keys"
-		}
-		if text != "" {
-			parts = append(parts, text)
-		}
-	}
-	return s.styles.dim.Render(cut(strings.Join(parts, " · "), w))
 }

@@ -1,78 +1,10 @@
 package tui
 
 import (
-	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
-
-	"ssm-migrate/internal/fleet"
 )
-
-func TestFilter(t *testing.T) {
-	r := newRow(&fleet.Host{
-		ID: "i-0abc", Account: testAccount, Region: testRegion, AZ: "eu-west-1a", VPC: "vpc-1", State: "running", Groups: []string{"sg-1", "sg-2"},
-		Tags: map[string]string{"Name": "Web-1", "team": "shop floor", "az": "tagged"},
-	}, fleet.HostVerdict{Verdict: fleet.VerdictBlocked, Cause: "agent-missing"}, []fleet.Finding{{Code: "agent-missing"}, {Code: "key-shared"}})
-	tests := []struct {
-		text string
-		want bool
-	}{
-		{"", true}, {"   ", true}, {"web", true}, {"WEB-1", true}, {"db", false}, {"-db", true}, {"-web", false},
-		{"status:blocked", true}, {"status=blocked", true}, {"status=block", false}, {"status:block", true}, {"status:ready", false}, {"-status:ready", true}, {"-ready", true}, {"-blocked", false},
-		{"az=eu-west-1a", true}, {"az=eu-west-1", false}, {"az:eu-west-1", true}, {"region=eu-west-1", true}, {"REGION=EU-WEST-1", true}, {"vpc=vpc-1", true}, {"vpc=vpc-2", false},
-		{"team=shop", false}, {`team="shop floor"`, true}, {`"shop floor"`, true}, {"Team=\"Shop Floor\"", true}, {"owner=ann", false}, {"-owner=ann", true}, {"owner=", true}, {"team=", false}, {"asg=", true}, {"-asg=", false},
-		{"tag:az=tagged", true}, {"tag:az=eu", false}, {"tag:team", true}, {"tag:owner", false},
-		{"cause=agent-missing", true}, {"finding=key-shared", true}, {"finding=key", false}, {"finding:key", true}, {"group=sg-2", true}, {"group=sg-3", false},
-		{"web status:blocked", true}, {"web status:ready", false}, {"keys=?", true}, {"ip=", true},
-		{"arn:aws:iam", false}, {"a::b", false}, {"-", true}, {"--", false}, {"=x", false}, {`"`, true},
-	}
-	for _, tt := range tests {
-		t.Run(tt.text, func(t *testing.T) {
-			if got := parseFilter(tt.text).match(&r); got != tt.want {
-				t.Errorf("%q matches: %v, want %v", tt.text, got, tt.want)
-			}
-		})
-	}
-}
-
-func TestEveryFilterKeyHasAValue(t *testing.T) {
-	snap, judged := testFleet(5)
-	d := newData(snap, judged)
-	for _, key := range filterKeys {
-		found := slices.ContainsFunc(d.rows, func(r row) bool { return parseFilter("-" + key + "=").match(&r) })
-		if !found {
-			t.Errorf("no host of the test fleet has a value for %s=", key)
-		}
-	}
-}
-
-func FuzzFilter(f *testing.F) {
-	for _, s := range []string{"web", "-web", "status:blocked", `a="b c"`, `"`, "-", "tag:a=b", "tag:", "=", ":"} {
-		f.Add(s)
-	}
-	snap, judged := testFleet(9)
-	d := newData(snap, judged)
-	f.Fuzz(func(t *testing.T, text string) {
-		terms := parseFilter(text)
-		for i := range d.rows {
-			all := true
-			for _, term := range terms {
-				turned := term
-				turned.not = !term.not
-				yes, no := filter{term}.match(&d.rows[i]), filter{turned}.match(&d.rows[i])
-				if yes == no {
-					t.Fatalf("%q: a term and its opposite both say %v", text, yes)
-				}
-				all = all && yes
-			}
-			if got := terms.match(&d.rows[i]); got != all {
-				t.Fatalf("%q matches: %v, but its terms: %v", text, got, all)
-			}
-		}
-	})
-}
 
 func TestTypingFiltersAsOneTypes(t *testing.T) {
 	d := stocked(t, 60, 80, 24).press("f", "/").write("status:blocked ")
@@ -93,7 +25,7 @@ func TestTypingFiltersAsOneTypes(t *testing.T) {
 
 func TestTheCursorStaysOnItsHost(t *testing.T) {
 	d := stocked(t, 60, 80, 24).press("f").press(strings.Split(strings.Repeat("down ", 29)+"down", " ")...)
-	s := d.m.screens[screenFleet].(*fleetScreen)
+	s := d.m.fleet()
 	id := s.current().host.ID
 	still := func(after string) {
 		t.Helper()
@@ -125,21 +57,21 @@ func TestTheCursorStaysOnItsHost(t *testing.T) {
 }
 
 func TestSortsByEveryVisibleColumn(t *testing.T) {
-	d := stocked(t, 60, 300, 50).press("f")
-	s := d.m.screens[screenFleet].(*fleetScreen)
+	d := stocked(t, 60, 300, 50).press("f", "d")
+	s := d.m.fleet()
 	d.screen()
 	seen := map[column]bool{}
 	for range s.visible {
-		seen[s.sort] = true
-		for _, reverse := range []bool{false, true} {
-			if !slices.IsSortedFunc(s.shown, func(a, b int32) int {
-				c := compareRows(s.sort, &s.data.rows[a], &s.data.rows[b])
-				if reverse {
+		seen[s.look.sort] = true
+		for range 2 {
+			if !slices.IsSortedFunc(s.table.shown, func(a, b int32) int {
+				c := compareRows(s.look.sort, &s.table.data.rows[a], &s.table.data.rows[b])
+				if s.look.reverse {
 					return -c
 				}
 				return c
 			}) {
-				t.Errorf("by %s, reverse %v: not sorted", columns[s.sort].title, reverse)
+				t.Errorf("by %s, reverse %v: not sorted", columns[s.look.sort].title, s.look.reverse)
 			}
 			d.press("S")
 		}
@@ -185,45 +117,5 @@ func TestCompareNatural(t *testing.T) {
 	}
 	if compareNatural("web-01", "WEB-1") != 0 {
 		t.Error("case and leading zeros matter")
-	}
-}
-
-// A fleet of 100,000 hosts: what one key costs until the screen is drawn.
-func BenchmarkFleet(b *testing.B) {
-	const hosts = 100_000
-	snap, judged := testFleet(hosts)
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	prepared := newData(snap, judged)
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	for _, size := range [][2]int{{80, 24}, {200, 50}} {
-		m := newModel(b.Context(), Backend{}, Options{}, nil)
-		m.width, m.height = size[0], size[1]
-		m.loaded(loadedMsg{data: prepared})
-		m.act(goTo{screenFleet})
-		m.act(page{30})
-		for _, bench := range []struct {
-			name string
-			in   []intent
-		}{
-			{"move", []intent{move{1}}},
-			{"page", []intent{page{1}, page{-1}}},
-			{"filter", []intent{setFilter{"status:blocked az=eu-west-1a"}, setFilter{""}}},
-			{"sort", []intent{nextSort{}}},
-		} {
-			b.Run(fmt.Sprintf("%s/%dx%d", bench.name, size[0], size[1]), func(b *testing.B) {
-				i := 0
-				for b.Loop() {
-					m.act(bench.in[i%len(bench.in)])
-					if m.View().Content == "" {
-						b.Fatal("nothing was drawn")
-					}
-					i++
-				}
-				b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/hosts, "bytes/host")
-			})
-		}
 	}
 }

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
@@ -14,11 +15,19 @@ const (
 	minHeight = 15
 )
 
-// View draws the whole screen: title, stages, work, what is next, keys.
+// Of the frame: the lines above the stages, and all that are always there.
+const (
+	headLines  = 2
+	frameLines = headLines + 3
+)
+
+// View draws the whole screen: title, stages, work, what is at risk, what is
+// next, keys.
 func (m *model) View() tea.View {
 	v := tea.NewView(m.draw())
 	v.AltScreen = true
 	v.WindowTitle = "migrate"
+	v.MouseMode = tea.MouseModeCellMotion
 	return v
 }
 
@@ -31,7 +40,7 @@ func (m *model) draw() string {
 		return m.tooSmall(w, h)
 	}
 	next := m.viewNext(w)
-	body := h - 4 - len(next)
+	body := h - frameLines - len(next)
 	rail := m.viewRail(body)
 	railW := width(rail[0])
 	workW := w - railW - 3
@@ -48,6 +57,7 @@ func (m *model) draw() string {
 		lines = append(lines, rail[i]+bar+" "+fit(line, workW)+" ")
 	}
 	lines = append(lines, frame.Render(strings.Repeat("─", railW)+"┴"+strings.Repeat("─", w-railW-1)))
+	lines = append(lines, m.viewRisk(w))
 	lines = append(lines, next...)
 	lines = append(lines, m.viewKeys(w))
 	return strings.Join(lines, "\n")
@@ -75,8 +85,45 @@ func (m *model) viewTitle(w int) string {
 		}
 		right += " "
 	}
+	if m.env.backend.ReadOnly {
+		right = s.demo.Render(" READ-ONLY ") + " " + right
+	}
 	room := w - width(left) - width(right)
-	return left + s.text.Render(fit(clean(m.env.backend.Place), room-1)) + " " + right
+	return left + s.text.Render(fit(m.place(), room-1)) + " " + right
+}
+
+// mostNamed is how many accounts and Regions are named before they are counted.
+const mostNamed = 3
+
+// place names what is worked on: what the configuration says, and before it the
+// accounts and Regions of the snapshot that it does not name.
+func (m *model) place() string {
+	said := clean(m.env.backend.Place)
+	d := m.env.data
+	if d == nil {
+		return said
+	}
+	var accounts, regions []string
+	for _, r := range d.snap.Regions {
+		if a := clean(r.Account); !slices.Contains(accounts, a) {
+			accounts = append(accounts, a)
+		}
+		if n := clean(r.Name); !slices.Contains(regions, n) {
+			regions = append(regions, n)
+		}
+	}
+	return join(" · ", join(" ", missing(said, accounts, "accounts"), missing(said, regions, "Regions")), said)
+}
+
+// missing names those of some names that a text does not have, or counts them.
+func missing(said string, names []string, noun string) string {
+	if !slices.ContainsFunc(names, func(n string) bool { return !strings.Contains(said, n) }) {
+		return ""
+	}
+	if len(names) > mostNamed {
+		return fmt.Sprintf("%d %s", len(names), noun)
+	}
+	return strings.Join(names, ",")
 }
 
 // viewNext is the line that always says what is next and why, above it what
@@ -100,12 +147,12 @@ func (m *model) viewNext(w int) []string {
 		what, why = "wait a moment", m.stoppingWhat()+" is being stopped before migrate leaves"
 	case m.ask != nil:
 		what, why = "answer y or n", "nothing is interrupted before you say so"
-	case m.confirm != nil && m.confirm.want == demoWord:
-		what, why = "choose, type "+demoWord+" and press enter, or esc", "it is a simulated fleet: nothing real breaks"
 	case m.confirm != nil:
-		what, why = "type the plan's ID and press enter, or esc", "a plain yes is said too easily for what changes a fleet"
+		what, why = "type the name that is asked for and press enter, or esc", "a plain yes is said too easily for what changes a fleet"
 	case m.env.course.asked() != nil:
-		what, why = "look at the hosts, then answer r, b or s", "the run does not go on by guessing; armed timers go on meanwhile"
+		what, why = "look at the hosts, then answer r, B or S", "the run does not go on by guessing; armed timers go on meanwhile"
+	case m.finder != nil:
+		what, why = "type a part of what you want, then press enter", "esc closes the list; what changes the fleet asks first"
 	case m.help != nil:
 		what, why = "press esc to close the help", "after that, "+what
 	}
@@ -142,30 +189,35 @@ func upperFirst(s string) string {
 	return strings.ToUpper(s[:1]) + s[1:]
 }
 
-// viewKeys names the keys of the moment; the help and the way out always fit.
+// viewKeys names the keys of the moment. Those that change something stand apart;
+// they, the help and the way out are the last to be left out.
 func (m *model) viewKeys(w int) string {
 	s := m.env.styles
-	hints := m.context().hints(m.at)
-	paint := func(h string) string {
-		key, what, _ := strings.Cut(h, " ")
-		return s.accent.Render(key) + " " + s.dim.Render(what)
-	}
-	keep := min(len(hints), 2)
-	tail := ""
-	used := 1
-	for _, h := range hints[len(hints)-keep:] {
-		tail += paint(h) + "   "
-		used += width(h) + 3
-	}
-	line := " "
-	for _, h := range hints[:len(hints)-keep] {
-		if used+width(h)+3 > w {
-			break
+	usual, changing, always := m.context().hints(m.at)
+	const gap = "   "
+	left, right, used := " ", "", 1
+	add := func(to *string, all []string, ink lipgloss.Style) {
+		for _, h := range all {
+			if used+width(h)+len(gap) > w {
+				continue
+			}
+			key, what, _ := strings.Cut(h, " ")
+			*to += ink.Render(key) + " " + s.dim.Render(what) + gap
+			used += width(h) + len(gap)
 		}
-		line += paint(h) + "   "
-		used += width(h) + 3
 	}
-	return fit(line+tail, w)
+	tail := ""
+	add(&tail, always, s.accent)
+	if len(changing) > 0 {
+		right = s.frame.Render("│") + "  "
+		used += 2 * len(gap)
+	}
+	add(&right, changing, s.risk.Bold(true))
+	if len(changing) > 0 {
+		right += s.frame.Render("│") + "  "
+	}
+	add(&left, usual, s.accent)
+	return fit(left+right+tail, w)
 }
 
 // viewWork is the screen, or what lies over it.
@@ -181,9 +233,12 @@ func (m *model) viewWork(w, h int) []string {
 	case m.ask != nil:
 		out = m.box(out, m.viewAsk(inner), 1, inner, w, h)
 	case m.confirm != nil:
-		out = m.box(out, m.confirm.view(m.env, inner), len(m.confirm.choices)+3, inner, w, h)
+		out = m.box(out, m.confirm.view(m.env, inner), len(m.confirm.choices)+5, inner, w, h)
 	case m.env.course.asked() != nil:
 		out = m.box(out, m.viewAsked(inner), 1, inner, w, h)
+	case m.finder != nil:
+		inner = min(w-8, 90)
+		out = m.box(out, m.viewFinder(inner, h-2), 3, inner, w, h)
 	}
 	return out[:min(len(out), h)]
 }
@@ -227,7 +282,7 @@ func (m *model) viewAsked(inner int) []string {
 		text = append(text, s.risk.Render(fit("! and "+counted(n, "more armed timer", "more armed timers"), inner)))
 	}
 	return append(text, blank,
-		fit(s.accent.Render("r")+" look again   "+s.accent.Render("b")+" roll the wave back   "+s.accent.Render("s")+" stop here", inner))
+		fit(s.accent.Render("r")+" look again   "+s.accent.Render("B")+" roll the wave back   "+s.accent.Render("S")+" stop here", inner))
 }
 
 // box lays text of so many cells over the work. Of a text that is too long the

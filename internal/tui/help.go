@@ -24,10 +24,9 @@ func (p *help) view(w, h int) []string {
 	}
 	language := func() {
 		lines = append(lines, p.styles.strong.Render("The language of filters"))
-		for _, f := range filterHelp {
+		for _, f := range filterHelp() {
 			row(f[0], f[1])
 		}
-		row("keys", strings.Join(filterKeys, ", "))
 		lines = append(lines, "")
 	}
 	inFleet := p.context == ctxFleet || p.context == ctxHost
@@ -52,6 +51,7 @@ func (p *help) view(w, h int) []string {
 	row("✓ ✗ ?", "ready, blocked, unknown: can Session Manager open a session?")
 	row("! ·", "a risk, a note: does not decide the verdict")
 	row("? - in a cell", "not known; known to be absent")
+	row("* ~", "marked; a group of which some hosts are marked")
 	row("▶ … ○", "the stage to work on, one at work, one to come")
 	row("✓ … ○ ↶", "a step or wave: done, under way, to come, taken back")
 	shown := p.pager.view(lines, h-2)

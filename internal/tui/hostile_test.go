@@ -3,6 +3,7 @@ package tui
 import (
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -61,10 +62,38 @@ func poisoned() (*fleet.Snapshot, *fleet.Assessment) {
 			f.Evidence[j].Fact, f.Evidence[j].Source = hostileText, hostileText
 		}
 	}
+	poisonPeople(judged)
 	r := &snap.Regions[0]
 	r.Account, r.Name, r.Label = hostileText, hostileText, hostileText
 	r.Endpoints = fleet.Unknown[[]fleet.VPCEndpoint](hostileText, testNow, hostileText)
 	return snap, judged
+}
+
+func poisonPeople(judged *fleet.Assessment) {
+	bad := []string{hostileText}
+	for i := range judged.Ledger.Consumers {
+		c := &judged.Ledger.Consumers[i]
+		c.Owner, c.OwnerBy, c.Principals, c.Method, c.Fingerprint, c.KeyType, c.Comment, c.User, c.Why = hostileText, hostileText, bad, hostileText, hostileText, hostileText, hostileText, hostileText, hostileText
+		c.Use = fleet.Use(hostileText)
+		if c.Waiver != nil {
+			c.Waiver.By, c.Waiver.Why = hostileText, hostileText
+		}
+	}
+	for i := range judged.Parity.People {
+		p := &judged.Parity.People[i]
+		p.Person, p.Principals, p.Keys = hostileText, bad, bad
+	}
+	for i := range judged.Operators {
+		o := &judged.Operators[i]
+		o.ARN, o.Kind, o.People, o.Documents, o.Why = hostileText, hostileText, bad, bad, hostileText
+	}
+	for i := range judged.Paths {
+		p := &judged.Paths[i]
+		p.Service, p.Name, p.Endpoint = hostileText, hostileText, hostileText
+		for j := range p.Hops {
+			p.Hops[j].Kind, p.Hops[j].Object, p.Hops[j].Text = hostileText, hostileText, hostileText
+		}
+	}
 }
 
 func poisonProbe(f *fleet.Fact[fleet.Probe]) {
@@ -127,12 +156,19 @@ func TestHostileTextDoesNotReachTheTerminal(t *testing.T) {
 		check("n", "end")
 	}
 	check("esc", "2", "home", "enter", "enter")
-	check("esc", "r")
+	for range 3 {
+		check("l", "down", "enter")
+		check("esc", "a", "down", "enter")
+		check("esc", "tab", "down", "enter")
+		check("esc")
+	}
+	check("2", "r")
 	w.repErr = errors.New(hostileText)
 	check("r")
 	d.press("f", "/").send(pasted(hostileText))
 	check("left")
 	check("enter")
+	check("esc")
 
 	check("1", "i")
 	d.emit(
@@ -154,6 +190,51 @@ func TestHostileTextDoesNotReachTheTerminal(t *testing.T) {
 		d.m.width, d.m.height = size[0], size[1]
 		mustBeHarmless(t, "resized", d.m.View().Content)
 	}
+}
+
+// The fleet table in all its shapes: groups by every key and by a hostile tag,
+// their heads, marks, saved views, commands, and the details beside the table.
+func TestHostileFleetsDoNotReachTheTerminal(t *testing.T) {
+	snap, judged := poisoned()
+	snap.Hosts[0].ID, judged.Hosts[0].Host = hostileText, hostileText
+	w := &world{snap: snap, judged: judged, views: []fleet.View{{Name: hostileText, Filter: hostileText, Sort: hostileText, Group: "tag:" + hostileText}, {Name: "no such group", Group: hostileText}}}
+	d := newDriver(t, w, 200, 50, Options{}).press("f")
+	check := func(keys ...string) {
+		t.Helper()
+		d.press(keys...)
+		for _, size := range [][2]int{{200, 50}, {80, 24}} {
+			d.m.width, d.m.height = size[0], size[1]
+			content := d.m.View().Content
+			mustBeHarmless(t, strings.Join(keys, " "), content)
+			for i, l := range strings.Split(content, "\n") {
+				if got := ansi.StringWidthWc(l); got != size[0] {
+					t.Errorf("after %v line %d is %d cells wide to a terminal that counts runes", keys, i+1, got)
+				}
+			}
+		}
+	}
+	groups := len(groupings) + len(d.m.fleet().table.data.tags)
+	for n := range groups {
+		check("o")
+		check(slices.Repeat([]string{"down"}, n+1)...)
+		check("enter")
+		check("enter", "down", "space")
+		check("x")
+		check("enter")
+		check("esc")
+	}
+	check("s", "S", "*")
+	check("v")
+	check("enter")
+	check("/", "left")
+	check("esc", "v", "down", "enter")
+	check("V")
+	d.send(pasted(hostileText))
+	check("enter")
+	w.viewsErr = errors.New(hostileText)
+	check("V", "x", "enter")
+	check("home", "enter", "down", "enter")
+	check("end", "n", "n")
 }
 
 // poisonedPlan is a plan in which every foreign text is hostile, with a journal.
@@ -226,7 +307,7 @@ func TestHostilePlansDoNotReachTheTerminal(t *testing.T) {
 		check("esc")
 	}
 	check("A")
-	check("esc", "b")
+	check("esc", "B")
 	check("esc")
 	d.press("A").send(pasted(clean(c.Plan.ID)))
 	check("enter")
@@ -235,7 +316,7 @@ func TestHostilePlansDoNotReachTheTerminal(t *testing.T) {
 	begin()
 	d.question(cutover.Question{Text: hostileText, Hosts: c.Plan.Waves[2].Hosts, Timers: []cutover.Risk{{Step: hostileText, Deadline: testNow}}})
 	check()
-	check("s")
+	check("S")
 	check("q")
 	check("n")
 	d.over(cutover.Result{Outcome: cutover.OutcomePartly, Reason: hostileText}, errors.New(hostileText))

@@ -22,6 +22,8 @@ const (
 	ctxReadiness                   // readiness: causes
 	ctxFleet                       // fleet: the table
 	ctxFilter                      // fleet: a filter is being typed
+	ctxName                        // fleet: a view is given a name
+	ctxPick                        // fleet: one of a list is picked
 	ctxHost                        // fleet: one host
 	ctxTable                       // a table of people
 	ctxTables                      // one of several tables of people
@@ -34,13 +36,16 @@ const (
 	ctxBusy                        // cutover: a run is under way
 	ctxWave                        // cutover: one wave, on which nobody works
 	ctxWaveBusy                    // cutover: one wave while a run is under way
-	ctxConfirm                     // the plan's ID is being typed
+	ctxConfirm                     // the name that confirms is being typed
+	ctxPalette                     // an action is being looked for
 	ctxDecide                      // a run asks
 	ctxHelp                        // the help is open
 	ctxAsk                         // a question is open
 	ctxStopping                    // leaving, as soon as what is under way has stopped
 )
 
+// binding is a key. One that changes the fleet, or how a run does, has a capital
+// letter wherever the same letter or its neighbors do something harmless.
 type binding struct {
 	keys  []string
 	in    intent
@@ -74,7 +79,9 @@ var (
 		{[]string{"f"}, goTo{screenFleet}, "f fleet", "the fleet: all hosts in a table"},
 		{[]string{"l"}, goTo{screenLedger}, "l ledger", "the ledger: who still comes in over SSH"},
 		{[]string{"a"}, goTo{screenAccess}, "a access", "who gets in today and tomorrow, and what operators may do"},
-		{[]string{"?"}, showHelp{}, "? help", "this help"},
+		{[]string{"y"}, copyLine{}, "", "copy the command that shows the same, and show it"},
+		{[]string{":", "ctrl+p"}, palette{}, ": actions", "all actions with their keys and commands, to be found by typing"},
+		{[]string{"?"}, showHelp{}, "? help", "the keys of this screen, then all others"},
 		{[]string{"q", "ctrl+c"}, quit{}, "q quit", "leave; asks first while an inventory or a plan runs"},
 	}}
 	keysEmpty = section{"Inventory, before the first one", []binding{
@@ -99,17 +106,32 @@ var (
 		{[]string{"i"}, startRun{}, "i again", "take a new inventory"},
 	}}
 	keysFleet = section{"Fleet", []binding{
-		{[]string{"enter"}, open{}, "enter host", "all about the host: findings, evidence, fixes, keys"},
+		{[]string{"enter"}, open{}, "enter host", "all about the host: findings, evidence, fixes, keys; on a group: its hosts"},
 		{[]string{"/"}, editFilter{}, "/ filter", "type a filter (language below)"},
 		{[]string{"esc"}, back{}, "esc back", "drop the filter; without one, go back"},
+		{[]string{"o"}, groupHosts{}, "o group", "group the hosts by zone, VPC, Auto Scaling group, tag, verdict, cause, …"},
 		{[]string{"s"}, nextSort{}, "s sort", "sort by the next column"},
-		{[]string{"S"}, flipSort{}, "S reverse", "reverse the order"},
+		{[]string{"S"}, flipSort{}, "", "reverse the order"},
+		{[]string{"space"}, mark{}, "space mark", "mark the host, or all of the group; again: no longer"},
+		{[]string{"*"}, markAll{}, "", "mark all that the table shows; again: none of them"},
+		{[]string{"u"}, markNone{}, "", "take all marks away"},
+		{[]string{"x"}, showCommands{}, "x commands", "the commands for the marked hosts, or the selected one, to be copied"},
+		{[]string{"v"}, showViews{}, "v views", "the saved views"},
+		{[]string{"V"}, nameView{}, "", "save filter, order and groups as a view"},
+		{[]string{"d"}, togglePane{}, "", "details beside the table or not, in a window of 160 columns or more"},
 	}}
 	keysFilter = section{"Fleet, while a filter is typed", []binding{
 		{[]string{"enter"}, open{}, "enter keep", "keep the filter and go back to the table"},
 		{[]string{"esc"}, back{}, "esc drop", "drop the filter"},
-		{[]string{"up"}, move{-1}, "", "one host up"},
-		{[]string{"down"}, move{1}, "", "one host down"},
+		{[]string{"tab"}, complete{}, "tab complete", "end the key that is being typed"},
+	}}
+	keysName = section{"Fleet, while a view is given a name", []binding{
+		{[]string{"enter"}, open{}, "enter save", "save the view"},
+		{[]string{"esc"}, back{}, "esc do nothing", "do not save it"},
+	}}
+	keysLine = section{"While a line is typed", []binding{
+		{[]string{"up"}, move{-1}, "", "one line up"},
+		{[]string{"down"}, move{1}, "", "one line down"},
 		{[]string{"left"}, edit{toLeft}, "", "one character to the left"},
 		{[]string{"right"}, edit{toRight}, "", "one character to the right"},
 		{[]string{"home", "ctrl+a"}, edit{toStart}, "", "to the start"},
@@ -118,6 +140,13 @@ var (
 		{[]string{"delete", "ctrl+d"}, edit{eraseRight}, "", "erase the character at the cursor"},
 		{[]string{"ctrl+w"}, edit{eraseWord}, "", "erase the word before the cursor"},
 		{[]string{"ctrl+u"}, edit{eraseAll}, "", "erase all before the cursor"},
+	}}
+	keysPick = section{"A list to pick from", []binding{
+		{[]string{"enter"}, open{}, "enter pick", "take the selected one"},
+		{[]string{"esc"}, back{}, "esc close", "close the list"},
+		{[]string{"pgup"}, page{-1}, "", "one screen up"},
+		{[]string{"pgdown"}, page{1}, "", "one screen down"},
+		{[]string{"ctrl+x"}, drop{}, "", "forget the selected view"},
 	}}
 	keysHost = section{"One host", []binding{
 		{[]string{"esc", "backspace"}, back{}, "esc table", "back to the table"},
@@ -139,6 +168,7 @@ var (
 	}}
 	keysRecovery = section{"Recovery", []binding{
 		{[]string{"w"}, runbook{}, "w runbook", "write down how to get in without migrate, and say where"},
+		{[]string{"D"}, drill{}, "D drill", "rehearse it: start the bastions, log in by them, end them; asks first"},
 	}}
 	keysNoPlan = section{"Cutover, before the first plan", []binding{
 		{[]string{"enter", "n"}, makePlan{}, "enter plan", "make a plan from the latest snapshot and the policy; it changes nothing"},
@@ -146,15 +176,15 @@ var (
 	keysPlan = section{"Cutover: a plan", []binding{
 		{[]string{"enter"}, open{}, "enter show", "the selected wave with its steps, or the selected line in full"},
 		{[]string{"tab"}, nextPane{}, "tab list", "move in the waves, what needs a look, the journal, what stays open"},
-		{[]string{"A"}, apply{}, "A apply", "carry the plan out, or go on with it; asks for the plan's ID"},
-		{[]string{"b"}, rollBack{}, "b roll back", "take back a host, a wave or all; asks for the plan's ID"},
+		{[]string{"A"}, apply{}, "A apply", "carry the plan out, or go on with it; asks for a name"},
+		{[]string{"B"}, rollBack{}, "B roll back", "take back a host, a wave or all; asks for a name"},
 		{[]string{"n"}, makePlan{}, "n new plan", "make another plan from the latest snapshot"},
 	}}
 	keysBusy = section{"Cutover, while a run is under way", []binding{
 		{[]string{"p"}, wish{wishPause}, "p pause", "the steps under way end, none begins until r"},
 		{[]string{"r"}, wish{wishResume}, "r resume", "go on after a pause"},
-		{[]string{"s"}, stopDo{}, "s stop", "the steps under way end, and the run does; asks first"},
-		{[]string{"b"}, rollBack{}, "b roll back", "stop, then take back a host, a wave or all; asks for the plan's ID"},
+		{[]string{"S"}, stopDo{}, "S stop", "the steps under way end, and the run does; asks first"},
+		{[]string{"B"}, rollBack{}, "B roll back", "stop, then take back a host, a wave or all; asks for a name"},
 		{[]string{"+", "="}, wish{wishMore}, "+ faster", "one more lane at once"},
 		{[]string{"-"}, wish{wishFewer}, "- slower", "one lane less at once"},
 	}}
@@ -168,11 +198,23 @@ var (
 		{[]string{"esc", "backspace"}, back{}, "esc waves", "back to all waves"},
 	}}
 	keysWaveIdle = section{"One wave, while nobody works on the plan", []binding{
-		{[]string{"A"}, apply{}, "A apply", "carry the plan out, or go on with it; asks for the plan's ID"},
-		{[]string{"b"}, rollBack{}, "b roll back", "take back the host, the wave or all; asks for the plan's ID"},
+		{[]string{"A"}, apply{}, "A apply", "carry the plan out, or go on with it; asks for a name"},
+		{[]string{"B"}, rollBack{}, "B roll back", "take back the host, the wave or all; asks for a name"},
 	}}
-	keysConfirm = section{"While the plan's ID is typed", []binding{
-		{[]string{"enter"}, open{}, "enter do it", "do it, if what is typed is the plan's ID"},
+	keysPalette = section{"All actions", []binding{
+		{[]string{"enter"}, open{}, "enter do it", "do the selected action; what changes the fleet asks first"},
+		{[]string{"esc"}, back{}, "esc close", "close the list"},
+		{[]string{"up", "ctrl+p"}, move{-1}, "", "the action above"},
+		{[]string{"down", "ctrl+n"}, move{1}, "", "the action below"},
+		{[]string{"pgup"}, page{-1}, "", "one screen up"},
+		{[]string{"pgdown"}, page{1}, "", "one screen down"},
+		{[]string{"ctrl+y"}, copyLine{}, "ctrl+y copy the command", "copy the command that does the same, and show it"},
+		{[]string{"backspace"}, edit{eraseLeft}, "", "erase the last character"},
+		{[]string{"ctrl+u"}, edit{eraseAll}, "", "erase all"},
+	}}
+	keysConfirm = section{"While a name is typed that confirms", []binding{
+		{[]string{"enter"}, open{}, "enter do it", "do it, if what is typed is the name that was asked for"},
+		{[]string{"ctrl+y"}, copyLine{}, "ctrl+y copy the command", "copy the command that does the same"},
 		{[]string{"esc"}, back{}, "esc do nothing", "do nothing"},
 		{[]string{"up"}, move{-1}, "", "the choice above"},
 		{[]string{"down"}, move{1}, "", "the choice below"},
@@ -181,8 +223,8 @@ var (
 	}}
 	keysDecide = section{"When a run asks", []binding{
 		{[]string{"r"}, decide{cutover.DecideRetry}, "r look again", "look at the world once more"},
-		{[]string{"b"}, decide{cutover.DecideRollback}, "b roll back", "roll the wave back and end the run"},
-		{[]string{"s"}, decide{cutover.DecideStop}, "s stop", "end the run here; it can be resumed"},
+		{[]string{"B"}, decide{cutover.DecideRollback}, "B roll back", "roll the wave back and end the run"},
+		{[]string{"S"}, decide{cutover.DecideStop}, "S stop", "end the run here; it can be resumed"},
 	}}
 	keysHelp = section{"Help", []binding{
 		{[]string{"esc", "?", "q", "enter"}, back{}, "esc close", "close the help"},
@@ -201,7 +243,12 @@ var (
 
 // without leaves out a key that means something else in a context.
 func (s section) without(key string) section {
-	s.bindings = slices.DeleteFunc(slices.Clone(s.bindings), func(b binding) bool { return slices.Contains(b.keys, key) })
+	s.bindings = slices.Clone(s.bindings)
+	for i := range s.bindings {
+		b := &s.bindings[i]
+		b.keys = slices.DeleteFunc(slices.Clone(b.keys), func(k string) bool { return k == key })
+	}
+	s.bindings = slices.DeleteFunc(s.bindings, func(b binding) bool { return len(b.keys) == 0 })
 	return s
 }
 
@@ -219,9 +266,13 @@ func (c keyContext) layers() []section {
 	case ctxReadiness:
 		return []section{keysReadiness, keysMoving, keysEverywhere}
 	case ctxFleet:
-		return []section{keysFleet, keysMoving, keysEverywhere}
+		return []section{keysFleet, keysMoving.without("space"), keysEverywhere}
 	case ctxFilter:
-		return []section{keysFilter, keysInterrupt}
+		return []section{keysFilter, keysLine, keysInterrupt}
+	case ctxName:
+		return []section{keysName, keysLine, keysInterrupt}
+	case ctxPick:
+		return []section{keysPick, keysLine, keysInterrupt}
 	case ctxHost:
 		return []section{keysHost, keysMoving, keysEverywhere}
 	case ctxTable:
@@ -248,6 +299,8 @@ func (c keyContext) layers() []section {
 		return []section{keysBusy, keysWave, keysMoving, keysEverywhere.without("r")}
 	case ctxConfirm:
 		return []section{keysConfirm, keysInterrupt}
+	case ctxPalette:
+		return []section{keysPalette, keysInterrupt}
 	case ctxDecide:
 		return []section{keysDecide, keysInterrupt}
 	case ctxHelp:
@@ -276,29 +329,61 @@ func (c keyContext) intent(k tea.KeyPressMsg) intent {
 			}
 		}
 	}
-	if (c == ctxFilter || c == ctxConfirm) && k.Text != "" {
+	if c.typing() && k.Text != "" {
 		return typed{k.Text}
 	}
 	return nil
 }
 
-// hints are the footer's texts in a context. The last two are the ones to
-// keep when there is no room for all.
-func (c keyContext) hints(at screenID) []string {
-	var out []string
+// typing reports whether keys that write something are text.
+func (c keyContext) typing() bool {
+	return c == ctxFilter || c == ctxName || c == ctxPick || c == ctxConfirm || c == ctxPalette
+}
+
+// hints are the footer's texts in a context: of what is harmless, of what
+// changes something, and those that are never left out for want of room.
+func (c keyContext) hints(at screenID) (usual, changing, always []string) {
+	seen := map[string]bool{}
 	for _, s := range c.layers() {
 		for _, b := range s.bindings {
-			if b.short != "" && b.in != (goTo{at}) && !slices.Contains(out, b.short) {
-				out = append(out, b.short)
+			if b.short == "" || b.in == (goTo{at}) || seen[b.short] {
+				continue
+			}
+			seen[b.short] = true
+			switch {
+			case parts(b.in):
+				changing = append(changing, b.short)
+			case b.in == palette{} || b.in == showHelp{} || b.in == quit{}:
+				always = append(always, b.short)
+			default:
+				usual = append(usual, b.short)
 			}
 		}
 	}
-	return out
+	return usual, changing, always
+}
+
+// parts reports whether an intent stands apart in the footer: it begins a change of
+// the fleet, or cuts one off. A pause and the speed are taken back as easily.
+func parts(in intent) bool {
+	_, wished := in.(wish)
+	return changes(in) && !wished
+}
+
+// changes reports whether an intent is about changing the fleet, or a run that does.
+func changes(in intent) bool {
+	switch in := in.(type) {
+	case apply, rollBack, stopDo, wish, drill:
+		return true
+	case decide:
+		return in.decision == cutover.DecideRollback
+	}
+	return false
 }
 
 // helpSections are all sections, those of the context first.
 func helpSections(c keyContext) []section {
-	all := []section{keysEmpty, keysRunning, keysTaken, keysComplete, keysReadiness, keysList, keysRecovery, keysNoPlan, keysPlan, keysBusy, keysWatch, keysWave, keysWaveIdle, keysConfirm, keysDecide, keysText, keysFleet, keysFilter, keysHost, keysTable, keysTables, keysEverywhere, keysMoving}
+	all := []section{keysEmpty, keysRunning, keysTaken, keysComplete, keysReadiness, keysList, keysRecovery, keysNoPlan, keysPlan, keysBusy, keysWatch, keysWave, keysWaveIdle, keysPalette, keysConfirm, keysDecide, keysText, keysFleet, keysFilter, keysName, keysPick, keysLine, keysHost, keysTable, keysTables, keysEverywhere, keysMoving}
 	var out []section
 	for _, s := range c.layers() {
 		if s.title != "" && s.title != keysEverywhere.title && s.title != keysMoving.title {

@@ -30,10 +30,16 @@ var contexts = map[keyContext]func(t *testing.T) *driver{
 		return stocked(t, 60, 80, 24).press("2", "down", "down")
 	},
 	ctxFleet: func(t *testing.T) *driver {
-		return stocked(t, 60, 80, 24).press("f", "/").write("eu").press("enter", "pgdown", "pgdown")
+		return stocked(t, 60, 160, 24).press("f", "/").write("eu").press("enter", "pgdown", "pgdown", "space")
 	},
 	ctxFilter: func(t *testing.T) *driver {
-		return stocked(t, 60, 80, 24).press("f", "down", "down", "/").write("eu west").press("left", "left")
+		return stocked(t, 60, 80, 24).press("f", "down", "down", "/").write("eu env").press("left")
+	},
+	ctxName: func(t *testing.T) *driver {
+		return stocked(t, 60, 80, 24).press("f", "down", "down", "V").write("my view").press("left")
+	},
+	ctxPick: func(t *testing.T) *driver {
+		return manyViews(t).press("v", "pgdown", "pgdown").write("view").press("left")
 	},
 	ctxHost: func(t *testing.T) *driver {
 		return stocked(t, 60, 80, 24).press("f", "down", "down", "enter", "pgdown")
@@ -67,12 +73,15 @@ var contexts = map[keyContext]func(t *testing.T) *driver{
 		return many(t, manyBegun()).press("end", "enter", "pgdown", "pgdown", "A").write("3f2a9c01d4e7").press("enter")
 	},
 	ctxConfirm: func(t *testing.T) *driver {
-		return many(t, manyBegun()).press("end", "enter", "b", "down").write("3f2a9c01d4e7")
+		return many(t, manyBegun()).press("end", "enter", "B", "down").write("3f2a")
 	},
 	ctxDecide: func(t *testing.T) *driver {
 		d := many(t, nil).press("A").write("3f2a9c01d4e7").press("enter")
 		d.question(cutover.Question{Text: "what now?"})
 		return d
+	},
+	ctxPalette: func(t *testing.T) *driver {
+		return stocked(t, 60, 80, 24).press(":").write("e").press("down", "pgdown")
 	},
 	ctxHelp: func(t *testing.T) *driver { return stocked(t, 60, 80, 24).press("?", "pgdown", "pgdown") },
 	ctxAsk:  func(t *testing.T) *driver { return running(t, 80, 24, 20).press("x") },
@@ -104,6 +113,17 @@ func manyWaves() *plan.Plan {
 
 func manyBegun() []cutover.Entry {
 	return newHistory(manyWaves(), testNow).run("apply").wave(0, 0).entries
+}
+
+// manyViews is the fleet table with more saved views than a screen has lines.
+func manyViews(t *testing.T) *driver {
+	t.Helper()
+	snap, judged := testFleet(60)
+	w := &world{snap: snap, judged: judged}
+	for i := range 60 {
+		w.views = append(w.views, fleet.View{Name: fmt.Sprintf("view %02d", i), Filter: "status:blocked", Group: "az"})
+	}
+	return newDriver(t, w, 80, 24, Options{}).press("f")
 }
 
 // crowded is a fleet with more people than a screen has lines.
@@ -187,7 +207,7 @@ func TestEveryContextIsStaged(t *testing.T) {
 func TestHelpNamesEveryKey(t *testing.T) {
 	for c := range contexts {
 		shown := "\n" + strings.Join(newHelp(&env{styles: newStyles(true, true)}, c).view(200, 500), "\n")
-		for _, s := range []section{keysEmpty, keysRunning, keysTaken, keysComplete, keysReadiness, keysList, keysNoPlan, keysPlan, keysBusy, keysWatch, keysWave, keysWaveIdle, keysConfirm, keysDecide, keysText, keysFleet, keysFilter, keysHost, keysTable, keysTables, keysEverywhere, keysMoving} {
+		for _, s := range []section{keysEmpty, keysRunning, keysTaken, keysComplete, keysReadiness, keysList, keysNoPlan, keysPlan, keysBusy, keysWatch, keysWave, keysWaveIdle, keysPalette, keysConfirm, keysDecide, keysText, keysFleet, keysFilter, keysName, keysPick, keysLine, keysHost, keysTable, keysTables, keysEverywhere, keysMoving} {
 			if strings.Count(shown, "\n"+s.title+"\n") > 1 {
 				t.Errorf("the help has %q twice", s.title)
 			}

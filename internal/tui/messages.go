@@ -60,5 +60,17 @@ type runbookMsg struct {
 	err  error
 }
 
+// saidMsg is something to tell the operator.
+type saidMsg struct{ text string }
+
 // tickMsg lets the clock go on.
 type tickMsg struct{}
+
+// polledMsg says who works now.
+type polledMsg struct {
+	holder string
+	err    error
+}
+
+// keptMsg says whether the stage that is shown was noted.
+type keptMsg struct{ err error }

@@ -3,7 +3,6 @@ package tui
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -84,6 +83,10 @@ type model struct {
 	help          *help
 	ask           *question
 	confirm       *confirm
+	finder        *finder
+	plain         bool       // it is told line by line
+	railAt        []screenID // what each line of the stages' column leads to; -1: nothing
+	polling       bool
 	notice        *notice
 	reporting     bool
 	ticking       bool
@@ -103,16 +106,21 @@ func newModel(ctx context.Context, b Backend, o Options, alive *sync.WaitGroup) 
 	m.screens[screenRecovery] = &recoveryScreen{env: e}
 	m.screens[screenCutover] = &cutoverScreen{env: e}
 	m.screens[screenDone] = &doneScreen{env: e}
+	if i := slices.Index(stageNames[:], b.Stage); i > 0 {
+		m.at = screenID(i)
+	}
 	return m
 }
 
 // Init reads the latest snapshot and asks the terminal for its background.
 func (m *model) Init() tea.Cmd {
 	if m.options.NoColor {
-		return tea.Batch(m.load(), m.look())
+		return tea.Batch(m.load(), m.look(), m.poll(), m.fleet().readViews())
 	}
-	return tea.Batch(m.load(), m.look(), tea.RequestBackgroundColor)
+	return tea.Batch(m.load(), m.look(), m.poll(), m.fleet().readViews(), tea.RequestBackgroundColor)
 }
+
+func (m *model) fleet() *fleetScreen { return m.screens[screenFleet].(*fleetScreen) }
 
 func (m *model) load() tea.Cmd {
 	m.env.loading = true
@@ -145,11 +153,32 @@ func (m *model) update(msg tea.Msg) tea.Cmd {
 	case tea.KeyPressMsg:
 		return m.key(msg)
 	case tea.PasteMsg:
-		if c := m.context(); c == ctxFilter || c == ctxConfirm {
+		if m.context().typing() {
 			return m.act(typed{msg.Content})
 		}
+	case tea.MouseClickMsg:
+		return m.click(msg)
+	case tea.MouseWheelMsg:
+		return m.wheel(msg)
 	case loadedMsg:
 		m.loaded(msg)
+		return m.fleet().reload()
+	case arrangedMsg:
+		m.fleet().arranged(msg)
+	case viewsMsg:
+		if n := m.fleet().viewed(msg); n != nil {
+			m.notice = n
+		}
+	case saidMsg:
+		m.notice = &notice{text: msg.text}
+	case polledMsg:
+		return m.polled(msg)
+	case keptMsg:
+		if msg.err != nil {
+			m.notice = &notice{failed: true, text: "Where you are was not kept: " + clean(msg.err.Error())}
+		}
+	case drillPlannedMsg:
+		m.drillPlanned(msg)
 	case fedMsg:
 		return m.fed()
 	case tickMsg:
@@ -198,6 +227,8 @@ func (m *model) context() keyContext {
 		return ctxConfirm
 	case m.env.course.asked() != nil:
 		return ctxDecide
+	case m.finder != nil:
+		return ctxPalette
 	case m.help != nil:
 		return ctxHelp
 	}
@@ -232,15 +263,20 @@ func (m *model) act(in intent) tea.Cmd {
 		}
 		return nil
 	case decide:
-		m.env.course.doing.answer(in.decision)
-		return nil
+		return m.decide(in.decision)
 	}
 	if m.confirm != nil {
+		if in == (copyLine{}) {
+			return m.copied(m.confirm.command(m.confirm.at))
+		}
 		done, cmd := m.confirm.handle(in)
 		if done {
 			m.confirm = nil
 		}
 		return cmd
+	}
+	if m.finder != nil {
+		return m.find(in)
 	}
 	if m.help != nil {
 		if _, ok := in.(back); ok {
@@ -250,7 +286,17 @@ func (m *model) act(in intent) tea.Cmd {
 		}
 		return nil
 	}
+	if why := m.refusal(in); why != "" {
+		m.notice = &notice{failed: true, text: why}
+		return nil
+	}
 	switch in := in.(type) {
+	case palette:
+		m.finder = m.newFinder()
+	case copyLine:
+		return m.copied(m.command(in))
+	case drill:
+		return tea.Batch(m.goTo(screenRecovery), m.askDrill())
 	case showHelp:
 		m.help = newHelp(m.env, m.screens[m.at].context())
 	case goTo:
@@ -289,8 +335,8 @@ func (m *model) follow(in intent) tea.Cmd {
 		return nil
 	case setFilter:
 		cmd := m.goTo(screenFleet)
-		m.screens[screenFleet].handle(in)
-		return cmd
+		_, arrange := m.fleet().handle(in)
+		return tea.Batch(cmd, arrange)
 	case back:
 		return m.goTo(m.before)
 	}
@@ -305,10 +351,47 @@ func (m *model) goTo(id screenID) tea.Cmd {
 	if m.before >= screenFleet {
 		m.before = screenReadiness
 	}
+	cmd := m.keep(id)
 	if id >= screenPrepare && id <= screenDone && !m.env.course.mine() {
-		return m.look() // other processes may have changed it
+		return tea.Batch(cmd, m.look()) // other processes may have changed it
 	}
-	return nil
+	return cmd
+}
+
+// keep notes the stage that is shown, for the next start.
+func (m *model) keep(id screenID) tea.Cmd {
+	e := m.env
+	if id > screenDone || e.backend.Keep == nil || e.backend.ReadOnly {
+		return nil
+	}
+	return func() tea.Msg { return keptMsg{e.backend.Keep(e.ctx, stageNames[id])} }
+}
+
+// pollEvery is how often the wizard asks whether another process works.
+const pollEvery = 3 * time.Second
+
+// poll asks after a while whether another process works.
+func (m *model) poll() tea.Cmd {
+	e := m.env
+	if e.backend.Holder == nil || e.tick == nil || m.polling {
+		return nil
+	}
+	m.polling = true
+	return e.tick(pollEvery, func(time.Time) tea.Msg {
+		holder, err := e.backend.Holder(e.ctx)
+		return polledMsg{holder, err}
+	})
+}
+
+// polled looks at the plan when another process has begun to work. What cannot be
+// asked now is asked again.
+func (m *model) polled(msg polledMsg) tea.Cmd {
+	m.polling = false
+	cmd := m.poll()
+	if c := m.env.course; msg.err == nil && msg.holder != "" && !c.underway() && !c.drilling() {
+		return tea.Batch(cmd, m.look())
+	}
+	return cmd
 }
 
 func (m *model) start() tea.Cmd {
@@ -325,7 +408,7 @@ func (m *model) start() tea.Cmd {
 // without a tick source it stands.
 func (m *model) clock() tea.Cmd {
 	c := m.env.course
-	moves := m.env.running() || c.underway() || len(c.stand.Risks) > 0
+	moves := m.env.running() || c.underway() || c.drilling() || len(c.stand.Risks) > 0
 	if !moves || m.ticking || m.env.tick == nil {
 		return nil
 	}
@@ -335,7 +418,7 @@ func (m *model) clock() tea.Cmd {
 
 // fed takes what the running inventory and the run of a plan brought.
 func (m *model) fed() tea.Cmd {
-	cmd := tea.Batch(m.fedInventory(), m.fedCourse())
+	cmd := tea.Batch(m.fedInventory(), m.fedCourse(), m.fedDrill())
 	if m.leaving && !m.busy() {
 		return tea.Quit
 	}
@@ -343,7 +426,7 @@ func (m *model) fed() tea.Cmd {
 }
 
 // busy reports whether leaving would cut something off.
-func (m *model) busy() bool { return m.env.running() || m.env.course.mine() }
+func (m *model) busy() bool { return m.env.running() || m.env.course.mine() || m.env.course.drilling() }
 
 func (m *model) fedInventory() tea.Cmd {
 	if m.env.run == nil || !m.env.run.drain(m.env.now()) {
@@ -371,106 +454,4 @@ func (m *model) loaded(msg loadedMsg) {
 	for _, s := range m.screens {
 		s.loaded()
 	}
-}
-
-func (m *model) report() tea.Cmd {
-	switch {
-	case m.reporting:
-		return nil
-	case m.env.data == nil:
-		m.notice = &notice{failed: true, text: "There is nothing to report on yet: take the inventory first."}
-		return nil
-	}
-	m.reporting = true
-	m.notice = &notice{text: "Writing the report …"}
-	e := m.env
-	return func() tea.Msg {
-		path, err := e.backend.Report(e.ctx)
-		return reportedMsg{path, err}
-	}
-}
-
-func (m *model) runbook() tea.Cmd {
-	switch {
-	case m.reporting:
-		return nil
-	case m.env.data == nil:
-		m.notice = &notice{failed: true, text: "There is nothing to write down yet: take the inventory first."}
-		return nil
-	}
-	m.reporting = true
-	m.notice = &notice{text: "Writing the runbook …"}
-	e := m.env
-	return func() tea.Msg {
-		path, err := e.backend.Runbook(e.ctx)
-		return runbookMsg{path, err}
-	}
-}
-
-func (m *model) askToStop() {
-	if !m.env.running() {
-		return
-	}
-	m.ask = &question{
-		title: "Stop the inventory?",
-		lines: func() []string {
-			return []string{m.howFar(), "Stopping changes nothing in your accounts or on your hosts, and earlier snapshots stay as they are."}
-		},
-		yes: func() tea.Cmd {
-			m.env.run.interrupt()
-			return nil
-		},
-	}
-}
-
-// quit leaves at once when no work would be lost. Asked again while a question
-// is open or something is being stopped, it does not wait any longer.
-func (m *model) quit() tea.Cmd {
-	switch {
-	case !m.busy():
-		return tea.Quit
-	case m.leaving:
-		m.abandoned = true
-		return tea.Quit
-	case m.ask != nil:
-		return m.leave()
-	}
-	title := "An inventory is running. Stop it and leave?"
-	if m.env.course.mine() {
-		title = "A run of plan " + clean(m.env.course.plan().ID) + " is under way. Stop it and leave?"
-	}
-	m.ask = &question{title: title, lines: m.leaveLines, yes: m.leave}
-	return nil
-}
-
-func (m *model) leaveLines() []string {
-	var out []string
-	if c := m.env.course; c.mine() {
-		out = append(out, "Its steps under way end, none begins, then migrate leaves. Nothing is lost: migrate apply goes on from there, migrate rollback takes back.")
-		out = append(out, m.riskLines()...)
-	}
-	if m.env.running() {
-		out = append(out, m.howFar(), "Leaving interrupts it: what it found so far is not judged. Earlier snapshots stay as they are.")
-	}
-	return out
-}
-
-func (m *model) leave() tea.Cmd {
-	if !m.busy() {
-		return tea.Quit
-	}
-	m.ask, m.confirm, m.leaving = nil, nil, true
-	if m.env.running() {
-		m.env.run.interrupt()
-	}
-	if c := m.env.course; c.mine() {
-		c.doing.interrupt()
-	}
-	return nil
-}
-
-func (m *model) howFar() string {
-	p := m.env.run.progress
-	answered, failed, reading := p.tally()
-	return fmt.Sprintf("So far %s answered, %d failed, %d are being read; %d of %d hosts are probed.", count(answered, "source"), failed, reading, p.probe.done, p.probe.total)
 }

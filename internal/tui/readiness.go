@@ -8,6 +8,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 	"charm.land/lipgloss/v2"
 
+	"ssm-migrate/internal/filter"
 	"ssm-migrate/internal/fleet"
 )
 
@@ -114,9 +115,9 @@ func (s *readinessScreen) open() intent {
 	}
 	switch it := s.items[s.list.cursor]; {
 	case it.cause != nil:
-		return setFilter{quoteTerm("cause", it.cause.code) + " status=" + it.cause.verdict.String()}
+		return setFilter{filter.Term("cause", it.cause.code) + " " + filter.Term("status", it.cause.verdict.String())}
 	case it.other != nil:
-		return setFilter{quoteTerm("finding", it.other.code)}
+		return setFilter{filter.Term("finding", it.other.code)}
 	case it.general != nil:
 		s.text = &textView{title: count(len(it.general), "finding"), lines: func(w int) []string {
 			var lines []string

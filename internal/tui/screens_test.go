@@ -62,7 +62,7 @@ var scenes = []struct {
 		return d
 	}},
 	{"cutover-rollback", func(t *testing.T, w, h int) *driver {
-		return planned(t, halfway(testPlan()).entries, w, h).press("end", "enter", "tab", "b")
+		return planned(t, halfway(testPlan()).entries, w, h).press("end", "enter", "tab", "B")
 	}},
 	{"cutover-broken", func(t *testing.T, w, h int) *driver { return planned(t, halfway(testPlan()).entries, w, h) }},
 	{"cutover-failed", func(t *testing.T, w, h int) *driver { return planned(t, failedHistory().entries, w, h) }},
@@ -72,6 +72,25 @@ var scenes = []struct {
 	{"fleet-cause", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("2", "down", "enter") }},
 	{"filter", func(t *testing.T, w, h int) *driver {
 		return stocked(t, 60, w, h).press("f", "/").write("status:blocked az=eu-west-1a -cache")
+	}},
+	{"filter-error", func(t *testing.T, w, h int) *driver {
+		return stocked(t, 60, w, h).press("f", "/").write("status:blocked taem=shop")
+	}},
+	{"fleet-groupings", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("f", "o", "down", "down") }},
+	{"fleet-grouped", func(t *testing.T, w, h int) *driver {
+		return stocked(t, 60, w, h).press("f", "o").write("az").press("enter", "space", "enter", "down", "space")
+	}},
+	{"fleet-marked", func(t *testing.T, w, h int) *driver {
+		return stocked(t, 60, w, h).press("f", "down", "space", "space", "end", "space", "/").write("cause=role-lacks-channel").press("enter")
+	}},
+	{"fleet-commands", func(t *testing.T, w, h int) *driver {
+		return stocked(t, 60, w, h).press("f", "down", "space", "space", "/").write("status:blocked").press("enter", "x")
+	}},
+	{"fleet-name", func(t *testing.T, w, h int) *driver {
+		return stocked(t, 60, w, h).press("f", "/").write("status:blocked").press("enter", "V").write("to do")
+	}},
+	{"fleet-views", func(t *testing.T, w, h int) *driver {
+		return stocked(t, 60, w, h).press("f", "V").write("all of it").press("enter", "/").write("status:blocked team=shop").press("enter", "s", "V").write("to do").press("enter", "v", "down")
 	}},
 	{"host", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("f", "enter") }},
 	{"host-keys", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("f", "enter", "end") }},
@@ -85,6 +104,9 @@ var scenes = []struct {
 	{"access-operators", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("a", "tab", "down") }},
 	{"help", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("f", "?") }},
 	{"quit", func(t *testing.T, w, h int) *driver { return running(t, w, h, 34).press("q") }},
+	{"actions", func(t *testing.T, w, h int) *driver {
+		return planned(t, nil, w, h).press(":").write("roll")
+	}},
 	{"report", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("2", "r") }},
 }
 
@@ -113,6 +135,12 @@ func TestScreens(t *testing.T) {
 			t.Run(name, func(t *testing.T) { golden(t, name, s.stage(t, size[0], size[1]).screen()) })
 		}
 	}
+}
+
+// In a wide window the details of the selected host stand beside the table.
+func TestWideScreens(t *testing.T) {
+	golden(t, "fleet-200x50", stocked(t, 60, 200, 50).press("f", "down", "down").screen())
+	golden(t, "fleet-grouped-200x50", stocked(t, 60, 200, 50).press("f", "o").write("cause").press("enter").screen())
 }
 
 func TestColoredScreen(t *testing.T) {

@@ -26,15 +26,15 @@ const (
 // viewRail draws the stages in h lines: state, name and, where there is room,
 // what the state means.
 func (m *model) viewRail(h int) []string {
-	w := railNarrow
-	switch {
-	case m.width >= 110:
-		w = railWide
-	case m.width < 72:
-		w = railTiny
-	}
+	w := m.railWidth()
 	s := m.env.styles
 	var out []string
+	m.railAt = m.railAt[:0]
+	leads := func(to screenID) {
+		for len(m.railAt) < len(out) {
+			m.railAt = append(m.railAt, to)
+		}
+	}
 	for id := screenInventory; id <= screenDone; id++ {
 		style, symbol, status := m.stage(id)
 		name := fmt.Sprintf("%d %s", id+1, stageNames[id])
@@ -43,21 +43,44 @@ func (m *model) viewRail(h int) []string {
 		}
 		out = append(out, m.railLine(id == m.at, style, symbol, s.text, name, w))
 		if h >= 15 && w > railTiny {
+			if longer := blockedBy[status]; longer != "" && w == railWide {
+				status = longer
+			}
 			out = append(out, style.Render(fit("   "+status, w)))
 		}
+		leads(id)
 	}
 	out = append(out, fit("", w))
+	leads(-1)
 	for _, v := range views {
 		name := v.name
 		if w == railTiny {
 			name = name[:1]
 		}
 		out = append(out, m.railLine(m.at == v.screen, s.dim, " ", s.text, name, w))
+		leads(v.screen)
 	}
 	for len(out) < h {
 		out = append(out, fit("", w))
 	}
 	return out[:h]
+}
+
+// railWidth is how wide the stages' column is, by the window's width.
+func (m *model) railWidth() int {
+	switch {
+	case m.width >= 110:
+		return railWide
+	case m.width < 72:
+		return railTiny
+	}
+	return railNarrow
+}
+
+// blockedBy says in more words what keeps a stage from beginning.
+var blockedBy = map[string]string{
+	"by the plan": "needs a plan (5)", "after 1": "needs an inventory (1)", "after 2": "needs an inventory (1)",
+	"no key yet": "needs a recovery key", "after 5": "needs the cutover (5)",
 }
 
 func (m *model) railLine(here bool, style lipgloss.Style, symbol string, ink lipgloss.Style, name string, w int) string {
@@ -119,6 +142,8 @@ func (m *model) laterStage(id screenID) (style lipgloss.Style, symbol, status st
 	case screenRecovery:
 		proved, hosts := c.proved()
 		switch {
+		case c.drilling():
+			return s.accent, "…", "drill"
 		case c.state == nil || hosts == 0:
 			return none("after 1")
 		case c.state.Policy.Recovery.PublicKey == "":

@@ -90,6 +90,7 @@ func (m *model) reckoned(msg reckonedMsg) tea.Cmd {
 
 // tell lets the screens know that the plan or its standing has changed.
 func (m *model) tell() {
+	m.env.course.count()
 	for _, s := range m.screens {
 		if s, ok := s.(interface{ stood() }); ok {
 			s.stood()
@@ -195,7 +196,7 @@ func (m *model) wished(msg wishedMsg) {
 func (m *model) begin(scope *cutover.Scope, last *int) tea.Cmd {
 	e, c := m.env, m.env.course
 	p := c.plan()
-	if p == nil || c.mine() {
+	if p == nil || c.mine() || c.drilling() {
 		return nil
 	}
 	work := func(ctx context.Context, t Talk) (cutover.Result, error) {
@@ -258,12 +259,15 @@ func (m *model) askApply() {
 	switch {
 	case p == nil:
 		return
+	case c.drilling():
+		m.notice = &notice{failed: true, text: "A drill is under way: one changes the fleet at a time. Wait for its end."}
+		return
 	case c.underway():
 		m.notice = &notice{failed: true, text: "A run is under way already."}
 		return
 	}
 	choices := []string{"the whole plan"}
-	ends := []*int{nil}
+	ends := []*plan.Wave{nil}
 	var waves []int
 	if open := c.sum.firstOpen; open >= 0 {
 		for open < len(p.Waves)-1 && len(p.Waves[open].Hosts) == 0 {
@@ -277,13 +281,30 @@ func (m *model) askApply() {
 	for i, w := range waves {
 		if w >= c.sum.firstOpen && w < len(p.Waves)-1 && !slices.Contains(waves[:i], w) {
 			choices = append(choices, "only up to the end of "+waveName(&p.Waves[w]))
-			ends = append(ends, &p.Waves[w].Number)
+			ends = append(ends, &p.Waves[w])
 		}
 	}
 	m.confirm = &confirm{
-		title: "Apply plan " + clean(p.ID) + "?", want: p.ID, choices: choices,
+		title: "Apply plan " + clean(p.ID) + "?", choices: choices,
+		want: func(at int) string {
+			if ends[at] != nil {
+				return clean(ends[at].Name)
+			}
+			return p.ID
+		},
+		command: func(at int) string {
+			if ends[at] != nil {
+				return fmt.Sprintf("%s --wave %d", m.command(apply{}), ends[at].Number)
+			}
+			return m.command(apply{})
+		},
 		lines: func(int) []string { return m.applyLines(p) },
-		yes:   func(at int) tea.Cmd { return m.begin(nil, ends[at]) },
+		yes: func(at int) tea.Cmd {
+			if ends[at] != nil {
+				return m.begin(nil, &ends[at].Number)
+			}
+			return m.begin(nil, nil)
+		},
 	}
 }
 
@@ -311,8 +332,11 @@ func (m *model) askRollback() {
 	switch {
 	case p == nil:
 		return
+	case c.drilling():
+		m.notice = &notice{failed: true, text: "A drill is under way: one changes the fleet at a time. Wait for its end."}
+		return
 	case c.elsewhere():
-		m.notice = &notice{failed: true, text: "Another process works on it: stop that run first (s), then roll back."}
+		m.notice = &notice{failed: true, text: "Another process works on it: stop that run first (S), then roll back."}
 		return
 	case c.mine() && (c.doing.scope != nil || c.doing.then != nil):
 		m.notice = &notice{failed: true, text: "A rollback is under way already."}
@@ -334,8 +358,10 @@ func (m *model) askRollback() {
 		choices = append(choices, m.scopeName(sc))
 	}
 	m.confirm = &confirm{
-		title: "Roll back?", want: p.ID, choices: choices,
-		lines: func(at int) []string { return m.rollbackLines(scopes[at]) },
+		title: "Roll back?", choices: choices,
+		want:    func(at int) string { return m.scopeWord(scopes[at]) },
+		command: func(at int) string { return m.scopeCommand(scopes[at]) },
+		lines:   func(at int) []string { return m.rollbackLines(scopes[at]) },
 		yes: func(at int) tea.Cmd {
 			if c.mine() {
 				c.doing.then = &scopes[at]
@@ -364,6 +390,49 @@ func (m *model) rollbackLines(s cutover.Scope) []string {
 	return out
 }
 
+// scopeWord is what is typed to take a scope back: a wave's name, else the plan's ID.
+func (m *model) scopeWord(s cutover.Scope) string {
+	p := m.env.course.plan()
+	if s.Wave != nil {
+		if w := findWave(p, *s.Wave); w != nil {
+			return clean(w.Name)
+		}
+	}
+	return p.ID
+}
+
+// decide answers what a run asks. Taking a wave back is asked about once more.
+func (m *model) decide(x cutover.Decision) tea.Cmd {
+	c := m.env.course
+	q := c.asked()
+	switch {
+	case q == nil:
+		return nil
+	case x != cutover.DecideRollback:
+		c.answer(x)
+		return nil
+	}
+	word := clean(q.Wave.Name)
+	if squeezed(word) == "" {
+		word = m.planID()
+	}
+	line := m.env.called(fmt.Sprintf("rollback %s --wave %d", m.planID(), q.Wave.Number))
+	m.confirm = &confirm{
+		title: "Roll the wave back?", choices: []string{waveName(&q.Wave)},
+		want: func(int) string { return word }, command: func(int) string { return line },
+		lines: func(int) []string {
+			return []string{"Undone, last step first, is what this wave has done; then each is looked at again. The run ends after that."}
+		},
+		yes: func(int) tea.Cmd {
+			if c.asked() == q {
+				c.answer(x)
+			}
+			return nil
+		},
+	}
+	return nil
+}
+
 func (m *model) scopeName(s cutover.Scope) string {
 	c := m.env.course
 	switch {
@@ -389,7 +458,7 @@ func (m *model) askStop() tea.Cmd {
 	m.ask = &question{
 		title: "Stop the run?",
 		lines: func() []string {
-			return append([]string{"The steps under way end, and none begins. A goes on from there at any time, b takes back."}, m.riskLines()...)
+			return append([]string{"The steps under way end, and none begins. A goes on from there at any time, B takes back."}, m.riskLines()...)
 		},
 		yes: func() tea.Cmd {
 			if c.mine() {

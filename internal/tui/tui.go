@@ -29,6 +29,12 @@ type Backend struct {
 	// happened. Nil where Demo is not set.
 	Faults []Fault
 	Fault  func(ctx context.Context, name string) (happened string, err error)
+	// ReadOnly refuses, with a text, whatever changes the fleet, a run or the state
+	// file; the functions for that may be nil.
+	ReadOnly bool
+	// Command is how the command line is begun that does the same on the same state
+	// file; empty: migrate.
+	Command string
 	// Place names what is worked on: accounts, Regions, state file. It is on
 	// every screen.
 	Place string
@@ -60,17 +66,44 @@ type Backend struct {
 	Apply func(ctx context.Context, planID string, last *int, t Talk) (cutover.Result, error)
 	// Rollback takes back what a plan has done. It does not end with ctx at once.
 	Rollback func(ctx context.Context, planID string, s cutover.Scope, t Talk) (cutover.Result, error)
+	// Views gives the saved views of the fleet table, SaveView puts one in place of
+	// that of the same name, DropView forgets one.
+	Views    func(ctx context.Context) ([]fleet.View, error)
+	SaveView func(ctx context.Context, v fleet.View) error
+	DropView func(ctx context.Context, name string) error
+	// PlanDrill makes the plan of a drill of the way back and stores it; one that was
+	// begun and has not come to its end is given again.
+	PlanDrill func(ctx context.Context) (*plan.Plan, error)
+	// Drill carries the plan of a drill out. It is not called while Apply or Rollback
+	// are. When ctx ends it brings the bastions back to zero and returns.
+	Drill func(ctx context.Context, planID string, t Talk) (cutover.Result, error)
+	// Holder says who changes the fleet now, in whatever process; empty: nobody. It
+	// is asked every few seconds. Nil: it is not known between looks at the plan.
+	Holder func(ctx context.Context) (string, error)
+	// Stage is where the wizard was left, as Keep was told; anything else is the first
+	// stage. Keep is told when another stage is shown; nil: nobody is.
+	Stage string
+	Keep  func(ctx context.Context, stage string) error
 	// Wish changes what is wished of a plan's run, whoever runs it.
 	Wish func(ctx context.Context, planID string, change func(cutover.Wish) cutover.Wish) (cutover.Wish, error)
 }
 
-// Talk is how a run speaks with the operator. Both functions may be called from
+// Talk is how a run speaks with the operator. Its functions may be called from
 // any goroutine.
 type Talk struct {
 	// Emit is told each journal entry once it is on disk. It does not block.
 	Emit func(cutover.Entry)
 	// Ask gives the operator's decision, or fails when ctx ends.
 	Ask func(ctx context.Context, q cutover.Question) (cutover.Decision, error)
+	// Drill is told when a drill gets to another phase. It does not block.
+	Drill func(DrillReport)
+}
+
+// DrillReport says since when the drill of a VPC is at a phase.
+type DrillReport struct {
+	VPC   string
+	Phase cutover.DrillPhase
+	At    time.Time
 }
 
 // Cutover is a plan and where it stands.
@@ -90,6 +123,8 @@ type Cutover struct {
 	PolicyFile  string
 	PolicyThere bool
 	PolicyErr   error
+	// Drill is a drill that was begun and broken off, whose bastions may still run; nil: none.
+	Drill *plan.Plan
 	// RecoveryKey: the configuration says where the private half of the recovery key is.
 	RecoveryKey bool
 	// Keys are the generations of the recovery key, newest first.
@@ -117,7 +152,7 @@ func Run(ctx context.Context, b Backend, o Options) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if o.Now == nil {
-		o.Now = time.Now
+		o.Now = defaultNow
 	}
 	var alive sync.WaitGroup
 	m := newModel(ctx, b, o, &alive)
@@ -132,17 +167,22 @@ func Run(ctx context.Context, b Backend, o Options) error {
 	m.env.send = func(msg tea.Msg) { go p.Send(msg) }
 	m.env.tick = tea.Tick
 	_, err := p.Run()
+	if err != nil {
+		err = fmt.Errorf("show the wizard: %w", err)
+	}
+	return m.finish(ctx, cancel, err)
+}
+
+// finish ends what is under way, waits for it, and says how the wizard ended.
+func (m *model) finish(ctx context.Context, cancel func(), err error) error {
 	if m.abandoned {
 		return ErrAbandoned
 	}
 	canceled := ctx.Err()
 	cancel()
-	alive.Wait()
-	switch {
-	case canceled != nil:
+	m.env.alive.Wait()
+	if canceled != nil {
 		return canceled
-	case err != nil:
-		return fmt.Errorf("show the wizard: %w", err)
 	}
-	return nil
+	return err
 }

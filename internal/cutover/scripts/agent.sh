@@ -10,17 +10,17 @@ SNAP_UNIT=snap.amazon-ssm-agent.amazon-ssm-agent.service
 # running, enabled and masked (yes, runtime or no).
 find_agent() {
 	form='' program='' unit=amazon-ssm-agent.service version='' running=unknown enabled=unknown masked=no
-	if [ -e /snap/amazon-ssm-agent/current ]; then
-		form=snap unit=$SNAP_UNIT program=/snap/amazon-ssm-agent/current/amazon-ssm-agent
+	if [ -e "$ROOT/snap/amazon-ssm-agent/current" ]; then
+		form=snap unit=$SNAP_UNIT program=$ROOT/snap/amazon-ssm-agent/current/amazon-ssm-agent
 		while read -r k v; do
 			if [ "$k" = version: ]; then version=$v; fi
-		done 2>/dev/null </snap/amazon-ssm-agent/current/meta/snap.yaml
-	elif [ -e /var/lib/dpkg/info/amazon-ssm-agent.list ]; then
+		done 2>/dev/null <"$ROOT/snap/amazon-ssm-agent/current/meta/snap.yaml"
+	elif [ -e "$ROOT/var/lib/dpkg/info/amazon-ssm-agent.list" ]; then
 		form=deb
 	elif have rpm && rpm -q amazon-ssm-agent >/dev/null 2>&1; then
 		form=rpm
 	fi
-	for d in /usr/bin /usr/sbin; do
+	for d in "$ROOT/usr/bin" "$ROOT/usr/sbin"; do
 		if [ -z "$program" ] && [ -x "$d/amazon-ssm-agent" ]; then
 			program=$d/amazon-ssm-agent
 			[ -n "$form" ] || form='file'

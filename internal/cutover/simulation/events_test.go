@@ -204,6 +204,11 @@ func replaced(s *simulation, in *simfleet.Instance) string {
 	if err := s.world.Replace(in); err != nil {
 		return ""
 	}
+	if in.Role == "bastion" {
+		for _, h := range s.hosts { // whoever needs it waits for the next one
+			h.noBastion = h.noBastion || h.in.Host.VPC == in.Host.VPC
+		}
+	}
 	s.touched["instance "+in.Host.ID] = true
 	return in.Host.ID + " is replaced by its Auto Scaling group"
 }

@@ -72,7 +72,7 @@ func (p *process) live(rollback bool) (cutover.Result, error) {
 func (p *process) kinds(account *awsapi.Account) (map[plan.Kind]cutover.StepKind, map[fleet.HostRef]fleet.Host, *simReach, *cutover.Rescue) {
 	changer := awsapi.NewChanger(account)
 	hosts := map[fleet.HostRef]fleet.Host{}
-	for _, h := range p.s.snapshot.Hosts {
+	for _, h := range p.s.snapshots[p.s.plan.ID].Hosts {
 		hosts[h.Ref()] = h
 	}
 	reach := &simReach{p: p, bastions: map[string]openBastion{}}
@@ -261,10 +261,14 @@ func (r *simReach) Run(ctx context.Context, h fleet.Host, way fleet.Way, script 
 		if script.Name == "retire-key" && s.used[h.ID] != s.ring[0] {
 			s.fail("not proved", "the old recovery key is taken off %s, and nobody has logged in with the new one", h.ID)
 		}
+		keys := s.keyFiles(in)
 		status, stdout, stderr := s.script(in, script, stop)
 		c := change{what: label, ours: true}
-		if script.Name == "quarantine-keys" || script.Name == "disarm-host-timer" {
-			c.host, c.disarms = h.ID, script.Name == "disarm-host-timer"
+		switch {
+		case script.Name == "quarantine-keys" && s.keyFiles(in) != keys: // it refuses where no timer is armed
+			c.host = h.ID
+		case script.Name == "disarm-host-timer":
+			c.host, c.disarms = h.ID, true
 		}
 		s.check(c)
 		out = fleet.ScriptResult{Started: fleet.TruthYes, Ended: stop == 0, Exit: status, Stdout: stdout, Stderr: stderr, Way: way, User: "root"}
@@ -279,6 +283,13 @@ func (r *simReach) Run(ctx context.Context, h fleet.Host, way fleet.Way, script 
 		return fleet.ScriptResult{Started: fleet.TruthUnknown, Way: way, Reason: ctx.Err().Error()}
 	}
 	return out
+}
+
+// keyFiles is what lies in people's folders on a machine.
+func (s *simulation) keyFiles(in *simfleet.Instance) string {
+	s.world.Mu.RLock()
+	defer s.world.Mu.RUnlock()
+	return fmt.Sprint(s.world.FileStates(in, "/home", "/root", "/etc/ssh"))
 }
 
 // script runs a script on a machine as root, at most so many of its commands

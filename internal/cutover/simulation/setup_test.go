@@ -37,7 +37,7 @@ var troubles = []string{"no-profile", "channel-actions-missing", "agent-too-old"
 func newSimulation(t *testing.T, seed uint64) *simulation {
 	t.Helper()
 	random := rand.New(rand.NewPCG(seed, 0x6d696772617465))
-	s := &simulation{t: t, seed: seed, random: random, dir: t.TempDir(), touched: map[string]bool{}, late: map[string]bool{}, used: map[string]string{}, known: map[string]*simfleet.Instance{}, events: events, faults: &simfleet.Faults{}}
+	s := &simulation{t: t, seed: seed, random: random, dir: t.TempDir(), touched: map[string]bool{}, snapshots: map[string]*fleet.Snapshot{}, late: map[string]bool{}, used: map[string]string{}, known: map[string]*simfleet.Instance{}, events: events, faults: &simfleet.Faults{}}
 	s.faultRate = []float64{0, 0.01, 0.03, 0.06}[random.IntN(4)]
 	s.eventRate = []float64{0, 0.002, 0.006}[random.IntN(3)]
 	var err error
@@ -191,7 +191,7 @@ func (s *simulation) makePlan(exclude bool) {
 	var err error
 	s.plan, err = plan.Make(s.snapshot, assessment, p, time.Now())
 	s.must(err)
-	s.plans = append(s.plans, s.plan)
+	s.plans, s.snapshots[s.plan.ID] = append(s.plans, s.plan), s.snapshot
 	for _, w := range s.plan.Waves {
 		for _, step := range w.Steps {
 			s.lines = append(s.lines, "plan: "+step.ID+": "+step.Title)

@@ -206,14 +206,15 @@ type simulation struct {
 
 	colleague *awsapi.Changer // somebody else at work, without faults and turns
 
-	snapshot *fleet.Snapshot
-	plan     *plan.Plan   // that is being carried out or rolled back
-	plans    []*plan.Plan // all there are
-	before   map[string]string
-	hosts    []*watched
-	known    map[string]*simfleet.Instance // all there ever were, by ID
-	late     map[string]bool               // hosts on which a script ran that nobody waited for any more
-	touched  map[string]bool               // by others than the operator's process: names of image
+	snapshot  *fleet.Snapshot            // the latest
+	snapshots map[string]*fleet.Snapshot // that plans were made from, by the plan's ID
+	plan      *plan.Plan                 // that is being carried out or rolled back
+	plans     []*plan.Plan               // all there are
+	before    map[string]string
+	hosts     []*watched
+	known     map[string]*simfleet.Instance // all there ever were, by ID
+	late      map[string]bool               // hosts on which a script ran that nobody waited for any more
+	touched   map[string]bool               // by others than the operator's process: names of image
 
 	faultRate, eventRate float64
 	events               []event // of which one happens now and then

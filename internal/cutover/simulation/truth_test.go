@@ -28,6 +28,9 @@ type watched struct {
 	// byHand: somebody else closed a door of the host. What then happens to its
 	// other ways by themselves is nobody's fault; down: that has shut it.
 	byHand, down bool
+	// noBastion: its Auto Scaling group has replaced the bastion that leads to it.
+	// Until the next one is there nobody has closed the way of today.
+	noBastion bool
 }
 
 // truth computes the ways into a host as they are now, from the model alone.
@@ -126,7 +129,7 @@ func (s *simulation) check(c change) {
 		w := s.truth(h.in)
 		timer := s.timerOpens(h.in)
 		wasDown := h.down
-		if h.down = !w.Open() && !timer && !s.reboots(w.SSH); h.down && (!h.byHand || c.ours && !wasDown) {
+		if h.down = !w.Open() && !timer && !s.reboots(h, w.SSH); h.down && (!h.byHand || c.ours && !wasDown) {
 			s.fail("lock-out", "%s after %s: session-manager: %s; ssh: %s; recovery: %s; no timer", h.in.Host.ID, firstLine(c.what), w.SessionManager, w.SSH, w.Recovery)
 		}
 		if !c.closes(h.in) || !h.ssh || w.SSH == "" {
@@ -150,8 +153,11 @@ func (s *simulation) check(c change) {
 }
 
 // reboots reports whether the way of today is barred by nothing but a bastion that
-// is about to be back: nobody has closed it.
-func (s *simulation) reboots(why string) bool {
+// is about to be back, or was replaced: nobody has closed it.
+func (s *simulation) reboots(of *watched, why string) bool {
+	if b := s.world.Bastion(of.in); of.noBastion && (b == nil || b.Down) {
+		return true
+	}
 	return slices.ContainsFunc(s.hosts, func(h *watched) bool {
 		return time.Now().Before(h.away) && strings.Contains(why, "bastion "+h.in.Host.ID+": sshd does not answer")
 	})
