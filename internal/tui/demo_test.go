@@ -12,7 +12,7 @@ func breakable(t *testing.T, demo bool) (*driver, *[]string) {
 	t.Helper()
 	d := stocked(t, 5, 80, 24)
 	var broken []string
-	b := &d.model.env.backend
+	b := &d.m.env.backend
 	b.Demo = demo
 	b.Faults = []Fault{{Name: "end", Argument: "--end", Text: "all is well again"}, {Name: "agent-dies", Argument: "agent-dies", Text: "an agent \x1b[31mstops", See: "its wave is rolled back"}}
 	b.Fault = func(_ context.Context, name string) (string, error) {
@@ -30,7 +30,7 @@ func TestADemoCanBeBroken(t *testing.T) {
 	d.press("!")
 	d.mustShow("Break something in the simulated fleet?", "● end", "○ agent-dies", "$ migrate demo fault --end", "Type break")
 	d.press("down")
-	d.mustShow("an agent stops.", "Then: its wave is rolled back.", "$ migrate demo fault agent-dies")
+	d.mustShow("an agent �[31mstops.", "Then: its wave is rolled back.", "$ migrate demo fault agent-dies")
 	d.press("enter")
 	d.mustShow("No. Type break")
 	d.write("break").press("enter")
