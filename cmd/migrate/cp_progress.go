@@ -59,7 +59,7 @@ func (p *copyProgress) add(n int64) {
 	defer p.mu.Unlock()
 	p.done += n
 	p.moved += n
-	line := fmt.Sprintf("%s of %s%s", bytesText(p.done), bytesText(p.size), remaining(p.size-p.done, p.moved, time.Since(p.since)))
+	line := fmt.Sprintf("%s of %s%s", bytesText(p.done), bytesText(p.size), paceText(p.size-p.done, p.moved, time.Since(p.since)))
 	switch {
 	case p.redraw:
 		fmt.Fprintf(p.w, "\r\x1b[K%s", line)
@@ -70,9 +70,9 @@ func (p *copyProgress) add(n int64) {
 	}
 }
 
-// remaining tells the speed so far and how long the rest takes at it. Of less
+// paceText tells the speed so far and how long the rest takes at it. Of less
 // than two seconds it says nothing.
-func remaining(left, moved int64, took time.Duration) string {
+func paceText(left, moved int64, took time.Duration) string {
 	if took < 2*time.Second || moved <= 0 {
 		return ""
 	}

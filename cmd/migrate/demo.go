@@ -29,9 +29,9 @@ type demoOptions struct {
 	pace        float64 // 0: as AWS
 	mendable    bool
 	dir         string
+	plain       bool // the wizard line by line, also without a terminal
 	faults      []string
 	story       bool // times are such that the whole way takes ten minutes
-	plain       bool // the wizard line by line, also without a terminal
 	healthy     bool // a fleet in which nothing is wrong; tests inject causes into it
 }
 
@@ -80,8 +80,8 @@ short in the demo's policy: waves are watched for seconds, a dead man's switch w
 	f.BoolVar(&o.noThrottle, "no-throttle", false, "answer API calls without AWS's rate limits")
 	f.Float64Var(&o.pace, "pace", 20, "how many times as fast as AWS the simulated one launches instances and makes endpoints")
 	f.BoolVar(&o.mendable, "mendable", false, "a fleet whose troubles are all such that a plan mends them")
-	f.StringSliceVar(&o.faults, "fault", nil, "what breaks while a plan is carried out, several by comma; help lists it")
 	f.BoolVar(&o.plain, "plain", false, "the wizard line by line, also from a pipe (see migrate wizard)")
+	f.StringSliceVar(&o.faults, "fault", nil, "what breaks while a plan is carried out, several by comma; help lists it")
 	f.StringVar(&o.dir, "dir", "", "folder for the state file, keys and report (default: a new temporary one)")
 	sub := a.demoFaultCommand()
 	wrapUsage(sub)
@@ -151,8 +151,8 @@ type demoFleet struct {
 	options demoOptions
 	world   *simfleet.World
 	faults  *simfleet.Faults
-	trouble *trouble
 	hosts   *simfleet.Hosts
+	trouble *trouble
 	dir     string
 	aws     net.Listener
 	socks   net.Listener

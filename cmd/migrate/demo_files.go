@@ -105,6 +105,9 @@ const (
 	demoSigningKey  = "agent-signing-key.asc"
 )
 
+// demoCopyBucket is the bucket that copies pass through.
+const demoCopyBucket = "demo-migrate-copies"
+
 // waits are the policy's times: such that a story fits ten minutes, or what
 // tests have time for.
 func (d *demoFleet) waits() string {
@@ -114,9 +117,6 @@ timer: 5m               # after which a dead man's switch opens a door again; 15
 	}
 	return "soak: 2s                # nobody wants to wait in a demo; 30m is the default"
 }
-
-// demoCopyBucket is the bucket that copies pass through.
-const demoCopyBucket = "demo-migrate-copies"
 
 // demoPolicy wants the times and the operator's addresses.
 const demoPolicy = `# How the simulated fleet is cut over. docs/plan.md explains every key, and migrate plan

@@ -98,7 +98,7 @@ func TestOpenRefusesWhatIsNotItsDatabase(t *testing.T) {
 	}{
 		{"text", file("text.db", strings.Repeat("not a database\n", 100)), sqlite.ErrNotDatabase, "not a database of migrate"},
 		{"another program's", foreign, sqlite.ErrNotDatabase, "another program made it"},
-		{"newer", newer, sqlite.ErrNewerSchema, "made by a newer migrate (schema 9, this program knows 6): update the program or use another --db"},
+		{"newer", newer, sqlite.ErrNewerSchema, "made by a newer migrate (schema 9, this program knows 7): update the program or use another --db"},
 		{"directory", dir, nil, "it is a directory"},
 		{"device", "/dev/null", nil, "it is not a regular file"},
 		{"missing folder", filepath.Join(dir, "no", "such.db"), os.ErrNotExist, "no such file or directory"},

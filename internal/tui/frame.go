@@ -147,6 +147,8 @@ func (m *model) viewNext(w int) []string {
 		what, why = "wait a moment", m.stoppingWhat()+" is being stopped before migrate leaves"
 	case m.ask != nil:
 		what, why = "answer y or n", "nothing is interrupted before you say so"
+	case m.confirm != nil && m.confirm.want(m.confirm.at) == demoWord:
+		what, why = "choose, type "+demoWord+" and press enter, or esc", "it is a simulated fleet: nothing real breaks"
 	case m.confirm != nil:
 		what, why = "type the name that is asked for and press enter, or esc", "a plain yes is said too easily for what changes a fleet"
 	case m.env.course.asked() != nil:

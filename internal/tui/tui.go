@@ -25,16 +25,16 @@ import (
 type Backend struct {
 	// Demo marks a simulated fleet on every screen.
 	Demo bool
-	// Faults are what can be broken in a demo; Fault breaks one, and says what
-	// happened. Nil where Demo is not set.
-	Faults []Fault
-	Fault  func(ctx context.Context, name string) (happened string, err error)
 	// ReadOnly refuses, with a text, whatever changes the fleet, a run or the state
 	// file; the functions for that may be nil.
 	ReadOnly bool
 	// Command is how the command line is begun that does the same on the same state
 	// file; empty: migrate.
 	Command string
+	// Faults are what can be broken in a demo; Fault breaks one, and says what
+	// happened. Nil where Demo is not set.
+	Faults []Fault
+	Fault  func(ctx context.Context, name string) (happened string, err error)
 	// Place names what is worked on: accounts, Regions, state file. It is on
 	// every screen.
 	Place string
