@@ -75,6 +75,10 @@ recovery: # where the recovery key is, the second way in. migrate recovery init 
 #  kms_key: ""               # kms: the ARN of the KMS key
 #  secret: ""                # secrets-manager: the ARN of the secret
 
+copy: # what migrate cp passes files through
+#  bucket: ""                # an S3 bucket in the Region of the hosts
+#  prefix: migrate-cp/       # how the names of its objects begin
+
 agent:
 #  signing_key_file: ""      # OpenPGP key of AWS's agent packages; left out: the published one, built in
 
