@@ -27,6 +27,7 @@ type config struct {
 	Owners    string          `yaml:"owners"`
 	Recovery  recoveryConfig  `yaml:"recovery"`
 	Agent     agentConfig     `yaml:"agent"`
+	Access    policiesConfig  `yaml:"access"`
 	Copy      copyConfig      `yaml:"copy"`
 
 	// HostsBy are the ways in which an inventory reads hosts, in order.
@@ -179,6 +180,9 @@ func parseConfig(text []byte) (config, error) {
 	}
 	if err := c.Recovery.validate(); err != nil {
 		return config{}, fmt.Errorf("recovery: %w", err)
+	}
+	if err := c.Access.query().Validate(); err != nil {
+		return config{}, fmt.Errorf("access: %w", err)
 	}
 	if err := c.policy().Validate(); err != nil {
 		return config{}, fmt.Errorf("readiness: %w", err)

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"archive/tar"
 	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -14,7 +16,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"ssm-migrate/internal/awsapi"
 	"ssm-migrate/internal/simfleet"
 )
 
@@ -201,13 +205,15 @@ func TestCopyOnHosts(t *testing.T) {
 	nothingLeft(t, d, in, dir, "/srv /home/"+user)
 }
 
-func TestCleanRemovesWhatKilledCopiesLeft(t *testing.T) {
+func TestCleanRemovesWhatBrokenCopiesLeft(t *testing.T) {
 	d, in := connectable(t)
-	local, _ := randomFile(t, 200<<20)
-	killedHalfway(t, d, "cp", "--region", in.Region.Name, local, in.Host.ID+":/srv/data.bin")
-	// A part may still have been on its way into the bucket.
-	if len(d.world.ObjectKeys(demoCopyBucket)) == 0 {
-		t.Skip("the copy was killed while nothing was in the bucket")
+	local, _ := randomFile(t, 3*leastPart)
+	copying := []string{"cp", "--region", in.Region.Name, local, in.Host.ID + ":/srv/data.bin"}
+	d.faults.Set(simfleet.Fault{Service: "s3", Action: "GetObject", Kind: simfleet.FaultDeny})
+	d.run(t, []int{exitError}, copying...)
+	d.faults.Set()
+	if keys := d.world.ObjectKeys(demoCopyBucket); len(keys) == 0 {
+		t.Fatal("nothing is in the bucket")
 	}
 	type cleaned struct{ Removed, Kept int }
 	if got := decode[cleaned](t, d.run(t, nil, "cp", "--clean", "--json")); got.Removed != 0 || got.Kept == 0 {
@@ -218,5 +224,128 @@ func TestCleanRemovesWhatKilledCopiesLeft(t *testing.T) {
 	}
 	if keys := d.world.ObjectKeys(demoCopyBucket); len(keys) > 0 {
 		t.Errorf("left in the bucket: %q", keys)
+	}
+	// What was cleaned away is sent again.
+	d.run(t, nil, copying...)
+	nothingLeft(t, d, in, t.TempDir(), "/srv")
+}
+
+func TestStaleCopies(t *testing.T) {
+	now := time.Now()
+	one, two := "0123456789abcdef-00000000000000000000000000000001/", "0123456789abcdef-00000000000000000000000000000002/"
+	list := []awsapi.StoredObject{
+		{Key: "p/" + one + "000000", Modified: now.Add(-2 * time.Hour)},
+		{Key: "p/" + one + "000001", Modified: now.Add(-time.Minute)},
+		{Key: "p/" + two + "000000", Modified: now.Add(-2 * time.Hour)},
+		{Key: "p/" + two + "000001", Modified: now.Add(-3 * time.Hour)},
+		{Key: "p/somebody's", Modified: now.Add(-100 * time.Hour)},
+		{Key: "p/" + two + "000001/more", Modified: now.Add(-100 * time.Hour)},
+	}
+	stale, kept := staleCopies(list, "p/", now.Add(-time.Hour))
+	if len(stale) != 2 || !strings.HasPrefix(stale[0].Key, "p/"+two) || !strings.HasPrefix(stale[1].Key, "p/"+two) || kept != 4 {
+		t.Errorf("%+v, %d kept", stale, kept)
+	}
+}
+
+func TestHostPath(t *testing.T) {
+	for spec, want := range map[string][3]string{
+		"web-1:/etc/hosts": {"web-1", "/etc/hosts", "yes"},
+		"web-1:":           {"web-1", ".", "yes"},
+		"web-1:a:b":        {"web-1", "a:b", "yes"},
+		"./web-1:x":        {"", "./web-1:x", ""},
+		"/a:b":             {"", "/a:b", ""},
+		":x":               {"", ":x", ""},
+		"file":             {"", "file", ""},
+	} {
+		host, path, remote := hostPath(spec)
+		if host != want[0] || path != want[1] || remote != (want[2] == "yes") {
+			t.Errorf("%s: %q, %q, %v", spec, host, path, remote)
+		}
+	}
+	for path, want := range map[string]string{"a": "./a", "-rf": "./-rf", "/a/../b": "/b", "/a/": "/a/", ".": "./.", "/": "/"} {
+		if got, err := checkHostPath(path); got != want || err != nil {
+			t.Errorf("%s: %q, %v, want %q", path, got, err, want)
+		}
+	}
+	for _, path := range []string{"a\nb", "a\x00b", "\xff", "/x/{{ssm:secret}}", strings.Repeat("a", 2000)} {
+		if got, err := checkHostPath(path); err == nil {
+			t.Errorf("%q is taken as %q", path, got)
+		}
+	}
+}
+
+// A host's answer is the host's: it names no place and makes no promise that we keep.
+func FuzzParseItem(f *testing.F) {
+	f.Add("file 12 1700000000 644 " + strings.Repeat("a", 64) + " name with blanks")
+	f.Add("directory 12 1700000000 2755 " + strings.Repeat("0", 64) + " ..")
+	f.Add("file -1 0 777 x /etc/passwd")
+	f.Fuzz(func(t *testing.T, text string) {
+		i, err := parseItem(text)
+		if err != nil {
+			return
+		}
+		if strings.ContainsAny(i.Name, "/\n\x00") || i.Name == ".." || i.Name == "." || i.Name == "" || i.Size < 0 || len(i.Sum) != 64 || i.Mode > 0o7777 {
+			t.Errorf("%+v of %q", i, text)
+		}
+	})
+}
+
+// What a foreign archive names stays in the directory.
+func TestHostileArchivesStayInside(t *testing.T) {
+	for name, write := range map[string]func(w *tar.Writer) error{
+		"parent":   func(w *tar.Writer) error { return tarEntry(w, "../out", "x") },
+		"absolute": func(w *tar.Writer) error { return tarEntry(w, "/tmp/migrate-cp-out", "x") },
+		"link": func(w *tar.Writer) error {
+			return errors.Join(w.WriteHeader(&tar.Header{Name: "d/l", Linkname: "../..", Typeflag: tar.TypeSymlink}), tarEntry(w, "d/l/out", "x"))
+		},
+		"hard link": func(w *tar.Writer) error {
+			return w.WriteHeader(&tar.Header{Name: "d/l", Linkname: "../secret", Typeflag: tar.TypeLink})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			inside := filepath.Join(dir, "in")
+			if err := errors.Join(os.Mkdir(inside, 0o700), os.WriteFile(filepath.Join(dir, "secret"), []byte("s"), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			var b bytes.Buffer
+			w := tar.NewWriter(&b)
+			if err := errors.Join(w.WriteHeader(&tar.Header{Name: "d/", Mode: 0o755, Typeflag: tar.TypeDir}), write(w), w.Close()); err != nil {
+				t.Fatal(err)
+			}
+			root, err := os.OpenRoot(inside)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := unpackDirectory(t.Context(), root, &b, true); err == nil {
+				t.Error("it is unpacked")
+			}
+			if left, err := os.ReadDir(dir); err != nil || len(left) != 2 {
+				t.Errorf("%v, %v: something got out", left, err)
+			}
+		})
+	}
+}
+
+func tarEntry(w *tar.Writer, name, content string) error {
+	err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o4755, Size: int64(len(content)), Typeflag: tar.TypeReg})
+	_, errWrite := io.WriteString(w, content)
+	return errors.Join(err, errWrite)
+}
+
+func TestRemainingTimeIsOfThisRun(t *testing.T) {
+	for _, tt := range []struct {
+		left, moved int64
+		took        time.Duration
+		want        string
+	}{
+		{100 << 20, 50 << 20, 10 * time.Second, ", 5.0 MiB/s, about 20s left"},
+		{0, 50 << 20, 10 * time.Second, ", 5.0 MiB/s"},
+		{100 << 20, 0, 10 * time.Second, ""},
+		{100 << 20, 8 << 20, time.Second, ""}, // too early to tell
+	} {
+		if got := paceText(tt.left, tt.moved, tt.took); got != tt.want {
+			t.Errorf("%+v: %q", tt, got)
+		}
 	}
 }

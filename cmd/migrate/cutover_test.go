@@ -31,7 +31,10 @@ func fleetOf(n int) demoOptions {
 // tests with their own may run side by side.
 func ownSim(t *testing.T, o demoOptions) *ownFleet {
 	t.Helper()
-	o.addr, o.dir = "127.0.0.1:0", t.TempDir()
+	o.addr = "127.0.0.1:0"
+	if o.dir == "" {
+		o.dir = t.TempDir()
+	}
 	d, err := startDemo(o)
 	if err != nil {
 		t.Fatal(err)

@@ -28,6 +28,7 @@ type demoOptions struct {
 	noThrottle  bool
 	pace        float64 // 0: as AWS
 	mendable    bool
+	owned       bool
 	dir         string
 	plain       bool // the wizard line by line, also without a terminal
 	faults      []string
@@ -49,7 +50,8 @@ use the fleet, and runs until it is interrupted. What a cutover needs is in its 
 recovery key, the key of the agent's packages. docs/walkthrough.md leads through it.
 
 The usual fleet has troubles of every kind, and hosts that no plan can close. With --mendable all of
-its hosts can be closed.
+its hosts can be closed. With --owned one team's things carry the tags of Terraform and CloudFormation, and
+a plan leaves them to these (docs/plan.md).
 
 With --fault something breaks while a plan is carried out, most of it when the first host's keys have been
 quarantined; ! in the wizard and migrate demo fault break things at once (--fault help lists them all). Waits are
@@ -80,6 +82,7 @@ short in the demo's policy: waves are watched for seconds, a dead man's switch w
 	f.BoolVar(&o.noThrottle, "no-throttle", false, "answer API calls without AWS's rate limits")
 	f.Float64Var(&o.pace, "pace", 20, "how many times as fast as AWS the simulated one launches instances and makes endpoints")
 	f.BoolVar(&o.mendable, "mendable", false, "a fleet whose troubles are all such that a plan mends them")
+	f.BoolVar(&o.owned, "owned", false, "mark what team web has as owned by Terraform and CloudFormation: plans hand it over")
 	f.BoolVar(&o.plain, "plain", false, "the wizard line by line, also from a pipe (see migrate wizard)")
 	f.StringSliceVar(&o.faults, "fault", nil, "what breaks while a plan is carried out, several by comma; help lists it")
 	f.StringVar(&o.dir, "dir", "", "folder for the state file, keys and report (default: a new temporary one)")

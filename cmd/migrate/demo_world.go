@@ -13,7 +13,7 @@ import (
 
 // demoWorld makes the demo's fleet.
 func demoWorld(o demoOptions) (*simfleet.World, error) {
-	w, err := simfleet.Generate(simfleet.Options{Seed: o.seed, Instances: o.instances, Unreachable: o.unreachable, Healthy: o.healthy || o.mendable, Pace: o.pace})
+	w, err := simfleet.Generate(simfleet.Options{Seed: o.seed, Instances: o.instances, Unreachable: o.unreachable, Healthy: o.healthy || o.mendable, Owned: o.owned, Pace: o.pace})
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ssm-migrate/internal/access"
 	"ssm-migrate/internal/awsapi"
 	"ssm-migrate/internal/export"
 	"ssm-migrate/internal/fleet"
@@ -22,9 +23,10 @@ import (
 func (a *app) exportCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "export",
-		Short: "Hand a plan over as Terraform, JSON, AWS CLI lines or Automation runbooks",
+		Short: "Hand a plan over as code, and write what users need after the move",
 		Long: `export writes what a stored plan would change for those who change the fleet by other means: a team that
-owns the roles, groups and endpoints as code. Nothing is changed.
+owns the roles, groups and endpoints as code; and, of the latest snapshot, what a fleet's users need after the
+move. Nothing is changed.
 
 Steps that the policy leaves to others (fixes: hand) wait in migrate apply until somebody has brought
 them about. All others may be brought about from the export as well: migrate apply finds them done.`,
@@ -40,6 +42,7 @@ them about. All others may be brought about from the export as well: migrate app
 		wrapUsage(sub)
 		c.AddCommand(sub)
 	}
+	a.addUserExports(c)
 	return c
 }
 
@@ -68,10 +71,11 @@ makes and starts it (MAX_CONCURRENCY, MAX_ERRORS). Hosts are reached by Run Comm
 
 // exportOptions are the flags of an export.
 type exportOptions struct {
-	dir     string
-	force   bool
-	handed  bool
-	ruleIDs bool
+	dir      string
+	force    bool
+	handed   bool
+	noAccess bool
+	ruleIDs  bool
 }
 
 type exportFormat struct {
@@ -101,7 +105,8 @@ only overwritten with --force. Without -o a single file goes to standard output.
 	}
 	c.Flags().StringVarP(&o.dir, "output", "o", "", "folder for the files")
 	c.Flags().BoolVar(&o.force, "force", false, "overwrite files that are there already")
-	c.Flags().BoolVar(&o.handed, "handed", false, "only steps that the plan leaves to others")
+	c.Flags().BoolVar(&o.handed, "handed", false, "only steps that the plan leaves to others, and nothing of the access set-up")
+	c.Flags().BoolVar(&o.noAccess, "no-access", false, "leave the access set-up that stays out")
 	if f.name == "terraform" {
 		c.Flags().BoolVar(&o.ruleIDs, "rule-ids", false, "read the IDs of security group rules from AWS, so that they can be imported")
 	}
@@ -114,7 +119,7 @@ func (a *app) export(ctx context.Context, f exportFormat, id string, o exportOpt
 		return err
 	}
 	defer db.Close()
-	in, err := exportInput(ctx, db, id)
+	in, err := a.exportInput(ctx, db, id, !o.noAccess && !o.handed)
 	if err != nil {
 		return err
 	}
@@ -135,8 +140,9 @@ func (a *app) export(ctx context.Context, f exportFormat, id string, o exportOpt
 	return a.writeExport(files, o)
 }
 
-// exportInput reads a plan of a cutover with its snapshot.
-func exportInput(ctx context.Context, db *sqlite.DB, id string) (in export.Input, err error) {
+// exportInput reads a plan of a cutover with its snapshot, and makes the access
+// set-up that stays.
+func (a *app) exportInput(ctx context.Context, db *sqlite.DB, id string, stays bool) (in export.Input, err error) {
 	if id == "" {
 		all, err := db.Plans(ctx)
 		if err != nil {
@@ -151,8 +157,21 @@ func exportInput(ctx context.Context, db *sqlite.DB, id string) (in export.Input
 	if in.Plan, err = findPlan(ctx, db, id); err != nil {
 		return in, err
 	}
-	in.Snapshot, err = load(ctx, db, in.Plan.Snapshot)
-	return in, err
+	if in.Snapshot, err = load(ctx, db, in.Plan.Snapshot); err != nil || !stays {
+		return in, err
+	}
+	cfg, err := a.config()
+	if err != nil {
+		return in, err
+	}
+	judged, err := assess(ctx, db, in.Snapshot, cfg.policy())
+	if err != nil {
+		return in, err
+	}
+	if in.Access, err = access.Generate(in.Snapshot, judged, access.Query{}); err != nil {
+		return in, fmt.Errorf("make the access set-up that stays: %w", err)
+	}
+	return in, nil
 }
 
 // exportResult is what --json tells of files that were written.

@@ -60,7 +60,7 @@ func TestScripts(t *testing.T) {
 func scriptSim(ts *testscript.TestScript, neg bool, args []string, mendable bool) {
 	o := demoOptions{instances: 40, seed: 7, addr: "127.0.0.1:0", noThrottle: true, pace: 100, mendable: mendable, dir: ts.MkAbs("sim")}
 	if neg || len(args)%2 != 0 {
-		ts.Fatalf("usage: sim [-instances N] [-seed N] [-unreachable N]")
+		ts.Fatalf("usage: sim [-instances N] [-seed N] [-unreachable N] [-owned 1]")
 	}
 	for i := 0; i < len(args); i += 2 {
 		n, err := strconv.Atoi(args[i+1])
@@ -72,6 +72,8 @@ func scriptSim(ts *testscript.TestScript, neg bool, args []string, mendable bool
 			o.seed = uint64(n)
 		case "-unreachable":
 			o.unreachable = n
+		case "-owned":
+			o.owned = n > 0
 		default:
 			ts.Fatalf("sim: unknown option %s", args[i])
 		}

@@ -64,7 +64,7 @@ that the policy does not leave out stay open; the end of the plan says which, wh
 	c.Flags().StringVar(&policy, "policy", "", "policy file (default migrate-policy.yaml beside the configuration)")
 	c.Flags().BoolVar(&template, "policy-template", false, "print a policy file to fill in, and do nothing else")
 	view.flags(c)
-	for _, sub := range []*cobra.Command{a.planListCommand(), a.planShowCommand()} {
+	for _, sub := range []*cobra.Command{a.planListCommand(), a.planShowCommand(), a.planUserDataCommand()} {
 		wrapUsage(sub)
 		c.AddCommand(sub)
 	}

@@ -263,8 +263,10 @@ func (w planPrinter) refusals(all []plan.Refusal) {
 	}
 	var order []key
 	names := map[key][]string{}
+	templates := map[key]*plan.TemplateChange{}
 	for _, r := range all {
 		k := key{r.Phase, r.Code, r.Text, r.Do}
+		templates[k] = r.Template
 		if _, seen := names[k]; !seen {
 			order = append(order, k)
 			names[k] = nil
@@ -279,7 +281,13 @@ func (w planPrinter) refusals(all []plan.Refusal) {
 			text = fmt.Sprintf("%s: %s", someOf(n), text)
 		}
 		w.line("", "  %s, from %s on: %s", k.code, k.phase, text)
-		if k.do != "" {
+		switch t := templates[k]; {
+		case t != nil:
+			w.line(faint, "      do: in %s, make", oneLine(t.Code()))
+			for _, l := range t.Lines() {
+				w.line(green, "      + %s", oneLine(l))
+			}
+		case k.do != "":
 			w.line(faint, "      do: %s", oneLine(k.do))
 		}
 	}

@@ -84,7 +84,7 @@ Exit codes: 0 fine, 1 error, 2 usage, 3 hosts are not ready, 4 finished but inco
 	root.PersistentFlags().StringVar(&a.dbPath, "db", envOr("MIGRATE_DB", "migrate.db"), "state file ($MIGRATE_DB)")
 	root.PersistentFlags().StringVar(&a.configPath, "config", os.Getenv("MIGRATE_CONFIG"), "configuration file ($MIGRATE_CONFIG; default migrate.yaml where it exists)")
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON instead of text")
-	root.AddCommand(a.inventoryCommand(), a.readinessCommand(), a.reportCommand(), a.hostsCommand(), a.ledgerCommand(), a.operatorsCommand(), a.accessCommand(), a.diffCommand(), a.snapshotsCommand(), a.demoCommand(),
+	root.AddCommand(a.inventoryCommand(), a.readinessCommand(), a.reportCommand(), a.hostsCommand(), a.ledgerCommand(), a.operatorsCommand(), a.accessCommand(), a.policiesCommand(), a.diffCommand(), a.snapshotsCommand(), a.demoCommand(),
 		a.applyCommand(), a.statusCommand(), a.pauseCommand(), a.resumeCommand(), a.rollbackCommand(), a.journalCommand(), a.driftCommand())
 	o.flags(root)
 	root.AddCommand(a.wizardCommand(), a.planCommand(), a.exportCommand(), a.proveCommand(), a.connectCommand(), a.recoveryCommand(), a.doctorCommand(), a.initCommand())

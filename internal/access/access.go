@@ -166,7 +166,7 @@ type world struct {
 }
 
 func promise(s *fleet.Snapshot, a *fleet.Assessment, q Query) (*promised, error) {
-	if err := q.validate(); err != nil {
+	if err := q.Validate(); err != nil {
 		return nil, err
 	}
 	if len(a.Hosts) != len(s.Hosts) {

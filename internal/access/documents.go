@@ -169,17 +169,20 @@ func remoteDocument(host string, port int) sessionDocument {
 	}
 }
 
-// forcedCommand runs what a key's command= runs today. Where the command looks
-// at what the client asked for, that comes as a parameter in which a shell
-// finds nothing to do.
+// forcedCommand runs what a key's command= runs today: by a shell, as sshd does,
+// since the agent starts what a document names without one. Where the command
+// looks at what the client asked for, that comes as a parameter without
+// anything that quotes or ends a word but the blank.
 func forcedCommand(command string) sessionDocument {
-	d := sessionDocument{
-		SchemaVersion: "1.0", SessionType: "NonInteractiveCommands", Description: "Run the command that an SSH key forced",
-		Properties: map[string]any{"linux": map[string]any{"commands": command, "runAsElevated": false}},
-	}
+	d := sessionDocument{SchemaVersion: "1.0", SessionType: "NonInteractiveCommands", Description: "Run the command that an SSH key forced"}
+	line := "sh -c " + quoted(command)
 	if strings.Contains(command, "SSH_ORIGINAL_COMMAND") {
 		d.Parameters = map[string]parameter{"command": {Type: "String", Description: "What the forced command is asked to do (SSH_ORIGINAL_COMMAND)", Pattern: `^[A-Za-z0-9_./:=@,+ -]{1,1000}$`}}
-		d.Properties = map[string]any{"linux": map[string]any{"commands": "SSH_ORIGINAL_COMMAND='{{ command }}'; export SSH_ORIGINAL_COMMAND; " + command, "runAsElevated": false}}
+		line = "env SSH_ORIGINAL_COMMAND='{{ command }}' " + line
 	}
+	d.Properties = map[string]any{"linux": map[string]any{"commands": line, "runAsElevated": false}}
 	return d
 }
+
+// quoted is one word to a shell and to the agent.
+func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }

@@ -156,6 +156,9 @@ func (t *team) kinds() (users, roles bool) {
 // protected are the things that the policy keeps from its people whatever else
 // they are allowed.
 func (t *team) protected() []auditTarget {
+	if t.guarded != nil {
+		return t.guarded
+	}
 	out := []auditTarget{{"ProtectDocuments", []string{
 		t.ssm("*", t.account, "document/"+fleet.PreferencesName), t.ssm("*", t.account, "document/"+ownPrefix+"*"),
 	}, documentActions()}}
@@ -168,6 +171,7 @@ func (t *team) protected() []auditTarget {
 		}
 		out[i].resources = addAll(out[i].resources, target.resources...)
 	}
+	t.guarded = out
 	return out
 }
 

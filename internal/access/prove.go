@@ -9,47 +9,91 @@ import (
 	"ssm-migrate/internal/readiness"
 )
 
-// prove holds every policy's text against what was promised.
-func prove(p *promised, set *Set) bool {
-	type group struct {
-		subject       Subject
-		account, base string
+// bundle names the policies that are parts of one: they are proved together.
+type bundle struct {
+	subject       Subject
+	account, base string
+}
+
+func (p Policy) bundle() bundle {
+	base := p.Name
+	if p.Parts > 1 {
+		base = strings.TrimSuffix(p.Name, fmt.Sprintf("-part-%02d", p.Part))
 	}
-	of := map[group][]int{}
-	for i := range set.Policies {
-		x := &set.Policies[i]
-		base := x.Name
-		if x.Parts > 1 {
-			base = strings.TrimSuffix(x.Name, fmt.Sprintf("-part-%02d", x.Part))
+	return bundle{p.For, p.Account, base}
+}
+
+func (s *Set) partsOf(b bundle) []int {
+	var out []int
+	for i := range s.Policies {
+		if s.Policies[i].bundle() == b {
+			out = append(out, i)
 		}
-		of[group{x.For, x.Account, base}] = append(of[group{x.For, x.Account, base}], i)
-		x.Proof = Proof{Problems: []string{"nothing in this fleet calls for this policy"}, Text: []string{}}
 	}
-	holds, matched := true, 0
-	settle := func(g group, e *examiner) {
-		at := of[g]
-		if len(at) == 0 {
-			holds = false
-			return
-		}
-		matched += len(at)
-		texts := make([]Policy, 0, len(at))
-		for _, i := range at {
-			texts = append(texts, set.Policies[i])
-		}
-		e.examine(texts)
-		for _, i := range at {
-			set.Policies[i].Proof = e.proof()
-		}
-		holds = holds && e.holds()
+	return out
+}
+
+// examiners gives for every policy that is promised who examines it.
+func (p *promised) examiners() ([]bundle, map[bundle]func() *examiner) {
+	var order []bundle
+	out := map[bundle]func() *examiner{}
+	add := func(b bundle, x subject, attach []string) {
+		order = append(order, b)
+		out[b] = func() *examiner { return &examiner{world: p.world, subject: x, attach: attach} }
 	}
 	for _, x := range p.instances {
-		settle(group{Instance, x.account, x.base()}, &examiner{world: p.world, subject: x, attach: []string{x.arn}})
+		add(bundle{Instance, x.account, x.base()}, x, []string{x.arn})
 	}
 	for _, t := range p.teams {
-		settle(group{Operator, t.account, t.base}, &examiner{world: p.world, subject: t, attach: t.attach})
+		add(bundle{Operator, t.account, t.base}, t, t.attach)
+	}
+	return order, out
+}
+
+const uncalled = "nothing in this fleet calls for this policy"
+
+// prove holds every policy's text against what was promised.
+func prove(p *promised, set *Set) bool {
+	for i := range set.Policies {
+		set.Policies[i].Proof = Proof{Problems: []string{uncalled}, Text: []string{}}
+	}
+	holds, matched := true, 0
+	order, examiners := p.examiners()
+	for _, b := range order {
+		parts := set.partsOf(b)
+		matched += len(parts)
+		got := examiners[b]().proof(set, parts)
+		for _, i := range parts {
+			set.Policies[i].Proof = got
+		}
+		holds = holds && got.Holds
 	}
 	return holds && matched == len(set.Policies)
+}
+
+// Prover proves single policies of sets that were made for one fleet and
+// query. It is not safe for concurrent use.
+type Prover struct{ examiners map[bundle]func() *examiner }
+
+// NewProver finds out what is promised. Errors are those of Generate.
+func NewProver(s *fleet.Snapshot, a *fleet.Assessment, q Query) (*Prover, error) {
+	p, err := promise(s, a, q)
+	if err != nil {
+		return nil, err
+	}
+	_, examiners := p.examiners()
+	return &Prover{examiners}, nil
+}
+
+// Policy is the proof of the policy at a position of a set, with its other
+// parts. It changes nothing.
+func (x *Prover) Policy(set *Set, at int) Proof {
+	b := set.Policies[at].bundle()
+	examiner := x.examiners[b]
+	if examiner == nil {
+		return Proof{Problems: []string{uncalled}, Text: []string{}}
+	}
+	return examiner().proof(set, set.partsOf(b))
 }
 
 // subject is somebody to whom something is promised.
@@ -109,9 +153,13 @@ type examiner struct {
 	wrong    int
 	problems []string
 	text     []string
+	layers   [3]readiness.Keys // of the request that is being asked
 }
 
+// mostProblems ends an examination: a text with so many is read by nobody.
 const mostProblems = 12
+
+func (e *examiner) enough() bool { return e.wrong > mostProblems }
 
 func (e *examiner) problem(format string, args ...any) {
 	if e.wrong++; e.wrong <= mostProblems {
@@ -119,12 +167,16 @@ func (e *examiner) problem(format string, args ...any) {
 	}
 }
 
-func (e *examiner) holds() bool { return e.wrong == 0 }
-
-func (e *examiner) proof() Proof {
-	out := Proof{Holds: e.holds(), Allows: e.allows, Denies: e.denies, Problems: slices.Clone(e.problems), Text: slices.Clone(e.text)}
+// proof examines the policies at some positions of a set as one.
+func (e *examiner) proof(set *Set, at []int) Proof {
+	texts := make([]Policy, 0, len(at))
+	for _, i := range at {
+		texts = append(texts, set.Policies[i])
+	}
+	e.examine(texts)
+	out := Proof{Holds: e.wrong == 0, Allows: e.allows, Denies: e.denies, Problems: slices.Clone(e.problems), Text: slices.Clone(e.text)}
 	if e.wrong > mostProblems {
-		out.Problems = append(out.Problems, fmt.Sprintf("and %d more", e.wrong-mostProblems))
+		out.Problems = append(out.Problems, "and more")
 	}
 	if !out.Holds {
 		out.Text = []string{}
@@ -134,6 +186,10 @@ func (e *examiner) proof() Proof {
 
 // examine asks the texts of a policy's parts together.
 func (e *examiner) examine(parts []Policy) {
+	if len(parts) == 0 {
+		e.problem("there is no policy for it")
+		return
+	}
 	var all parsed
 	var texts []string
 	for i, part := range parts {
@@ -164,50 +220,81 @@ func (e *examiner) examine(parts []Policy) {
 		return
 	}
 	callers, things := e.subject.callers(all), e.subject.things(all)
-	allowed := addAll(slices.Clone(dangerous), append(e.subject.asks(), all.actions("Allow")...)...)
-	denied := addAll(slices.Clone(allowed), all.actions("Deny")...)
-	for _, c := range callers {
-		for i := range things {
-			t, actions := &things[i], allowed
-			if c.brief {
-				if actions = e.subject.asks(); t.arn != "*" && t.host != c.host {
-					continue
-				}
-			}
-			for _, q := range e.questions(t, actions) {
-				e.check(alone, c, q, e.subject.promises(c, q), "")
-			}
-		}
-	}
-	for i := range things {
-		t := &things[i]
-		for _, q := range e.questions(t, denied) {
-			e.check(beside, callers[0], q, !e.subject.keeps(q), " beside a policy that allows everything")
-		}
-	}
+	actions := addAll(slices.Clone(dangerous), append(e.subject.asks(), all.actions("Allow")...)...)
+	e.ask(alone, callers, things, newQuestions(actions), newQuestions(e.subject.asks()))
+	e.askBeside(beside, callers[0], things, newQuestions(addAll(actions, all.actions("Deny")...)))
 	e.text = e.subject.tells(len(callers))
 	e.text = append(e.text, fmt.Sprintf("asked %d requests: %d allowed, all promised; %d not allowed, none promised", e.allows+e.denies, e.allows, e.denies))
 }
 
-const heartbeat = "ssm:UpdateInstanceInformation"
-
-// questions are the requests about a thing. On what is not broad only sessions
-// are asked for: there may be thousands.
-func (e *examiner) questions(t *thing, actions []string) []ask {
-	var out []ask
-	for _, a := range actions {
-		if without := withoutResource(a); without != (t.arn == "*") {
-			continue // what knows no resource is asked for on "*", and all else on things
+// ask puts everything to the text alone, for all callers.
+func (e *examiner) ask(texts *readiness.Texts, callers []caller, things []thing, everything, brief questions) {
+	for _, c := range callers {
+		of := everything
+		if c.brief {
+			of = brief
 		}
-		if !t.broad && a != startSession && a != "ssm:SendCommand" && a != heartbeat {
-			continue
-		}
-		out = append(out, ask{action: a, thing: t, checked: true})
-		if a == startSession {
-			out = append(out, ask{action: a, thing: t})
+		for i := range things {
+			t := &things[i]
+			if c.brief && t.arn != "*" && t.host != c.host {
+				continue
+			}
+			of.about(t, func(q ask) { e.check(texts, c, q, e.subject.promises(c, q), "") })
+			if e.enough() {
+				return
+			}
 		}
 	}
+}
+
+// askBeside puts everything to the text beside one that allows everything:
+// just what is protected is denied then.
+func (e *examiner) askBeside(texts *readiness.Texts, c caller, things []thing, of questions) {
+	for i := range things {
+		of.about(&things[i], func(q ask) { e.check(texts, c, q, !e.subject.keeps(q), " beside a policy that allows everything") })
+		if e.enough() {
+			return
+		}
+	}
+}
+
+const heartbeat = "ssm:UpdateInstanceInformation"
+
+// questions are actions to ask for: those that know no resource, and those
+// that are asked for on things; on most instances, of which there may be
+// thousands, only few.
+type questions struct{ alone, onThings, onInstances []string }
+
+func newQuestions(actions []string) questions {
+	var out questions
+	for _, a := range actions {
+		switch {
+		case withoutResource(a):
+			out.alone = append(out.alone, a)
+			continue
+		case a == startSession || a == "ssm:SendCommand" || a == heartbeat:
+			out.onInstances = append(out.onInstances, a)
+		}
+		out.onThings = append(out.onThings, a)
+	}
 	return out
+}
+
+// about gives the requests about a thing.
+func (x questions) about(t *thing, put func(ask)) {
+	actions := x.onInstances
+	switch {
+	case t.arn == "*":
+		actions = x.alone
+	case t.broad:
+		actions = x.onThings
+	}
+	for _, a := range actions {
+		put(ask{action: a, thing: t, checked: true})
+		if a == startSession {
+			put(ask{action: a, thing: t})
+		}
+	}
 }
 
 // noResource are the actions that know no resource.
@@ -222,14 +309,19 @@ func withoutResource(action string) bool {
 	return slices.ContainsFunc(noResource, func(n string) bool { return strings.EqualFold(n, action) })
 }
 
+// Whether Session Manager checks the session document, too.
+var (
+	documentChecked   = readiness.Keys{"ssm:sessiondocumentaccesscheck": {"true"}}
+	documentUnchecked = readiness.Keys{"ssm:sessiondocumentaccesscheck": {"false"}}
+)
+
 // check asks one request, and holds the answer against what it has to be.
 func (e *examiner) check(texts *readiness.Texts, c caller, q ask, want bool, how string) {
-	check := "false"
+	e.layers[0], e.layers[1], e.layers[2] = c.keys, documentUnchecked, q.thing.keys
 	if q.checked {
-		check = "true"
+		e.layers[1] = documentChecked
 	}
-	keys := []readiness.Keys{c.keys, {strings.ToLower(documentCheck): {check}}, q.thing.keys}
-	got, why := texts.Decide(readiness.Request{Action: q.action, Resource: q.thing.arn, Keys: keys})
+	got, why := texts.Decide(readiness.Request{Action: q.action, Resource: q.thing.arn, Keys: e.layers[:]})
 	switch {
 	case got == fleet.TruthYes && want:
 		e.allows++

@@ -11,7 +11,7 @@ import (
 
 // mostAgents is on how many agents of a role everything is tried; the others
 // are asked for what they need.
-const mostAgents = 5
+const mostAgents = 2
 
 // callers are the role's agents, and two to whom its credentials should be of no use.
 func (x *instanceRole) callers(parsed) []caller {

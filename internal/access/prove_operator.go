@@ -104,21 +104,23 @@ func (t *team) things(text parsed) []thing {
 // sessionThings are sessions: everybody's own, another person's, and those of
 // the same names in another account.
 func (t *team) sessionThings(at fleet.Place, text parsed) []thing {
+	// AWS tells of the tag for sessions of roles alone: those of users must do without.
 	session := func(account, name, userID, owner string) thing {
 		x := plain(t.ssm(at.Region, account, "session/"+name+"-0123456789abcdef0"), fleet.Place{Account: account, Region: at.Region})
-		for _, family := range []string{"ssm:resourcetag/", "aws:resourcetag/"} {
-			x.keys[family+"aws:ssmmessages:session-id"] = []string{userID}
+		if userID != "" {
+			for _, family := range []string{"ssm:resourcetag/", "aws:resourcetag/"} {
+				x.keys[family+"aws:ssmmessages:session-id"] = []string{userID}
+			}
 		}
 		x.owner = owner
 		return x
 	}
 	out := []thing{session(t.account, "another.person", "AROAANOTHERPERSON:another.person", "")}
 	for _, c := range t.callers(text) {
-		name := c.id[strings.LastIndexByte(c.id, '/')+1:]
+		name, id := c.id[strings.LastIndexByte(c.id, '/')+1:], c.keys["aws:userid"][0]
 		if user := c.keys["aws:username"]; len(user) == 1 {
-			name = user[0]
+			name, id = user[0], ""
 		}
-		id := c.keys["aws:userid"][0]
 		out = append(out, session(t.account, name, id, c.id), session(foreign, name, id, ""))
 	}
 	return out
@@ -185,7 +187,13 @@ func (t *team) promises(c caller, q ask) bool {
 	case strings.Contains(q.thing.arn, ":instance/"):
 		return !c.bare && t.adopts(q.thing)
 	}
-	return slices.ContainsFunc(t.documents, func(d documentName) bool { return t.documentARN(d) == q.thing.arn })
+	if t.documentARNs == nil {
+		t.documentARNs = map[string]bool{}
+		for _, d := range t.documents {
+			t.documentARNs[t.documentARN(d)] = true
+		}
+	}
+	return t.documentARNs[q.thing.arn]
 }
 
 // adopts reports whether an instance that comes to be is the team's by its tag.

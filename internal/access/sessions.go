@@ -15,7 +15,8 @@ import (
 // hostName is a name or an address that a document may forward to.
 var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.:_-]{0,252}[A-Za-z0-9])?$`)
 
-func (q Query) validate() error {
+// Validate says everything that is wrong with the query, or nil.
+func (q Query) Validate() error {
 	var errs []error
 	for _, f := range q.Forwards {
 		if f.Port < 1 || f.Port > 65535 {

@@ -28,6 +28,8 @@ type team struct {
 	keys          []string       // KMS keys that encrypt their sessions
 	documents     []documentName // that they may start, the preferences' first
 	audit         []auditTarget
+	guarded       []auditTarget // memo of protected
+	documentARNs  map[string]bool
 
 	base string // name of the policy
 }
@@ -48,15 +50,20 @@ type entrant struct {
 // findTeams groups people by what they may do today.
 func (p *promised) findTeams(a *fleet.Assessment) {
 	var all []*entrant
+	unclaimed := 0
 	for i := range a.Parity.People {
 		row := &a.Parity.People[i]
 		if row.Claimed {
 			p.rows[row.Person] = row
 			all = append(all, p.entrants(row)...)
 		} else if row.Keeps+row.Loses > 0 {
-			p.note("%s is nobody's by the owners file: no policy stands for it", row.Person)
+			unclaimed++
 		}
 	}
+	if unclaimed > 0 {
+		p.note("%s or principals that get in today are nobody's by the owners file: no policy stands for them (migrate access lists them)", fleet.Count(unclaimed, "key"))
+	}
+	p.unattached(all)
 	p.tellApart(all)
 	groups := map[string]*team{}
 	for _, e := range all {
@@ -136,10 +143,22 @@ func (p *promised) entrant(row *fleet.PersonParity, account string) *entrant {
 			e.attach = addAll(e.attach, arn)
 		}
 	}
-	if len(e.attach) == 0 {
-		p.note("%s has no IAM user or role in account %s by the owners file: attach the policy that stands for them to the one they will use", row.Person, account)
-	}
 	return e
+}
+
+// unattached tells whose policies nobody can be given yet.
+func (p *promised) unattached(all []*entrant) {
+	var accounts []string
+	people := map[string][]string{}
+	for _, e := range all {
+		if len(e.attach) == 0 {
+			accounts = addAll(accounts, e.account)
+			people[e.account] = append(people[e.account], e.row.Person)
+		}
+	}
+	for _, account := range accounts {
+		p.note("the owners file names no IAM user or role in account %s for %s: their policies wait for the ones that they will use", account, strings.Join(people[account], ", "))
+	}
 }
 
 // onlyCommands reports whether every key of a person that opens a host forces a command.

@@ -33,7 +33,7 @@ func (c *Changer) EndpointsOf(ctx context.Context, at fleet.Place, vpc string) (
 			}
 			e := fleet.VPCEndpoint{
 				ID: aws.ToString(in.VpcEndpointId), VPC: aws.ToString(in.VpcId), Service: aws.ToString(in.ServiceName), Type: string(in.VpcEndpointType),
-				State: state, PrivateDNS: aws.ToBool(in.PrivateDnsEnabled), Subnets: in.SubnetIds, Tags: tagMap(in.Tags),
+				State: state, PrivateDNS: aws.ToBool(in.PrivateDnsEnabled), Subnets: in.SubnetIds, RouteTables: in.RouteTableIds, Tags: tagMap(in.Tags),
 			}
 			for _, g := range in.Groups {
 				e.Groups = append(e.Groups, aws.ToString(g.GroupId))
@@ -45,16 +45,25 @@ func (c *Changer) EndpointsOf(ctx context.Context, at fleet.Place, vpc string) (
 	return all, p.answer("ec2:DescribeVpcEndpoints", err)
 }
 
-// CreateEndpoint makes an interface endpoint with private DNS.
+// CreateEndpoint makes an interface endpoint with private DNS, or a gateway
+// endpoint in route tables.
 func (c *Changer) CreateEndpoint(ctx context.Context, at fleet.Place, e fleet.VPCEndpoint, token string) error {
 	p, err := c.in(ctx, at)
 	if err != nil {
 		return err
 	}
-	_, err = p.ec2.CreateVpcEndpoint(ctx, &ec2.CreateVpcEndpointInput{
-		VpcId: &e.VPC, ServiceName: &e.Service, VpcEndpointType: types.VpcEndpointTypeInterface, SubnetIds: e.Subnets, SecurityGroupIds: e.Groups,
-		PrivateDnsEnabled: aws.Bool(true), ClientToken: &token, TagSpecifications: tagging(types.ResourceTypeVpcEndpoint, e.Tags),
-	})
+	in := ec2.CreateVpcEndpointInput{
+		VpcId: &e.VPC, ServiceName: &e.Service, ClientToken: &token, TagSpecifications: tagging(types.ResourceTypeVpcEndpoint, e.Tags),
+	}
+	if e.Type == "Gateway" {
+		in.VpcEndpointType, in.RouteTableIds = types.VpcEndpointTypeGateway, e.RouteTables
+	} else {
+		in.VpcEndpointType, in.SubnetIds, in.SecurityGroupIds, in.PrivateDnsEnabled = types.VpcEndpointTypeInterface, e.Subnets, e.Groups, aws.Bool(true)
+	}
+	if e.Policy != "" {
+		in.PolicyDocument = &e.Policy
+	}
+	_, err = p.ec2.CreateVpcEndpoint(ctx, &in)
 	conflict := code(err) == "InvalidParameter" // "there is already a conflicting DNS domain"
 	if err = p.answer("ec2:CreateVpcEndpoint", err); conflict {
 		return &answer{err, fleet.ErrExists}

@@ -200,7 +200,8 @@ func (c *changed) steps() []plan.Step {
 		}},
 		{Kind: plan.RecoveryRule, Rules: &plan.RuleChange{Group: g.ID, Rules: []fleet.Rule{{Protocol: "tcp", From: 22, To: 22, Group: name, Description: "the recovery bastion"}}}},
 		{Kind: plan.AllowEgress, Rules: &plan.RuleChange{Group: g.ID, Rules: []fleet.Rule{{Egress: true, Protocol: "tcp", From: 8443, To: 8443, CIDR: subnet.CIDR}}}},
-		{Kind: plan.CreateEndpoint, Endpoint: &plan.EndpointChange{VPC: g.VPC, Services: []string{service}, Subnets: []string{subnet.ID}, Group: "migrate-endpoints", Sources: []string{"10.0.0.0/8"}}},
+		{Kind: plan.CreateEndpoint, Endpoint: &plan.EndpointChange{VPC: g.VPC, Services: []string{service}, Subnets: []string{subnet.ID}, Group: "migrate-endpoints", Sources: []string{"10.0.0.0/8"}, Policies: map[string]string{service: endpointPolicy}}},
+		{Kind: plan.CreateEndpoint, Endpoint: &plan.EndpointChange{VPC: g.VPC, Services: []string{"com.amazonaws.eu-west-1.s3"}, Tables: []string{c.plainTable(g.VPC)}, Policies: map[string]string{"com.amazonaws.eu-west-1.s3": endpointPolicy}}},
 		{Kind: plan.ArmRuleTimer, Rules: closing, Timer: timer},
 		{Kind: plan.ClosePort, Rules: closing},
 		{Kind: plan.DisarmRuleTimer, Rules: closing, Timer: timer},
@@ -208,12 +209,53 @@ func (c *changed) steps() []plan.Step {
 	}
 	for i := range out {
 		s := &out[i]
-		s.ID = "x/" + string(s.Kind)
+		s.ID = fmt.Sprintf("x/%d-%s", i, s.Kind)
 		if s.At.Account == "" {
 			s.At = c.at
 		}
 	}
 	return out
+}
+
+const endpointPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":["ssm:*","s3:GetObject"],"Resource":["*"]}]}`
+
+// plainTable is a route table of a VPC from which no gateway endpoint is routed to.
+func (c *changed) plainTable(vpc string) string {
+	c.Helper()
+	gateway := func(e *fleet.VPCEndpoint) bool { return e.VPC == vpc && e.Type == "Gateway" }
+	for _, e := range c.region.Endpoints {
+		for _, t := range c.region.RouteTables {
+			t.Routes = slices.DeleteFunc(t.Routes, func(r fleet.Route) bool { return gateway(e) && r.Target == e.ID })
+		}
+	}
+	c.region.Endpoints = slices.DeleteFunc(c.region.Endpoints, gateway)
+	i := slices.IndexFunc(c.region.RouteTables, func(t *fleet.RouteTable) bool { return t.VPC == vpc })
+	if i < 0 {
+		c.Fatalf("%s has no route table", vpc)
+	}
+	return c.region.RouteTables[i].ID
+}
+
+// Endpoints come with the policy of the step, and a gateway with its routes.
+func TestEndpointsComeWithTheirPolicies(t *testing.T) {
+	inBubble(t, simfleet.AWSOptions{}, func(c *changed) {
+		for _, s := range c.steps() {
+			if s.Kind != plan.CreateEndpoint {
+				continue
+			}
+			c.apply(s, c.observe(s, fleet.TruthNo).Image)
+			i := slices.IndexFunc(c.region.Endpoints, func(e *fleet.VPCEndpoint) bool { return e.VPC == s.Endpoint.VPC && e.Service == s.Endpoint.Services[0] })
+			if i < 0 || c.region.Endpoints[i].Policy != endpointPolicy {
+				t.Fatalf("%s: %d", s.ID, i)
+			}
+			for _, table := range c.region.RouteTables {
+				routed := slices.ContainsFunc(table.Routes, func(r fleet.Route) bool { return r.Target == c.region.Endpoints[i].ID })
+				if routed != slices.Contains(s.Endpoint.Tables, table.ID) {
+					t.Errorf("%s: table %s has a route to it: %v", s.ID, table.ID, routed)
+				}
+			}
+		}
+	})
 }
 
 func tokenOf(s plan.Step) string { return cutover.Token(&plan.Plan{Digest: "d"}, s.ID) }

@@ -60,6 +60,7 @@ type DriftItem struct {
 	Now   string          `json:"now"`             // what is
 	Do    string          `json:"do"`              // what to do about it
 	Rules []string        `json:"rules,omitempty"` // security group rules that are too many
+	Owner string          `json:"owner,omitempty"` // whose code describes it, by the plan
 
 	remedyWords string // what to do, where the code alone does not tell
 }
@@ -148,6 +149,9 @@ func Drift(ctx context.Context, c DriftConfig) (DriftReport, error) {
 	r.Items = settleItems(items, before, after, r.Holder)
 	for n, i := range r.Items {
 		r.Items[n].Do = i.remedy(token(c.Plan.Digest, ""))
+		if i.Owner != "" && i.Holds == fleet.TruthNo {
+			r.Items[n].Do += "; it is managed by " + i.Owner + ": put it right there as well, or its next run brings this back"
+		}
 	}
 	return r, nil
 }

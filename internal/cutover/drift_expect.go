@@ -24,6 +24,7 @@ func (e expected) item(code DriftCode, what string, holds fleet.Truth, now strin
 	return DriftItem{
 		Code: code, Holds: holds, What: what, At: e.step.At, Hosts: e.step.Hosts,
 		Steps: append([]string{e.step.ID}, e.also...), Since: e.since, Was: e.step.Title, Now: fleet.OneLine(now, 1000),
+		Owner: e.step.Owner,
 	}
 }
 

@@ -175,7 +175,7 @@ func judgeDoors(h *hostExpectation, s hostSight) []DriftItem {
 	var out []DriftItem
 	for _, d := range s.doors {
 		i := h.item(*h.port, DriftOtherGroupOpen, fleet.TruthNo, fmt.Sprintf("lets port %d through: %s", sshPort, ruleTexts(d.open)))
-		i.What, i.Rules = d.group, ruleIDs(d.open)
+		i.What, i.Rules, i.Owner = d.group, ruleIDs(d.open), ""
 		if d.err != nil {
 			i.Holds, i.Now = fleet.TruthUnknown, fleet.OneLine(d.err.Error(), 1000)
 		}

@@ -160,7 +160,7 @@ func (d *driftCheck) shared(ctx context.Context, w DriftWorld, e expected) []Dri
 	case s.Kind == plan.RecoveryGroup:
 		g, err := w.ScalingGroup(ctx, s.At, s.Recovery.Name)
 		items = append(items, judgeIdle(e, g, err)...)
-	case s.Kind == plan.AttachProfile && s.Profile.Create:
+	case s.Kind == plan.AttachProfile && s.Profile.Create && !s.Handed:
 		policy, err := w.RolePolicy(ctx, s.At, s.Profile.Name, plan.ProfilePolicy)
 		items = append(items, judgeProfileRole(e, policy, err)...)
 	}

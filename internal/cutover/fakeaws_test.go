@@ -496,7 +496,7 @@ func (f *fakeAWS) EndpointsOf(_ context.Context, _ fleet.Place, vpc string) (out
 
 func (f *fakeAWS) CreateEndpoint(_ context.Context, _ fleet.Place, e fleet.VPCEndpoint, token string) error {
 	return f.change(func(c *cloud) error {
-		e.ID, e.Type, e.PrivateDNS, e.State = "vpce-"+token, "Interface", true, "pending"
+		e.ID, e.PrivateDNS, e.State = "vpce-"+token, e.Type == "Interface", "pending"
 		if c.Conflict {
 			return fleet.ErrExists
 		}

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -430,6 +431,61 @@ func TestAgentStaysWhenThePackageFails(t *testing.T) {
 	}
 	if diff := cmp.Diff(before, m.tree()); diff != "" {
 		t.Errorf("the host changed (-before +after): %s", diff)
+	}
+}
+
+// User data brings the key and the agent on the first boot; another boot of the
+// same changes nothing.
+func TestUserDataOnRealShells(t *testing.T) {
+	onAgentShells(t, func(t *testing.T, form string, shell ...string) {
+		m := newAgentMachine(t, form, shell...)
+		m.offers(offer{version: "3.3.5226.0"})
+		must(t, os.MkdirAll(m.at("home/.ssh"), 0o700))
+		must(t, os.WriteFile(m.at("home/.ssh/authorized_keys"), []byte("ssh-rsa AAAA without an end"), 0o644)) //nolint:gosec // others read it
+		must(t, os.WriteFile(m.at("passwd"), fmt.Appendf(nil, "daemon:x:1:1::%s:/bin/sh\n", m.at("home")), 0o600))
+		m.paths.Accounts = m.at("passwd")
+		line := `restrict,from="10.0.1.0/24" ssh-ed25519 AAAAC3 it's recovery`
+		text, err := cutover.UserData(cutover.HostWorld{SigningKey: m.key, Signer: m.signer, Paths: m.paths}, &plan.TemplateChange{
+			Template: "lt-1", Key: &plan.KeyChange{User: "daemon", Line: line}, Agent: m.step.Agent,
+		}, "eu-west-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if r := m.machine.Run(t.Context(), host, fleet.WaySSH, fleet.Script{Name: "user data", Text: text}); r.Exit != 0 {
+				t.Fatalf("%d %s %s", r.Exit, r.Stdout, r.Stderr)
+			}
+			keys, err := os.ReadFile(m.at("home/.ssh/authorized_keys"))
+			if want := "ssh-rsa AAAA without an end\n" + line + "\n"; err != nil || string(keys) != want {
+				t.Errorf("%v: %q, want %q", err, keys, want)
+			}
+			if info, err := os.Stat(m.at("home/.ssh/authorized_keys")); err != nil || info.Mode().Perm() != 0o600 || info.Sys().(*syscall.Stat_t).Uid != 1 {
+				t.Errorf("the file: %+v, %v", info, err)
+			}
+			if o, err := m.kind().Observe(t.Context(), m.step); err != nil || o.Holds != fleet.TruthYes || o.Detail != form+" 3.3.5226.0, running yes, enabled yes" {
+				t.Errorf("%+v, %v", o, err)
+			}
+			m.files = nil // what is there needs no package
+		}
+	})
+}
+
+// EC2 takes 16 KB, with the key that is built in and a mirror's address.
+func TestUserDataFits(t *testing.T) {
+	c := &plan.TemplateChange{
+		Template: "lt-1", Key: &plan.KeyChange{User: "ec2-user", Line: "ssh-ed25519 " + strings.Repeat("A", 100)},
+		Agent: &plan.AgentChange{Action: plan.InstallAgent, Package: "rpm", Arch: "amd64", Floor: "3.3.4851.0"},
+	}
+	text, err := cutover.UserData(cutover.HostWorld{}, c, "eu-west-1")
+	if err != nil || !strings.Contains(text, "'https://s3.eu-west-1.amazonaws.com/amazon-ssm-eu-west-1/latest/linux_amd64/amazon-ssm-agent.rpm'") {
+		t.Errorf("%d bytes, %v", len(text), err)
+	}
+	c.Agent.Source = "https://m/" + strings.Repeat("m", 8<<10)
+	if _, err := cutover.UserData(cutover.HostWorld{}, c, "eu-west-1"); err == nil {
+		t.Error("longer than EC2 takes")
+	}
+	if _, err := cutover.UserData(cutover.HostWorld{}, &plan.TemplateChange{Template: "lt-1", Profile: "web"}, "eu-west-1"); err == nil {
+		t.Error("there is nothing to do on the first boot")
 	}
 }
 

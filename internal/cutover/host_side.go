@@ -57,7 +57,7 @@ type HostWorld struct {
 // HostKinds are the step kinds that work on hosts, or use the ways into them.
 // Their before-images lie on the host, too, in a folder named by the plan.
 func HostKinds(w HostWorld) Kinds {
-	w.SigningKey, w.Signer = cmp.Or(w.SigningKey, agentKey), cmp.Or(w.Signer, agentSigner)
+	w = w.withKey()
 	h := &hostSide{
 		HostWorld: w, folder: token(w.Plan.Digest, ""), paths: w.Paths,
 		recoveryKey: recovery.Blob(w.Plan.Policy.Recovery.PublicKey),
@@ -75,6 +75,13 @@ func HostKinds(w HostWorld) Kinds {
 		plan.RecoveryOpen:    recoveryOpenKind{h, &drillMemory{}},
 		plan.WaitFor:         waitForKind{h},
 	}
+}
+
+// withKey is the same world with the signer of packages that is built in, where
+// it names none.
+func (w HostWorld) withKey() HostWorld {
+	w.SigningKey, w.Signer = cmp.Or(w.SigningKey, agentKey), cmp.Or(w.Signer, agentSigner)
+	return w
 }
 
 // hostSide is what the kinds share.

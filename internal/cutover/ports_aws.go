@@ -150,8 +150,9 @@ type DocumentReader interface {
 type Endpoints interface {
 	EndpointReader
 
-	// CreateEndpoint makes an interface endpoint with private DNS from VPC,
-	// Service, Subnets, Groups and Tags. The same token twice makes one.
+	// CreateEndpoint makes an endpoint from VPC, Service, Type, Policy (empty: one
+	// that lets everything through) and Tags: of type Interface with private DNS from
+	// Subnets and Groups, of type Gateway from RouteTables. The same token twice makes one.
 	CreateEndpoint(ctx context.Context, at fleet.Place, e fleet.VPCEndpoint, token string) error
 	DeleteEndpoint(ctx context.Context, at fleet.Place, id string) error
 }

@@ -584,6 +584,56 @@ func TestHandedStepsWaitForOthers(t *testing.T) {
 	})
 }
 
+// While others have something to do, the plan's standing says what, and whose it is.
+func TestStatusSaysForWhomARunWaits(t *testing.T) {
+	in(t, func(t *testing.T, f *fixture) {
+		const id = "w2/prepare/i-21/1-agent"
+		for i := range f.plan.Waves[2].Steps {
+			if s := &f.plan.Waves[2].Steps[i]; s.ID == id {
+				s.Handed, s.Owner = true, "terraform"
+			}
+		}
+		f.plan.Policy.Wait = plan.Duration(2 * time.Hour)
+		waits := func() []cutover.Waiting {
+			s, err := cutover.Status(f.plan, f.entries)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s.Waits
+		}
+		if got := waits(); got != nil {
+			t.Errorf("a plan that was not begun waits for %+v", got)
+		}
+		seen := make(chan []cutover.Waiting, 1)
+		go func() {
+			time.Sleep(time.Hour)
+			f.set(func() { seen <- waits() })
+		}()
+		res, err := f.apply(t.Context())
+		if got := <-seen; len(got) != 1 || got[0].Step != id || got[0].Owner != "terraform" || len(got[0].Hosts) != 1 {
+			t.Errorf("after an hour it waits for %+v", got)
+		}
+		// Nobody does it: the wave is given up, and it is said whose it was.
+		if err != nil || res.Outcome == cutover.OutcomeDone {
+			t.Fatalf("%+v, %v", res, err)
+		}
+		told := map[string]bool{"waits for terraform to do it: ": false, "not done by terraform within 2h0m0s: ": false}
+		for _, e := range f.entries {
+			for text := range told {
+				told[text] = told[text] || strings.HasPrefix(e.Detail, text)
+			}
+			if e.Step == id && (e.Event == cutover.Intended || e.Event == cutover.Ours) {
+				t.Errorf("a step that is left to others was %s", e.Event)
+			}
+		}
+		for text, ok := range told {
+			if !ok {
+				t.Errorf("the journal does not say %q", text)
+			}
+		}
+	})
+}
+
 func TestConcurrencyCanBeChangedWhileRunning(t *testing.T) {
 	for limit, most := range map[int]int{0: 2, 1: 1, 3: 3} {
 		in(t, func(t *testing.T, f *fixture) {

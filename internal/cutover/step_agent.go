@@ -149,6 +149,13 @@ func (k agentKind) Apply(ctx context.Context, s plan.Step, _ json.RawMessage, _ 
 	return image(a), nil
 }
 
+// agentVars are what the scripts that work on an agent find set.
+func (h *hostSide) agentVars(c *plan.AgentChange, action, region string) hostVars {
+	return hostVars{
+		{"ACTION", action}, {"PACKAGE", c.Package}, {"URL", packageURL(*c, region)}, {"FLOOR", c.Floor}, {"SIGNING_KEY", h.SigningKey}, {"SIGNER", h.Signer},
+	}
+}
+
 // work begins work on the host's agent and looks until it has ended. The agent
 // may go away meanwhile, and with it the way by which it was begun.
 func (k agentKind) work(ctx context.Context, s plan.Step, action string, more hostVars) (hostAgent, error) {
@@ -157,10 +164,7 @@ func (k agentKind) work(ctx context.Context, s plan.Step, action string, more ho
 		return hostAgent{}, err
 	}
 	job := k.job(s, action)
-	vars := append(hostVars{
-		{"JOB", job}, {"ACTION", action}, {"PACKAGE", s.Agent.Package}, {"URL", packageURL(*s.Agent, host.Region)}, {"FLOOR", s.Agent.Floor},
-		{"SIGNING_KEY", k.SigningKey}, {"SIGNER", k.Signer},
-	}, more...)
+	vars := append(k.agentVars(s.Agent, action, host.Region), append(hostVars{{"JOB", job}}, more...)...)
 	script := k.script(action+"-agent", "change_agent", time.Minute, hostVars{{"JOB", job}}, "common", "agent")
 	script.Text = k.saved("work_script", "work", vars, "common", "agent", "agentwork") + script.Text
 	if _, err := k.runBySSH(ctx, host, script); err != nil {

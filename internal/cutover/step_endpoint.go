@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
+	"time"
 
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
@@ -29,6 +32,7 @@ type endpointView struct {
 	group   fleet.SecurityGroup // zero: it is not there
 	closed  []fleet.Rule        // that the group lacks
 	missing []string            // services without a usable endpoint
+	tables  []string            // route tables without a gateway endpoint
 	pending []fleet.VPCEndpoint
 	narrow  string // what an endpoint of others does not let in
 	image   endpointImage
@@ -39,8 +43,11 @@ const httpsPort = 443
 func (k createEndpoint) look(ctx context.Context, s plan.Step) (endpointView, error) {
 	var v endpointView
 	c := s.Endpoint
-	if c == nil || len(c.Services) == 0 || c.Group == "" {
+	if c == nil || len(c.Services) == 0 || c.Group == "" && (len(c.Tables) == 0 || len(c.Services) > 1) {
 		return v, malformed(s)
+	}
+	if len(c.Tables) > 0 {
+		return k.lookGateway(ctx, s)
 	}
 	var err error
 	v.group, err = k.groups.FindGroup(ctx, s.At, c.VPC, c.Group)
@@ -84,6 +91,31 @@ func (k createEndpoint) look(ctx context.Context, s plan.Step) (endpointView, er
 	return v, nil
 }
 
+// lookGateway is look for a gateway endpoint. Several of a VPC may share the work,
+// each for tables of its own.
+func (k createEndpoint) lookGateway(ctx context.Context, s plan.Step) (v endpointView, err error) {
+	c := s.Endpoint
+	all, err := k.endpoints.EndpointsOf(ctx, s.At, c.VPC)
+	if err != nil {
+		return v, fmt.Errorf("list the endpoints of %s: %w", c.VPC, err)
+	}
+	for _, table := range c.Tables {
+		at := slices.IndexFunc(all, func(e fleet.VPCEndpoint) bool {
+			return e.Service == c.Services[0] && e.Type == "Gateway" && slices.Contains(e.RouteTables, table)
+		})
+		switch {
+		case at < 0:
+			v.tables = append(v.tables, table)
+		case all[at].State != "available":
+			v.pending = append(v.pending, all[at])
+		}
+	}
+	if len(v.tables) == 0 {
+		v.image.Services = c.Services
+	}
+	return v, nil
+}
+
 // shut says whom the groups of an endpoint that others made do not let in. The
 // names lead the whole VPC to it.
 func (k createEndpoint) shut(ctx context.Context, s plan.Step, e fleet.VPCEndpoint) (string, error) {
@@ -113,6 +145,8 @@ func (k createEndpoint) Observe(ctx context.Context, s plan.Step) (Observation, 
 		return Observation{}, err
 	}
 	switch {
+	case len(v.tables) > 0:
+		return observed(false, v.image, "%s has no route to an endpoint for %s", v.tables[0], s.Endpoint.Services[0])
 	case len(v.missing) > 0:
 		return observed(false, v.image, "%s has no endpoint for %s", s.Endpoint.VPC, v.missing[0])
 	case len(v.pending) > 0:
@@ -126,6 +160,9 @@ func (k createEndpoint) Observe(ctx context.Context, s plan.Step) (Observation, 
 }
 
 func (k createEndpoint) Apply(ctx context.Context, s plan.Step, _ json.RawMessage, token string) (json.RawMessage, error) {
+	// A step that was undone is applied anew with the same token, and AWS would
+	// answer for the endpoint that is gone.
+	try := time.Now().Unix()
 	return done(settle(ctx, builtWithin, func() (string, error) {
 		v, err := k.look(ctx, s)
 		if err != nil {
@@ -133,6 +170,22 @@ func (k createEndpoint) Apply(ctx context.Context, s plan.Step, _ json.RawMessag
 		}
 		c := s.Endpoint
 		switch {
+		case len(v.tables) > 0:
+			err := k.endpoints.CreateEndpoint(ctx, s.At, fleet.VPCEndpoint{
+				VPC: c.VPC, Service: c.Services[0], Type: "Gateway", RouteTables: v.tables, Policy: c.Policies[c.Services[0]], Tags: stepTags(nil, token),
+			}, clientToken(token, c.Services[0], strconv.FormatInt(try, 36), strings.Join(v.tables, " ")))
+			if errors.Is(err, fleet.ErrNotFound) {
+				try++
+				return "gateway endpoint for " + c.Services[0], nil
+			}
+			if err != nil {
+				return "", fmt.Errorf("create a gateway endpoint for %s in %s: %w", c.Services[0], c.VPC, err)
+			}
+			return "gateway endpoint for " + c.Services[0], nil
+		case len(v.pending) > 0 && len(c.Tables) > 0:
+			return unready(v.pending[0])
+		case len(c.Tables) > 0:
+			return "", nil
 		case v.group.ID == "":
 			_, err := k.groups.CreateGroup(ctx, s.At, fleet.SecurityGroup{
 				VPC: c.VPC, Name: c.Group, Description: plan.EndpointGroupText, Tags: stepTags(nil, token),
@@ -149,7 +202,7 @@ func (k createEndpoint) Apply(ctx context.Context, s plan.Step, _ json.RawMessag
 			return unready(v.pending[0])
 		case len(v.missing) > 0:
 			err := k.endpoints.CreateEndpoint(ctx, s.At, fleet.VPCEndpoint{
-				VPC: c.VPC, Service: v.missing[0], Subnets: c.Subnets, Groups: []string{v.group.ID}, Tags: stepTags(nil, token),
+				VPC: c.VPC, Service: v.missing[0], Type: "Interface", Subnets: c.Subnets, Groups: []string{v.group.ID}, Policy: c.Policies[v.missing[0]], Tags: stepTags(nil, token),
 			}, clientToken(token, v.missing[0], v.group.ID))
 			if errors.Is(err, fleet.ErrExists) {
 				return "", fmt.Errorf("create an endpoint for %s: a private hosted zone or another endpoint answers for its name in %s already; remove the zone from the VPC, or use that endpoint: %w", v.missing[0], c.VPC, err)
@@ -204,6 +257,9 @@ func (k createEndpoint) Undo(ctx context.Context, s plan.Step, before, after jso
 		if len(endpoints) > 0 {
 			return "endpoint " + endpoints[0].ID, nil
 		}
+		if len(s.Endpoint.Tables) > 0 {
+			return "", nil
+		}
 		if was.Group != "" {
 			return k.withdraw(ctx, s, was.Group, token)
 		}
@@ -251,6 +307,9 @@ func (k createEndpoint) Undone(ctx context.Context, s plan.Step, before, _ json.
 	}
 	if len(endpoints) > 0 {
 		return restored("endpoint " + endpoints[0].ID + " is still there")
+	}
+	if len(s.Endpoint.Tables) > 0 {
+		return restored("")
 	}
 	g, err := k.groups.FindGroup(ctx, s.At, s.Endpoint.VPC, s.Endpoint.Group)
 	switch {

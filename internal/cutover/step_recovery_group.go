@@ -119,7 +119,7 @@ func (k recoveryGroup) check(ctx context.Context, s plan.Step, v *recoveryView) 
 	}
 	if t := v.template; v.image.Template {
 		switch {
-		case t.UserData != data && !k.current(t.UserData) && !(s.Handed && k.carries(t.UserData, data)):
+		case t.UserData != data && !k.current(t.UserData) && (!s.Handed || !k.carries(t.UserData, data)):
 			return foreign("launch template", "has another recovery key")
 		case t.Tokens != "required", t.Image == "":
 			return foreign("launch template", "has been changed")

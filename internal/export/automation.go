@@ -44,6 +44,7 @@ type fan struct {
 	floor  string // version, of an upgrade
 	at     fleet.Place
 	hosts  []string
+	first  string // of the hosts, where the fan is one of several parts
 	plan   *plan.Plan
 }
 
@@ -79,6 +80,27 @@ func (w *work) fans() []*fan {
 		}
 		return comparePlaces(a.at, b.at)
 	})
+	return split(out)
+}
+
+// mostHosts is how many hosts a runbook names: the content of a document takes
+// 64 KB. Source: AWS General Reference, ssm (quotas).
+const mostHosts = 1000
+
+// split makes several runbooks of one that would be too large.
+func split(fans []*fan) []*fan {
+	var out []*fan
+	for _, f := range fans {
+		if len(f.hosts) <= mostHosts {
+			out = append(out, f)
+			continue
+		}
+		for hosts := range slices.Chunk(f.hosts, mostHosts) {
+			part := *f
+			part.hosts, part.first = hosts, hosts[0]
+			out = append(out, &part)
+		}
+	}
 	return out
 }
 
@@ -87,7 +109,11 @@ func (f *fan) name(p *plan.Plan) string {
 	if f.floor != "" {
 		parts = append(parts, safe(f.floor, ".-"))
 	}
-	return strings.Join(append(parts, safe(f.at.Account, "-"), safe(f.at.Region, "-")), "-")
+	parts = append(parts, safe(f.at.Account, "-"), safe(f.at.Region, "-"))
+	if f.first != "" {
+		parts = append(parts, "from", safe(f.first, "-"))
+	}
+	return strings.Join(parts, "-")
 }
 
 // The fields of a runbook. Source: AWS Systems Manager User Guide,
@@ -200,7 +226,7 @@ func (f *fan) start(name string) string {
 	put("set -eu")
 	put("export AWS_PAGER=")
 	put("cd \"$(dirname \"$0\")\"")
-	put("[ \"$(aws sts get-caller-identity --query Account --output text)\" = %s ] || { echo 'these credentials belong to another account' >&2; exit 3; }", quote(f.at.Account))
+	put("[ \"$(aws sts get-caller-identity --region %s --query Account --output text)\" = %s ] || { echo 'these credentials belong to another account' >&2; exit 3; }", quote(f.at.Region), quote(f.at.Account))
 	put("aws ssm describe-document --region %s --name %s >/dev/null 2>&1 ||", quote(f.at.Region), quote(name))
 	put("\taws ssm create-document --region %s --name %s --document-type Automation --document-format YAML --content file://%s.yaml >/dev/null", quote(f.at.Region), quote(name), name)
 	put("aws ssm start-automation-execution --region %s --document-name %s --parameters \"MaxConcurrency=${MAX_CONCURRENCY:-10%%},MaxErrors=${MAX_ERRORS:-0}\"", quote(f.at.Region), quote(name))

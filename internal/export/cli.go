@@ -54,9 +54,9 @@ func (s *script) put(format string, args ...any) { fmt.Fprintf(&s.text, format+"
 // scriptHelpers are the functions that all sections use.
 const scriptHelpers = `say() { printf '%s\n' "$*" >&2; }
 
-# in_account ID: whether the credentials are those of this account.
+# in_account ID REGION: whether the credentials are those of this account.
 in_account() {
-	got=$(aws sts get-caller-identity --query Account --output text) || exit 1
+	got=$(aws sts get-caller-identity --region "$2" --query Account --output text) || exit 1
 	[ "$got" != "$1" ] || return 0
 	say "left out: account $1; these credentials belong to $got"
 	left=1
@@ -112,7 +112,7 @@ func (s *script) head() {
 	s.put("#")
 	s.put("# Stages, in this order:")
 	for _, st := range stages {
-		if n := len(s.of(st)); n > 0 {
+		if len(s.of(st)) > 0 || st == stageAccess && len(s.accessPlaces()) > 0 {
 			s.put("#   %-9s %s", st, stageText[st])
 		}
 	}
@@ -121,7 +121,7 @@ func (s *script) head() {
 	s.put("# account in turn; exit code 3 says that sections of other accounts were left out.")
 	if len(s.onHost) > 0 {
 		s.put("#")
-		s.put("# Not in here: %s on hosts, which migrate apply does or waits for.", fleet.Count(len(s.onHost), "step"))
+		s.put("# Not in here: %s, on hosts mostly, which migrate apply does or waits for.", fleet.Count(len(s.onHost), "step"))
 	}
 	s.put("set -eu")
 	s.put("export AWS_PAGER=")
@@ -141,7 +141,8 @@ var stageText = map[stage]string{
 // nothing to do.
 func (s *script) section(st stage, at fleet.Place) error {
 	jobs := slices.DeleteFunc(s.of(st), func(j job) bool { return j.at != at })
-	if len(jobs) == 0 {
+	leaves := st == stageAccess && slices.Contains(s.accessPlaces(), at)
+	if len(jobs) == 0 && !leaves {
 		return nil
 	}
 	name := string(st) + "_" + safe(at.Account, "") + "_" + safe(at.Region, "")
@@ -152,7 +153,7 @@ func (s *script) section(st stage, at fleet.Place) error {
 	s.region, s.ids = at.Region, map[string]string{}
 	s.put("\n# ---- %s: account %s, %s ----", st, line(at.Account), line(at.Region))
 	s.put("%s() {", name)
-	s.put("\tin_account %s || return 0", quote(at.Account))
+	s.put("\tin_account %s %s || return 0", quote(at.Account), quote(at.Region))
 	for _, j := range jobs {
 		s.put("")
 		for _, l := range s.about(j) {
@@ -162,6 +163,9 @@ func (s *script) section(st stage, at fleet.Place) error {
 		if err := s.job(j); err != nil {
 			return fmt.Errorf("export step %s: %w", j.ID, err)
 		}
+	}
+	if leaves {
+		s.accessSection(at)
 	}
 	s.put("}")
 	return nil
@@ -312,8 +316,25 @@ func (s *script) profile(j job) {
 	}
 }
 
+// gateway makes an endpoint for each route table that none is routed to from.
+func (s *script) gateway(j job) {
+	c := j.Endpoint
+	have := filters{[]filter{{"vpc-id", []string{c.VPC}}, {"service-name", c.Services}, {"vpc-endpoint-type", []string{"Gateway"}}}}
+	for _, table := range c.Tables {
+		query := fmt.Sprintf("length(VpcEndpoints[?contains(RouteTableIds, '%s')])", table)
+		s.put("\thave=$(aws ec2 describe-vpc-endpoints --region %s --cli-input-json %s --query %s --output text)", quote(s.region), s.argument(have), quote(query))
+		one := s.endpoint(j, c.Services[0])
+		one.RouteTableIds = []string{table}
+		s.aws(`[ "$have" != 0 ] || `, "ec2", "create-vpc-endpoint", one, quiet)
+	}
+}
+
 func (s *script) endpoints(j job) {
 	c := j.Endpoint
+	if c.Tables != nil {
+		s.gateway(j)
+		return
+	}
 	s.makeGroup(createGroup{VpcId: c.VPC, GroupName: c.Group, Description: plan.EndpointGroupText, TagSpecifications: s.mark("security-group")}, https(c))
 	for _, service := range c.Services {
 		have := filters{[]filter{{"vpc-id", []string{c.VPC}}, {"service-name", []string{service}}}}
@@ -330,17 +351,22 @@ func (s *script) preferences(j job) {
 		s.aws(there("DocumentAlreadyExists"), "ssm", "create-document", doc, "")
 		return
 	}
-	doc.DocumentVersion = "$LATEST"
-	s.put("\twant=%s", quote(j.Preferences.Document))
-	get := fmt.Sprintf("aws ssm get-document --region %s --name %s --query Content --output text", quote(s.region), fleet.PreferencesName)
+	s.update(fleet.PreferencesName, j.Preferences.Document)
+}
+
+// update makes a text the default version of a document that is there.
+func (s *script) update(name, content string) {
+	doc := document{Name: name, Content: content, DocumentVersion: "$LATEST", DocumentFormat: "JSON"}
+	get := fmt.Sprintf("aws ssm get-document --region %s --name %s --query Content --output text", quote(s.region), quote(name))
+	s.put("\twant=%s", quote(content))
 	s.put("\tif [ \"$(%s)\" != \"$want\" ]; then", get)
 	s.aws("\t"+there("DuplicateDocumentContent"), "ssm", "update-document", doc, "")
-	s.put("\t\tversion=$(aws ssm describe-document --region %s --name %s --query Document.LatestVersion --output text)", quote(s.region), fleet.PreferencesName)
+	s.put("\t\tversion=$(aws ssm describe-document --region %s --name %s --query Document.LatestVersion --output text)", quote(s.region), quote(name))
 	s.put("\t\tif [ \"$(%s --document-version \"$version\")\" != \"$want\" ]; then", get)
-	s.put("\t\t\tsay %s", quote("the newest version of "+fleet.PreferencesName+" is not the wanted one: make the version that says so the default by hand"))
+	s.put("\t\t\tsay %s", quote("the newest version of "+name+" is not the wanted one: make the version that says so the default by hand"))
 	s.put("\t\t\treturn 1")
 	s.put("\t\tfi")
-	s.put("\t\taws ssm update-document-default-version --region %s --name %s --document-version \"$version\" >/dev/null", quote(s.region), fleet.PreferencesName)
+	s.put("\t\taws ssm update-document-default-version --region %s --name %s --document-version \"$version\" >/dev/null", quote(s.region), quote(name))
 	s.put("\tfi")
 }
 

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 
+	"ssm-migrate/internal/access"
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
 )
@@ -25,7 +26,10 @@ import (
 type Input struct {
 	Snapshot *fleet.Snapshot
 	Plan     *plan.Plan
-	// Handed leaves out every step that the plan does not leave to others.
+	// Access is the access set-up that stays; nil: it is not exported.
+	Access *access.Set
+	// Handed leaves out every step that the plan does not leave to others, and
+	// Access.
 	Handed bool
 	// Rules are rules of security groups as EC2 lists them now, with their IDs,
 	// by group. A snapshot does not have IDs; Terraform cannot import a rule without.
@@ -92,7 +96,7 @@ type work struct {
 
 	jobs   []job
 	places []fleet.Place // of all jobs, sorted
-	onHost []plan.Step   // steps that no AWS call brings about
+	onHost []plan.Step   // steps that the export does not express: those on hosts, mostly
 	seen   seen
 }
 
@@ -179,22 +183,25 @@ func begin(in Input) (*work, error) {
 	slices.SortStableFunc(w.jobs, func(a, b job) int {
 		return cmp.Compare(slices.Index(stages, a.stage), slices.Index(stages, b.stage))
 	})
+	w.places = w.accessPlaces()
 	for _, j := range w.jobs {
-		if !slices.Contains(w.places, j.at) {
-			w.places = append(w.places, j.at)
-		}
+		w.places = append(w.places, j.at)
 	}
 	slices.SortFunc(w.places, comparePlaces)
+	w.places = slices.Compact(w.places)
 	return w, nil
 }
 
 func (w *work) take(s plan.Step, at map[string]int) {
 	st := stageOf(s.Kind)
+	if s.Endpoint != nil && s.Endpoint.Group == "" {
+		st = "" // an endpoint of another kind than interface
+	}
 	switch {
 	case w.Handed && !s.Handed:
 		return
 	case st == "":
-		if s.Kind == plan.Agent || s.Kind == plan.WaitFor || s.Kind == plan.RecoveryKey || s.Kind == plan.QuarantineKeys {
+		if s.Kind == plan.Agent || s.Kind == plan.WaitFor || s.Kind == plan.RecoveryKey || s.Kind == plan.QuarantineKeys || s.Kind == plan.CreateEndpoint {
 			w.onHost = append(w.onHost, s)
 		}
 		return
@@ -232,7 +239,7 @@ func (w *work) of(st stage) []job {
 	return slices.DeleteFunc(slices.Clone(w.jobs), func(j job) bool { return j.stage != st })
 }
 
-func (w *work) nothing() bool { return len(w.jobs) == 0 }
+func (w *work) nothing() bool { return len(w.places) == 0 }
 
 func comparePlaces(a, b fleet.Place) int {
 	return cmp.Or(strings.Compare(a.Account, b.Account), strings.Compare(a.Region, b.Region))
@@ -271,6 +278,9 @@ func (w *work) about(j job) []string {
 	}
 	if j.Why != "" {
 		out = append(out, "answers: "+line(j.Why))
+	}
+	if j.Owner != "" {
+		out = append(out, "owned by: "+line(j.Owner))
 	}
 	for _, l := range j.Before {
 		out = append(out, "- "+line(l))

@@ -150,16 +150,21 @@ type createEndpoint struct {
 	VpcEndpointType   string
 	VpcId             string
 	ServiceName       string
-	SubnetIds         []string
-	SecurityGroupIds  []string
-	PrivateDnsEnabled bool
+	SubnetIds         []string `json:",omitempty"`
+	SecurityGroupIds  []string `json:",omitempty"`
+	RouteTableIds     []string `json:",omitempty"`
+	PrivateDnsEnabled bool     `json:",omitempty"`
+	PolicyDocument    string   `json:",omitempty"`
 	TagSpecifications []tagSpec
 }
 
 func (w *work) endpoint(j job, service string) createEndpoint {
 	c := j.Endpoint
+	if c.Tables != nil {
+		return createEndpoint{VpcEndpointType: "Gateway", VpcId: c.VPC, ServiceName: service, RouteTableIds: c.Tables, PolicyDocument: c.Policies[service], TagSpecifications: w.mark("vpc-endpoint")}
+	}
 	return createEndpoint{
-		VpcEndpointType: "Interface", VpcId: c.VPC, ServiceName: service, SubnetIds: c.Subnets,
+		VpcEndpointType: "Interface", VpcId: c.VPC, ServiceName: service, SubnetIds: c.Subnets, PolicyDocument: c.Policies[service],
 		SecurityGroupIds: []string{reference(c.Group)}, PrivateDnsEnabled: true, TagSpecifications: w.mark("vpc-endpoint"),
 	}
 }

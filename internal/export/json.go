@@ -30,6 +30,9 @@ func JSON(in Input) ([]File, error) {
 			return nil, fmt.Errorf("export step %s: %w", j.ID, err)
 		}
 	}
+	if err := d.access(); err != nil {
+		return nil, fmt.Errorf("export the access set-up: %w", err)
+	}
 	index, err := pretty(struct {
 		Plan  string      `json:"plan"`
 		Tag   tag         `json:"tag"`
@@ -47,6 +50,7 @@ type indexStep struct {
 	Kind     plan.Kind   `json:"kind"`
 	Stage    stage       `json:"stage"`
 	Handed   bool        `json:"handed"`
+	Owner    string      `json:"owner,omitempty"`
 	Account  string      `json:"account"`
 	Region   string      `json:"region"`
 	Title    string      `json:"title"`
@@ -73,7 +77,7 @@ type documents struct {
 
 func (d *documents) step(j job) {
 	s := indexStep{
-		Step: j.ID, Kind: j.Kind, Stage: j.stage, Handed: j.Handed, Account: j.at.Account, Region: j.at.Region,
+		Step: j.ID, Kind: j.Kind, Stage: j.stage, Handed: j.Handed, Owner: j.Owner, Account: j.at.Account, Region: j.at.Region,
 		Title: line(j.Title), Why: line(j.Why), Before: j.Before, After: j.After, Document: []indexFile{},
 	}
 	for _, h := range j.hosts {
@@ -149,6 +153,10 @@ func (d *documents) job(j job) error {
 		d.rules(j.Rules.Group, j.Rules.Rules, put)
 	case plan.CreateEndpoint:
 		c := j.Endpoint
+		if c.Tables != nil {
+			put("ec2 create-vpc-endpoint", d.endpoint(j, c.Services[0]), "ec2", c.VPC, c.Services[0])
+			break
+		}
 		put("ec2 create-security-group", createGroup{VpcId: c.VPC, GroupName: c.Group, Description: plan.EndpointGroupText, TagSpecifications: d.mark("security-group")}, "ec2", c.Group, "create-security-group")
 		d.rules(c.Group, https(c), put)
 		for _, service := range c.Services {

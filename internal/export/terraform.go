@@ -32,7 +32,9 @@ func Terraform(in Input) ([]File, error) {
 	for _, j := range w.jobs {
 		switch j.Kind {
 		case plan.CreateEndpoint:
-			t.made[key(j.at.Account, j.at.Region, j.Endpoint.Group)] = t.groupName(j, j.Endpoint.Group)
+			if j.Endpoint.Tables == nil {
+				t.made[key(j.at.Account, j.at.Region, j.Endpoint.Group)] = t.groupName(j, j.Endpoint.Group)
+			}
 		case plan.RecoveryGroup:
 			t.made[key(j.at.Account, j.at.Region, j.Recovery.Name)] = t.groupName(j, j.Recovery.Name)
 		}
@@ -41,6 +43,9 @@ func Terraform(in Input) ([]File, error) {
 		if err := t.job(j); err != nil {
 			return nil, fmt.Errorf("export step %s: %w", j.ID, err)
 		}
+	}
+	if err := t.access(); err != nil {
+		return nil, fmt.Errorf("export the access set-up: %w", err)
 	}
 	t.providers()
 	var out []File

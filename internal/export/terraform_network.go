@@ -134,6 +134,10 @@ var anywhere, _ = parsePrefix("0.0.0.0/0")
 
 func (t *terraform) endpoints(j job) {
 	c := j.Endpoint
+	if c.Tables != nil {
+		t.gateway(j)
+		return
+	}
 	t.securityGroup(fileNetwork, j, c.VPC, c.Group, plan.EndpointGroupText, https(c))
 	for _, service := range c.Services {
 		short := service[strings.LastIndexByte(service, '.')+1:]
@@ -147,6 +151,9 @@ func (t *terraform) endpoints(j job) {
 		list(b, "subnet_ids", c.Subnets)
 		b.SetAttributeRaw("security_group_ids", hclwrite.TokensForTuple([]hclwrite.Tokens{t.group(fileNetwork, j, c.Group)}))
 		b.SetAttributeValue("private_dns_enabled", cty.True)
+		if p := c.Policies[service]; p != "" {
+			text(b, "policy", p)
+		}
 		t.tagged(b)
 		// The names lead the whole VPC to the endpoint from the moment that it is there.
 		depends := make([]hclwrite.Tokens, 0, len(c.Sources))
@@ -155,6 +162,22 @@ func (t *terraform) endpoints(j job) {
 		}
 		b.SetAttributeRaw("depends_on", hclwrite.TokensForTuple(depends))
 	}
+}
+
+func (t *terraform) gateway(j job) {
+	c := j.Endpoint
+	b, _ := t.resource(fileNetwork, j, "aws_vpc_endpoint", inAccount(j, c.VPC, "s3"), key(c.VPC, c.Services[0]), "")
+	if b == nil {
+		return
+	}
+	text(b, "vpc_id", c.VPC)
+	text(b, "service_name", c.Services[0])
+	text(b, "vpc_endpoint_type", "Gateway")
+	list(b, "route_table_ids", c.Tables)
+	if p := c.Policies[c.Services[0]]; p != "" {
+		text(b, "policy", p)
+	}
+	t.tagged(b)
 }
 
 func ignore(b *hclwrite.Body, names ...string) {
@@ -283,7 +306,7 @@ func (t *terraform) readme() string {
 		}
 	}
 	if len(t.onHost) > 0 {
-		put("\n## On hosts\n\nNo resource does these; `migrate apply` does them, or waits for them where the policy leaves them to others.\n")
+		put("\n## On hosts, and what else is not in here\n\nNo resource does these; `migrate apply` does them, or waits for them where the policy leaves them to others.\n")
 		for _, s := range t.onHost {
 			left := ""
 			if s.Handed || s.Kind == plan.WaitFor {

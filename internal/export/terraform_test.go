@@ -351,9 +351,12 @@ func TestTerraformUsesTheProvidersArguments(t *testing.T) {
 			}
 		}
 	}
-	m := read(t, terraform(t, everything(t, "text")))
+	blocks := read(t, terraform(t, everything(t, "text"))).blocks
+	for address, b := range read(t, terraform(t, demo(t))).blocks {
+		blocks["demo: "+address] = b
+	}
 	kinds := map[string]bool{}
-	for address, b := range m.blocks {
+	for address, b := range blocks {
 		s, ok := known.Resources[b.Labels[0]]
 		if !ok {
 			t.Errorf("%s: %s is not listed", address, b.Labels[0])
@@ -372,7 +375,7 @@ func TestTerraformUsesTheProvidersArguments(t *testing.T) {
 			check(address+" "+inner.Type, inner.Body, listed)
 		}
 	}
-	if len(kinds) < 11 {
+	if len(kinds) < 12 {
 		t.Errorf("only %v are checked", slices.Sorted(maps.Keys(kinds)))
 	}
 }

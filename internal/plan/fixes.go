@@ -25,6 +25,7 @@ type want struct {
 	rules    []fleet.Rule
 	vpc      string
 	services []string
+	tables   []string // of a gateway endpoint
 }
 
 // sharedFix is a change of something that several hosts share, made once, in
@@ -137,12 +138,13 @@ func (m *maker) take(h *member, w want) {
 	f := m.shared[key]
 	if f == nil {
 		f = &sharedFix{want: w}
-		f.grants, f.rules, f.services = nil, nil, nil
+		f.grants, f.rules, f.services, f.tables = nil, nil, nil, nil
 		m.shared[key] = f
 	}
 	f.hosts = addOnce(f.hosts, h)
 	f.codes = addOnce(f.codes, w.code)
 	f.services = addOnce(f.services, w.services...)
+	f.tables = addOnce(f.tables, w.tables...)
 	for _, g := range w.grants {
 		f.grants = addOnce(f.grants, g)
 	}
@@ -232,6 +234,11 @@ func (m *maker) agentPackage(h *member, f *fleet.Finding, action AgentAction) ([
 		return nil, why
 	}
 	if reach, from, why := m.packageWay(h); reach == fleet.TruthNo {
+		if packageForm(h) != "snap" && m.policy.FixOf(CreateEndpoint) != FixNever {
+			if through, _ := m.gateway(h); through != nil {
+				return append(through, got...), ""
+			}
+		}
 		f.Fix = fmt.Sprintf("give the host a way to %s, or bring the package to it by another; then %s", from, f.Fix)
 		return nil, fmt.Sprintf("its package comes from %s, which the host does not reach: %s", from, clip(why))
 	}
@@ -242,17 +249,14 @@ func (m *maker) agentPackage(h *member, f *fleet.Finding, action AgentAction) ([
 // comes from, which place that is, and what stops it. A security group that stops
 // it does not count where the plan opens it.
 func (m *maker) packageWay(h *member) (reach fleet.Truth, from, why string) {
-	if m.ways == nil {
-		m.ways = readiness.NewWays(m.snapshot)
-	}
 	if packageForm(h) == "snap" {
 		from = "the snap store"
-		reach, why = m.ways.Internet(h.Host)
+		reach, why = m.waysNow().Internet(h.Host)
 	} else if m.policy.AgentSource != "" {
 		from, why = "the mirror of agent_source", "the inventory does not test it"
 	} else {
 		from = "S3 bucket amazon-ssm-" + h.Region
-		reach, why = m.ways.Bucket(h.Host)
+		reach, why = m.waysNow().Bucket(h.Host)
 	}
 	opens := m.policy.FixOf(AllowEgress) != FixNever && slices.ContainsFunc(h.roots, func(f fleet.Finding) bool { return f.Code == "group-egress-closed" })
 	if reach == fleet.TruthNo && opens {

@@ -73,7 +73,9 @@ type maker struct {
 	policy   Policy
 	world    *world
 	grants   *readiness.Grants
-	ways     *readiness.Ways // made when the first host asks
+	ways     *readiness.Ways            // made when the first host asks
+	around   map[string]neighbourhood   // by place, VPC and services
+	routed   map[string]*readiness.Ways // by route table: with a gateway endpoint for S3 in it
 	plan     *Plan
 
 	hosts   []*member            // in the snapshot's order
@@ -120,6 +122,7 @@ func newMaker(s *fleet.Snapshot, a *fleet.Assessment, p Policy) *maker {
 		snapshot: s, judged: a, policy: p, world: newWorld(s), grants: readiness.NewGrants(s),
 		plan: &Plan{Snapshot: s.ID, Policy: p, Waves: []Wave{}, Refusals: []Refusal{}},
 		byID: map[string]*member{}, carries: map[string][]*member{},
+		around: map[string]neighbourhood{}, routed: map[string]*readiness.Ways{},
 		shared: map[string]*sharedFix{}, recovery: map[vpcKey]*recoveryPlan{},
 	}
 	for i := range s.Hosts {

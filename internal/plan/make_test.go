@@ -505,6 +505,44 @@ func TestBastionsScaleInLastAndOnlyIfNobodyNeedsThem(t *testing.T) {
 	}
 }
 
+// keyOf is the recovery key that a host gets.
+func keyOf(t *testing.T, p *plan.Plan, h fleet.HostRef) *plan.KeyChange {
+	t.Helper()
+	for _, s := range p.Of(plan.RecoveryKey) {
+		if slices.Contains(s.Hosts, h) {
+			return s.Key
+		}
+	}
+	t.Fatalf("%s gets no recovery key", h)
+	return nil
+}
+
+// A template of which several groups pin versions, with an agent to install and
+// user data of its own.
+func TestTemplatesGetTheAgentsPart(t *testing.T) {
+	x := newScene(1)
+	x.network("igw-1")
+	x.s.Hosts[0].AutoScalingGroup = "web"
+	x.region().ScalingGroups.Value = []fleet.ScalingGroup{{Name: "web", Template: fleet.LaunchTemplateRef{ID: "lt-1", Version: "1"}}}
+	x.region().Templates.Value = []fleet.LaunchTemplate{{ID: "lt-1", Name: "web", Default: 2, Latest: 2, Versions: []fleet.TemplateVersion{{Number: 1, Profile: "web", UserData: true, ImageID: "ami-1"}, {Number: 2, Profile: "web"}}}}
+	x.probe(0).Agent.Value.Version = "3.2.0.0"
+	x.block(0, "agent-too-old", "")
+	p := x.make(t)
+	c := p.TemplateOf("web")
+	if c == nil || c.Agent == nil || c.Agent.Action != plan.InstallAgent || c.Agent.Floor != one(t, p, plan.Agent).Agent.Floor || c.Agent.Before != "" || !c.Pinned || !c.UserData || c.Profile != "" {
+		t.Fatalf("%+v", c)
+	}
+	do := refusal(t, p, "template-undoes").Do
+	for _, want := range []string{"Auto Scaling group web names version 1: let it name the new one", "beside what is there"} {
+		if !strings.Contains(do, want) {
+			t.Errorf("%q does not say %q", do, want)
+		}
+	}
+	if p.TemplateOf("lt-2") != nil {
+		t.Error("a template that the plan does not know")
+	}
+}
+
 func TestTemplatesThatUndoAreNamed(t *testing.T) {
 	x := newScene(2)
 	h := &x.s.Hosts[0]
@@ -513,11 +551,24 @@ func TestTemplatesThatUndoAreNamed(t *testing.T) {
 	x.region().Templates.Value = []fleet.LaunchTemplate{{ID: "lt-1", Name: "web", Default: 1, Latest: 2, Versions: []fleet.TemplateVersion{{Number: 1, Profile: "web"}, {Number: 2, KeyName: "ops"}}}}
 	x.block(0, "profile-missing", "")
 	p := x.make(t)
-	text := refusal(t, p, "template-undoes").Text
-	for _, want := range []string{"lt-1", "version 2", "names no instance profile", "key pair ops", "web"} {
-		if !strings.Contains(text, want) {
-			t.Errorf("%q does not say %q", text, want)
+	r := refusal(t, p, "template-undoes")
+	for text, wants := range map[string][]string{
+		r.Text: {"lt-1", "version 2", "names no instance profile", "key pair ops", "web"},
+		r.Do: {
+			"made from version 2", "IamInstanceProfile.Name: migrate-", "no KeyName (now ops)", "migrate plan user-data --template lt-1", "group web takes it once",
+			"bake the agent in, enabled at boot, and no authorized_keys",
+		},
+	} {
+		for _, want := range wants {
+			if !strings.Contains(text, want) {
+				t.Errorf("%q does not say %q", text, want)
+			}
 		}
+	}
+	profile := one(t, p, plan.AttachProfile).Profile.Name
+	want := &plan.TemplateChange{At: h.Ref().Place(), Template: "lt-1", Name: "web", From: 2, Group: "web", Profile: profile, DropKey: "ops", Key: keyOf(t, p, h.Ref())}
+	if diff := cmp.Diff(want, p.TemplateOf("")); diff != "" {
+		t.Errorf("the change (-want +got): %s", diff)
 	}
 	for _, k := range []plan.Kind{plan.AttachProfile, plan.QuarantineKeys} {
 		if s := p.Of(k)[0]; !strings.Contains(s.Warning, "lt-1") {

@@ -107,7 +107,7 @@ func (m *maker) ownerOfStep(s *Step) string {
 	case AllowEgress, RecoveryRule, ClosePort:
 		return m.ownerOfGroup(s.Rules.Group)
 	case CreateEndpoint:
-		return m.ownerOfVPC(s.At, s.Endpoint.VPC)
+		return m.ownerOfVPC(s.Endpoint.VPC)
 	case SessionPreferences:
 		return m.policy.ownerOf(m.world.region(s.At).Preferences.Value.Tags)
 	case RecoveryGroup, RecoveryTemplate:
@@ -160,7 +160,7 @@ func (m *maker) ownerOfGroup(id string) string {
 
 // ownerOfVPC is the owner of a VPC: of the interface endpoints that it has,
 // where its own tags do not tell. Others of them are made where these are.
-func (m *maker) ownerOfVPC(at fleet.Place, vpc string) string {
+func (m *maker) ownerOfVPC(vpc string) string {
 	if v := m.world.vpcs[vpc]; v != nil {
 		if o := m.policy.ownerOf(v.Tags); o != "" {
 			return o

@@ -158,6 +158,29 @@ func TestInstancesBelongToWhatStartsThem(t *testing.T) {
 	}
 }
 
+// What the owner does about a step that is left to it does not make the plan stale.
+func TestOwnersDoNotMakePlansStale(t *testing.T) {
+	x := newScene(2)
+	x.s.Hosts[0].ProfileARN = ""
+	x.block(0, "profile-missing", "")
+	x.region().Preferences = known(fleet.Preferences{Exists: true, Content: `{"schemaVersion":"1.0","inputs":{"kmsKeyId":"alias/x"}}`})
+	x.block(1, "kms-key-unusable", "")
+	for _, fix := range []string{"hand", "apply"} {
+		x.p.Fixes = map[string]string{"attach-profile": fix, "session-preferences": fix}
+		p := x.make(t)
+		later := *x.s
+		later.Hosts = slices.Clone(x.s.Hosts)
+		later.Hosts[0].ProfileARN = "arn:aws:iam::" + account + ":instance-profile/corp"
+		later.Regions = slices.Clone(x.s.Regions)
+		for content, stale := range map[string]bool{`{"schemaVersion":"1.0","inputs":{"idleSessionTimeout":"9"}}`: fix == "apply", `{"schemaVersion":"1.0","inputs":{"kmsKeyId":"alias/y"}}`: true} {
+			later.Regions[0].Preferences = known(fleet.Preferences{Exists: true, Content: content})
+			if got := p.Stale(&later); (len(got) > 0) != stale {
+				t.Errorf("%s, then %s: %v", fix, content, got)
+			}
+		}
+	}
+}
+
 // A restart that others make leaves no trace on the host: what is waited for is
 // that the agent works.
 func TestHandedRestartsWaitForTheAgentToWork(t *testing.T) {

@@ -40,6 +40,7 @@ func TestAgentPackageNeedsAWayToWhereItComesFrom(t *testing.T) {
 			x.probe(0).Endpoints = known([]fleet.EndpointTest{{Service: "s3", Host: "s3.eu-west-1.amazonaws.com", TCP: known(tls), TLS: known(tls)}})
 		}
 	}
+	noEndpoints := func(x *scene) { x.p.Fixes = map[string]string{"create-endpoint": "never"} }
 	gateway := func(x *scene) {
 		x.region().Endpoints = known([]fleet.VPCEndpoint{{ID: "vpce-s3", VPC: "vpc-1", Type: "Gateway", Service: "com.amazonaws." + region + ".s3", State: "available"}})
 		table := &x.region().RouteTables.Value[1]
@@ -56,11 +57,11 @@ func TestAgentPackageNeedsAWayToWhereItComesFrom(t *testing.T) {
 		{"snap, without, though S3 is reached", "ubuntu", "", s3(true), "comes from the snap store", false},
 		{"snap, by a network that is not followed", "ubuntu", "tgw-1", nil, "", true},
 		{"rpm, with a way to the internet", "amzn", "igw-1", nil, "", false},
-		{"rpm, without", "amzn", "", nil, "comes from S3 bucket amazon-ssm-" + region + ", which the host does not reach", false},
+		{"rpm, without", "amzn", "", noEndpoints, "comes from S3 bucket amazon-ssm-" + region + ", which the host does not reach", false},
 		{"rpm, by a gateway endpoint", "amzn", "", gateway, "", false},
 		{"rpm, by the host's own test", "amzn", "", s3(true), "", false},
 		{"rpm, not by the host's own test", "amzn", "igw-1", s3(false), "by the host's own test", false},
-		{"deb, without", "debian", "", nil, "comes from S3 bucket", false},
+		{"deb, without", "debian", "", noEndpoints, "comes from S3 bucket", false},
 		{"snap, by a group that the plan opens", "ubuntu", "igw-1", func(x *scene) {
 			x.region().Groups.Value[0].Egress = nil
 			x.block(0, "group-egress-closed", "sg-app")

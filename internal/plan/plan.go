@@ -182,16 +182,22 @@ type RuleChange struct {
 	Port int    `json:"port,omitempty"` // whose admission is closed; 22
 }
 
-// EndpointChange makes interface endpoints with private DNS.
+// EndpointChange makes interface endpoints with private DNS or, where it names
+// route tables, a gateway endpoint.
 type EndpointChange struct {
 	VPC      string   `json:"vpc"`
-	Services []string `json:"services"` // "com.amazonaws.eu-west-1.ssm"
-	Subnets  []string `json:"subnets"`  // one for each AZ
-	// Sources are the VPC's own CIDRs that the endpoints' security group (made
-	// with them, named Group) lets in on 443, so that no neighbour of the VPC
-	// loses the service when the name begins to resolve to the endpoint.
-	Group   string   `json:"group"`
-	Sources []string `json:"sources"`
+	Services []string `json:"services"`          // "com.amazonaws.eu-west-1.ssm"
+	Subnets  []string `json:"subnets,omitempty"` // one for each AZ
+	Zones    []string `json:"zones,omitempty"`   // the AZ of each of the subnets
+	// Sources are what the endpoints' security group (made with them, named Group)
+	// lets in on 443: the VPC's own CIDRs, so that no neighbour of the VPC loses the
+	// service when the name begins to resolve to the endpoint, and those that the policy adds.
+	Group   string   `json:"group,omitempty"`
+	Sources []string `json:"sources,omitempty"`
+	// Policies are the endpoints' policies, JSON by service; without one an
+	// endpoint lets everything through.
+	Policies map[string]string `json:"policies,omitempty"`
+	Tables   []string          `json:"tables,omitempty"` // route tables of a gateway endpoint
 }
 
 // AgentAction is what is done about an agent.
@@ -307,6 +313,9 @@ type Refusal struct {
 	Code  string        `json:"code"`         // Codes lists them
 	Text  string        `json:"text"`         // why
 	Do    string        `json:"do,omitempty"` // what to do, so that the next plan takes it in
+	// Template is what to change of a launch template; only with code
+	// template-undoes, and nil where it was not read.
+	Template *TemplateChange `json:"template,omitempty"`
 }
 
 // RecoveryName is what the recovery bastion's Auto Scaling group, launch

@@ -64,6 +64,14 @@ type Policy struct {
 	AgentSource string   `json:"agentSource,omitempty" yaml:"agent_source"`
 	Wait        Duration `json:"wait" yaml:"wait"` // how long to wait for what others bring about; 0: for ever
 
+	// EndpointPolicy is whom endpoints that are made let through: "account", the
+	// accounts that are seen in the VPC and in those peered with it; an organization's ID,
+	// "o-…", its accounts; "open", everybody.
+	EndpointPolicy string `json:"endpointPolicy,omitempty" yaml:"endpoint_policy"`
+	// EndpointSources are CIDRs besides the VPC's own that the endpoints' group lets
+	// in: of networks that ask the VPC's name server.
+	EndpointSources []string `json:"endpointSources,omitempty" yaml:"endpoint_sources"`
+
 	// RequireSilent refuses to close hosts that an active consumer of the ledger
 	// still uses, or whose logins are not known.
 	RequireSilent bool `json:"requireSilent" yaml:"require_silent"`
@@ -141,7 +149,7 @@ func DefaultPolicy() Policy {
 		Canary: 1, Waves: []string{"5", "25%"}, Spread: 50, Soak: Duration(30 * time.Minute),
 		ErrorBudget: 0, Concurrency: 8,
 		ProofAge: Duration(15 * time.Minute), RecoveryAge: Duration(24 * time.Hour), Timer: Duration(15 * time.Minute),
-		Wait: Duration(24 * time.Hour), RequireSilent: true, RequireAccess: true,
+		Wait: Duration(24 * time.Hour), EndpointPolicy: "account", RequireSilent: true, RequireAccess: true,
 		ManagedBy: slices.Clone(managedBy),
 		Recovery: RecoveryPolicy{
 			Type: "t3.micro", Options: []string{"restrict", "pty"}, Bind: true, KeyAge: Duration(90 * 24 * time.Hour), DrillSample: 3,

@@ -24,7 +24,7 @@ func TestPolicyTemplateIsTheDefault(t *testing.T) {
 	// What the template writes out empty is nothing, as left out.
 	for _, p := range []*plan.Policy{&got, &want} {
 		p.Fixes = nil
-		p.Order, p.Exclude, p.Windows, p.Bastions, p.Recovery.From = nil, nil, nil, nil, nil
+		p.Order, p.Exclude, p.Windows, p.Bastions, p.Recovery.From, p.EndpointSources = nil, nil, nil, nil, nil, nil
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -102,6 +102,10 @@ func TestParsePolicyRefuses(t *testing.T) {
 		"agent_source: https://m.example.com/agent/{file}":                          "lacks {folder}",
 		"agent_source: https://m.example.com/{version}/{folder}/{file}":             "braces",
 		"agent_source: https:///{folder}/{file}":                                    "host name",
+		"endpoint_policy: everybody":                                                "endpoint_policy",
+		"endpoint_policy: o-1":                                                      "endpoint_policy",
+		"endpoint_sources: [0.0.0.0/0]":                                             "endpoint_sources",
+		"endpoint_sources: [10.0.0.1/8]":                                            "endpoint_sources",
 		"agent_floor: new":                                                          "agent_floor",
 		"recovery: {from: [10.0.0.1/8]}":                                            "block of addresses",
 		"recovery: {public_key: 'ssh-ed25519 AAAA'}":                                "public_key",

@@ -93,6 +93,8 @@ managed_by: ["managed*by=*terraform*", "managed*by=*tofu*", "managed*by=*pulumi*
 profile: ""              # instance profile for hosts without one; empty: migrate makes its own
 agent_floor: ""          # version that agents have after their fix; empty: readiness.functional_floor
 agent_source: ""         # https://mirror.example.com/ssm-agent/{folder}/{file}: a mirror of the Region's bucket, for rpm and deb
+endpoint_policy: account # whom new endpoints let through: account, o-… (an organization's ID) or open
+endpoint_sources: []     # blocks of addresses besides the VPC's own that new endpoints let in: networks that ask its name server
 wait: 24h                # how long to wait for what others bring about; 0s: for ever
 bastions: []             # hosts that act as bastions, besides those that the inventory came through
 #  - name: jump-*

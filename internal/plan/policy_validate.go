@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -182,11 +183,23 @@ func (p Policy) validateFixes() []error {
 			errs = append(errs, fmt.Errorf("agent_floor: %q is not an agent version such as %s", p.AgentFloor, readiness.DefaultPolicy().FunctionalFloor))
 		}
 	}
+	if !slices.Contains([]string{"", "account", "open"}, p.EndpointPolicy) && !organizationID.MatchString(p.EndpointPolicy) {
+		errs = append(errs, fmt.Errorf("endpoint_policy: %q is none of account, open and an organization's ID such as o-a1b2c3d4e5", clip(p.EndpointPolicy)))
+	}
+	for _, c := range p.EndpointSources {
+		if b, err := netip.ParsePrefix(c); err != nil || b != b.Masked() || !b.Addr().Is4() || b.Bits() == 0 {
+			errs = append(errs, fmt.Errorf("endpoint_sources: %q is no block of addresses such as 10.20.0.0/16", clip(c)))
+		}
+	}
 	if err := mirror(p.AgentSource); err != nil {
 		errs = append(errs, fmt.Errorf("agent_source: %w", err))
 	}
 	return errs
 }
+
+// organizationID is the form of an organization's ID. Source: AWS Organizations
+// API Reference, Organization.
+var organizationID = regexp.MustCompile(`^o-[a-z0-9]{10,32}$`)
 
 // mirror says what is wrong with a mirror's address. It is shown in plans, and
 // stands on hosts: no place for a password.

@@ -59,6 +59,9 @@ func (c *comparison) host(ref fleet.HostRef) {
 func (c *comparison) step(s *Step) {
 	switch s.Kind {
 	case AttachProfile:
+		if s.Handed {
+			return // any profile may be what the step waits for
+		}
 		h := c.hosts[s.Hosts[0]]
 		if h != nil && h.ProfileARN != "" && !endsIn(h.ProfileARN, s.Profile.Name) {
 			c.say("%s has instance profile %s now", h.ID, clip(h.ProfileARN))
@@ -74,14 +77,14 @@ func (c *comparison) step(s *Step) {
 		r := c.world.region(s.At)
 		if !r.DefaultRole.Known {
 			c.say("Default Host Management Configuration in %s is not known now", s.At.Region)
-		} else if v := r.DefaultRole.Value; v != s.Setting.Before && v != s.Setting.Value {
+		} else if v := r.DefaultRole.Value; v != s.Setting.Before && v != s.Setting.Value && !s.Handed {
 			c.say("Default Host Management Configuration in %s has role %s now", s.At.Region, clip(v))
 		}
 	case SessionPreferences:
 		r := c.world.region(s.At)
 		if !r.Preferences.Known {
 			c.say("the session preferences in %s are not known now", s.At.Region)
-		} else if v := r.Preferences.Value.Content; v != s.Preferences.Before && v != s.Preferences.Document {
+		} else if v := r.Preferences.Value.Content; v != s.Preferences.Before && v != s.Preferences.Document && (!s.Handed || s.Preferences.Unmet(v) != "") {
 			c.say("the session preferences in %s have changed", s.At.Region)
 		}
 	case AllowEgress, RecoveryRule:

@@ -1,6 +1,7 @@
 package readiness
 
 import (
+	"slices"
 	"strings"
 
 	"ssm-migrate/internal/fleet"
@@ -17,16 +18,16 @@ func RoleAllows(r *fleet.Role, policies []fleet.Policy, h *fleet.Host, action, r
 	account.Policies.Value = policies
 	account.Roles.Value = []fleet.Role{*r}
 	v := newAuthority(&fleet.Snapshot{Accounts: []fleet.Account{account}}).order[0]
-	ctx := v.request(h)
+	layers := v.request(h)
 	for i, a := range sessionActions {
 		if strings.EqualFold(a, action) && resource == "*" {
 			var own requestContext
 			resource, own = agentRequest(r.ARN, h, i)
-			ctx = append(own, v.values(h)...)
+			layers = slices.Concat(own, v.values(h))
 			break
 		}
 	}
-	return fleetTruth(v.may.decide(action, resource, append(ctx, valuesOf(known))).allowed)
+	return fleetTruth(v.may.decide(action, resource, append(layers, valuesOf(known))).allowed)
 }
 
 // RoleTrusts says whether a trust policy lets a service use the role in a

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// contextValues is what is known of some condition keys, named in lower case:
+// Keys is what is known of some condition keys of a request, named in lower case:
 //
 //	{"aws:requestedregion": {"eu-west-1"}} the key has this value
 //	{"aws:tagkeys": {"a", "b"}}            it has these values
@@ -15,7 +15,9 @@ import (
 //	{"aws:principaltag/": nil}             so it is with every key of this family that is not listed
 //
 // A key that is not listed is not known.
-type contextValues map[string][]string
+type Keys map[string][]string
+
+type contextValues = Keys
 
 // requestContext is what is known of a request's condition keys, in layers:
 // the first layer that knows a key decides. Make the layers that requests

@@ -9,12 +9,6 @@ import (
 	"ssm-migrate/internal/fleet"
 )
 
-// Keys is what is known of some condition keys of a request, named in lower
-// case. A key with no value is known to be absent, and so is every key of a
-// family such as "aws:principaltag/" that is listed with none; what is not
-// listed at all is not known.
-type Keys map[string][]string
-
 // Request is one request as IAM weighs it: the action, the resource's full
 // ARN ("*" for an action that knows no resource), and what is known of its
 // condition keys, in layers of which the first that knows a key decides.
@@ -47,11 +41,7 @@ func ReadTexts(documents ...string) (*Texts, error) {
 // judged, and says what decides it. Unknown means that it hangs on a condition
 // key that the request does not tell.
 func (t *Texts) Decide(r Request) (fleet.Truth, string) {
-	ctx := make(requestContext, 0, len(r.Keys))
-	for _, k := range r.Keys {
-		ctx = append(ctx, contextValues(k))
-	}
-	d := t.may.decide(r.Action, r.Resource, ctx)
+	d := t.may.decide(r.Action, r.Resource, r.Keys)
 	return truthOf(d.allowed), d.why
 }
 
@@ -60,7 +50,7 @@ func (t *Texts) Decide(r Request) (fleet.Truth, string) {
 func (g *Grants) Caller(arn, session string) (keys Keys, ok bool) {
 	for _, u := range g.iam.users {
 		if u.user.ARN == arn {
-			keys = Keys(maps.Clone(u.context))
+			keys = maps.Clone(u.context)
 			keys["aws:userid"] = []string{cmp.Or(u.user.ID, "AIDA")}
 			return keys, true
 		}
@@ -70,7 +60,7 @@ func (g *Grants) Caller(arn, session string) (keys Keys, ok bool) {
 		return nil, false
 	}
 	_, context := sessionsOf(g.iam.order[i])
-	keys = Keys(maps.Clone(context))
+	keys = maps.Clone(context)
 	keys["aws:userid"] = []string{cmp.Or(g.iam.order[i].role.ID, "AROA") + ":" + session}
 	return keys, true
 }
@@ -80,18 +70,18 @@ func (g *Grants) Caller(arn, session string) (keys Keys, ok bool) {
 // name a role's session.
 func Stranger(arn, name, session string) Keys {
 	if session == "" {
-		keys := Keys(principalValues(arn, "User", nil))
+		keys := principalValues(arn, "User", nil)
 		keys["aws:username"], keys["aws:userid"] = []string{name}, []string{"AIDA" + name}
 		return keys
 	}
-	keys := Keys(principalValues(arn, "AssumedRole", nil))
+	keys := principalValues(arn, "AssumedRole", nil)
 	keys["aws:username"], keys["aws:principaltag/"] = nil, nil
 	keys["aws:userid"] = []string{"AROA" + name + ":" + session}
 	return keys
 }
 
 // HostKeys is what is known of every request about a host.
-func HostKeys(h *fleet.Host) Keys { return Keys(hostValues(h)) }
+func HostKeys(h *fleet.Host) Keys { return hostValues(h) }
 
 // InstanceARN names a host as policies do.
 func InstanceARN(h *fleet.Host) string {

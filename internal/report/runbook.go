@@ -119,8 +119,10 @@ func RunbookMarkdown(w io.Writer, r Runbook) error {
 
 // RunbookHTML writes the runbook as one file that needs nothing else, to be read
 // on a screen and to be printed. Nothing in it runs.
-func RunbookHTML(w io.Writer, r Runbook) error {
-	d := writeRunbook(r)
+func RunbookHTML(w io.Writer, r Runbook) error { return writeRunbook(r).html(w) }
+
+// html writes the document as one page.
+func (d *paper) html(w io.Writer) error {
 	sum := sha256.Sum256([]byte(runbookStyle))
 	err := runbookPage.Execute(w, struct {
 		*paper
@@ -128,7 +130,7 @@ func RunbookHTML(w io.Writer, r Runbook) error {
 		Policy string
 	}{d, template.CSS(runbookStyle), "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; form-action 'none'"})
 	if err != nil {
-		return fmt.Errorf("write HTML runbook: %w", err)
+		return fmt.Errorf("write HTML page: %w", err)
 	}
 	return nil
 }

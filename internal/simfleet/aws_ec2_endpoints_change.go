@@ -60,7 +60,7 @@ func (c *call) endpointRequest() (q endpointRequest, err error) {
 		return q, err
 	}
 	if q.kind == "Gateway" {
-		return q, nil
+		return q, c.routesFit(q.tables)
 	}
 	q.privateDNS = c.form.Get("PrivateDnsEnabled") != "false"
 	if q.subnets, err = c.endpointSubnets(q.vpc.ID, c.list("SubnetId"), nil); err != nil {
@@ -73,6 +73,16 @@ func (c *call) endpointRequest() (q endpointRequest, err error) {
 		err = c.privateDNSFits(q.vpc, q.service, "")
 	}
 	return q, err
+}
+
+// routesFit checks that no gateway endpoint serves the tables yet.
+func (c *call) routesFit(tables []*fleet.RouteTable) error {
+	for _, t := range tables {
+		if slices.ContainsFunc(t.Routes, func(r fleet.Route) bool { return r.PrefixList != "" && strings.HasPrefix(r.Target, "vpce-") }) {
+			return refuse("RouteAlreadyExists", "route table %s already has a route with destination-prefix-list-id", t.ID)
+		}
+	}
+	return nil
 }
 
 func (c *call) namedTables(parameter string) ([]*fleet.RouteTable, error) {

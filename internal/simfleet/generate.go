@@ -40,6 +40,10 @@ type Options struct {
 	// Bastions gives the healthy world the bastions that it otherwise does
 	// without: people come by a VPN there.
 	Bastions bool
+
+	// Owned marks what team web has as owned by Terraform and CloudFormation: by
+	// the tags of their things.
+	Owned bool
 }
 
 // maxInstances is what the generated address plan has room for.
@@ -107,6 +111,9 @@ func Generate(o Options) (*World, error) {
 		w.Accounts = append(w.Accounts, a)
 	}
 	w.owners = g.owners
+	if o.Owned {
+		w.markOwners()
+	}
 	return w, nil
 }
 

@@ -310,6 +310,20 @@ func TestTheShownPlanStays(t *testing.T) {
 	d.mustShow("▸○ wave 2") // the cursor stays, too
 }
 
+// A step that is left to others says whose it is.
+func TestStepsOfOthersNameTheirOwner(t *testing.T) {
+	p := testPlan()
+	p.Waves[0].Steps[0].Handed, p.Waves[0].Steps[0].Owner = true, "terraform"
+	p.Waves[0].Steps[1].Owner = "cloudformation net"
+	snap, judged := testFleet(60)
+	d := newDriver(t, &world{snap: snap, judged: judged, made: p, cutover: testCutover(p, nil)}, 80, 24, Options{}).press("5", "home", "enter")
+	d.mustShow("Let role batch open sessions", "Left to  terraform: the plan waits for it")
+	d.press("enter")
+	d.mustShow("left to", "terraform: the plan waits until it observes it")
+	d.press("esc", "down", "enter")
+	d.mustShow("owner", "cloudformation net")
+}
+
 func TestWhatNeedsALookComesFirst(t *testing.T) {
 	h := failedHistory()
 	d := planned(t, h.entries, 80, 24)

@@ -250,9 +250,12 @@ func (l *stepList) view(title, note string, w, h int) []string {
 }
 
 // diff tells in short what a step changes: what goes, what comes, who else is
-// touched.
+// touched, and whom it is left to.
 func (s *sheet) diff(st *plan.Step, n int) {
 	tail := 0
+	if st.Handed {
+		tail++
+	}
 	if st.Warning != "" {
 		tail++
 	}

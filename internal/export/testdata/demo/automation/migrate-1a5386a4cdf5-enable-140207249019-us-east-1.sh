@@ -1,0 +1,10 @@
+#!/bin/sh
+# Let the SSM Agent start at boot on 1 host.
+# Run it beside migrate-1a5386a4cdf5-enable-140207249019-us-east-1.yaml, with credentials of account 140207249019.
+set -eu
+export AWS_PAGER=
+cd "$(dirname "$0")"
+[ "$(aws sts get-caller-identity --region 'us-east-1' --query Account --output text)" = '140207249019' ] || { echo 'these credentials belong to another account' >&2; exit 3; }
+aws ssm describe-document --region 'us-east-1' --name 'migrate-1a5386a4cdf5-enable-140207249019-us-east-1' >/dev/null 2>&1 ||
+	aws ssm create-document --region 'us-east-1' --name 'migrate-1a5386a4cdf5-enable-140207249019-us-east-1' --document-type Automation --document-format YAML --content file://migrate-1a5386a4cdf5-enable-140207249019-us-east-1.yaml >/dev/null
+aws ssm start-automation-execution --region 'us-east-1' --document-name 'migrate-1a5386a4cdf5-enable-140207249019-us-east-1' --parameters "MaxConcurrency=${MAX_CONCURRENCY:-10%},MaxErrors=${MAX_ERRORS:-0}"
