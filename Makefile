@@ -18,8 +18,11 @@ help: ## list the targets
 build: ## build bin/migrate
 	$(BUILD) -o $(BIN)/migrate ./cmd/migrate
 
-demo: build ## run the main job on the built-in simulated fleet
+demo: build ## the wizard on the built-in simulated fleet; docs/guide.md leads through it
 	$(BIN)/migrate demo
+
+man: build ## write the man page to bin/migrate.1
+	$(BIN)/migrate man > $(BIN)/migrate.1
 
 setup: ## install what the tests need (Debian packages, pinned tools)
 	@.ci/setup $(PEERS)
@@ -78,4 +81,4 @@ fuzz: ## run every fuzz target for FUZZTIME each
 bench: ## measure; figures go to docs/benchmarks.md by hand
 	$(GO) test -tags $(TAGS) -run '^$$' -bench . -benchtime 1x -timeout 30m ./...
 
-.PHONY: help build demo setup test race check golden pictures matrix simulate fuzz bench
+.PHONY: help build demo man setup test race check golden pictures matrix simulate fuzz bench

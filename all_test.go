@@ -51,6 +51,7 @@ var oneHome = map[string][]string{
 	"database/sql":                 {"internal/sqlite"},
 	"github.com/mattn/go-sqlite3":  {"internal/sqlite"},
 	"charm.land/bubbletea":         {"internal/tui"},
+	"charm.land/huh":               {"cmd/migrate"},
 	"mvdan.cc/sh":                  {"internal/simfleet"},
 	"github.com/hashicorp/hcl":     {"internal/export"},
 	"testing":                      {},

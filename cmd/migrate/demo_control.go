@@ -285,9 +285,9 @@ func (c demoControl) ask(ctx context.Context, q faultRequest) (faultAnswer, erro
 
 // wizardFaults are the faults as the wizard offers them, and how it brings one about.
 func (d *demoFleet) wizardFaults() ([]tui.Fault, func(context.Context, string) (string, error)) {
-	all := []tui.Fault{{Name: "end", Text: "take all faults away again"}}
+	all := []tui.Fault{{Name: "end", Argument: "--end", Text: "all faults are taken away again"}}
 	for _, f := range demoFaults {
-		all = append(all, tui.Fault{Name: f.name, Text: f.what, See: f.see})
+		all = append(all, tui.Fault{Name: f.name, Argument: f.name, Text: f.what, See: f.see})
 	}
 	return all, func(_ context.Context, name string) (string, error) {
 		if name == all[0].Name {

@@ -46,12 +46,12 @@ var demoFaults = []demoFault{
 	{
 		name: "ssm-outage", when: waveBegun, begin: ssmOutage,
 		what: "Systems Manager is down in all Regions: no sessions, no Run Command",
-		see:  "no door closes any more: proofs fail. What was closed comes back by SSH or the recovery bastion: migrate rollback PLAN --all",
+		see:  "whether sessions work is unknown, so no door closes: the wizard asks, migrate apply pauses. End the fault and go on",
 	},
 	{
 		name: "disk-full", when: waveBegun, begin: diskFull,
 		what: "the disk of a host fills up, in the wave that is under way",
-		see:  "the before-image cannot be kept, so nothing is changed there. End the fault and apply again",
+		see:  "nothing can be written there: its wave is rolled back. End the fault and apply the plan again",
 	},
 	{
 		name: "throttle", when: waveBegun, lasts: 30 * time.Second, begin: throttle,
@@ -160,7 +160,7 @@ func (t *trouble) healed(name string) {
 func (t *trouble) now() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return slices.Sorted(maps.Keys(t.active))
+	return append([]string{}, slices.Sorted(maps.Keys(t.active))...)
 }
 
 func (t *trouble) stop() {

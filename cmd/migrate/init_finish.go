@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"text/tabwriter"
 
 	"ssm-migrate/internal/awsapi"
 	"ssm-migrate/internal/fleet"
@@ -133,8 +134,8 @@ func (s *setup) finish(path string) error {
 		if err := writeJSON(s.app.out, r); err != nil {
 			return err
 		}
-	} else {
-		s.print(silent)
+	} else if err := s.print(silent); err != nil {
+		return err
 	}
 	if silent {
 		return verdict(exitIncomplete)
@@ -142,7 +143,7 @@ func (s *setup) finish(path string) error {
 	return nil
 }
 
-func (s *setup) print(silent bool) {
+func (s *setup) print(silent bool) error {
 	w, r := s.app.out, s.result
 	var no, unknown []string
 	for _, c := range r.Checks {
@@ -169,14 +170,16 @@ func (s *setup) print(silent bool) {
 		fmt.Fprintln(w, "  what to grant: docs/permissions.md")
 	}
 	where := ""
-	if s.result.File != defaultConfigFile {
-		where = " --config " + shellWord(s.result.File)
+	if r.File != defaultConfigFile {
+		where = " --config " + shellWord(r.File)
 	}
 	fmt.Fprintln(w, "\nNext:")
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if silent {
-		fmt.Fprintln(w, "  sign in to AWS               # an account gave no answer, see above")
+		fmt.Fprintln(t, "  sign in to AWS\t# an account gave no answer, see above")
 	}
-	fmt.Fprintf(w, "  migrate%s inventory            # reads AWS and hosts, changes nothing\n", where)
-	fmt.Fprintf(w, "  migrate%s readiness            # what stands in the way, host by host\n", where)
-	fmt.Fprintf(w, "  migrate%s                      # or all of it in the wizard\n", where)
+	fmt.Fprintf(t, "  migrate inventory%s\t# reads AWS and hosts, changes nothing\n", where)
+	fmt.Fprintf(t, "  migrate readiness%s\t# what stands in the way, host by host\n", where)
+	fmt.Fprintf(t, "  migrate%s\t# or all of it in the wizard\n", where)
+	return t.Flush()
 }

@@ -2,10 +2,10 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -75,6 +75,10 @@ recovery: # where the recovery key is, the second way in. migrate recovery init 
 #  kms_key: ""               # kms: the ARN of the KMS key
 #  secret: ""                # secrets-manager: the ARN of the secret
 
+copy: # what migrate cp passes files through
+#  bucket: ""                # an S3 bucket in the Region of the hosts
+#  prefix: migrate-cp/       # how the names of its objects begin
+
 agent:
 #  signing_key_file: ""      # OpenPGP key of AWS's agent packages; left out: the published one, built in
 
@@ -136,16 +140,13 @@ func accountText(a accountConfig) []string {
 // plainScalar is what YAML takes for text without quotes, in all its versions.
 var plainScalar = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
 
-// scalar writes text as YAML. What stands in quotes is JSON's, which YAML takes.
+// scalar writes text as YAML. In quotes all but plain ASCII is escaped: YAML takes
+// some other characters for line breaks.
 func scalar(s string) string {
 	if plainScalar.MatchString(s) && !slices.Contains([]string{"null", "true", "false", "yes", "no", "on", "off", "y", "n"}, s) {
 		return s
 	}
-	text, err := json.Marshal(s)
-	if err != nil {
-		panic(fmt.Sprintf("a string cannot be written: %v", err)) // strings always can
-	}
-	return string(text)
+	return strconv.QuoteToASCII(s)
 }
 
 // regionName is how Regions are called in every partition.

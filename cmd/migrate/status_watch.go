@@ -41,7 +41,7 @@ type watcher struct {
 // watchResult is what status --watch --json prints, one in a line.
 type watchResult struct {
 	statusResult
-	Remaining remaining `json:"remaining"`
+	Remaining timeLeft `json:"remaining"`
 }
 
 func (a *app) watchStatus(ctx context.Context, args []string, hosts bool) error {
@@ -165,7 +165,7 @@ func (w *watcher) jsonLine(v any) error {
 }
 
 // plain writes what is new in lines that stay.
-func (w *watcher) plain(s statusResult, left remaining, over bool) error {
+func (w *watcher) plain(s statusResult, left timeLeft, over bool) error {
 	for _, e := range w.entries[min(w.told, len(w.entries)):] {
 		if line := entryLine(e, w.titles, w.name); line != "" {
 			fmt.Fprintln(w.app.out, line)
@@ -193,7 +193,7 @@ const (
 )
 
 // screen writes the whole picture; redrawn puts on the terminal what is new in it.
-func (w *watcher) screen(b io.Writer, s statusResult, left remaining) {
+func (w *watcher) screen(b io.Writer, s statusResult, left timeLeft) {
 	now := time.Now()
 	done, all := stepsOf(s.Standing)
 	fmt.Fprintf(b, "Plan %s: %s\n", s.Plan, oneLine(s.State))

@@ -129,7 +129,7 @@ func profileNames(text []byte, configuration bool) []string {
 			if kind != "profile" {
 				continue
 			}
-			name = strings.Trim(strings.TrimSpace(rest), `"'`)
+			name = strings.TrimSpace(rest)
 		}
 		if name != "" && len(name) <= maxProfile && utf8.ValidString(name) && clean(name) == name {
 			out = append(out, name)

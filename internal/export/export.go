@@ -194,14 +194,11 @@ func begin(in Input) (*work, error) {
 
 func (w *work) take(s plan.Step, at map[string]int) {
 	st := stageOf(s.Kind)
-	if s.Endpoint != nil && s.Endpoint.Group == "" {
-		st = "" // an endpoint of another kind than interface
-	}
 	switch {
 	case w.Handed && !s.Handed:
 		return
 	case st == "":
-		if s.Kind == plan.Agent || s.Kind == plan.WaitFor || s.Kind == plan.RecoveryKey || s.Kind == plan.QuarantineKeys || s.Kind == plan.CreateEndpoint {
+		if s.Kind == plan.Agent || s.Kind == plan.WaitFor || s.Kind == plan.RecoveryKey || s.Kind == plan.QuarantineKeys {
 			w.onHost = append(w.onHost, s)
 		}
 		return

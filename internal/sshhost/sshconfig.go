@@ -90,7 +90,7 @@ type configLoader struct{ env environment }
 
 func (l *configLoader) load(path string, depth int) (*configFile, error) {
 	if depth > maxConfigDepth {
-		return nil, fmt.Errorf("read %s: Include lines are nested too deeply", path)
+		return nil, fmt.Errorf("read %s: %w", path, errNested)
 	}
 	text, err := readSmall(path, maxConfigSize)
 	if err != nil {
@@ -99,11 +99,16 @@ func (l *configLoader) load(path string, depth int) (*configFile, error) {
 	f, err := parseConfig(text, func(patterns []string) ([]*configFile, error) {
 		return l.include(patterns, path, depth+1)
 	})
+	if errors.Is(err, errNested) {
+		return nil, err // each file of the way there would say so again
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
 	return f, nil
 }
+
+var errNested = errors.New("Include lines are nested too deeply") //nolint:staticcheck // Include is a keyword
 
 // include loads the files of one Include line. Relative names are looked for
 // where the including file's kind has its home, as OpenSSH does.
@@ -171,6 +176,9 @@ func parseConfig(text []byte, include func(patterns []string) ([]*configFile, er
 			plain.WriteString("Host *\n")
 		case "include":
 			files, err := include(words(value))
+			if errors.Is(err, errNested) {
+				return nil, err
+			}
 			if err != nil {
 				return nil, fmt.Errorf("line %d: %w", number+1, err)
 			}

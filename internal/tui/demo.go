@@ -7,8 +7,10 @@ import (
 // Fault is trouble that the operator of a demo can bring about.
 type Fault struct {
 	Name string
-	Text string // what happens
-	See  string // what to look at then, and what to do
+	// Argument is what migrate demo fault is told for it.
+	Argument string
+	Text     string // what happens
+	See      string // what to look at then, and what to do
 }
 
 // breakIt opens the choice of a demo's faults.
@@ -42,8 +44,7 @@ func (m *model) askFault() {
 	}
 	m.confirm = &confirm{
 		title: "Break something in the simulated fleet?", choices: names,
-		want:    func(int) string { return demoWord },
-		command: func(at int) string { return "migrate demo fault " + names[at] },
+		want: func(int) string { return demoWord }, command: func(at int) string { return "migrate demo fault " + all[at].Argument },
 		lines: func(at int) []string {
 			lines := []string{clean(all[at].Text) + "."}
 			if see := clean(all[at].See); see != "" {

@@ -86,6 +86,9 @@ func (m *model) newFinder() *finder {
 	for _, p := range palettes {
 		f.all = append(f.all, action{name: p.name, key: p.key, command: m.command(p.in), in: p.in, at: p.at})
 	}
+	if m.env.backend.Demo {
+		f.all = append(f.all, action{name: "Demo: break something in the simulated fleet", key: keysDemo.bindings[0].keys[0], command: "migrate demo fault", in: breakIt{}, at: m.at})
+	}
 	f.narrow()
 	return f
 }

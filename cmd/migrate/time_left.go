@@ -8,11 +8,11 @@ import (
 	"ssm-migrate/internal/plan"
 )
 
-// remaining is how long a run still takes, as far as its own journal tells, by
+// timeLeft is how long a run still takes, as far as its own journal tells, by
 // two ways of reckoning: how long steps of the same kinds took, with as many side
 // by side as may be; and the pace of the whole run so far, gates and waiting for
 // one's turn included. The first is too hopeful, the second mostly too gloomy.
-type remaining struct {
+type timeLeft struct {
 	Known  bool          `json:"known"`         // false: nothing can be told, Why says why
 	Least  time.Duration `json:"least"`         // nanoseconds
 	Most   time.Duration `json:"most"`          // nanoseconds; not below Least
@@ -22,7 +22,7 @@ type remaining struct {
 }
 
 // String says it to people. What is not known is not made up.
-func (r remaining) String() string {
+func (r timeLeft) String() string {
 	if !r.Known {
 		return "not known: " + r.Why
 	}
@@ -76,22 +76,22 @@ type pace struct {
 }
 
 // remainingOf estimates from the plan's journal, in order.
-func remainingOf(p *plan.Plan, entries []cutover.Entry, s cutover.Standing, w cutover.Wish, now time.Time) remaining {
+func remainingOf(p *plan.Plan, entries []cutover.Entry, s cutover.Standing, w cutover.Wish, now time.Time) timeLeft {
 	switch {
 	case s.Entries == 0:
-		return remaining{Why: "it has not begun"}
+		return timeLeft{Why: "it has not begun"}
 	case s.State != "running or broken off":
-		return remaining{Why: "nothing runs"}
+		return timeLeft{Why: "nothing runs"}
 	case s.Command != "apply":
-		return remaining{Why: fmt.Sprintf("%s ours before it is taken back", count(s.Owed, "step is", "steps are"))}
+		return timeLeft{Why: fmt.Sprintf("%s ours before it is taken back", count(s.Owed, "step is", "steps are"))}
 	case w.Pause || w.Stop:
-		return remaining{Why: "it was asked to wait or to end"}
+		return timeLeft{Why: "it was asked to wait or to end"}
 	}
 	pc := paceOf(p, entries, now)
 	if len(pc.mean) == 0 {
-		return remaining{Why: "no step has been done yet"}
+		return timeLeft{Why: "no step has been done yet"}
 	}
-	r := remaining{Known: true}
+	r := timeLeft{Known: true}
 	var work time.Duration
 	for i, wave := range p.Waves {
 		if s.Waves[i].State == "done" {
