@@ -79,6 +79,24 @@ copy: # what migrate cp passes files through
 #  bucket: ""                # an S3 bucket in the Region of the hosts
 #  prefix: migrate-cp/       # how the names of its objects begin
 
+access: # what the policies and session documents that are left behind allow (docs/access.md)
+#  team_tag: ""              # tag of the hosts that names the team
+#  ssh: false                # SSH through Session Manager
+#  run_command: false        # Run Command
+#  forward:                  # hosts to which ports may be forwarded
+#    - team: web
+#      host: db.example.com
+#      port: 5432
+#  preferences:              # of sessions
+#    log_group: ""
+#    bucket: ""
+#    prefix: ""
+#    kms_key_arn: ""
+#    run_as: ""
+#    idle_timeout: 0         # minutes
+#    max_duration: 0         # minutes
+#    shell_profile: ""
+
 agent:
 #  signing_key_file: ""      # OpenPGP key of AWS's agent packages; left out: the published one, built in
 
