@@ -110,7 +110,7 @@ type subject interface {
 	// dangerous ones and those of the text.
 	asks() []string
 	// tells says in words what the proof found.
-	tells(callers int) []string
+	tells() []string
 }
 
 // caller is somebody who makes requests.
@@ -223,7 +223,7 @@ func (e *examiner) examine(parts []Policy) {
 	actions := addAll(slices.Clone(dangerous), append(e.subject.asks(), all.actions("Allow")...)...)
 	e.ask(alone, callers, things, newQuestions(actions), newQuestions(e.subject.asks()))
 	e.askBeside(beside, callers[0], things, newQuestions(addAll(actions, all.actions("Deny")...)))
-	e.text = e.subject.tells(len(callers))
+	e.text = e.subject.tells()
 	e.text = append(e.text, fmt.Sprintf("asked %d requests: %d allowed, all promised; %d not allowed, none promised", e.allows+e.denies, e.allows, e.denies))
 }
 

@@ -84,7 +84,7 @@ func (x *instanceRole) asks() []string {
 	return out
 }
 
-func (x *instanceRole) tells(int) []string {
+func (x *instanceRole) tells() []string {
 	out := []string{fmt.Sprintf("agents of %s with role %s may keep up and serve sessions: %s", fleet.Count(len(x.hosts), "host"), x.name, strings.Join(readiness.SessionActions(), ", "))}
 	if len(x.old) > 0 {
 		out = append(out, fmt.Sprintf("and Run Command by ec2messages, for %s with an agent below %s or of unknown version", fleet.Count(len(x.old), "host"), readiness.RunCommandVersion))

@@ -220,7 +220,7 @@ func (t *team) asks() []string {
 	return out
 }
 
-func (t *team) tells(callers int) []string {
+func (t *team) tells() []string {
 	var names, what []string
 	for _, d := range t.documents {
 		names = addAll(names, d.name)

@@ -51,7 +51,7 @@ func (p *promised) forwards(a *fleet.Assessment) {
 	for _, t := range p.teams {
 		wanted, blind := p.seen(t, a)
 		for _, f := range p.query.Forwards {
-			if (f.Team == "" || p.isOf(t, f.Team)) && !(t.service && f.Team == "") {
+			if f.Team == "" && !t.service || f.Team != "" && p.isOf(t, f.Team) {
 				wanted = append(wanted, Forward{Host: f.Host, Port: f.Port})
 			}
 		}
