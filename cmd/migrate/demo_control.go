@@ -251,7 +251,7 @@ func readControl(dir string) (demoControl, error) {
 	if err != nil {
 		return c, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if err := json.NewDecoder(io.LimitReader(f, mostControl)).Decode(&c); err != nil {
 		return c, fmt.Errorf("read %s: %w", f.Name(), err)
 	}
@@ -276,7 +276,7 @@ func (c demoControl) ask(ctx context.Context, q faultRequest) (faultAnswer, erro
 	if err != nil {
 		return a, fmt.Errorf("speak to the demo: %w", err)
 	}
-	defer answer.Body.Close()
+	defer func() { _ = answer.Body.Close() }()
 	if answer.StatusCode != http.StatusOK {
 		return a, fmt.Errorf("speak to the demo: it answered %s", answer.Status)
 	}

@@ -238,7 +238,7 @@ func writePolicies(folder string, set *access.Set) error {
 	if err != nil {
 		return err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	for _, p := range set.Policies {
 		if err := writeBelow(root, filepath.Join(p.Account, "policies", p.Name+".json"), indented(p.Document)); err != nil {
 			return err

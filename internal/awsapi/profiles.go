@@ -99,7 +99,7 @@ func readShared(path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the AWS configuration: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	text, err := io.ReadAll(io.LimitReader(f, maxSharedFile))
 	if err != nil {
 		return nil, fmt.Errorf("read the AWS configuration: %w", err)

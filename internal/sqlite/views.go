@@ -16,7 +16,7 @@ func (d *DB) Views(ctx context.Context) ([]fleet.View, error) {
 		if err != nil {
 			return err
 		}
-		defer rows.Close()
+		defer func() { _ = rows.Close() }()
 		for rows.Next() {
 			var v fleet.View
 			if err := rows.Scan(&v.Name, &v.Filter, &v.Sort, &v.Reverse, &v.Group); err != nil {
