@@ -128,3 +128,35 @@ func TestDoctorChecksTheDocumentedPolicy(t *testing.T) {
 		t.Errorf("(-granted +checked):\n%s", diff)
 	}
 }
+
+// The page of copies grants the calls on objects that are made.
+func TestDocumentedPolicyOfCopiesIsWhatIsCalled(t *testing.T) {
+	raw, err := os.ReadFile("../../docs/permissions.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, raw, _ = bytes.Cut(raw, []byte("# Permissions of copies"))
+	var policy struct{ Statement []struct{ Action []string } }
+	if err := json.Unmarshal(regexp.MustCompile("(?s)```\n(\\{.*?)```").FindSubmatch(raw)[1], &policy); err != nil {
+		t.Fatal(err)
+	}
+	var granted []string
+	for _, s := range policy.Statement {
+		for _, a := range s.Action {
+			if strings.HasPrefix(a, "s3:") && a != "s3:GetBucketLocation" { // asked for the bucket's Region, as an inventory does
+				granted = append(granted, a)
+			}
+		}
+	}
+	called := operationsIn(t, "objects*.go", "s3")
+	for i, op := range called {
+		if op == "s3:ListObjectsV2" {
+			called[i] = "s3:ListBucket"
+		}
+	}
+	slices.Sort(granted)
+	slices.Sort(called)
+	if diff := gocmp.Diff(slices.Compact(called), granted); diff != "" {
+		t.Errorf("policy (-called +granted):\n%s", diff)
+	}
+}

@@ -79,6 +79,11 @@ func (o codeOwner) make(ctx context.Context, s plan.Step) {
 		wide.From, wide.To = 8000, 9000
 		o.must(o.changer.Authorize(ctx, o.at, s.Rules.Group, wide))
 	case plan.CreateEndpoint:
+		if tables := s.Endpoint.Tables; len(tables) > 0 {
+			o.must(o.changer.CreateEndpoint(ctx, o.at, fleet.VPCEndpoint{VPC: s.Endpoint.VPC, Service: s.Endpoint.Services[0], Type: "Gateway", RouteTables: tables, Tags: o.tags()}, "terraform"))
+			time.Sleep(10 * time.Minute) // until it is available
+			return
+		}
 		group, err := o.changer.CreateGroup(ctx, o.at, fleet.SecurityGroup{VPC: s.Endpoint.VPC, Name: "corp-endpoints", Description: "endpoints", Tags: o.tags()})
 		o.must(err)
 		for _, p := range []string{"10.0.0.0/9", "10.128.0.0/9"} {

@@ -20,7 +20,7 @@ import (
 
 // changing are the beginnings of the names of files that an inventory has no
 // part in: what they call is granted apart.
-var changing = []string{"change_", "runcommand", "session_", "vault"}
+var changing = []string{"change_", "runcommand", "session_", "vault", "objects"}
 
 // operationsCalled reads from this package's source which operations an
 // inventory calls: each call makes one value of a type named ACTIONInput.

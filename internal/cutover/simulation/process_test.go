@@ -2,6 +2,7 @@ package simulation_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,7 +73,7 @@ func (p *process) live(rollback bool) (cutover.Result, error) {
 func (p *process) kinds(account *awsapi.Account) (map[plan.Kind]cutover.StepKind, map[fleet.HostRef]fleet.Host, *simReach, *cutover.Rescue) {
 	changer := awsapi.NewChanger(account)
 	hosts := map[fleet.HostRef]fleet.Host{}
-	for _, h := range p.s.snapshots[p.s.plan.ID].Hosts {
+	for _, h := range cmp.Or(p.s.snapshots[p.s.plan.ID], p.s.snapshot).Hosts {
 		hosts[h.Ref()] = h
 	}
 	reach := &simReach{p: p, bastions: map[string]openBastion{}}
