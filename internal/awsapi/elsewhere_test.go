@@ -80,7 +80,7 @@ func (o codeOwner) make(ctx context.Context, s plan.Step) {
 		o.must(o.changer.Authorize(ctx, o.at, s.Rules.Group, wide))
 	case plan.CreateEndpoint:
 		if tables := s.Endpoint.Tables; len(tables) > 0 {
-			o.must(o.changer.CreateEndpoint(ctx, o.at, fleet.VPCEndpoint{VPC: s.Endpoint.VPC, Service: s.Endpoint.Services[0], Type: "Gateway", RouteTables: tables, Tags: o.tags()}, "terraform"))
+			o.must(o.changer.CreateEndpoint(ctx, o.at, fleet.VPCEndpoint{VPC: s.Endpoint.VPC, Service: s.Endpoint.Services[0], Type: "Gateway", RouteTables: tables, Tags: o.tags()}, "terraform-gateway"))
 			time.Sleep(10 * time.Minute) // until it is available
 			return
 		}
@@ -155,7 +155,7 @@ func TestStepsOfOthersOverTheWire(t *testing.T) {
 			c.same(s, was)
 			made = append(made, s.Kind)
 		}
-		if len(made) != 9 || !slices.Contains(made, plan.CreateEndpoint) {
+		if len(made) != 10 || !slices.Contains(made, plan.CreateEndpoint) {
 			c.Errorf("only %v were tried", made)
 		}
 	})

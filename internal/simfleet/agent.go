@@ -74,7 +74,11 @@ func (w *World) serviceReason(in *Instance, service string, actions ...string) s
 		if p.Policy == "" {
 			continue
 		}
-		if !in.agentRequest(a).decide(p.Policy).yes() {
+		q := in.agentRequest(a)
+		if who, ok := w.principal(in); ok {
+			q.principal, q.who = who.arn, &who
+		}
+		if !q.decide(p.Policy).yes() {
 			return "the endpoint's policy does not allow " + a
 		}
 	}
