@@ -34,6 +34,9 @@ It takes a sample: of each VPC the policy's drill_sample of hosts (or --hosts N)
 --wave, --host and --all take others. It is a plan of its own, carried out like a cutover: journaled, and to
 be gone on with after a crash. The minutes of each phase are measured.
 
+Where the policy says recovery.rotate: due (or always), a drill that succeeded rotates the key if it is
+older than key_age (or in any case), as migrate recovery rotate does; with --json that prints a second object.
+
 It starts instances, which cost money while they run: --yes says that this is meant.
 
 Exit code 3: a host could not be logged in to. Exit code 4: for a host nothing can be said.`,
@@ -129,10 +132,27 @@ func (a *app) recoveryDrill(ctx context.Context, q drillQuery) error {
 		fmt.Fprintf(a.err, "Nobody logged in to %s: %s\n", oneLine(r.Host.String()), oneLine(r.Text))
 		unseen = unseen || r.Code == "not-seen"
 	}
-	if err := drillVerdict(results); err != nil || !unseen {
+	switch err := drillVerdict(results); {
+	case err != nil:
+		return err
+	case unseen:
+		return verdict(exitIncomplete)
+	}
+	return a.rotateAfterDrill(ctx, b)
+}
+
+// rotateAfterDrill rotates the key where the policy wants that.
+func (a *app) rotateAfterDrill(ctx context.Context, b *recoveryBase) error {
+	keys, err := b.db.RecoveryKeys(ctx)
+	if err != nil {
 		return err
 	}
-	return verdict(exitIncomplete)
+	keys = inUse(keys)
+	if len(keys) == 0 || !b.policy.Recovery.RotatesAfterDrill(keys[0].Made, time.Now()) {
+		return nil
+	}
+	fmt.Fprintf(a.err, "The policy says recovery.rotate: %s. The key was made on %s and is rotated now.\n", b.policy.Recovery.Rotate, keys[0].Made.UTC().Format(time.DateOnly))
+	return a.recoveryRotate(ctx, true)
 }
 
 func drillResults(ctx context.Context, b *recoveryBase, p *plan.Plan, out outcome) ([]drillResult, error) {

@@ -122,7 +122,7 @@ func (a *app) recoveryOpen(ctx context.Context, q openQuery) error {
 	var noLogin error
 	if res.CA && b.cfg.Recovery.set() {
 		var login openLogin
-		if login, noLogin = a.certifyLogin(ctx, b, p.ID, q.length); noLogin != nil { // the bastions run: the rest is of use all the same
+		if login, noLogin = a.certifyLogin(ctx, b, p.ID, res.until(q.length)); noLogin != nil { // the bastions run: the rest is of use all the same
 			fmt.Fprintf(a.err, "No certificate was signed: %s\n", oneLine(noLogin.Error()))
 		}
 		config += login.config
@@ -147,6 +147,21 @@ func (a *app) recoveryOpen(ctx context.Context, q openQuery) error {
 		return verdict(exitIncomplete)
 	}
 	return nil
+}
+
+// until is when the last of the bastions ends, or what was wanted of them where that is not known.
+func (r openResult) until(wanted time.Duration) time.Time {
+	until := time.Now().Add(wanted)
+	var last time.Time
+	for _, w := range r.Ways {
+		if w.Ends.After(last) {
+			last = w.Ends
+		}
+	}
+	if !last.IsZero() && last.Before(until) {
+		return last
+	}
+	return until
 }
 
 // opened looks which bastions are up, and writes what OpenSSH has to know of them.

@@ -33,8 +33,8 @@ func openingPath(dir, id string) (string, error) {
 }
 
 // certifyLogin has the recovery authorities sign a key that is made for this opening,
-// which goes into files beside its configuration.
-func (a *app) certifyLogin(ctx context.Context, b *recoveryBase, id string, length time.Duration) (openLogin, error) {
+// which goes into files beside its configuration. It is good until then at most.
+func (a *app) certifyLogin(ctx context.Context, b *recoveryBase, id string, until time.Time) (openLogin, error) {
 	keys, err := b.db.RecoveryKeys(ctx)
 	if err != nil {
 		return openLogin{}, err
@@ -50,7 +50,8 @@ func (a *app) certifyLogin(ctx context.Context, b *recoveryBase, id string, leng
 		return openLogin{}, err
 	}
 	defer seal.Clear(ring)
-	k, err := sshhost.CertifyLogin(authoritiesOf(ring, certifies(keys)), time.Now(), min(length, longestLogin))
+	now := time.Now()
+	k, err := sshhost.CertifyLogin(authoritiesOf(ring, certifies(keys)), now, min(until.Sub(now), longestLogin))
 	if err != nil {
 		return openLogin{}, err
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -48,6 +49,27 @@ func (f *ownFleet) keysOn(blob string) (live, saved int) {
 
 // The recovery way from drill to break glass on a fleet that has been cut over: the
 // key is rotated by runs that are killed, and the rollback finds its way all the same.
+// drillThatRotates drills with a policy that wants a new key after each drill.
+func (f *ownFleet) drillThatRotates(t *testing.T, key string) {
+	t.Helper()
+	path := filepath.Join(f.dir, defaultPolicyFile)
+	was, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Replace(string(was), "recovery:\n", "recovery:\n  rotate: always\n", 1)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil || text == string(was) {
+		t.Fatalf("%v; the policy was:\n%s", err, was)
+	}
+	f.run(t, nil, "recovery", "drill", "--yes")
+	if live, saved := f.keysOn(key); live != 0 || saved != 0 {
+		t.Errorf("after a drill that rotates, the old key is on %d hosts, and saved on %d", live, saved)
+	}
+	if err := os.WriteFile(path, was, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestRecoveryWayOfACutoverFleet(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it runs the program")
@@ -106,6 +128,7 @@ func TestRecoveryWayOfACutoverFleet(t *testing.T) {
 		t.Errorf("the new key is on %d of %d hosts", live, hosts)
 	}
 	f.run(t, nil, "drift") // a later generation of the key is as good
+	f.drillThatRotates(t, next)
 	f.breakGlass(t, p)
 	f.run(t, nil, "rollback", p.ID, "--all", "--yes")
 	if s := f.verified(t); s.Plan != p.ID || s.Owed != 0 {

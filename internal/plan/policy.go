@@ -130,9 +130,25 @@ type RecoveryPolicy struct {
 	CA bool `json:"ca,omitempty" yaml:"ca"`
 	// KeyAge is how old the key may be before it is to be rotated; 0: any age.
 	KeyAge Duration `json:"keyAge,omitempty" yaml:"key_age"`
+	// Rotate says when a drill that succeeded rotates the key: RotateNever,
+	// RotateDue or RotateAlways; empty is never.
+	Rotate string `json:"rotate,omitempty" yaml:"rotate"`
 	// DrillSample is how many hosts of each VPC a drill logs in to that names
 	// none; one of each image and wave are taken in any case.
 	DrillSample int `json:"drillSample,omitempty" yaml:"drill_sample"`
+}
+
+// When drills rotate the recovery key.
+const (
+	RotateNever  = "never"
+	RotateDue    = "due" // when the key is older than KeyAge
+	RotateAlways = "always"
+)
+
+// RotatesAfterDrill reports whether a drill that succeeded at now rotates a key
+// that was made at a time; the zero time is not known, and due.
+func (r RecoveryPolicy) RotatesAfterDrill(made, now time.Time) bool {
+	return r.Rotate == RotateAlways || r.Rotate == RotateDue && r.KeyAge > 0 && (made.IsZero() || now.Sub(made) > time.Duration(r.KeyAge))
 }
 
 // Hooks are the operator's commands, run by sh with MIGRATE_PLAN, MIGRATE_WAVE
@@ -152,7 +168,7 @@ func DefaultPolicy() Policy {
 		Wait: Duration(24 * time.Hour), EndpointPolicy: "account", RequireSilent: true, RequireAccess: true,
 		ManagedBy: slices.Clone(managedBy),
 		Recovery: RecoveryPolicy{
-			Type: "t3.micro", Options: []string{"restrict", "pty"}, Bind: true, KeyAge: Duration(90 * 24 * time.Hour), DrillSample: 3,
+			Type: "t3.micro", Options: []string{"restrict", "pty"}, Bind: true, KeyAge: Duration(90 * 24 * time.Hour), Rotate: RotateNever, DrillSample: 3,
 		},
 	}
 }

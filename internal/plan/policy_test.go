@@ -3,6 +3,7 @@ package plan_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v4"
@@ -106,6 +107,7 @@ func TestParsePolicyRefuses(t *testing.T) {
 		"endpoint_policy: o-1":                                                      "endpoint_policy",
 		"endpoint_sources: [0.0.0.0/0]":                                             "endpoint_sources",
 		"endpoint_sources: [10.0.0.1/8]":                                            "endpoint_sources",
+		"recovery: {rotate: sometimes}":                                             "never, due and always",
 		"agent_floor: new":                                                          "agent_floor",
 		"recovery: {from: [10.0.0.1/8]}":                                            "block of addresses",
 		"recovery: {public_key: 'ssh-ed25519 AAAA'}":                                "public_key",
@@ -155,4 +157,28 @@ func FuzzParsePolicy(f *testing.F) {
 			t.Fatalf("the plan does not come back: %v", err)
 		}
 	})
+}
+
+func TestWhenADrillRotatesTheKey(t *testing.T) {
+	now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	month := plan.Duration(30 * 24 * time.Hour)
+	for _, tt := range []struct {
+		rotate string
+		age    plan.Duration
+		made   time.Time
+		want   bool
+	}{
+		{"", month, time.Time{}, false},
+		{plan.RotateNever, month, now.AddDate(-1, 0, 0), false},
+		{plan.RotateDue, month, now.AddDate(0, 0, -29), false},
+		{plan.RotateDue, month, now.AddDate(0, 0, -31), true},
+		{plan.RotateDue, month, time.Time{}, true}, // nobody knows how old it is
+		{plan.RotateDue, 0, now.AddDate(-1, 0, 0), false},
+		{plan.RotateAlways, 0, now, true},
+	} {
+		r := plan.RecoveryPolicy{Rotate: tt.rotate, KeyAge: tt.age}
+		if got := r.RotatesAfterDrill(tt.made, now); got != tt.want {
+			t.Errorf("rotate %q, key_age %s, made %s: %v", tt.rotate, tt.age, tt.made, got)
+		}
+	}
 }

@@ -110,6 +110,7 @@ recovery:
   bind: true             # take the key only from the bastion's subnets and those of Instance Connect Endpoints
   ca: false              # true: the key signs short-lived certificates, and does not log in itself
   key_age: 2160h         # how old the key may be before it is to be rotated; 0s: any age
+  rotate: never          # after a drill that succeeded: never, due (when the key is older than key_age) or always
   drill_sample: 3        # hosts of each VPC that a drill logs in to, and one of each image and wave
 
 hooks:                   # run by sh with MIGRATE_PLAN, MIGRATE_WAVE and MIGRATE_HOSTS

@@ -244,6 +244,9 @@ func (r RecoveryPolicy) validate() []error {
 	if r.KeyAge < 0 || r.DrillSample < 0 {
 		errs = append(errs, errors.New("recovery: key_age and drill_sample must be 0 or more"))
 	}
+	if !slices.Contains([]string{"", RotateNever, RotateDue, RotateAlways}, r.Rotate) {
+		errs = append(errs, fmt.Errorf("recovery: rotate: %q is none of never, due and always", clip(r.Rotate)))
+	}
 	if r.Type == "" {
 		errs = append(errs, errors.New("recovery: type: name an instance type such as t3.micro"))
 	}
