@@ -57,7 +57,7 @@ func (f *ownFleet) drillThatRotates(t *testing.T, key string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := strings.Replace(string(was), "recovery:\n", "recovery:\n  rotate: always\n", 1)
+	text := strings.Replace(string(was), "\nrecovery:", "\nrecovery:\n  rotate: always", 1)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil || text == string(was) {
 		t.Fatalf("%v; the policy was:\n%s", err, was)
 	}
