@@ -140,12 +140,12 @@ func TestConnectOnATerminal(t *testing.T) {
 	o.expect(`[$#] $`)
 	o.typed("id -un\r")
 	o.expect(`id -un\r\nssm-user\r\n`)
-	o.typed("stty size\r")
-	o.expect(`stty size\r\n30 90\r\n`)
+	// The size travels by itself; the shell says when it is there.
+	o.typed("until stty size | grep -q '^30 90'; do :; done; echo measured\r")
+	o.expect(`measured\r\n.*measured\r\n`)
 	if err := pty.Setsize(o.tty, &pty.Winsize{Cols: 132, Rows: 50}); err != nil {
 		t.Fatal(err)
 	}
-	// The size travels by itself; the shell says when it is there.
 	o.typed("until stty size | grep -q '^50 132'; do :; done; echo resized\r")
 	o.expect(`resized\r\n.*resized\r\n`)
 	// Ctrl-C is the session's, not ours.

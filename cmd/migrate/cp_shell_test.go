@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,7 +21,25 @@ import (
 type realShell struct {
 	shell []string
 	env   []string
-	log   *bytes.Buffer
+	log   *sharedLog
+}
+
+// sharedLog is written by both ends of a copy.
+type sharedLog struct {
+	mu   sync.Mutex
+	text bytes.Buffer // guarded by mu
+}
+
+func (l *sharedLog) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *sharedLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 func (r realShell) Run(ctx context.Context, _ fleet.Host, way fleet.Way, s fleet.Script) fleet.ScriptResult {
@@ -40,7 +59,7 @@ func (r realShell) Run(ctx context.Context, _ fleet.Host, way fleet.Way, s fleet
 	if err != nil && !errors.As(err, &exit) {
 		return fleet.ScriptResult{Started: fleet.TruthNo, Reason: err.Error()}
 	}
-	r.log.Write(errs.Bytes())
+	_, _ = r.log.Write(errs.Bytes())
 	return fleet.ScriptResult{Started: fleet.TruthYes, Ended: true, Exit: c.ProcessState.ExitCode(), Stdout: out.Bytes(), Stderr: errs.Bytes(), Way: way}
 }
 
@@ -129,7 +148,7 @@ func TestCopyScriptOnRealShells(t *testing.T) {
 			if err := os.Chtimes(source, then, then); err != nil {
 				t.Fatal(err)
 			}
-			var log bytes.Buffer
+			var log sharedLog
 			end := func(id, path, bin string, q copyQuery) *hostEnd {
 				q.by, q.bucket = tt.by, demoCopyBucket
 				run := realShell{tt.shell, append(os.Environ(), "PATH="+bin, "TMPDIR="+dir), &log}
