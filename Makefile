@@ -43,6 +43,9 @@ test race: export GOGC := 400
 test: setup ## run all tests
 	$(GO) test -tags $(TAGS) -p 3 -parallel 6 -timeout 14m ./...
 
+long: setup ## run the tests that take minutes: the wizard from end to end, a hand-over by the AWS CLI, copies of 200 MB
+	$(GO) test -tags $(TAGS) -count 1 -timeout 30m -run '^(TestTheWholeWayInATerminal|TestHandOverEndsInTheSameState|TestCopyGoesOnAfterAKill)$$' ./cmd/migrate -args -long
+
 # These start no goroutines, so that there is nothing for the detector to see.
 ALONE := export filter fleet plan readiness recovery report
 
@@ -84,4 +87,4 @@ fuzz: ## run every fuzz target for FUZZTIME each
 bench: ## measure; figures go to docs/benchmarks.md by hand
 	$(GO) test -tags $(TAGS) -run '^$$' -bench . -benchtime 1x -timeout 30m ./...
 
-.PHONY: help build demo man setup test race check golden pictures matrix simulate fuzz bench
+.PHONY: help build demo man setup test long race check golden pictures matrix simulate fuzz bench

@@ -94,8 +94,8 @@ func killedHalfway(t *testing.T, d *ownFleet, args ...string) {
 var halfway = regexp.MustCompile(`(?m)^(\d[5-9]|1[0-4]\d)(\.\d)? MiB of 200\.0 MiB`)
 
 func TestCopyGoesOnAfterAKill(t *testing.T) {
-	if testing.Short() {
-		t.Skip("moves 800 MB")
+	if !*long {
+		t.Skip("it takes a minute or more: make long runs it")
 	}
 	d, in := connectable(t)
 	local, sum := randomFile(t, 200<<20)

@@ -105,8 +105,8 @@ func (f *ownFleet) codeOwner(t *testing.T, script string, stage ...string) strin
 // The same fleet is prepared twice: once wholly by migrate, and once by the
 // owner of its code, who applies the exported lines while migrate waits. Both end alike.
 func TestHandOverEndsInTheSameState(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it runs the program and the AWS CLI")
+	if !*long {
+		t.Skip("it takes a minute or more: make long runs it")
 	}
 	t.Parallel()
 	ours := ownSim(t, fleetOf(8))

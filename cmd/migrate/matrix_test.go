@@ -22,6 +22,7 @@ import (
 
 var (
 	matrixFile  = flag.String("matrix", "", "inject all pairs of causes too, and write the detection matrix to this file")
+	long        = flag.Bool("long", false, "run the tests that take minutes, too")
 	matrixCause = flag.String("cause", "", "inject only causes with one of these in their name, parted by commas")
 )
 

@@ -212,8 +212,8 @@ func (l *lead) agree(word string) {
 // The whole way: from the inventory to the end and back by a rollback, through
 // every dialog's no, with a wizard that is killed in each stage.
 func TestTheWholeWayInATerminal(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes tens of seconds")
+	if !*long {
+		t.Skip("it takes a minute or more: make long runs it")
 	}
 	t.Parallel()
 	l := newLead(t, 3)
