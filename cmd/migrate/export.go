@@ -202,9 +202,14 @@ func (a *app) writeExport(files []export.File, o exportOptions) error {
 			}
 		}
 	}
+	root, err := makeRoot(o.dir, 0o600)
+	if err != nil {
+		return fmt.Errorf("write the export: %w", err)
+	}
+	defer func() { _ = root.Close() }()
 	out := exportResult{Folder: o.dir}
 	for _, f := range files {
-		if err := writeIn(o.dir, f); err != nil {
+		if err := writeBelow(root, f.Name, f.Text, 0o600); err != nil {
 			return fmt.Errorf("write the export: %w", err)
 		}
 		out.Files = append(out.Files, f.Name)
@@ -214,24 +219,6 @@ func (a *app) writeExport(files []export.File, o exportOptions) error {
 	}
 	fmt.Fprintf(a.out, "%s in %s:\n  %s\n", fleet.Count(len(files), "file"), o.dir, strings.Join(out.Files, "\n  "))
 	return nil
-}
-
-// writeIn writes a file below a folder, and nowhere else: a link that leads out
-// of it is not followed.
-func writeIn(dir string, f export.File) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = root.Close() }()
-	name := filepath.FromSlash(f.Name)
-	if err := root.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-		return err
-	}
-	return root.WriteFile(name, []byte(f.Text), 0o600)
 }
 
 // ruleIDs reads the rules of the groups that the plan changes, as EC2 has them

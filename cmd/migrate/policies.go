@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -234,43 +233,20 @@ func indented(document string) string {
 
 // writePolicies writes every policy and document into a folder.
 func writePolicies(folder string, set *access.Set) error {
-	root, err := makeRoot(folder)
+	root, err := makeRoot(folder, 0o644)
 	if err != nil {
-		return err
+		return fmt.Errorf("write policies: %w", err)
 	}
 	defer func() { _ = root.Close() }()
 	for _, p := range set.Policies {
-		if err := writeBelow(root, filepath.Join(p.Account, "policies", p.Name+".json"), indented(p.Document)); err != nil {
-			return err
+		if err := writeBelow(root, filepath.Join(p.Account, "policies", p.Name+".json"), indented(p.Document), 0o644); err != nil {
+			return fmt.Errorf("write policies: %w", err)
 		}
 	}
 	for _, d := range set.Documents {
-		if err := writeBelow(root, filepath.Join(d.At.Account, d.At.Region, "documents", d.Name+".json"), indented(d.Content)); err != nil {
-			return err
+		if err := writeBelow(root, filepath.Join(d.At.Account, d.At.Region, "documents", d.Name+".json"), indented(d.Content), 0o644); err != nil {
+			return fmt.Errorf("write policies: %w", err)
 		}
-	}
-	return nil
-}
-
-func makeRoot(folder string) (*os.Root, error) {
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return nil, fmt.Errorf("make folder for policies: %w", err)
-	}
-	root, err := os.OpenRoot(folder)
-	if err != nil {
-		return nil, fmt.Errorf("open folder for policies: %w", err)
-	}
-	return root, nil
-}
-
-// writeBelow writes a file that cannot lie outside of its root, whatever its
-// name holds.
-func writeBelow(root *os.Root, name, text string) error {
-	if err := root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		return fmt.Errorf("write policy: %w", err)
-	}
-	if err := root.WriteFile(name, []byte(text), 0o644); err != nil {
-		return fmt.Errorf("write policy: %w", err)
 	}
 	return nil
 }
