@@ -54,14 +54,23 @@ func (w *World) ObjectKeys(bucket string) []string {
 	return mapped(w.objects(bucket, ""), func(o *storedObject) string { return o.name })
 }
 
-// putObject stores an object, in place of one of the same key.
-func putObject(c *call) (any, error) {
+// bucketHere is an error unless the bucket is the caller's own, and in the Region
+// that is asked.
+func (c *call) bucketHere() error {
 	_, elsewhere, err := c.ownBucket()
 	switch {
 	case err != nil:
-		return nil, err
+		return err
 	case elsewhere:
-		return nil, permanentRedirect()
+		return permanentRedirect()
+	}
+	return nil
+}
+
+// putObject stores an object, in place of one of the same key.
+func putObject(c *call) (any, error) {
+	if err := c.bucketHere(); err != nil {
+		return nil, err
 	}
 	sum := md5.Sum(c.json) //nolint:gosec // see above
 	o := &storedObject{name: c.form.Get(objectKey), content: c.json, stored: c.w.Now().UTC(), tag: hex.EncodeToString(sum[:])}
@@ -76,12 +85,8 @@ func putObject(c *call) (any, error) {
 
 // deleteObject removes an object; that there is none is no error.
 func deleteObject(c *call) (any, error) {
-	_, elsewhere, err := c.ownBucket()
-	switch {
-	case err != nil:
+	if err := c.bucketHere(); err != nil {
 		return nil, err
-	case elsewhere:
-		return nil, permanentRedirect()
 	}
 	c.forget(c.form.Get(objectKey))
 	return reply{status: http.StatusNoContent, kind: kindXML}, nil
@@ -98,12 +103,8 @@ func (c *call) forget(key string) {
 
 // object finds what a request for one object names.
 func (c *call) object() (*storedObject, error) {
-	_, elsewhere, err := c.ownBucket()
-	switch {
-	case err != nil:
+	if err := c.bucketHere(); err != nil {
 		return nil, err
-	case elsewhere:
-		return nil, permanentRedirect()
 	}
 	key := c.form.Get(objectKey)
 	if o := find(c.w.objects(c.name, key), func(o *storedObject) bool { return o.name == key }); o != nil {

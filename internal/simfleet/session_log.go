@@ -73,12 +73,8 @@ func objectOf(o *storedObject) objectInfo {
 }
 
 func listObjects(c *call) (any, error) {
-	_, elsewhere, err := c.ownBucket()
-	switch {
-	case err != nil:
+	if err := c.bucketHere(); err != nil {
 		return nil, err
-	case elsewhere:
-		return nil, permanentRedirect()
 	}
 	rows := c.w.objects(c.name, c.form.Get("prefix"))
 	after := cmp.Or(c.form.Get("continuation-token"), c.form.Get("start-after"))
