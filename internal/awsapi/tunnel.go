@@ -39,10 +39,14 @@ const (
 	tunnelTime    = "3600" // seconds; the most there is
 	tunnelWait    = 30 * time.Second
 	tunnelExpires = "60" // seconds for which the request may be used
+
+	tunnelPause    = 100 * time.Millisecond // the first; doubled up to the longest
+	maxTunnelPause = 3 * time.Second
 )
 
-// Open connects to port 22 of the host. It waits, as long as ctx lets it, while
-// the host's endpoint carries as many connections as it can.
+// Open connects to port 22 of the host. While the host's endpoint carries as many
+// connections as it can, it waits: for its own as long as ctx lets it, for those of
+// others half a minute.
 func (t *Tunnels) Open(ctx context.Context, h fleet.Host) (net.Conn, error) {
 	e, err := t.endpoint(h)
 	if err != nil {
@@ -58,20 +62,38 @@ func (t *Tunnels) Open(ctx context.Context, h fleet.Host) (net.Conn, error) {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("endpoint %s carries %d connections: %w", e.ID, fleet.ConnectEndpointTunnels, context.Cause(ctx))
 	}
-	ctx, cancel := context.WithTimeout(ctx, tunnelWait)
-	defer cancel()
-	address, err := p.tunnelURL(ctx, e, h, time.Now())
+	conn, err := p.openTunnel(ctx, e, h)
 	if err == nil {
-		var conn net.Conn
-		if conn, err = session.Tunnel(ctx, address, p.channelClient()); err == nil {
-			return &slotted{Conn: conn, free: sync.OnceFunc(func() { <-slot })}, nil
-		}
+		return &slotted{Conn: conn, free: sync.OnceFunc(func() { <-slot })}, nil
 	}
 	<-slot
 	if errors.Is(err, session.ErrRefused) {
 		err = fmt.Errorf("%w; you need %s on endpoint %s", err, apiOpenTunnel, e.ID)
 	}
 	return nil, fmt.Errorf("open a tunnel by EC2 Instance Connect Endpoint %s: %w", e.ID, err)
+}
+
+// openTunnel asks again, with pauses, while the endpoint says that it carries too
+// many connections: those of others are not counted here, and one that was closed
+// here may not have ended there yet.
+func (p *sessionPlace) openTunnel(ctx context.Context, e fleet.ConnectEndpoint, h fleet.Host) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, tunnelWait)
+	defer cancel()
+	for pause := tunnelPause; ; pause = min(2*pause, maxTunnelPause) {
+		address, err := p.tunnelURL(ctx, e, h, time.Now())
+		if err != nil {
+			return nil, err
+		}
+		conn, err := session.Tunnel(ctx, address, p.channelClient())
+		if err == nil || !errors.Is(err, session.ErrTooMany) {
+			return conn, err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 // endpoint picks the host's: one of its subnet, else of its VPC.

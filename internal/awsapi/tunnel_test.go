@@ -17,6 +17,7 @@ import (
 
 	"ssm-migrate/internal/awsapi"
 	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/session"
 	"ssm-migrate/internal/simfleet"
 )
 
@@ -24,8 +25,9 @@ import (
 // leads to one host.
 type tunnelWorld struct {
 	*sessionWorld
-	in      *simfleet.Instance
-	tunnels *awsapi.Tunnels
+	in       *simfleet.Instance
+	endpoint fleet.ConnectEndpoint
+	tunnels  *awsapi.Tunnels
 }
 
 func newTunnelWorld(t *testing.T) *tunnelWorld {
@@ -44,13 +46,19 @@ func newTunnelWorld(t *testing.T) *tunnelWorld {
 			g.Ingress = append(slices.Clone(g.Ingress), fleet.Permission{Protocol: "tcp", From: 22, To: 22, Groups: e.Groups})
 		}
 	}
-	w.tunnels = awsapi.NewTunnels(w.Sessions, func(at fleet.Place) []fleet.ConnectEndpoint {
+	w.endpoint = *e
+	w.tunnels = w.another()
+	return w
+}
+
+// another is what another operator has: it counts its own tunnels alone.
+func (w *tunnelWorld) another() *awsapi.Tunnels {
+	return awsapi.NewTunnels(w.Sessions, func(at fleet.Place) []fleet.ConnectEndpoint {
 		if at != w.in.Host.Ref().Place() {
 			return nil
 		}
-		return []fleet.ConnectEndpoint{*e}
+		return []fleet.ConnectEndpoint{w.endpoint}
 	})
-	return w
 }
 
 // banner reads the first line that the far side sends.
@@ -116,6 +124,43 @@ func TestTunnelsWaitForAPlace(t *testing.T) {
 	}
 	if most := w.aws.MostTunnels(); most != fleet.ConnectEndpointTunnels {
 		t.Errorf("the endpoint carried up to %d tunnels", most)
+	}
+}
+
+// Another operator's connections are seen only by the endpoint, which says that
+// it has too many.
+func TestTunnelsWaitForOthers(t *testing.T) {
+	w := newTunnelWorld(t)
+	var open []net.Conn
+	for range fleet.ConnectEndpointTunnels {
+		c, err := w.tunnels.Open(t.Context(), w.in.Host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		open = append(open, c)
+	}
+	hurried, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
+	defer cancel()
+	if _, err := w.another().Open(hurried, w.in.Host); !errors.Is(err, session.ErrTooMany) && !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("with a full endpoint: %v", err)
+	}
+	asked := w.aws.TunnelsRefused()
+	next := make(chan error, 1)
+	go func() {
+		c, err := w.another().Open(t.Context(), w.in.Host)
+		if err == nil {
+			_, err = banner(t, c)
+			_ = c.Close()
+		}
+		next <- err
+	}()
+	for w.aws.TunnelsRefused() == asked {
+		time.Sleep(time.Millisecond)
+	}
+	_ = open[0].Close()
+	if err := <-next; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -271,7 +271,10 @@ func dialError(answer *http.Response, err error) error {
 			text = string(b)
 		}
 	}
-	if answer.StatusCode >= 400 && answer.StatusCode < 500 && answer.StatusCode != http.StatusTooManyRequests {
+	switch {
+	case answer.StatusCode == http.StatusTooManyRequests:
+		return fmt.Errorf("%w: the service answered %d %s", ErrTooMany, answer.StatusCode, line(text))
+	case answer.StatusCode >= 400 && answer.StatusCode < 500:
 		return fmt.Errorf("%w: %d %s", ErrRefused, answer.StatusCode, line(text))
 	}
 	return fmt.Errorf("the service answered %d %s", answer.StatusCode, line(text))

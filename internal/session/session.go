@@ -15,6 +15,9 @@ import (
 var (
 	// ErrRefused says that the service did not let the channel be opened.
 	ErrRefused = errors.New("the service refused the data channel")
+	// ErrTooMany says that the service carries as many connections, or was asked
+	// as often, as it lets be: later it may answer otherwise.
+	ErrTooMany = errors.New("too many connections or requests")
 	// ErrProtocol says that the far side does not keep to the protocol.
 	ErrProtocol = errors.New("the far side does not keep to the data channel's protocol")
 	// ErrExpired says that a session which lost its connection could not be resumed.

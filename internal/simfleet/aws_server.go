@@ -58,9 +58,10 @@ type AWS struct {
 	calls    map[string]int
 	sessions map[string]*liveSession // guarded by mu: open ones by ID
 	// Tunnels of EC2 Instance Connect Endpoints; guarded by mu.
-	tunnels     map[string]int // open ones, by endpoint
-	tunnelsMost int            // of one endpoint at once
-	commands    commandLog
+	tunnels        map[string]int // open ones, by endpoint
+	tunnelsMost    int            // of one endpoint at once
+	tunnelsRefused int            // for one too many
+	commands       commandLog
 
 	// Past states, guarded by World.Mu. Kept only with AWSOptions.Lag.
 	regions  map[*Region][]past[*Region]

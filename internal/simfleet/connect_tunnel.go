@@ -131,6 +131,7 @@ func (s *AWS) tunnelRequest(v url.Values) (tunnelRequest, *apiError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.tunnels[q.endpoint.ID] >= fleet.ConnectEndpointTunnels {
+		s.tunnelsRefused++
 		return q, &apiError{http.StatusTooManyRequests, "LimitExceeded", fmt.Sprintf("The endpoint has %d connections.", fleet.ConnectEndpointTunnels)}
 	}
 	s.tunnels[q.endpoint.ID]++
@@ -170,4 +171,11 @@ func (s *AWS) presigned(v url.Values) (scope, *apiError) {
 		return denied("The signature has expired.")
 	}
 	return scope{key: parts[0], region: parts[2], service: parts[3]}, nil
+}
+
+// TunnelsRefused is how often an endpoint had too many tunnels for one more so far.
+func (s *AWS) TunnelsRefused() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tunnelsRefused
 }
