@@ -193,6 +193,9 @@ func (readOnly) SetTemplateVersion(context.Context, fleet.Place, string, string,
 func (readOnly) InService(context.Context, fleet.Place, string) ([]fleet.Host, error) {
 	return nil, errReadOnly
 }
+func (readOnly) LaunchFailure(context.Context, fleet.Place, string, time.Time) (string, error) {
+	return "", errReadOnly
+}
 func (readOnly) SetSize(context.Context, fleet.Place, string, int, int, int) error {
 	return errReadOnly
 }

@@ -608,6 +608,10 @@ func (f *fakeAWS) InService(_ context.Context, _ fleet.Place, name string) (out 
 	return out, err
 }
 
+func (f *fakeAWS) LaunchFailure(context.Context, fleet.Place, string, time.Time) (string, error) {
+	return "", nil
+}
+
 func (f *fakeAWS) CreateScalingGroup(_ context.Context, _ fleet.Place, g fleet.ScalingGroup) error {
 	return f.change(func(c *cloud) error { return add(c.Scaling, g.Name, g) })
 }

@@ -264,6 +264,13 @@ func (a *slowBastions) InService(context.Context, fleet.Place, string) ([]fleet.
 	return hosts, nil
 }
 
+func (a *slowBastions) LaunchFailure(context.Context, fleet.Place, string, time.Time) (string, error) {
+	if a.up() != 1 {
+		return "", errors.New("throttled")
+	}
+	return "We currently do not have\nsufficient capacity.", nil
+}
+
 // While old bastions start no SSH leads through them: doors open meanwhile, and
 // what Session Manager needs stays.
 func TestWaysStayUntilTheBastionsAreInService(t *testing.T) {
@@ -320,6 +327,9 @@ func TestWaysStayUntilTheBastionsAreInService(t *testing.T) {
 					if e.Step == step {
 						last = e
 					}
+				}
+				if told := strings.Contains(last.Detail, "EC2 Auto Scaling says: We currently do not have sufficient capacity."); told != (tt.result == fleet.TruthNo) {
+					t.Errorf("the journal says %q", last.Detail)
 				}
 				if last.Result != tt.result {
 					t.Errorf("the last of the step is %s %s %q, want %s", last.Event, last.Result, last.Detail, tt.result)

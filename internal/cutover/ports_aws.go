@@ -184,6 +184,7 @@ type TemplateReader interface {
 // ScalingGroups makes Auto Scaling groups and changes their sizes.
 type ScalingGroups interface {
 	ScalingGroupReader
+	Launches
 
 	SetSize(ctx context.Context, at fleet.Place, name string, minimum, desired, maximum int) error
 	// InService gives the group's instances that are in service.

@@ -137,8 +137,13 @@ func (k scaleIn) Undone(ctx context.Context, s plan.Step, before, _ json.RawMess
 			booted++
 		}
 	}
-	if booted < need {
-		return restored(fmt.Sprintf("%s has %d of %d instances in service for long enough to log in", s.Scaling.Group, booted, need))
+	if booted >= need {
+		return restored("")
 	}
-	return restored("")
+	missing := fmt.Sprintf("%s has %d of %d instances in service for long enough to log in", s.Scaling.Group, booted, need)
+	// What cannot be asked is left away: the count above says enough.
+	if why, err := k.scaling.LaunchFailure(ctx, s.At, s.Scaling.Group, time.Time{}); err == nil && why != "" {
+		missing += "; EC2 Auto Scaling says: " + fleet.OneLine(why, 300)
+	}
+	return restored(missing + "; until it has, hosts behind it are reached as migrate recovery open and the runbook say")
 }

@@ -19,7 +19,8 @@ import (
 // migrations, with or without EC2 being unable to launch anything, with or
 // without EC2 Instance Connect Endpoints. The operator then rolls back: every host must let SSH in
 // as before. Where nothing can be launched and no endpoint is there, the hosts that
-// stay closed are named, and the rollback that is run once launches work opens them.
+// stay closed are named; with an endpoint, so are old bastions that do not come back, and
+// the endpoint leads to the hosts behind them. The rollback that is run once launches work opens them all.
 func TestOutages(t *testing.T) {
 	notUnderRace(t)
 	setCredentials(t)
@@ -45,7 +46,7 @@ func TestOutages(t *testing.T) {
 		}
 	}
 	t.Logf("%+v", total)
-	tell(t, "outages %d, hosts closed %d, by bastions %d, by endpoints %d, named %d", n, total.closed, total.bastions, total.endpoints, total.named)
+	tell(t, "outages %d, hosts closed %d, by bastions %d, by endpoints %d, named %d, led around %d", n, total.closed, total.bastions, total.endpoints, total.named, total.around)
 	if n >= 24 && (total.closed == 0 || total.bastions == 0 || total.endpoints == 0 || total.named == 0) {
 		t.Errorf("the outages do not try what they should: %+v", total)
 	}
@@ -57,6 +58,7 @@ type outageCounts struct {
 	bastions  int // scripts that a recovery bastion carried
 	endpoints int // scripts that an endpoint carried
 	named     int // hosts that a rollback named as not reached
+	around    int // hosts behind old bastions that did not come back, which an endpoint led to
 }
 
 func (c *outageCounts) add(o outageCounts) {
@@ -64,6 +66,7 @@ func (c *outageCounts) add(o outageCounts) {
 	c.bastions += o.bastions
 	c.endpoints += o.endpoints
 	c.named += o.named
+	c.around += o.around
 }
 
 // outageStory is a migration that an outage meets.
@@ -102,9 +105,13 @@ func (o *outageStory) wayBack() {
 		o.rest()
 	}
 	last := o.rollback(3)
-	if o.noLaunch && !o.endpoint && !o.failed {
+	if o.noLaunch && !o.failed {
 		o.named += len(last.Unreached)
-		o.namesThemAll(last)
+		if o.endpoint {
+			o.ledAround(last)
+		} else {
+			o.namesThemAll(last)
+		}
 		o.change(func() { o.region().NoCapacity = false })
 		o.log("event: instances can be launched again")
 		o.rest()
@@ -193,6 +200,33 @@ func (o *outageStory) namesThemAll(r cutover.Result) {
 			return u.Host == h.in.Host.Ref() && u.Why != "" && strings.Contains(u.ByHand, "/var/lib/migrate/")
 		}) {
 			o.fail("not named", "%s is closed (%s), and the rollback does not name it: %+v", h.in.Host.ID, why, r)
+		}
+	}
+}
+
+// ledAround demands of each host that is not open as before that it waits for an
+// old bastion, that the rollback names this one, and that the recovery key gets in by the endpoint.
+func (o *outageStory) ledAround(r cutover.Result) {
+	var waits int
+	for _, s := range o.plan.Of(plan.ScaleIn) {
+		if slices.Contains(r.Left, s.ID) {
+			waits++
+		}
+	}
+	for _, h := range o.hosts {
+		why := o.sshReason(h.in)
+		if !h.ssh || why == "" || h.in.Host.State != "running" {
+			continue
+		}
+		o.around++
+		if waits == 0 {
+			o.fail("not named", "%s is closed (%s), and the rollback names no bastion that does not come back: %+v", h.in.Host.ID, why, r)
+		}
+		o.world.Mu.RLock()
+		endpoint := o.endpointReason(h.in)
+		o.world.Mu.RUnlock()
+		if endpoint != "" {
+			o.fail("lock-out", "%s is not reachable after the rollback: %s; by the endpoint: %s", h.in.Host.ID, why, endpoint)
 		}
 	}
 }
