@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
@@ -547,6 +549,40 @@ func TestPlanWithAnotherDigestIsRefused(t *testing.T) {
 		f.plan.Digest = "d1"
 		if len(f.entries) != n {
 			t.Error("the journal has grown")
+		}
+	})
+}
+
+// Nothing closes by a journal that somebody has changed; what is closed still opens by it.
+func TestChangedJournalClosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, 1, 3)
+		before, one := f.state(), 1
+		f.cfg = func(c *cutover.Config) { c.LastWave = &one }
+		res, err := f.apply(t.Context())
+		want(t, res, err, cutover.OutcomeDone)
+		f.cfg = nil
+		f.set(func() { f.entries[3].Detail += "something else" })
+		closed := f.state()
+		if _, err := f.apply(t.Context()); !errors.Is(err, cutover.ErrJournal) || !strings.Contains(err.Error(), "entry 4 ") {
+			t.Errorf("apply: %v", err)
+		}
+		if diff := cmp.Diff(closed, f.state()); diff != "" {
+			t.Errorf("apply has changed the world (-before +after):\n%s", diff)
+		}
+		res, err = f.rollback(t.Context(), cutover.Scope{All: true})
+		want(t, res, err, cutover.OutcomeRolledBack)
+		if diff := cmp.Diff(before, f.state()); diff != "" {
+			t.Errorf("world after the rollback (-before +after):\n%s", diff)
+		}
+		told := 0
+		for _, e := range f.events(cutover.Note) {
+			if strings.Contains(e.Detail, "entry 4 ") {
+				told++
+			}
+		}
+		if told != 1 {
+			t.Errorf("the journal tells of it %d times, want once", told)
 		}
 	})
 }
