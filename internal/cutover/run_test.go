@@ -581,6 +581,33 @@ func TestTimerOpensWhatCannotBeUndone(t *testing.T) {
 	})
 }
 
+// A door that cannot be opened has no timer any more that will.
+func TestDisarmedTimerIsNotToldOfWhenItsDoorStaysClosed(t *testing.T) {
+	in(t, func(t *testing.T, f *fixture) {
+		res, err := f.apply(t.Context())
+		want(t, res, err, cutover.OutcomeDone)
+		x := f.executor("ops")
+		f.faults = func(_ int, name string) fault {
+			if strings.HasPrefix(name, "undo w2/quarantine/i-22") && strings.HasSuffix(name, string(plan.QuarantineKeys)) {
+				return failBefore
+			}
+			return noFault
+		}
+		res, err = x.Rollback(t.Context(), cutover.Scope{All: true})
+		want(t, res, err, cutover.OutcomeRolledPartly)
+		if f.fact("keys i-22") || len(res.Timers) != 0 {
+			t.Errorf("the keys are back: %t; timers: %v", f.fact("keys i-22"), res.Timers)
+		}
+		s, err := cutover.Status(f.plan, f.entries)
+		if err != nil || len(s.Risks) != 0 {
+			t.Errorf("risks: %v, %v", s.Risks, err)
+		}
+		f.faults = nil
+		res, err = f.rollback(t.Context(), cutover.Scope{All: true})
+		want(t, res, err, cutover.OutcomeRolledBack)
+	})
+}
+
 func TestPlanWithAnotherDigestIsRefused(t *testing.T) {
 	in(t, func(t *testing.T, f *fixture) {
 		res, err := f.apply(t.Context())
