@@ -69,6 +69,32 @@ func TestWhatHeldBeforeIsNeverUndone(t *testing.T) {
 	})
 }
 
+// A colleague closes a door that this rollback has opened and looked at: what
+// Session Manager rests on behind it is not taken back any more.
+func TestDoorThatClosesWhileARollbackIsUnderWay(t *testing.T) {
+	in(t, func(t *testing.T, f *fixture) {
+		res, err := f.apply(t.Context())
+		want(t, res, err, cutover.OutcomeDone)
+		const key = "w1/prove/i-10/1-recovery-key"
+		f.at("append undo-began "+key, func() { f.facts["port sg-1"] = false })
+		res, err = f.rollback(t.Context(), cutover.Scope{All: true})
+		want(t, res, err, cutover.OutcomeRolledPartly)
+		if !f.fact("key i-10") || !slices.Contains(res.Left, key) {
+			t.Errorf("the key is there: %t; left: %v", f.fact("key i-10"), res.Left)
+		}
+		failed := f.events(cutover.UndoFailed)
+		if len(failed) != 1 || !strings.Contains(failed[0].Detail, "somebody else has closed the door") {
+			t.Errorf("the journal says %+v", failed)
+		}
+		f.set(func() { f.facts["port sg-1"] = true })
+		res, err = f.rollback(t.Context(), cutover.Scope{All: true})
+		want(t, res, err, cutover.OutcomeRolledBack)
+		if f.fact("key i-10") {
+			t.Error("the key is still there")
+		}
+	})
+}
+
 func TestFailedHostIsTakenBackWithinTheBudget(t *testing.T) {
 	in(t, func(t *testing.T, f *fixture) {
 		f.plan.Policy.ErrorBudget = 1
