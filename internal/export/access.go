@@ -133,7 +133,8 @@ func (t *terraform) access() error {
 		b := t.file(fileAccess)
 		b.AppendNewline()
 		comment(b, why(p)...)
-		r, name := t.resource(fileAccess, j, "aws_iam_policy", inAccount(j, p.Name), p.Name, "")
+		arn := policyARN(j.at, p.Name)
+		r, name := t.resource(fileAccess, j, "aws_iam_policy", inAccount(j, p.Name), p.Name, existing(t.seen.policies[arn], arn))
 		if r == nil {
 			continue
 		}

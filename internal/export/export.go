@@ -105,6 +105,7 @@ type seen struct {
 	roles     map[string]bool // account/name
 	inline    map[string]bool // account/role/policy
 	profiles  map[string]bool
+	policies  map[string]bool                // managed ones, by ARN
 	groups    map[string]fleet.SecurityGroup // account/region/vpc/name
 	byID      map[string]fleet.SecurityGroup
 	templates map[string]string // account/region/name → ID
@@ -117,7 +118,7 @@ func key(parts ...string) string { return strings.Join(parts, "/") }
 
 func look(s *fleet.Snapshot) seen {
 	out := seen{
-		roles: map[string]bool{}, inline: map[string]bool{}, profiles: map[string]bool{}, groups: map[string]fleet.SecurityGroup{}, byID: map[string]fleet.SecurityGroup{},
+		roles: map[string]bool{}, inline: map[string]bool{}, profiles: map[string]bool{}, policies: map[string]bool{}, groups: map[string]fleet.SecurityGroup{}, byID: map[string]fleet.SecurityGroup{},
 		templates: map[string]string{}, scaling: map[string]bool{}, documents: map[string]bool{}, hosts: map[fleet.HostRef]*fleet.Host{},
 	}
 	for _, a := range s.Accounts {
@@ -129,6 +130,9 @@ func look(s *fleet.Snapshot) seen {
 		}
 		for _, p := range a.Profiles.Value {
 			out.profiles[key(a.ID, p.Name)] = true
+		}
+		for _, p := range a.Policies.Value {
+			out.policies[p.ARN] = true
 		}
 	}
 	for i := range s.Regions {
