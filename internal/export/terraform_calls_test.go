@@ -86,7 +86,6 @@ func wanted(t testing.TB, in export.Input) calls {
 	}
 	var index struct {
 		Steps []struct {
-			Kind      plan.Kind
 			Documents []struct{ File, Call string }
 		}
 	}
@@ -98,7 +97,7 @@ func wanted(t testing.TB, in export.Input) calls {
 		for _, d := range s.Documents {
 			parts := strings.Split(d.File, "/")
 			at := parts[0] + "/" + parts[1]
-			if s.Kind == plan.SessionPreferences {
+			if d.Call == "" && parts[len(parts)-1] == fleet.PreferencesName+".json" { // two calls bring it about
 				out.add(t, at, "ssm create-document", object{"Name": fleet.PreferencesName, "Content": texts[d.File], "DocumentType": "Session", "DocumentFormat": "JSON"})
 			} else if d.Call != "" {
 				out.add(t, at, d.Call, json.RawMessage(texts[d.File]))
