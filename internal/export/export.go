@@ -32,7 +32,8 @@ type Input struct {
 	// Access.
 	Handed bool
 	// Rules are rules of security groups as EC2 lists them now, with their IDs,
-	// by group. A snapshot does not have IDs; Terraform cannot import a rule without.
+	// by group's ID. A snapshot does not have IDs; Terraform cannot import a rule without. RuleGroups lists
+	// the groups.
 	Rules map[string][]fleet.Rule
 }
 
@@ -154,6 +155,16 @@ func look(s *fleet.Snapshot) seen {
 	return out
 }
 
+// rule tells whether a group has a rule that lets the same through.
+func (s seen) rule(group string, r fleet.Rule) bool {
+	g, permissions := s.byID[group], s.byID[group].Ingress
+	if r.Egress {
+		permissions = g.Egress
+	}
+	r.GroupAccount = ""
+	return slices.ContainsFunc(fleet.Rules(permissions, r.Egress), r.Same)
+}
+
 // group is a security group as a comment names it: "sg-0abc (web)".
 func (s seen) group(id string) string {
 	if g, ok := s.byID[id]; ok && g.Name != "" {
@@ -234,6 +245,40 @@ func (w *work) place(at fleet.Place) fleet.Place {
 		}
 	}
 	return fleet.Place{Account: at.Account, Region: cmp.Or(best, "us-east-1")}
+}
+
+// groupID is the ID of a group that the plan knows by its name; the name where
+// the snapshot does not show it.
+func (w *work) groupID(j job, group string) string {
+	if strings.HasPrefix(group, "sg-") {
+		return group
+	}
+	return cmp.Or(w.seen.groups[key(j.at.Account, j.at.Region, vpcOf(j, group), group)].ID, group)
+}
+
+// RuleGroups are the security groups that are there, and of which an export
+// writes rules: by ID, with their places.
+func RuleGroups(in Input) (map[string]fleet.Place, error) {
+	w, err := begin(in)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]fleet.Place{}
+	for _, j := range w.jobs {
+		group := ""
+		switch {
+		case j.Rules != nil:
+			group = j.Rules.Group
+		case j.Endpoint != nil:
+			group = j.Endpoint.Group
+		case j.Recovery != nil:
+			group = j.Recovery.Name
+		}
+		if id := w.groupID(j, group); strings.HasPrefix(id, "sg-") {
+			out[id] = j.at
+		}
+	}
+	return out, nil
 }
 
 func (w *work) of(st stage) []job {

@@ -123,7 +123,11 @@ func there(t testing.TB) export.Input {
 	s.Accounts[0].Profiles = fleet.Known([]fleet.InstanceProfile{{Name: "migrate-session-manager"}}, "test", at)
 	s.Accounts[0].Policies = fleet.Known([]fleet.Policy{{Name: "migrate-operators", ARN: "arn:aws:iam::" + account + ":policy/migrate-operators"}}, "test", at)
 	s.Accounts[1].Roles = fleet.Known([]fleet.Role{{Name: "AWSSystemsManagerDefaultEC2InstanceManagementRole"}}, "test", at)
-	s.Regions[0].Groups = fleet.Known([]fleet.SecurityGroup{{ID: "sg-1", Name: "web", VPC: "vpc-1"}, {ID: "sg-3", Name: recovery, VPC: "vpc-1"}, {ID: "sg-4", Name: endpoints, VPC: "vpc-1"}}, "test", at)
+	s.Regions[0].Groups = fleet.Known([]fleet.SecurityGroup{
+		{ID: "sg-1", Name: "web", VPC: "vpc-1", Ingress: []fleet.Permission{{Protocol: "tcp", From: 22, To: 22, Groups: []string{"sg-3"}}}},
+		{ID: "sg-3", Name: recovery, VPC: "vpc-1", Ingress: []fleet.Permission{{Protocol: "tcp", From: 22, To: 22, CIDRs: []netip.Prefix{prefix("198.51.100.0/24")}}}},
+		{ID: "sg-4", Name: endpoints, VPC: "vpc-1", Ingress: []fleet.Permission{{Protocol: "tcp", From: 443, To: 443, CIDRs: []netip.Prefix{prefix("10.0.0.0/16")}}}},
+	}, "test", at)
 	s.Regions[0].Templates = fleet.Known([]fleet.LaunchTemplate{{ID: "lt-1", Name: recovery}}, "test", at)
 	s.Regions[0].ScalingGroups = fleet.Known([]fleet.ScalingGroup{{Name: recovery}}, "test", at)
 	return in

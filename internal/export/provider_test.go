@@ -92,6 +92,12 @@ func (d *departures) body(where string, b *hclsyntax.Body, s, meta shape) {
 			d.value(where+" "+name, b.Attributes[name].Expr, kind)
 		} else if meta.Attributes[name] == "" {
 			d.say("%s: the provider has no argument %s", where, name)
+		} else if name == "depends_on" {
+			for _, to := range b.Attributes[name].Expr.Variables() {
+				if address := to.RootName() + "." + to[1].(hcl.TraverseAttr).Name; d.m.blocks[address] == nil {
+					d.say("%s depends on %s, which is not there", where, address)
+				}
+			}
 		}
 	}
 	for name, kind := range s.Attributes {
@@ -206,14 +212,15 @@ func TestDeparturesFromTheProviderAreFound(t *testing.T) {
 	for text, want := range map[string]string{
 		group:                            "",
 		`resource "aws_iam_rule" "x" {}`: "aws_iam_rule is not listed",
-		`resource "aws_security_group" "x" { nmae = "x" }`:             "no argument nmae",
-		`resource "aws_iam_role" "x" { name = "x" }`:                   "lacks assume_role_policy",
-		`resource "aws_security_group" "x" { id = "sg-1" }`:            "id is read only",
-		`resource "aws_security_group" "x" { name = ["x"] }`:           "name is no string",
-		"resource \"aws_security_group\" \"x\" {\n  tags {\n  }\n}":    "no block tags",
-		`resource "aws_launch_template" "x" { metadata_options = {} }`: "no argument metadata_options",
-		`data "aws_security_group" "x" { group = "x" }`:                "no argument group",
-		`provider "aws" { regoin = "eu-west-1" }`:                      "no argument regoin",
+		`resource "aws_security_group" "x" { nmae = "x" }`:                                                                                                               "no argument nmae",
+		`resource "aws_iam_role" "x" { name = "x" }`:                                                                                                                     "lacks assume_role_policy",
+		`resource "aws_security_group" "x" { id = "sg-1" }`:                                                                                                              "id is read only",
+		`resource "aws_security_group" "x" { name = ["x"] }`:                                                                                                             "name is no string",
+		"resource \"aws_security_group\" \"x\" {\n  tags {\n  }\n}":                                                                                                      "no block tags",
+		`resource "aws_launch_template" "x" { metadata_options = {} }`:                                                                                                   "no argument metadata_options",
+		`data "aws_security_group" "x" { group = "x" }`:                                                                                                                  "no argument group",
+		`resource "aws_security_group" "x" { depends_on = [aws_iam_role.x] }`:                                                                                            "depends on aws_iam_role.x",
+		`provider "aws" { regoin = "eu-west-1" }`:                                                                                                                        "no argument regoin",
 		group + "resource \"aws_iam_role_policy_attachment\" \"y\" {\n  role       = aws_security_group.x.arn\n  policy_arn = \"a\"\n}":                                  "refers to aws_security_group.x.arn",
 		"resource \"aws_iam_role_policy_attachment\" \"y\" {\n  role       = aws_iam_role.z.name\n  policy_arn = \"a\"\n}":                                               "refers to aws_iam_role.z.name",
 		"resource \"aws_launch_template\" \"x\" {\n  lifecycle {\n    ignore_changes = [capacity]\n  }\n}":                                                               `ignores changes of "capacity"`,

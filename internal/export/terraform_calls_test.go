@@ -341,7 +341,7 @@ func TestTerraformMakesWhatTheCallsMake(t *testing.T) {
 	staying := everything(t, "text")
 	staying.Access = setUp("text")
 	for name, in := range map[string]export.Input{
-		"everything": everything(t, "text"), "hostile": everything(t, hostile), "there": there(t), "demo": demo(t), "gateway": gateway, "sources": sources, "access": staying,
+		"everything": everything(t, "text"), "hostile": everything(t, hostile), "demo": demo(t), "gateway": gateway, "sources": sources, "access": staying,
 	} {
 		if diff := differ(t, in, read(t, terraform(t, in))); diff != "" {
 			t.Errorf("%s (-calls +HCL):\n%s", name, diff)
@@ -418,7 +418,35 @@ func TestTerraformImportsWhatIsThere(t *testing.T) {
 		"aws_vpc_security_group_ingress_rule.sg_1_tcp_22_22_10_0_0_0_8":           "sgr-1",
 		"aws_vpc_security_group_ingress_rule.sg_1_tcp_0_1023_2001_db8___32":       "sgr-2",
 	}
-	if diff := cmp.Diff(want, read(t, terraform(t, there(t))).imports); diff != "" {
+	in := there(t)
+	m := read(t, terraform(t, in))
+	if diff := cmp.Diff(want, m.imports); diff != "" {
 		t.Errorf("imports (-want +got):\n%s", diff)
+	}
+
+	// Rules that are there cannot be made again. Without their IDs they are left out.
+	groups, err := export.RuleGroups(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	here := fleet.Place{Account: account, Region: "eu-west-1"}
+	if diff := cmp.Diff(map[string]fleet.Place{"sg-1": here, "sg-2": here, "sg-3": here, "sg-4": here}, groups); diff != "" {
+		t.Errorf("groups whose rules are asked for (-want +got):\n%s", diff)
+	}
+	rules := map[string]fleet.Rule{
+		"aws_vpc_security_group_ingress_rule.sg_1_tcp_22_22_" + strings.ReplaceAll(plan.RecoveryName("vpc-1"), "-", "_"):                 {ID: "sgr-11", Protocol: "tcp", From: 22, To: 22, Group: "sg-3", GroupAccount: account},
+		"aws_vpc_security_group_ingress_rule." + strings.ReplaceAll(plan.RecoveryName("vpc-1"), "-", "_") + "_tcp_22_22_198_51_100_0_24": {ID: "sgr-13", Protocol: "tcp", From: 22, To: 22, CIDR: prefix("198.51.100.0/24")},
+		"aws_vpc_security_group_ingress_rule.migrate_endpoints_vpc_1_tcp_443_443_10_0_0_0_16":                                            {ID: "sgr-14", Protocol: "tcp", From: 443, To: 443, CIDR: prefix("10.0.0.0/16")},
+	}
+	for address, r := range rules {
+		if m.blocks[address] != nil {
+			t.Errorf("%s would be made a second time", address)
+		}
+		group := map[string]string{"sgr-11": "sg-1", "sgr-13": "sg-3", "sgr-14": "sg-4"}[r.ID]
+		in.Rules[group] = append(in.Rules[group], r)
+		want[address] = r.ID
+	}
+	if diff := cmp.Diff(want, read(t, terraform(t, in)).imports); diff != "" {
+		t.Errorf("imports with the IDs of rules (-want +got):\n%s", diff)
 	}
 }
