@@ -372,3 +372,19 @@ func TestTerraformWithoutRuleIDsOnlyNamesWhatGoes(t *testing.T) {
 		t.Errorf("close.tf does not say what to delete")
 	}
 }
+
+// What changes a resource only by making it anew, and may differ from one plan to
+// the next, is left as it is: its end would take access away.
+func TestTerraformMakesNoPolicyAnew(t *testing.T) {
+	m := read(t, terraform(t, there(t)))
+	for _, address := range m.of("aws_iam_policy") {
+		blocks := m.blocks[address].Body.Blocks
+		if len(blocks) != 1 || blocks[0].Type != "lifecycle" {
+			t.Fatalf("%s has blocks %v", address, blocks)
+		}
+		names, _ := hcl.ExprList(blocks[0].Body.Attributes["ignore_changes"].Expr)
+		if len(names) != 1 || hcl.ExprAsKeyword(names[0]) != "description" {
+			t.Errorf("%s is made anew when its description changes", address)
+		}
+	}
+}
