@@ -212,7 +212,7 @@ func TestDeparturesFromTheProviderAreFound(t *testing.T) {
 	for text, want := range map[string]string{
 		group:                            "",
 		`resource "aws_iam_rule" "x" {}`: "aws_iam_rule is not listed",
-		`resource "aws_security_group" "x" { nmae = "x" }`:                                                                                                               "no argument nmae",
+		`resource "aws_security_group" "x" { title = "x" }`:                                                                                                              "no argument title",
 		`resource "aws_iam_role" "x" { name = "x" }`:                                                                                                                     "lacks assume_role_policy",
 		`resource "aws_security_group" "x" { id = "sg-1" }`:                                                                                                              "id is read only",
 		`resource "aws_security_group" "x" { name = ["x"] }`:                                                                                                             "name is no string",

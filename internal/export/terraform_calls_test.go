@@ -111,8 +111,7 @@ func wanted(t testing.TB, in export.Input) calls {
 type reader struct {
 	*module
 
-	t   testing.TB
-	tag object // of what an export makes
+	t testing.TB
 }
 
 // at is the place that a resource's provider works in.
