@@ -141,15 +141,6 @@ func (a *app) makePlan(ctx context.Context, snapshot int64, policyFile string, v
 
 // newPlan judges a snapshot, plans its cutover and stores the plan.
 func newPlan(ctx context.Context, db *sqlite.DB, cfg config, snap *fleet.Snapshot, policy plan.Policy) (*plan.Plan, error) {
-	p, err := drawPlan(ctx, db, cfg, snap, policy)
-	if err != nil {
-		return nil, err
-	}
-	return p, db.SavePlan(ctx, p, planner())
-}
-
-// drawPlan judges a snapshot and plans its cutover. It stores no plan.
-func drawPlan(ctx context.Context, db *sqlite.DB, cfg config, snap *fleet.Snapshot, policy plan.Policy) (*plan.Plan, error) {
 	judged, err := assess(ctx, db, snap, cfg.policy())
 	if err != nil {
 		return nil, err
@@ -158,7 +149,7 @@ func drawPlan(ctx context.Context, db *sqlite.DB, cfg config, snap *fleet.Snapsh
 	if err != nil {
 		return nil, fmt.Errorf("plan: %w", err)
 	}
-	return p, nil
+	return p, db.SavePlan(ctx, p, planner())
 }
 
 // planner is who makes a plan, as this machine knows them.

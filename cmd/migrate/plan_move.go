@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -140,7 +141,15 @@ func movedPlan(ctx context.Context, s *stored, policyFile string, base *plan.Pla
 		}
 	}
 	policy.Pins = pins
-	return drawPlan(ctx, s.db, s.cfg, s.snap, policy)
+	judged, err := judge(ctx, s.db, s.snap, s.cfg.policy())
+	if err != nil {
+		return nil, err
+	}
+	p, err := plan.Make(s.snap, judged, policy, time.Now())
+	if err != nil {
+		return nil, fmt.Errorf("plan: %w", err)
+	}
+	return p, nil
 }
 
 // writeDifference shows what a plan has otherwise than an older one.
