@@ -45,7 +45,7 @@ func (v *planEditor) check() tea.Cmd {
 		c.plan, c.err = v.backend.MovePlan(v.ctx, v.plan.ID, moves)
 		if c.err == nil {
 			d := plan.Diff(v.plan, c.plan)
-			c.lines = previewLines(d, v.plan, c.plan, known.named)
+			c.lines = previewLines(d, v.plan, c.plan, moves, known.named)
 			for _, w := range d.Waves {
 				for _, text := range w.Warnings {
 					c.warnings[w.Number] = append(c.warnings[w.Number], clean(text))
@@ -103,7 +103,8 @@ func (v *planEditor) handlePreview(in intent) (intent, tea.Cmd) {
 }
 
 // previewLines tell what a plan has otherwise than the one that it was made of.
-func previewLines(d plan.Difference, old, now *plan.Plan, names func(h fleet.HostRef) string) []editLine {
+// Hosts that the planner has moved beside the operator's are named so.
+func previewLines(d plan.Difference, old, now *plan.Plan, moves []plan.Move, names func(h fleet.HostRef) string) []editLine {
 	var out []editLine
 	say := func(k editKind, format string, args ...any) {
 		out = append(out, editLine{k, fmt.Sprintf(format, args...)})
@@ -133,8 +134,16 @@ func previewLines(d plan.Difference, old, now *plan.Plan, names func(h fleet.Hos
 		}
 	}
 	say(editHead, "Hosts in other waves: %s", thousands(len(d.Hosts)))
+	by := make(map[fleet.HostRef]bool, len(moves))
+	for _, m := range moves {
+		by[m.Host] = true
+	}
 	for _, c := range d.Hosts {
-		say(editPlain, "%s: %s → %s", names(c.Host), wave(c.From), wave(c.To))
+		planner := ""
+		if !by[c.Host] {
+			planner = " (by the planner)"
+		}
+		say(editPlain, "%s: %s → %s%s", names(c.Host), wave(c.From), wave(c.To), planner)
 	}
 	if len(d.Groups) > 0 {
 		say(editHead, "Security groups whose port 22 closes in another wave")
@@ -182,32 +191,39 @@ func (v *planEditor) command() string {
 	return b.String()
 }
 
-// editPlan opens the editor of the plan that is shown.
-func (m *model) editPlan() tea.Cmd {
-	c, s := m.env.course, m.cutover()
-	refuse := func(text string) tea.Cmd {
-		m.notice = &notice{failed: true, text: text}
-		return nil
-	}
+// uneditable says why the plan that is shown cannot be edited; empty: it can.
+func (m *model) uneditable() string {
+	c := m.env.course
 	p := c.plan()
 	switch {
 	case p == nil:
-		return refuse("There is no plan yet: press n to make one.")
+		return "There is no plan yet: press n to make one."
 	case p.Purpose != plan.Cutover || len(p.Hosts()) == 0:
-		return refuse("The plan has no waves of hosts.")
+		return "The plan has no waves of hosts."
 	case c.underway() || len(c.entries) > 0:
-		return refuse("Plan " + clean(p.ID) + " has begun: its hosts stay in their waves. n plans anew.")
-	case m.plain:
-		m.notice = &notice{text: "By command: " + m.env.called("plan --from "+clean(p.ID)+" --move HOST=WAVE")}
+		return "Plan " + clean(p.ID) + " has begun: its hosts stay in their waves. n plans anew."
+	}
+	return ""
+}
+
+// editPlan opens the editor of the plan that is shown.
+func (m *model) editPlan() tea.Cmd {
+	why := m.uneditable()
+	switch {
+	case why != "":
+		m.notice = &notice{failed: true, text: why}
 		return nil
-	case s.edit != nil:
+	case m.plain:
+		m.notice = &notice{failed: true, text: "Line by line that is the word move: move HOST=WAVE, such as move web-3=2; several at once with blanks between them."}
+		return nil
+	case m.cutover().edit != nil:
 		return nil
 	}
-	e, d := m.env, m.env.data
+	e, p, d := m.env, m.env.course.plan(), m.env.data
 	return func() tea.Msg {
 		v := newPlanEditor(e, p, d)
 		return editMsg{func(m *model) tea.Cmd {
-			if s := m.cutover(); s.of == p && len(e.course.entries) == 0 {
+			if s := m.cutover(); s.of == p && m.uneditable() == "" {
 				s.edit, s.wave, s.text = v, nil, nil
 			}
 			return nil
@@ -221,6 +237,10 @@ func (m *model) saveEdit() tea.Cmd {
 	if v == nil || !v.preview || v.saving {
 		return nil
 	}
+	return m.store(v)
+}
+
+func (m *model) store(v *planEditor) tea.Cmd {
 	v.saving = true
 	p, e := v.checked.plan, m.env
 	return func() tea.Msg {

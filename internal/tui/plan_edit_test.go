@@ -124,7 +124,7 @@ func TestAPreviewIsStored(t *testing.T) {
 	d.press("tab", "down", "K", "enter")
 	d.mustShow("canary: 1 → 2 hosts", "! the canary has 2 hosts", "wave 2: 4 → 3 hosts", "wave 2 → canary", "Press enter to store")
 	d.press("esc")
-	d.mustShow("Wave 1, canary: 2 hosts, was 1  ! the canary has 2", "Waves of plan 3f2a9c01d4e7")
+	d.mustShow("Wave 1, canary: 2 hosts, was 1  !", "! wave 1: the canary has 2 hosts, and the policy wants 1", "Waves of plan 3f2a9c01d4e7")
 	d.press("enter", "enter")
 	d.mustShow("Plan 9b1d44e20c55 is made and stored", "Cutover: plan 9b1d44e20c55")
 }
@@ -200,7 +200,7 @@ func TestThePlannerIsAskedWhenTheOperatorRests(t *testing.T) {
 		t.Error("the planner is asked about what was moved on")
 	}
 	d.run(rests[len(rests)-1])
-	d.mustShow("Wave 1, canary: 3 hosts, was 1  ! too large")
+	d.mustShow("Wave 1, canary: 3 hosts, was 1  !", "! wave 1: too large")
 	if len(d.world.moves) != 2 {
 		t.Errorf("asked about %v", d.world.moves)
 	}

@@ -159,8 +159,7 @@ func (v *planEditor) viewHead(wave int, here bool, w int) string {
 		text, style = text+": it goes away", s.risk
 	}
 	if c := v.fresh(); c != nil && len(c.warnings[v.number(wave)]) > 0 {
-		text += "  ! " + strings.Join(c.warnings[v.number(wave)], "; ")
-		style = s.risk
+		text, style = text+"  !", s.risk
 	}
 	return s.on(here, style).Render(marker(here) + " " + fit(text, w-2))
 }
@@ -181,20 +180,51 @@ func (v *planEditor) viewHost(i int32, here bool, columns []editColumn, w int) s
 	return s.on(here, style).Render(fit(marker(here)+" "+marked+sign+" "+text, w))
 }
 
-// foot says what the planner said of what is moved.
+// mostWarnings is how many lines of what the planner warns of stand below the list.
+const mostWarnings = 3
+
+// foot tells what has no room in the list: which host it is, and what the
+// planner said of what is moved.
 func (v *planEditor) foot(w int) []string {
+	out := []string{v.styles.frame.Render(strings.Repeat("─", w)), ""}
+	if l, ok := v.line(); ok && l >= 0 {
+		h := v.hosts[l]
+		out[1] = v.styles.dim.Render(fit(join(" · ", h.id, h.zone, h.group, "closes "+h.closes), w))
+	}
+	say := func(style lipgloss.Style, text string, n int) {
+		for _, l := range wrapTo(text, w, n) {
+			out = append(out, style.Render(fit(l, w)))
+		}
+	}
 	c := v.fresh()
 	switch {
 	case v.checking:
-		return []string{v.styles.dim.Render(fit("Planning …", w))}
-	case c != nil && c.err != nil:
-		var out []string
-		for _, l := range wrapTo("The planner refuses: "+clean(c.err.Error()), w, 3) {
-			out = append(out, v.styles.blocked.Render(fit(l, w)))
+		say(v.styles.dim, "Planning …", 1)
+	case c == nil:
+	case c.err != nil:
+		say(v.styles.blocked, "The planner refuses: "+clean(c.err.Error()), mostWarnings)
+	default:
+		all := v.warned(c)
+		for i, text := range all {
+			if i == mostWarnings-1 && len(all) > mostWarnings {
+				say(v.styles.risk, fmt.Sprintf("! and %d more: enter shows all", len(all)-i), 1)
+				break
+			}
+			say(v.styles.risk, "! "+text, 1)
 		}
-		return out
 	}
-	return nil
+	return out
+}
+
+// warned lists what the planner warns of, wave by wave.
+func (v *planEditor) warned(c *editCheck) []string {
+	var out []string
+	for i := range v.waves {
+		for _, text := range c.warnings[v.number(i)] {
+			out = append(out, fmt.Sprintf("wave %d: %s", v.number(i), text))
+		}
+	}
+	return out
 }
 
 func (v *planEditor) viewPreview(w, h int) []string {
