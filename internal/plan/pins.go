@@ -43,7 +43,7 @@ type pinned struct {
 
 // pins finds the hosts of the policy's pins, and refuses pins of hosts that
 // take no part: they would be read as a promise.
-func (m *maker) pins(hosts []*member) pinned {
+func (m *maker) pins() pinned {
 	out := pinned{of: map[*member]int{}, named: map[int]bool{}}
 	for _, p := range m.policy.Pins {
 		h := m.byID[p.ID]

@@ -12,7 +12,7 @@ import (
 // Hosts that have a pin leave their place for the wave that it names.
 func (m *maker) divide() error {
 	left := m.joined()
-	pins := m.pins(left)
+	pins := m.pins()
 	if len(left) == 0 {
 		return nil
 	}

@@ -127,6 +127,8 @@ func TestAPreviewIsStored(t *testing.T) {
 	d.mustShow("Wave 1, canary: 2 hosts, was 1  !", "! wave 1: the canary has 2 hosts, and the policy wants 1", "Waves of plan 3f2a9c01d4e7")
 	d.press("enter", "enter")
 	d.mustShow("Plan 9b1d44e20c55 is made and stored", "Cutover: plan 9b1d44e20c55")
+	d.press("home", "down", "enter")
+	d.mustShow("Wave 1, canary", "! the canary has 2 hosts, and the policy wants 1")
 }
 
 func TestWhatThePlannerRefusesIsTold(t *testing.T) {
@@ -264,4 +266,15 @@ func BenchmarkPlanEditor(b *testing.B) {
 			b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "median-ms")
 		})
 	}
+}
+
+func TestPlainMovesHosts(t *testing.T) {
+	snap, judged := testFleet(60)
+	w := &world{snap: snap, judged: judged, cutover: testCutover(testPlan(), nil)}
+	w.warnings = []string{"too large"}
+	out := plainly(t, w.backend(), "5\nmove\nmove web-1\nmove web-1=2\nno\nmove "+testRefName(1)+"=1 "+testRef(2).ID+"=3\nyes\n")
+	inOrder(t, out, "Not done: Say which hosts", "Not done: web-1 is not HOST=WAVE", "Store the new plan?", "canary to wave 2", "Answer yes or no",
+		"Store the new plan?", "! too large", "wave 2 to canary", "wave 2 to wave 3", "Done: Plan 9b1d44e20c55 is made and stored", "Cutover: plan 9b1d44e20c55")
+	w.moveErr = errors.New("a gap")
+	inOrder(t, plainly(t, w.backend(), "5\nmove web-1=2\n"), "Not done: The planner refuses: a gap")
 }
