@@ -367,3 +367,19 @@ func inWave(to map[fleet.HostRef]int, wave int) int {
 	}
 	return n
 }
+
+// Plans without pins are written as before there were pins: their digests hold.
+func TestPlansWithoutPinsAreAsBefore(t *testing.T) {
+	x := newScene(7)
+	text, err := plan.Encode(x.make(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(text), `"pins"`) || strings.Contains(string(text), `"warnings"`) {
+		t.Error("the plan names pins or warnings")
+	}
+	x.p.Pins = []plan.Pin{} // as the template writes it
+	if again, err := plan.Encode(x.make(t)); err != nil || string(again) != string(text) {
+		t.Errorf("an empty list makes another plan (%v)", err)
+	}
+}
