@@ -368,6 +368,26 @@ func inWave(to map[fleet.HostRef]int, wave int) int {
 	return n
 }
 
+// A bastion that the policy excludes stays, and so does the one that leads to it.
+func TestAnExcludedBastionNeedsTheOneBeforeIt(t *testing.T) {
+	x := newScene(4)
+	x.region().ScalingGroups.Value = []fleet.ScalingGroup{{Name: "jump", Min: 1, Desired: 1, Max: 2}}
+	x.s.Hosts[0].AutoScalingGroup, x.s.Hosts[0].Groups = "jump", nil
+	x.probe(1).Via, x.s.Hosts[1].Groups = []string{x.s.Hosts[0].PrivateIP.String()}, nil
+	x.probe(2).Via = []string{x.s.Hosts[1].PrivateIP.String()}
+	if n := len(x.make(t).Of(plan.ScaleIn)); n != 1 {
+		t.Fatalf("%d bastion groups go, want one while nobody is excluded", n)
+	}
+	x.p.Exclude = []plan.Exclusion{{Selector: plan.Selector{ID: "i-002"}, Reason: "kept"}}
+	p := x.make(t)
+	if n := len(p.Of(plan.ScaleIn)); n > 0 {
+		t.Error("the bastion before the excluded one goes")
+	}
+	if r := refusal(t, p, "bastion-needed"); !strings.Contains(r.Text, "i-002 (excluded)") {
+		t.Errorf("it is said to be needed otherwise: %s", r.Text)
+	}
+}
+
 // Plans without pins are written as before there were pins: their digests hold.
 func TestPlansWithoutPinsAreAsBefore(t *testing.T) {
 	x := newScene(7)
