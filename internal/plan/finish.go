@@ -138,7 +138,7 @@ func (m *maker) needing(bastions []*member) []string {
 	}
 	var out []string
 	for _, h := range m.hosts {
-		// Other bastions need none; those that the policy excludes are gone on with.
+		// Bastions go themselves, but for those that the policy excludes: they stay in use.
 		stays := !h.bastion || m.whyOpen(h) == "excluded" && !slices.Contains(bastions, h)
 		if !stays || gone(h.Host) || h.closes && h.waived == nil {
 			continue
