@@ -138,7 +138,9 @@ func (m *maker) needing(bastions []*member) []string {
 	}
 	var out []string
 	for _, h := range m.hosts {
-		if h.bastion || gone(h.Host) || h.closes && h.waived == nil {
+		// Bastions go themselves, but for those that the policy excludes: they stay in use.
+		stays := !h.bastion || m.whyOpen(h) == "excluded" && !slices.Contains(bastions, h)
+		if !stays || gone(h.Host) || h.closes && h.waived == nil {
 			continue
 		}
 		if m.leadsTo(h, names, groups) || !h.Probe.Known && vpcs[h.VPC] {

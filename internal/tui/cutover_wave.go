@@ -131,6 +131,9 @@ func (v *waveView) view(state []string, w, h int) []string {
 		about += ", then watched for " + shortDuration(time.Duration(v.wave.Soak))
 	}
 	out := []string{v.title(upperFirst(waveName(v.wave)), about, w)}
+	for _, text := range v.wave.Warnings[:min(len(v.wave.Warnings), mostWarnings)] {
+		out = append(out, v.styles.risk.Render(fit("! "+clean(text), w)))
+	}
 	if v.course.underway() {
 		out = append(out, state...) // what is at risk stays in sight
 	}

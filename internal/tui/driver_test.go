@@ -47,6 +47,9 @@ type world struct {
 	began      []string // what was applied and rolled back
 	acts       chan func(context.Context, Talk)
 	ends       chan ending
+	moves      []plan.Move // that a plan was made of last
+	moveErr    error
+	warnings   []string // of the canary of such a plan
 	views      []fleet.View
 	viewsErr   error
 	drill      *plan.Plan
@@ -84,6 +87,13 @@ func (w *world) backend() Backend {
 			}
 			w.cutover = testCutover(w.made, nil)
 			return w.made.ID, nil
+		},
+		MovePlan: w.movePlan,
+		SavePlan: func(_ context.Context, p *plan.Plan) error {
+			if w.madeErr == nil {
+				w.cutover = testCutover(p, nil)
+			}
+			return w.madeErr
 		},
 		Apply: func(ctx context.Context, id string, last *int, t Talk) (cutover.Result, error) {
 			what := "apply " + id
@@ -359,6 +369,7 @@ func keyPress(t *testing.T, name string) tea.KeyPressMsg {
 	t.Helper()
 	k := tea.KeyPressMsg{}
 	bare, ctrl := strings.CutPrefix(name, "ctrl+")
+	bare, shift := strings.CutPrefix(bare, "shift+")
 	switch code, named := namedKeys[bare]; {
 	case named:
 		k.Code = code
@@ -369,6 +380,9 @@ func keyPress(t *testing.T, name string) tea.KeyPressMsg {
 		k.Text = bare
 	default:
 		t.Fatalf("the test does not know the key %q", name)
+	}
+	if shift {
+		k.Mod = tea.ModShift
 	}
 	if ctrl {
 		k.Mod, k.Text = tea.ModCtrl, ""
