@@ -14,6 +14,7 @@ import (
 
 	"ssm-migrate/internal/access"
 	"ssm-migrate/internal/awsapi"
+	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/export"
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
@@ -159,11 +160,14 @@ func (a *app) exportInput(ctx context.Context, db *sqlite.DB, id string, stays b
 	if in.Plan, err = findPlan(ctx, db, id); err != nil {
 		return in, err
 	}
-	if in.Snapshot, err = load(ctx, db, in.Plan.Snapshot); err != nil || !stays {
+	if in.Snapshot, err = load(ctx, db, in.Plan.Snapshot); err != nil {
 		return in, err
 	}
 	cfg, err := a.config()
 	if err != nil {
+		return in, err
+	}
+	if err := onHosts(ctx, db, cfg, &in); err != nil || !stays {
 		return in, err
 	}
 	judged, err := assess(ctx, db, in.Snapshot, cfg.policy())
@@ -174,6 +178,26 @@ func (a *app) exportInput(ctx context.Context, db *sqlite.DB, id string, stays b
 		return in, fmt.Errorf("make the access set-up that stays: %w", err)
 	}
 	return in, nil
+}
+
+// onHosts lets an export have what is run on hosts: the scripts of the steps' own
+// kinds, with the same checks.
+func onHosts(ctx context.Context, db *sqlite.DB, cfg config, in *export.Input) error {
+	keys, err := db.RecoveryKeys(ctx)
+	if err != nil {
+		return err
+	}
+	signing, err := readSigningKey(cfg.Agent.SigningKeyFile)
+	if err != nil {
+		return err
+	}
+	w := cutover.HostWorld{Plan: in.Plan, SigningKey: signing, Generations: keys}
+	in.Script = func(s plan.Step) (out export.HostScript, err error) {
+		out.Head, out.Body, err = cutover.ByHand(w, s)
+		return out, err
+	}
+	in.UserData = func(c *plan.TemplateChange) (string, error) { return cutover.UserData(w, c, c.At.Region) }
+	return nil
 }
 
 // exportResult is what --json tells of files that were written.

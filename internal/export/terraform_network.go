@@ -315,6 +315,7 @@ func (t *terraform) readme() string {
 			put("- %s%s", md(s.Title), left)
 		}
 	}
+	t.readmeHosts(put)
 	return b.String()
 }
 
