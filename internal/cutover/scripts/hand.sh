@@ -52,10 +52,9 @@ hand_agent() {
 		unlock
 		[ "$MODE" != start ] || return 0
 	fi
-	tries=0
+	since=$(now)
 	while job_state && [ "$state" = "$JOB.running" ]; do
-		tries=$((tries + 1))
-		[ "$tries" -le 300 ] || refuse slow "the work on the agent was begun, and no end is seen"
+		[ $(($(now) - since)) -le 600 ] || refuse slow "the work on the agent was begun, and no end is seen"
 		sleep 2
 	done
 	[ "$state" != "$JOB.failed" ] || refuse failed "$why"
