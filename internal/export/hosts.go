@@ -53,7 +53,7 @@ func (w *work) handStep(s plan.Step) (name, about string, order int, ok bool) {
 		return name, "Let the recovery key into the account " + line(s.Key.User), 4, true
 	}
 	parts := []string{"agent", safe(string(action), "-")}
-	if s.Agent != nil && (action == plan.InstallAgent || action == plan.UpgradeAgent) {
+	if s.Agent != nil && s.Agent.Package != "" && (action == plan.InstallAgent || action == plan.UpgradeAgent) {
 		parts = append(parts, safe(s.Agent.Package, "-"))
 		if s.Agent.Folder() != "" {
 			parts = append(parts, safe(s.Agent.Arch, "-"), safe(s.At.Region, "-"))
