@@ -34,7 +34,7 @@ them about. All others may be brought about from the export as well: migrate app
 
 ssh-config and howto are for the people who use the hosts, and need no plan.`,
 		Example: `  migrate export terraform -o handover      # a folder of .tf files with import blocks
-  migrate export cli > handover.sh          # then: sh handover.sh prepare
+  migrate export cli > handover.sh          # then: sh handover.sh prepare, recovery, nodes, hosts
   migrate export json 3f2a9c -o handover
   migrate export automation -o runbooks     # fan-out steps, with rate control`,
 		Args: cobra.NoArgs,
@@ -61,9 +61,10 @@ their IDs, which a snapshot does not have: --rule-ids reads them from AWS (ec2:D
 (aws SERVICE OPERATION --cli-input-json file://FILE). index.json tells which step of the plan wants which.`, export.JSON,
 	},
 	{
-		"cli", "One shell script of AWS CLI lines", `cli writes one POSIX sh script. It takes a stage (prepare, recovery, access, close, finish) as its argument, makes
-only what is not there, and touches an account only with that account's credentials. The stage close leaves a
-security group open unless the recovery bastion is let in and every host behind it is connected.`, export.CLI,
+		"cli", "One shell script of AWS CLI lines", `cli writes one POSIX sh script. It takes a stage (prepare, recovery, nodes, hosts, access, close, finish) as its
+argument, makes only what is not there, and touches an account only with that account's credentials. The stages nodes
+and hosts work on agents and the recovery key, by Run Command and by SSH (SSH='ssh -F FILE'); the argument "script NAME" prints what
+runs there. The stage close leaves a security group open unless the recovery bastion is let in and every host behind it is connected.`, export.CLI,
 	},
 	{
 		"automation", "Fan-out steps as runbooks of Systems Manager Automation", `automation writes the steps that many hosts share, agents' upgrades and restarts and the proof that hosts answer,
