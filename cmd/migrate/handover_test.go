@@ -3,12 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -17,7 +14,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ssm-migrate/internal/cutover"
-	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
 	"ssm-migrate/internal/simfleet"
 )
@@ -99,7 +95,7 @@ func (f *ownFleet) codeOwner(t *testing.T, script, stage string) (aws, ssh int) 
 		}
 	}
 	calls := filepath.Join(bin, "calls")
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	c := exec.CommandContext(ctx, "sh", script, stage)
 	c.Env = append(slices.Clone(f.env), "PATH="+bin+":/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE=1", "CALLS="+calls)
@@ -200,37 +196,11 @@ func bothWays(t *testing.T, ours, handed *ownFleet, want []string, wholly bool) 
 	if diff := cmp.Diff(namesOfSteps(p), namesOfSteps(h)); diff != "" {
 		t.Fatalf("the plans differ in more than who does it (-by migrate +by hand):\n%s", diff)
 	}
-	kinds, left := map[string]int{}, map[string]bool{}
-	for _, w := range h.Waves {
-		for _, s := range w.Steps {
-			switch {
-			case s.Handed && s.Agent != nil:
-				kinds["agent "+string(s.Agent.Action)]++
-			case s.Handed:
-				kinds[string(s.Kind)]++
-			case s.Kind == plan.WaitFor:
-				kinds["wait-for "+string(s.Wait.Action)]++
-			default:
-				if wholly && s.Phase == plan.Prepare {
-					t.Errorf("step %s is left to nobody", s.ID)
-				}
-				continue
-			}
-			left[s.ID] = true
-		}
-	}
+	kinds, left := leftToOthers(t, h, wholly)
 	for _, k := range want {
 		if kinds[k] == 0 {
-			t.Errorf("nothing of %s is handed over: the fleet shows nothing of it (%v)", k, kinds)
+			t.Fatalf("nothing of %s is handed over: the fleet shows nothing of it (%v); what is not in the plan: %+v", k, kinds, h.Refusals)
 		}
-	}
-	if t.Failed() {
-		for _, r := range h.Refusals {
-			if r.Code == "not-ready" {
-				t.Logf("not in the plan: %s: %s", r.Host, r.Text)
-			}
-		}
-		return
 	}
 	script := filepath.Join(t.TempDir(), "handover.sh")
 	text := handed.run(t, nil, "export", "cli", "--handed")
@@ -252,17 +222,57 @@ func bothWays(t *testing.T, ours, handed *ownFleet, want []string, wholly bool) 
 	byHand()
 	byUs()
 	t.Logf("%d steps handed over (%v), %d lines of the AWS CLI and %d of ssh run, in %v", len(left), kinds, aws, ssh, time.Since(began).Round(time.Second))
-	for _, e := range journalEntries(t, handed) {
-		if left[e.Step] && (e.Event == cutover.Intended || e.Event == cutover.Ours) {
+	handed.foundAll(t, left)
+	sameWorlds(t, ours, handed)
+}
+
+// leftToOthers counts the steps that a plan leaves to others by what they do, and
+// gives their IDs.
+func leftToOthers(t *testing.T, p *plan.Plan, wholly bool) (kinds map[string]int, ids map[string]bool) {
+	t.Helper()
+	kinds, ids = map[string]int{}, map[string]bool{}
+	for _, w := range p.Waves {
+		for _, s := range w.Steps {
+			switch {
+			case s.Handed && s.Agent != nil:
+				kinds["agent "+string(s.Agent.Action)]++
+			case s.Handed:
+				kinds[string(s.Kind)]++
+			case s.Kind == plan.WaitFor:
+				kinds["wait-for "+string(s.Wait.Action)]++
+			default:
+				if wholly && s.Phase == plan.Prepare {
+					t.Errorf("step %s is left to nobody", s.ID)
+				}
+				continue
+			}
+			ids[s.ID] = true
+		}
+	}
+	return kinds, ids
+}
+
+// foundAll checks that migrate saw steps done, and did none of them itself.
+func (f *ownFleet) foundAll(t *testing.T, steps map[string]bool) {
+	t.Helper()
+	found := map[string]bool{}
+	for _, e := range journalEntries(t, f) {
+		if steps[e.Step] && (e.Event == cutover.Intended || e.Event == cutover.Ours) {
 			t.Errorf("migrate itself did %s: %s", e.Step, e.Event)
 		}
-		if e.Event == cutover.Found {
-			delete(left, e.Step)
+		found[e.Step] = found[e.Step] || e.Event == cutover.Found
+	}
+	for id := range steps {
+		if !found[id] {
+			t.Errorf("step %s was never seen to be done", id)
 		}
 	}
-	for id := range left {
-		t.Errorf("step %s was never seen to be done", id)
-	}
+}
+
+// sameWorlds compares two fleets after their cutovers: their worlds, what a new
+// inventory makes of each host, and whom they let in.
+func sameWorlds(t *testing.T, ours, handed *ownFleet) {
+	t.Helper()
 	if diff := cmp.Diff(endState(ours), endState(handed)); diff != "" {
 		t.Errorf("the fleets differ (-by migrate +by hand):\n%.6000s", diff)
 	}
@@ -359,95 +369,4 @@ func withKeyOf(t *testing.T, f *ownFleet, o demoOptions) demoOptions {
 		t.Fatal(err)
 	}
 	return o
-}
-
-// endState is what a cutover may have changed of a world, thing by thing, with
-// names in place of the IDs that AWS gives, and without the value of the steps' tag, which tells who
-// brought a thing about.
-func endState(f *ownFleet) worldState {
-	all := stateOf(f.world)
-	f.world.Mu.RLock()
-	defer f.world.Mu.RUnlock()
-	var ids []string
-	for _, a := range f.world.Accounts {
-		for _, r := range a.Roles {
-			if r.ID != "" {
-				ids = append(ids, r.ID, "role "+r.Name)
-			}
-		}
-		for _, rg := range a.Regions {
-			for _, g := range rg.Groups {
-				ids = append(ids, g.ID, "group "+g.VPC+" "+g.Name)
-			}
-			for _, t := range rg.Templates {
-				ids = append(ids, t.ID, "template "+t.Name)
-			}
-			for _, e := range rg.Endpoints {
-				ids = append(ids, e.ID, "endpoint "+e.VPC+" "+e.Service)
-			}
-		}
-	}
-	names := strings.NewReplacer(ids...)
-	byWhom := regexp.MustCompile(`("` + regexp.QuoteMeta(fleet.TagStep) + `":)"[^"]*"`)
-	text := func(v any) string {
-		text, err := json.Marshal(v)
-		if err != nil {
-			panic(err)
-		}
-		return byWhom.ReplaceAllString(names.Replace(string(text)), `$1"…"`)
-	}
-	out := worldState{}
-	for k, v := range all {
-		if strings.HasPrefix(k, "i-") || strings.HasSuffix(k, " settings") || strings.HasSuffix(k, " documents") {
-			out[k] = text(v)
-		}
-	}
-	for in := range f.world.Instances() {
-		if a := in.Agent; in.Host.Running() {
-			out[in.Host.ID+" agent"] = text([]any{a.Installed, a.Package, a.Version, a.Running, a.Enabled, a.Masked, !a.SleepsUntil.IsZero(), a.Stale, f.world.ServesSessions(in)})
-		}
-	}
-	for _, a := range f.world.Accounts {
-		for _, r := range a.Roles {
-			out["role "+r.Name] = text(r)
-		}
-		for _, p := range a.Profiles {
-			out["profile "+p.Name] = text(p)
-		}
-		for _, rg := range a.Regions {
-			for _, g := range rg.Groups {
-				rules := append(rulesOf(g.Ingress), rulesOf(g.Egress)...)
-				for i := range rules {
-					rules[i] = names.Replace(rules[i])
-				}
-				slices.Sort(rules)
-				out[names.Replace(g.ID)] = rules
-			}
-			for _, t := range rg.Templates {
-				out[names.Replace(t.ID)] = text(t)
-			}
-			for _, e := range rg.Endpoints {
-				c := *e
-				c.Groups = slices.Sorted(slices.Values(c.Groups))
-				c.Addresses, c.DNSNames = fleet.Fact[[]netip.Addr]{}, nil // given by chance
-				out[names.Replace(e.ID)] = text(c)
-			}
-			for _, g := range rg.Scaling {
-				out["scaling group "+rg.Name+" "+g.Name] = text(g)
-			}
-		}
-	}
-	return out
-}
-
-// verdicts takes a new inventory and judges every host.
-func (f *ownFleet) verdicts(t *testing.T) map[string]string {
-	t.Helper()
-	f.run(t, []int{exitIncomplete}, "inventory")
-	judged := decode[fleet.Assessment](t, f.run(t, []int{exitNotReady, exitIncomplete}, "readiness", "--json"))
-	out := map[string]string{}
-	for _, h := range judged.Hosts {
-		out[h.Host] = h.Verdict.String() + " " + h.Cause
-	}
-	return out
 }
