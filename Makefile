@@ -52,7 +52,7 @@ test race: export GOGC := 400
 test: setup ## run all tests
 	$(GO) test -tags $(TAGS) -p 3 -parallel 6 -timeout 14m ./...
 
-long: setup ## run the tests that take minutes: the wizard from end to end, a hand-over by the AWS CLI, copies of 200 MB
+long: setup ## run the tests that take minutes: the wizard from end to end, a hand-over of the demo fleet by the AWS CLI and ssh, copies of 200 MB
 	$(GO) test -tags $(TAGS) -count 1 -timeout 30m -run '^(TestTheWholeWayInATerminal|TestHandOverEndsInTheSameState|TestCopyGoesOnAfterAKill)$$' ./cmd/migrate -args -long
 
 hcl: $(TOFU) $(SCHEMA) ## run OpenTofu's fmt and validate over what is exported for Terraform (its first run builds OpenTofu: minutes)

@@ -15,6 +15,7 @@ import (
 
 	"ssm-migrate/internal/access"
 	"ssm-migrate/internal/awsapi"
+	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/export"
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
@@ -34,7 +35,7 @@ them about. All others may be brought about from the export as well: migrate app
 
 ssh-config and howto are for the people who use the hosts, and need no plan.`,
 		Example: `  migrate export terraform -o handover      # a folder of .tf files with import blocks
-  migrate export cli > handover.sh          # then: sh handover.sh prepare
+  migrate export cli > handover.sh          # then: sh handover.sh prepare, recovery, nodes, hosts
   migrate export json 3f2a9c -o handover
   migrate export automation -o runbooks     # fan-out steps, with rate control`,
 		Args: cobra.NoArgs,
@@ -61,9 +62,10 @@ their IDs, which a snapshot does not have: --rule-ids reads them from AWS (ec2:D
 (aws SERVICE OPERATION --cli-input-json file://FILE). index.json tells which step of the plan wants which.`, export.JSON,
 	},
 	{
-		"cli", "One shell script of AWS CLI lines", `cli writes one POSIX sh script. It takes a stage (prepare, recovery, access, close, finish) as its argument, makes
-only what is not there, and touches an account only with that account's credentials. The stage close leaves a
-security group open unless the recovery bastion is let in and every host behind it is connected.`, export.CLI,
+		"cli", "One shell script of AWS CLI lines", `cli writes one POSIX sh script. It takes a stage (prepare, recovery, nodes, hosts, access, close, finish) as its
+argument, makes only what is not there, and touches an account only with that account's credentials. The stages nodes
+and hosts work on agents and the recovery key, by Run Command and by SSH (SSH='ssh -F FILE'); the argument "script NAME" prints what
+runs there. The stage close leaves a security group open unless the recovery bastion is let in and every host behind it is connected.`, export.CLI,
 	},
 	{
 		"automation", "Fan-out steps as runbooks of Systems Manager Automation", `automation writes the steps that many hosts share, agents' upgrades and restarts and the proof that hosts answer,
@@ -160,11 +162,14 @@ func (a *app) exportInput(ctx context.Context, db *sqlite.DB, id string, stays b
 	if in.Plan, err = findPlan(ctx, db, id); err != nil {
 		return in, err
 	}
-	if in.Snapshot, err = load(ctx, db, in.Plan.Snapshot); err != nil || !stays {
+	if in.Snapshot, err = load(ctx, db, in.Plan.Snapshot); err != nil {
 		return in, err
 	}
 	cfg, err := a.config()
 	if err != nil {
+		return in, err
+	}
+	if err := onHosts(ctx, db, cfg, &in); err != nil || !stays {
 		return in, err
 	}
 	judged, err := assess(ctx, db, in.Snapshot, cfg.policy())
@@ -175,6 +180,26 @@ func (a *app) exportInput(ctx context.Context, db *sqlite.DB, id string, stays b
 		return in, fmt.Errorf("make the access set-up that stays: %w", err)
 	}
 	return in, nil
+}
+
+// onHosts lets an export have what is run on hosts: the scripts of the steps' own
+// kinds, with the same checks.
+func onHosts(ctx context.Context, db *sqlite.DB, cfg config, in *export.Input) error {
+	keys, err := db.RecoveryKeys(ctx)
+	if err != nil {
+		return err
+	}
+	signing, err := readSigningKey(cfg.Agent.SigningKeyFile)
+	if err != nil {
+		return err
+	}
+	w := cutover.HostWorld{Plan: in.Plan, SigningKey: signing, Generations: keys}
+	in.Script = func(s plan.Step) (out export.HostScript, err error) {
+		out.Head, out.Body, err = cutover.ByHand(w, s)
+		return out, err
+	}
+	in.UserData = func(c *plan.TemplateChange) (string, error) { return cutover.UserData(w, c, c.At.Region) }
+	return nil
 }
 
 // exportResult is what --json tells of files that were written.

@@ -3,12 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -17,13 +14,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ssm-migrate/internal/cutover"
-	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
 	"ssm-migrate/internal/simfleet"
 )
 
-// inject brings causes about, those of each list on a host of their own: the
-// first that the first of them fits.
+// inject brings causes about, those of each list on a host of its own: the
+// first that serves sessions until then, is no bastion, and that the first of them fits.
 func (f *ownFleet) inject(t *testing.T, lists ...[]string) (on map[*simfleet.Instance]bool) {
 	t.Helper()
 	f.world.Mu.Lock()
@@ -32,7 +28,9 @@ func (f *ownFleet) inject(t *testing.T, lists ...[]string) (on map[*simfleet.Ins
 	for _, c := range simfleet.Causes() {
 		causes[c.Name] = c
 	}
-	all := slices.Collect(f.world.Instances())
+	all := slices.DeleteFunc(slices.Collect(f.world.Instances()), func(in *simfleet.Instance) bool {
+		return !f.world.ServesSessions(in) || in.Host.PublicIP.IsValid()
+	})
 	on = map[*simfleet.Instance]bool{}
 	for _, names := range lists {
 		i := slices.IndexFunc(all, func(in *simfleet.Instance) bool { return !on[in] && causes[names[0]].Inject(f.world, in) == nil })
@@ -77,90 +75,240 @@ func (f *ownFleet) policy(t *testing.T, text string) {
 	}
 }
 
-// codeOwner runs a stage of an exported script with Debian's AWS CLI.
-func (f *ownFleet) codeOwner(t *testing.T, script string, stage ...string) string {
+// codeOwner runs a stage of an exported script with Debian's AWS CLI and
+// OpenSSH's client, and gives how often it called each.
+func (f *ownFleet) codeOwner(t *testing.T, script, stage string) (aws, ssh int) {
 	t.Helper()
-	const debians = "/usr/bin/aws"
-	if _, err := os.Stat(debians); err != nil {
-		t.Fatalf("%v; install it with: apt-get install awscli", err)
+	for path, line := range map[string]string{"/usr/bin/aws": "awscli", "/usr/bin/ssh": "openssh-client", "/bin/nc": "netcat-openbsd"} {
+		if _, err := os.Stat(path); err != nil {
+			t.Fatalf("%v; install it with: apt-get install %s", err, line)
+		}
 	}
 	// That version does not know AWS_ENDPOINT_URL.
 	bin := t.TempDir()
-	wrapper := "#!/bin/sh\nexec " + debians + ` --endpoint-url "$AWS_ENDPOINT_URL" "$@"` + "\n"
-	if err := os.WriteFile(filepath.Join(bin, "aws"), []byte(wrapper), 0o700); err != nil {
-		t.Fatal(err)
+	for name, line := range map[string]string{
+		"aws": `echo aws >>"$CALLS"; exec /usr/bin/aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"`,
+		"ssh": `echo ssh >>"$CALLS"; exec /usr/bin/ssh -F ` + f.openSSH() + ` "$@"`,
+	} {
+		if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"+line+"\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	calls := filepath.Join(bin, "calls")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
-	c := exec.CommandContext(ctx, "sh", append([]string{script}, stage...)...)
-	c.Env = append(slices.Clone(f.env), "PATH="+bin+":/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE=1")
+	c := exec.CommandContext(ctx, "sh", script, stage)
+	c.Env = append(slices.Clone(f.env), "PATH="+bin+":/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE=1", "CALLS="+calls)
 	var out bytes.Buffer
 	c.Stdout, c.Stderr = &out, &out
 	if err := c.Run(); err != nil {
-		t.Errorf("sh %s %s: %v\n%s", filepath.Base(script), strings.Join(stage, " "), err, &out)
+		t.Errorf("sh %s %s: %v\n%s", filepath.Base(script), stage, err, &out)
 	}
-	return out.String()
+	text, err := os.ReadFile(calls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.Count(text, []byte("aws\n")), bytes.Count(text, []byte("ssh\n"))
+}
+
+// handovers are fleets that are prepared once wholly by migrate and once wholly
+// by others.
+var handovers = []struct {
+	name   string
+	fleet  demoOptions
+	plain  bool       // without session preferences
+	causes [][]string // beside the fleet's own trouble, those of each list on a host
+	only   bool       // all other hosts are left out
+	fixes  []plan.Kind
+	never  []plan.Kind
+	want   []string // kinds of steps that the plan has to hand over, and what is done about agents
+}{
+	{
+		// The fleet of migrate demo, with a cause for each kind of fix that it has nothing to do for.
+		name:   "demo",
+		fleet:  demoOptions{instances: 60, seed: 7, unreachable: 5, noThrottle: true, pace: 100},
+		causes: [][]string{{"no-profile"}, {"agent-sleeps"}, {"shared-role-without-ssm"}, {"run-as-user-missing"}},
+		fixes: []plan.Kind{
+			plan.AttachProfile, plan.ExtendRole, plan.AllowEgress, plan.CreateEndpoint, plan.Agent, plan.SessionPreferences,
+			plan.TimerRole, plan.RecoveryGroup, plan.RecoveryRule, plan.RecoveryKey,
+		},
+		want: []string{
+			"attach-profile", "extend-role", "allow-egress", "create-endpoint", "session-preferences", "timer-role", "recovery-group", "recovery-rule", "recovery-key",
+			"agent install", "agent upgrade", "agent enable", "wait-for restart",
+		},
+	},
+	{
+		// A plan attaches profiles or turns on Default Host Management, never both. The
+		// latter's role may not decrypt, as the preferences of this fleet ask for.
+		name:   "default host management",
+		fleet:  fleetOf(8),
+		plain:  true,
+		causes: [][]string{{"no-profile"}},
+		only:   true,
+		fixes:  []plan.Kind{plan.DefaultHostManagement},
+		never:  []plan.Kind{plan.AttachProfile},
+		want:   []string{"default-host-management"},
+	},
 }
 
 // The same fleet is prepared twice: once wholly by migrate, and once by the
-// owner of its code, who applies the exported lines while migrate waits. Both end alike.
+// owners of its code and of its hosts, who run the exported lines while migrate waits.
+// Both end alike: all that a cutover may change in AWS and on hosts is the
+// same, but for IDs and addresses that AWS gives, times, and the value of the tag that tells who made a thing.
 func TestHandOverEndsInTheSameState(t *testing.T) {
 	if !*long {
-		t.Skip("it takes a minute or more: make long runs it")
+		t.Skip("it takes minutes: make long runs it")
 	}
 	t.Parallel()
-	ours := ownSim(t, fleetOf(8))
-	handed := ownSim(t, fleetWithKeyOf(t, ours, 8))
-	for _, f := range []*ownFleet{ours, handed} {
-		f.oneWave(t)
-		f.only(t, f.inject(t, []string{"endpoint-missing", "no-profile"}, []string{"endpoint-group-closed", "shared-role-without-ssm"}))
-	}
-	// Agents are started on hosts, where no call of AWS leads.
-	handed.policy(t, "fixes: {attach-profile: hand, extend-role: hand, allow-egress: hand, create-endpoint: hand}\n")
-
-	p := ours.planned(t, exitIncomplete)
-	byUs := ours.begin(t, "apply", p.ID, "--yes")
-	h := handed.planned(t, exitIncomplete)
-	kinds := map[plan.Kind]int{}
-	for _, w := range h.Waves {
-		for _, s := range w.Steps {
-			if s.Handed {
-				kinds[s.Kind]++
+	for _, h := range handovers {
+		t.Run(h.name, func(t *testing.T) {
+			t.Parallel()
+			ours := ownSim(t, h.fleet)
+			handed := ownSim(t, withKeyOf(t, ours, h.fleet))
+			for f, how := range map[*ownFleet]string{ours: "apply", handed: "hand"} {
+				f.oneWave(t)
+				text := "fixes:\n"
+				for _, k := range h.fixes {
+					text += "  " + string(k) + ": " + how + "\n"
+				}
+				for _, k := range h.never {
+					text += "  " + string(k) + ": never\n"
+				}
+				f.policy(t, text)
+				if h.plain {
+					f.regions(func(r *simfleet.Region) { r.Preferences = "" })
+				}
+				on := f.inject(t, h.causes...)
+				if h.only {
+					f.only(t, on)
+				}
 			}
-		}
+			bothWays(t, ours, handed, h.want, !h.only)
+		})
 	}
-	for _, k := range []plan.Kind{plan.AttachProfile, plan.ExtendRole, plan.AllowEgress, plan.CreateEndpoint} {
+}
+
+// bothWays carries out the plans of the two fleets. With wholly, nothing that
+// prepares is left to the second one's migrate.
+func bothWays(t *testing.T, ours, handed *ownFleet, want []string, wholly bool) {
+	t.Helper()
+	p, h := ours.plannedFor(t), handed.plannedFor(t)
+	if diff := cmp.Diff(namesOfSteps(p), namesOfSteps(h)); diff != "" {
+		t.Fatalf("the plans differ in more than who does it (-by migrate +by hand):\n%s", diff)
+	}
+	kinds, left := leftToOthers(t, h, wholly)
+	for _, k := range want {
 		if kinds[k] == 0 {
-			t.Errorf("no step %s is handed over: the fleet shows nothing of it", k)
+			t.Fatalf("nothing of %s is handed over: the fleet shows nothing of it (%v); what is not in the plan: %+v", k, kinds, h.Refusals)
 		}
 	}
 	script := filepath.Join(t.TempDir(), "handover.sh")
-	if err := os.WriteFile(script, handed.run(t, nil, "export", "cli"), 0o600); err != nil {
+	text := handed.run(t, nil, "export", "cli", "--handed")
+	if err := os.WriteFile(script, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// migrate waits for the fixes; what it would make itself, the owner makes first.
-	handed.codeOwner(t, script, "recovery")
+	began := time.Now()
+	byUs := ours.begin(t, "apply", p.ID, "--yes")
 	byHand := handed.begin(t, "apply", h.ID, "--yes")
 	handed.waits(t)
-	handed.codeOwner(t, script, "prepare")
+	aws, ssh := 0, 0
+	for _, stage := range []string{"prepare", "recovery", "nodes", "hosts"} {
+		if !bytes.Contains(text, []byte("\n"+stage+")\n")) {
+			continue // the plan has nothing for it
+		}
+		a, s := handed.codeOwner(t, script, stage)
+		aws, ssh = aws+a, ssh+s
+	}
 	byHand()
 	byUs()
-	for _, e := range journalEntries(t, handed) {
-		_, s := h.Step(e.Step)
-		if s != nil && others(s) && (e.Event == cutover.Intended || e.Event == cutover.Ours) {
-			t.Errorf("migrate itself did %s: %s", e.Step, e.Event)
+	t.Logf("%d steps handed over (%v), %d lines of the AWS CLI and %d of ssh run, in %v", len(left), kinds, aws, ssh, time.Since(began).Round(time.Second))
+	handed.foundAll(t, left)
+	sameWorlds(t, ours, handed)
+}
+
+// leftToOthers counts the steps that a plan leaves to others by what they do, and
+// gives their IDs.
+func leftToOthers(t *testing.T, p *plan.Plan, wholly bool) (kinds map[string]int, ids map[string]bool) {
+	t.Helper()
+	kinds, ids = map[string]int{}, map[string]bool{}
+	for _, w := range p.Waves {
+		for _, s := range w.Steps {
+			switch {
+			case s.Handed && s.Agent != nil:
+				kinds["agent "+string(s.Agent.Action)]++
+			case s.Handed:
+				kinds[string(s.Kind)]++
+			case s.Kind == plan.WaitFor:
+				kinds["wait-for "+string(s.Wait.Action)]++
+			default:
+				if wholly && s.Phase == plan.Prepare {
+					t.Errorf("step %s is left to nobody", s.ID)
+				}
+				continue
+			}
+			ids[s.ID] = true
 		}
 	}
+	return kinds, ids
+}
+
+// foundAll checks that migrate saw steps done, and did none of them itself.
+func (f *ownFleet) foundAll(t *testing.T, steps map[string]bool) {
+	t.Helper()
+	found := map[string]bool{}
+	for _, e := range journalEntries(t, f) {
+		if steps[e.Step] && (e.Event == cutover.Intended || e.Event == cutover.Ours) {
+			t.Errorf("migrate itself did %s: %s", e.Step, e.Event)
+		}
+		found[e.Step] = found[e.Step] || e.Event == cutover.Found
+	}
+	for id := range steps {
+		if !found[id] {
+			t.Errorf("step %s was never seen to be done", id)
+		}
+	}
+}
+
+// sameWorlds compares two fleets after their cutovers: their worlds, what a new
+// inventory makes of each host, and whom they let in.
+func sameWorlds(t *testing.T, ours, handed *ownFleet) {
+	t.Helper()
 	if diff := cmp.Diff(endState(ours), endState(handed)); diff != "" {
 		t.Errorf("the fleets differ (-by migrate +by hand):\n%.6000s", diff)
 	}
 	if diff := cmp.Diff(ours.verdicts(t), handed.verdicts(t)); diff != "" {
 		t.Errorf("verdicts (-by migrate +by hand):\n%s", diff)
 	}
-	was, want, _ := doorsOpen(ours.world)
-	if open, sessions, all := doorsOpen(handed.world); open != was || sessions != want || open == all {
-		t.Errorf("by hand %d of %d hosts are open and %d serve sessions; by migrate %d and %d", open, all, sessions, was, want)
+	was, serve, _ := doorsOpen(ours.world)
+	if open, sessions, all := doorsOpen(handed.world); open != was || sessions != serve || open == all {
+		t.Errorf("by hand %d of %d hosts are open and %d serve sessions; by migrate %d and %d", open, all, sessions, was, serve)
 	}
+}
+
+// plannedFor takes an inventory and makes a plan of a fleet that may have hosts
+// that do not answer.
+func (f *ownFleet) plannedFor(t *testing.T) *plan.Plan {
+	t.Helper()
+	f.run(t, []int{exitIncomplete}, "inventory")
+	p := decode[plan.Plan](t, f.run(t, []int{exitIncomplete}, "plan", "--json"))
+	return &p
+}
+
+// namesOfSteps lists a plan's steps by what is done to what. A restart that
+// others do is waited for.
+func namesOfSteps(p *plan.Plan) []string {
+	var out []string
+	for _, w := range p.Waves {
+		for _, s := range w.Steps {
+			kind := s.Kind
+			if s.Kind == plan.Agent && s.Agent.Action == plan.RestartAgent {
+				kind = plan.WaitFor
+			}
+			out = append(out, w.Name+" "+string(kind)+" "+s.Lane)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // begin starts the program; what it gives waits for its end, which has to be good.
@@ -188,15 +336,6 @@ func (f *ownFleet) begin(t *testing.T, args ...string) func() {
 	}
 }
 
-// others reports whether the test leaves the step to the owner of the code.
-func others(s *plan.Step) bool {
-	switch s.Kind {
-	case plan.TimerRole, plan.RecoveryGroup, plan.RecoveryRule:
-		return true
-	}
-	return s.Handed
-}
-
 // waits returns when the run of migrate waits for somebody else.
 func (f *ownFleet) waits(t *testing.T) {
 	t.Helper()
@@ -218,103 +357,16 @@ func (f *ownFleet) waits(t *testing.T) {
 	}
 }
 
-// fleetWithKeyOf is a fleet with another's recovery key.
-func fleetWithKeyOf(t *testing.T, f *ownFleet, n int) demoOptions {
+// withKeyOf is a fleet with another's recovery key.
+func withKeyOf(t *testing.T, f *ownFleet, o demoOptions) demoOptions {
 	t.Helper()
 	key, err := os.ReadFile(filepath.Join(f.dir, demoRecoveryKey))
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := fleetOf(n)
 	o.dir = t.TempDir()
 	if err := os.WriteFile(filepath.Join(o.dir, demoRecoveryKey), key, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return o
-}
-
-// endState is what a cutover may have changed of a world, thing by thing, with
-// names in place of the IDs that AWS gives, and without the value of the steps' tag, which tells who
-// brought a thing about.
-func endState(f *ownFleet) worldState {
-	all := stateOf(f.world)
-	f.world.Mu.RLock()
-	defer f.world.Mu.RUnlock()
-	var ids []string
-	for _, a := range f.world.Accounts {
-		for _, r := range a.Roles {
-			if r.ID != "" {
-				ids = append(ids, r.ID, "role "+r.Name)
-			}
-		}
-		for _, rg := range a.Regions {
-			for _, g := range rg.Groups {
-				ids = append(ids, g.ID, "group "+g.VPC+" "+g.Name)
-			}
-			for _, t := range rg.Templates {
-				ids = append(ids, t.ID, "template "+t.Name)
-			}
-			for _, e := range rg.Endpoints {
-				ids = append(ids, e.ID, "endpoint "+e.VPC+" "+e.Service)
-			}
-		}
-	}
-	names := strings.NewReplacer(ids...)
-	byWhom := regexp.MustCompile(`("` + regexp.QuoteMeta(fleet.TagStep) + `":)"[^"]*"`)
-	text := func(v any) string {
-		text, err := json.Marshal(v)
-		if err != nil {
-			panic(err)
-		}
-		return byWhom.ReplaceAllString(names.Replace(string(text)), `$1"…"`)
-	}
-	out := worldState{}
-	for k, v := range all {
-		if strings.HasPrefix(k, "i-") || strings.HasSuffix(k, " settings") || strings.HasSuffix(k, " documents") {
-			out[k] = text(v)
-		}
-	}
-	for _, a := range f.world.Accounts {
-		for _, r := range a.Roles {
-			out["role "+r.Name] = text(r)
-		}
-		for _, p := range a.Profiles {
-			out["profile "+p.Name] = text(p)
-		}
-		for _, rg := range a.Regions {
-			for _, g := range rg.Groups {
-				rules := append(rulesOf(g.Ingress), rulesOf(g.Egress)...)
-				for i := range rules {
-					rules[i] = names.Replace(rules[i])
-				}
-				slices.Sort(rules)
-				out[names.Replace(g.ID)] = rules
-			}
-			for _, t := range rg.Templates {
-				out[names.Replace(t.ID)] = text(t)
-			}
-			for _, e := range rg.Endpoints {
-				c := *e
-				c.Groups = slices.Sorted(slices.Values(c.Groups))
-				c.Addresses, c.DNSNames = fleet.Fact[[]netip.Addr]{}, nil // given by chance
-				out[names.Replace(e.ID)] = text(c)
-			}
-			for _, g := range rg.Scaling {
-				out["scaling group "+rg.Name+" "+g.Name] = text(g)
-			}
-		}
-	}
-	return out
-}
-
-// verdicts takes a new inventory and judges every host.
-func (f *ownFleet) verdicts(t *testing.T) map[string]string {
-	t.Helper()
-	f.run(t, []int{exitIncomplete}, "inventory")
-	judged := decode[fleet.Assessment](t, f.run(t, []int{exitNotReady, exitIncomplete}, "readiness", "--json"))
-	out := map[string]string{}
-	for _, h := range judged.Hosts {
-		out[h.Host] = h.Verdict.String() + " " + h.Cause
-	}
-	return out
 }

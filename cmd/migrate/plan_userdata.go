@@ -59,7 +59,15 @@ func (a *app) userData(ctx context.Context, id, template string) error {
 	}
 	out := launchChange{Plan: p.ID, Change: change}
 	if change.Key != nil || change.Agent != nil {
-		if out.Script, err = cutover.UserData(cutover.HostWorld{}, change, change.At.Region); err != nil {
+		cfg, err := a.config()
+		if err != nil {
+			return err
+		}
+		signing, err := readSigningKey(cfg.Agent.SigningKeyFile)
+		if err != nil {
+			return err
+		}
+		if out.Script, err = cutover.UserData(cutover.HostWorld{SigningKey: signing}, change, change.At.Region); err != nil {
 			return err
 		}
 	}

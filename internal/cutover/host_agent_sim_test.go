@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -106,6 +107,36 @@ func TestAgentComesToEveryFamily(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// What others run brings the agent to each family as well, and sees it there.
+func TestAgentByHandComesToEveryFamily(t *testing.T) {
+	for _, f := range families {
+		t.Run(f.system, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, in := bareWorld(t, f.system)
+				inWorld(t, w, func(ctx context.Context, hosts *simfleet.Hosts) {
+					s := simulated{t, w, hosts, in}
+					k, step := agentStep(s, plan.InstallAgent, f.form, "")
+					step.At = in.Host.Ref().Place()
+					head, body, err := cutover.ByHand(cutover.HostWorld{Plan: &plan.Plan{ID: "0123456789ab", Policy: plan.DefaultPolicy()}, SigningKey: simfleet.AgentSigningKey()}, step)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, mode := range []string{"start", "look", "start"} {
+						r := s.Run(ctx, in.Host, fleet.WaySSH, fleet.Script{Name: "by hand", Text: head + "MODE=" + mode + "\n" + body})
+						if first := mode == "start" && !in.Agent.Installed; r.Exit != 0 || strings.Contains(string(r.Stdout), "started") != first {
+							t.Errorf("%s: exit %d\n%s%s", mode, r.Exit, r.Stdout, r.Stderr)
+						}
+						time.Sleep(10 * time.Minute)
+					}
+					if o, err := k.Observe(ctx, step); err != nil || o.Holds != fleet.TruthYes {
+						t.Errorf("after: %+v, %v", o, err)
+					}
+				})
+			})
+		})
 	}
 }
 

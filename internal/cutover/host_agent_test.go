@@ -470,6 +470,66 @@ func TestUserDataOnRealShells(t *testing.T) {
 	})
 }
 
+// What others run by hand installs, upgrades and restarts the agent with the
+// step's own checks, leaves alone what is as wanted, and says what it refuses.
+func TestAgentByHandOnRealShells(t *testing.T) {
+	onAgentShells(t, func(t *testing.T, form string, shell ...string) {
+		m := newAgentMachine(t, form, shell...)
+		m.plan.ID = "0123456789ab"
+		m.offers(offer{version: "3.3.4851.0", stranger: true})
+		before := m.tree()
+		if r := m.byHand(m.step, ""); r.Exit == 0 || !strings.Contains(string(r.Stdout), "is not AWS's") {
+			t.Errorf("a stranger's package: exit %d\n%s%s", r.Exit, r.Stdout, r.Stderr)
+		}
+		if diff := cmp.Diff(before, m.tree()); diff != "" {
+			t.Errorf("a stranger's package changed the host: %s", diff)
+		}
+		m.offers(offer{version: "3.3.4851.0"})
+		for range 2 {
+			if r := m.byHand(m.step, ""); r.Exit != 0 {
+				t.Fatalf("exit %d\n%s%s", r.Exit, r.Stdout, r.Stderr)
+			}
+			if o, err := m.kind().Observe(t.Context(), m.step); err != nil || o.Holds != fleet.TruthYes {
+				t.Errorf("%+v, %v", o, err)
+			}
+			m.files = nil // what is there needs no package
+		}
+		m.offers(offer{version: "3.3.5226.0"})
+		upgrade, change := m.step, *m.step.Agent
+		upgrade.Agent, change.Action, change.Floor = &change, plan.UpgradeAgent, "3.3.5000.0"
+		for _, mode := range []string{"start", "look"} {
+			if r := m.byHand(upgrade, mode); r.Exit != 0 {
+				t.Fatalf("%s: exit %d\n%s%s", mode, r.Exit, r.Stdout, r.Stderr)
+			}
+		}
+		if o, err := m.kind().Observe(t.Context(), upgrade); err != nil || o.Holds != fleet.TruthYes {
+			t.Errorf("%+v, %v", o, err)
+		}
+		change.Floor = "3.4.0.0"
+		if r := m.byHand(upgrade, ""); r.Exit == 0 || !strings.Contains(string(r.Stdout), "which is below 3.4.0.0") {
+			t.Errorf("an agent below the floor: exit %d\n%s%s", r.Exit, r.Stdout, r.Stderr)
+		}
+		restart := plan.Step{ID: "w", Kind: plan.WaitFor, Wait: &plan.Wait{Code: "agent-sleeping", Action: plan.RestartAgent}}
+		if r := m.byHand(restart, ""); r.Exit != 0 || !strings.Contains(string(r.Stdout), "started") {
+			t.Errorf("restart: exit %d\n%s%s", r.Exit, r.Stdout, r.Stderr)
+		}
+		if r := m.byHand(restart, ""); r.Exit != 0 || strings.Contains(string(r.Stdout), "started") {
+			t.Errorf("a second restart: exit %d\n%s%s", r.Exit, r.Stdout, r.Stderr)
+		}
+	})
+}
+
+// byHand runs what others run for a step, in a mode.
+func (m *agentMachine) byHand(s plan.Step, mode string) fleet.ScriptResult {
+	m.t.Helper()
+	head, body, err := cutover.ByHand(cutover.HostWorld{Plan: m.plan, SigningKey: m.key, Signer: m.signer, Paths: m.paths}, s)
+	must(m.t, err)
+	if mode != "" {
+		mode = "MODE=" + mode + "\n"
+	}
+	return m.machine.Run(m.t.Context(), host, fleet.WaySSH, fleet.Script{Name: "by hand", Text: head + mode + body, Timeout: time.Minute})
+}
+
 // EC2 takes 16 KB, with the key that is built in and a mirror's address.
 func TestUserDataFits(t *testing.T) {
 	c := &plan.TemplateChange{

@@ -68,6 +68,11 @@ func (w *work) fans() []*fan {
 			take(string(s.Agent.Action), s.Agent.Floor, s.Hosts)
 		}
 	}
+	for _, s := range w.Plan.Of(plan.WaitFor) {
+		if s.Wait.Action == plan.RestartAgent {
+			take(string(s.Wait.Action), "", s.Hosts)
+		}
+	}
 	for _, s := range w.Plan.Of(plan.ProveSession) {
 		if s.Phase == plan.Prove && !w.Handed {
 			take("prove", "", s.Hosts)
@@ -183,7 +188,7 @@ func (f *fan) command() (document string, parameters map[string][]string) {
 
 var fanText = map[string]string{
 	string(plan.UpgradeAgent): "Upgrade the SSM Agent", string(plan.EnableAgent): "Let the SSM Agent start at boot",
-	string(plan.RestartAgent): "Restart the SSM Agent", "prove": "See that hosts answer Run Command",
+	string(plan.RestartAgent): "Restart the SSM Agent", string(plan.InstallAgent): "Install the SSM Agent", "prove": "See that hosts answer Run Command",
 }
 
 func (f *fan) runbook() (string, error) {

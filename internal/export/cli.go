@@ -20,11 +20,12 @@ func CLI(in Input) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if w.nothing() {
+	if w.nothing() && len(w.hand) == 0 {
 		return nil, ErrNothing
 	}
-	s := &script{work: w}
+	s := &script{work: w, sections: map[stage][]string{}}
 	s.head()
+	s.hostScripts()
 	for _, st := range stages {
 		for _, at := range w.places {
 			if err := s.section(st, at); err != nil {
@@ -32,6 +33,10 @@ func CLI(in Input) ([]File, error) {
 			}
 		}
 	}
+	for _, at := range s.hostPlaces() {
+		s.nodeSection(at)
+	}
+	s.sshSection()
 	s.tail()
 	return []File{{Name: "migrate-" + safe(w.Plan.ID, "-") + ".sh", Text: s.text.String()}}, nil
 }
@@ -111,17 +116,18 @@ func (s *script) head() {
 	s.put("#   sh %s STAGE", "migrate-"+safe(p.ID, "-")+".sh")
 	s.put("#")
 	s.put("# Stages, in this order:")
-	for _, st := range stages {
-		if len(s.of(st)) > 0 || st == stageAccess && len(s.accessPlaces()) > 0 {
+	for _, st := range scriptStages {
+		if len(s.of(st)) > 0 || st == stageAccess && len(s.accessPlaces()) > 0 || s.handStage(st) {
 			s.put("#   %-9s %s", st, stageText[st])
 		}
 	}
+	s.headHosts()
 	s.put("#")
 	s.put("# A stage can be run again: what is there already is left as it is. Run it with the credentials of each")
 	s.put("# account in turn; exit code 3 says that sections of other accounts were left out.")
-	if len(s.onHost) > 0 {
+	if left := len(s.onHost) - s.handSteps(); left > 0 {
 		s.put("#")
-		s.put("# Not in here: %s, on hosts mostly, which migrate apply does or waits for.", fleet.Count(len(s.onHost), "step"))
+		s.put("# Not in here: %s, on hosts mostly, which migrate apply does or waits for.", fleet.Count(left, "step"))
 	}
 	s.put("set -eu")
 	s.put("export AWS_PAGER=")
@@ -131,6 +137,8 @@ func (s *script) head() {
 
 var stageText = map[stage]string{
 	stagePrepare:  "roles, profiles, rules, endpoints and preferences that hosts need for sessions",
+	stageNodes:    "what is done on hosts, by Run Command: hosts that Systems Manager reached",
+	stageHosts:    "what is done on hosts, by SSH: the others (SSH='ssh -F FILE'; SSH_USER)",
 	stageRecovery: "the timers' role, and recovery bastions at zero instances with the rules that let them in",
 	stageAccess:   "policies and documents that stay",
 	stageClose:    "port 22 in security groups; only groups whose hosts are connected to Session Manager",
@@ -145,15 +153,7 @@ func (s *script) section(st stage, at fleet.Place) error {
 	if len(jobs) == 0 && !leaves {
 		return nil
 	}
-	name := string(st) + "_" + safe(at.Account, "") + "_" + safe(at.Region, "")
-	if s.sections == nil {
-		s.sections = map[stage][]string{}
-	}
-	s.sections[st] = append(s.sections[st], name)
-	s.region, s.ids = at.Region, map[string]string{}
-	s.put("\n# ---- %s: account %s, %s ----", st, line(at.Account), line(at.Region))
-	s.put("%s() {", name)
-	s.put("\tin_account %s %s || return 0", quote(at.Account), quote(at.Region))
+	s.open(st, at)
 	for _, j := range jobs {
 		s.put("")
 		for _, l := range s.about(j) {
@@ -171,9 +171,20 @@ func (s *script) section(st stage, at fleet.Place) error {
 	return nil
 }
 
+// open begins the function of a stage at a place.
+func (s *script) open(st stage, at fleet.Place) {
+	name := string(st) + "_" + safe(at.Account, "") + "_" + safe(at.Region, "")
+	s.sections[st] = append(s.sections[st], name)
+	s.region, s.ids = at.Region, map[string]string{}
+	s.put("\n# ---- %s: account %s, %s ----", st, line(at.Account), line(at.Region))
+	s.put("%s() {", name)
+	s.put("\tin_account %s %s || return 0", quote(at.Account), quote(at.Region))
+}
+
 func (s *script) tail() {
+	templates, _ := s.templates()
 	s.put("\ncase ${1-} in")
-	for _, st := range stages {
+	for _, st := range scriptStages {
 		if s.sections[st] == nil {
 			continue
 		}
@@ -183,11 +194,20 @@ func (s *script) tail() {
 		}
 		s.put("\t;;")
 	}
+	if len(s.hand) > 0 {
+		s.put("script)\n\tscript \"${2-}\" || exit 2\n\t;;")
+	}
+	if len(templates) > 0 {
+		s.put("user-data)\n\ttemplate \"${2-}\" || exit 2\n\t;;")
+	}
 	s.put("*)")
 	s.put("\tsed -n '2,/^set /s/^#//p' \"$0\" >&2")
 	s.put("\texit 2")
 	s.put("\t;;")
 	s.put("esac")
+	if len(s.hand) > 0 {
+		s.put("[ \"$failed\" = 0 ] || exit 1")
+	}
 	s.put("[ \"$left\" = 0 ] || exit 3")
 }
 

@@ -35,6 +35,10 @@ type Input struct {
 	// by group's ID. A snapshot does not have IDs; Terraform cannot import a rule without. RuleGroups lists
 	// the groups.
 	Rules map[string][]fleet.Rule
+	// Script gives what somebody else runs on a host for a step, and UserData the
+	// user data of a launch template's next version. Nil: the export has none.
+	Script   func(plan.Step) (HostScript, error)
+	UserData func(*plan.TemplateChange) (string, error)
 }
 
 // File is one file of an export. Name is relative, with slashes, and made of
@@ -98,6 +102,7 @@ type work struct {
 	jobs   []job
 	places []fleet.Place // of all jobs, sorted
 	onHost []plan.Step   // steps that the export does not express: those on hosts, mostly
+	hand   []*handWork   // of them those that somebody else can do on hosts, in the order on one host
 	seen   seen
 }
 
@@ -193,8 +198,14 @@ func begin(in Input) (*work, error) {
 	for i := range in.Plan.Waves {
 		for _, s := range in.Plan.Waves[i].Steps {
 			w.take(s, at)
+			if !w.Handed || s.Handed || s.Kind == plan.WaitFor {
+				if err := w.takeOnHost(s); err != nil {
+					return nil, err
+				}
+			}
 		}
 	}
+	sortHand(w.hand)
 	slices.SortStableFunc(w.jobs, func(a, b job) int {
 		return cmp.Compare(slices.Index(stages, a.stage), slices.Index(stages, b.stage))
 	})
@@ -210,7 +221,7 @@ func begin(in Input) (*work, error) {
 func (w *work) take(s plan.Step, at map[string]int) {
 	st := stageOf(s.Kind)
 	switch {
-	case w.Handed && !s.Handed:
+	case w.Handed && !s.Handed && s.Kind != plan.WaitFor:
 		return
 	case st == "":
 		if s.Kind == plan.Agent || s.Kind == plan.WaitFor || s.Kind == plan.RecoveryKey || s.Kind == plan.QuarantineKeys {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"ssm-migrate/internal/fleet"
@@ -34,14 +35,15 @@ func JSON(in Input) ([]File, error) {
 		return nil, fmt.Errorf("export the access set-up: %w", err)
 	}
 	index, err := pretty(struct {
-		Plan  string      `json:"plan"`
-		Tag   tag         `json:"tag"`
-		Steps []indexStep `json:"steps"`
-	}{w.Plan.ID, tag{fleet.TagStep, Tag(w.Plan)}, d.steps})
+		Plan  string       `json:"plan"`
+		Tag   tag          `json:"tag"`
+		Steps []indexStep  `json:"steps"`
+		Hosts []indexHosts `json:"hosts,omitempty"`
+	}{w.Plan.ID, tag{fleet.TagStep, Tag(w.Plan)}, d.steps, d.onHosts()})
 	if err != nil {
 		return nil, err
 	}
-	return append([]File{{Name: "index.json", Text: index}}, d.files...), nil
+	return append(append([]File{{Name: "index.json", Text: index}}, d.files...), w.hostFiles()...), nil
 }
 
 // indexStep is a step of the plan with the documents that it asks for.
@@ -64,6 +66,36 @@ type indexStep struct {
 type indexFile struct {
 	File string `json:"file"`
 	Call string `json:"call,omitempty"` // "ec2 create-vpc-endpoint"; empty: a document that calls take as text
+}
+
+// indexHosts is a script for hosts, with those on which it is to run as root.
+type indexHosts struct {
+	File  string      `json:"file"`
+	About string      `json:"about"`
+	Steps []string    `json:"steps"`
+	Hosts []indexHost `json:"hosts"`
+}
+
+type indexHost struct {
+	Account string `json:"account"`
+	Region  string `json:"region"`
+	ID      string `json:"id"`
+	Managed bool   `json:"managed"`           // Run Command led to it when the snapshot was taken
+	Address string `json:"address,omitempty"` // by which the inventory reached it
+	User    string `json:"user,omitempty"`
+}
+
+func (w *work) onHosts() []indexHosts {
+	var out []indexHosts
+	for _, h := range w.hand {
+		one := indexHosts{File: "hosts/" + h.name + ".sh", About: h.about, Steps: h.steps}
+		for i, ref := range slices.Concat(h.nodes, h.hosts) {
+			address, user := w.login(ref)
+			one.Hosts = append(one.Hosts, indexHost{ref.Account, ref.Region, ref.ID, i < len(h.nodes), address, user})
+		}
+		out = append(out, one)
+	}
+	return out
 }
 
 // documents is a JSON export in the making.

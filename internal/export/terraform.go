@@ -53,6 +53,7 @@ func Terraform(in Input) ([]File, error) {
 		text := hclwrite.Format(t.files[name].Bytes())
 		out = append(out, File{Name: name, Text: string(bytes.TrimLeft(text, "\n"))})
 	}
+	out = append(out, t.hostFiles()...)
 	return append(out, File{Name: "README.md", Text: t.readme()}), nil
 }
 

@@ -334,6 +334,7 @@ func (t *terraform) readme() string {
 			put("- %s%s", md(s.Title), left)
 		}
 	}
+	t.readmeHosts(put)
 	return b.String()
 }
 

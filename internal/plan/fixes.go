@@ -169,7 +169,11 @@ func (m *maker) ownStep(h *member, w want) Step {
 	default:
 		s.Title = fmt.Sprintf("Wait until %s of %s is put right", w.code, h.label())
 		s.After = []string{fleet.OneLine(w.fix, 300)}
-		s.Wait = &Wait{Code: w.code, For: m.policy.Wait}
+		s.Wait = &Wait{Code: w.code, For: m.policy.Wait, Action: w.action}
+		if w.action != "" {
+			s.Title = fmt.Sprintf("Wait until the SSM Agent of %s was restarted", h.label())
+			s.After = []string{"restarted by others, connected to Systems Manager"}
+		}
 	}
 	return s
 }
@@ -186,8 +190,8 @@ func (m *maker) wake(h *member, wants []want) {
 		}
 		return false
 	})
-	agent := slices.ContainsFunc(h.prepare, func(s Step) bool { return s.Kind == Agent })
-	if !slept || agent || m.policy.FixOf(Agent) == FixHand || m.policy.FixOf(Agent) == FixNever || h.Connection.Known && h.Connection.Value == "connected" {
+	agent := slices.ContainsFunc(h.prepare, func(s Step) bool { return s.Kind == Agent || s.Kind == WaitFor })
+	if !slept || agent || m.policy.FixOf(Agent) == FixNever || h.Connection.Known && h.Connection.Value == "connected" {
 		return
 	}
 	if got, _ := agentWant(h, RestartAgent); got != nil {

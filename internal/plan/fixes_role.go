@@ -125,6 +125,29 @@ func (m *maker) preferenceGrants(at fleet.Place) []grant {
 	return grants
 }
 
+// neededToBegin are those of preferenceGrants without which no session begins:
+// encryption, and what it is checked with. Source: as readiness has it for kms-decrypt-denied,
+// log-check-denied and bucket-check-denied.
+func (m *maker) neededToBegin(at fleet.Place) []grant {
+	in, err := fleet.ParseSessionDocument(m.world.region(at).Preferences.Value.Content)
+	if err != nil {
+		return nil // then preferenceGrants has none
+	}
+	needs := slices.DeleteFunc(m.preferenceGrants(at), func(g grant) bool {
+		switch g.action {
+		case "logs:DescribeLogGroups":
+			return !in.LogGroupEncrypted
+		case "s3:GetEncryptionConfiguration":
+			return !in.BucketEncrypted
+		}
+		return true
+	})
+	if in.Key != "" {
+		needs = append(needs, grant{action: "kms:Decrypt", resource: in.Key})
+	}
+	return needs
+}
+
 // defaultManagement turns Default Host Management Configuration on. Source: AWS
 // Systems Manager User Guide, fleet-manager-default-host-management-configuration.
 func (m *maker) defaultManagement(h *member) ([]want, string) {
@@ -139,6 +162,9 @@ func (m *maker) defaultManagement(h *member) ([]want, string) {
 	}
 	if below, ok := readiness.Below(agentVersion(h.Host), "3.2.582.0"); ok && below {
 		return nil, "Default Host Management Configuration needs agent 3.2.582.0"
+	}
+	if needs := m.neededToBegin(at); len(needs) > 0 {
+		return nil, fmt.Sprintf("the role of Default Host Management Configuration has %s, which lacks %s: by the Region's preferences no session begins without", DefaultHostPolicy, actionsOf(needs))
 	}
 	return []want{{kind: DefaultHostManagement, key: "default-host-management-" + at.Account + "-" + at.Region}}, ""
 }

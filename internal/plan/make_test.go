@@ -211,6 +211,11 @@ func TestFixes(t *testing.T) {
 			x.s.Hosts[0].ProfileARN = ""
 			x.p.Fixes = map[string]string{"attach-profile": "never", "default-host-management": "apply"}
 		}, []string{"default-host-management"}, []string{"agent"}},
+		{"profile-missing", "", func(x *scene) {
+			sleeping(x)
+			x.s.Hosts[0].ProfileARN = ""
+			x.p.Fixes = map[string]string{"agent": "hand"}
+		}, nil, []string{"attach-profile", "wait-for"}},
 		{"role-lacks-session-actions", role, sleeping, []string{"extend-role"}, []string{"agent"}},
 		{"agent-missing", "", func(x *scene) { x.probe(0).Agent.Value = fleet.HostAgent{} }, nil, []string{"agent"}},
 		{"agent-below-functional-floor", "", nil, nil, []string{"agent"}},
@@ -327,6 +332,24 @@ func TestRoleGetsTheLeastThatItNeeds(t *testing.T) {
 	p := x.make(t)
 	if len(p.Of(plan.ExtendRole)) != 0 || !strings.Contains(refusal(t, p, "not-ready").Text, "stop denies it") {
 		t.Errorf("a Deny is to be refused: %+v", p.Refusals)
+	}
+}
+
+// The default role may not do what the Region's preferences let no session begin
+// without. What only the log needs stops nothing.
+func TestDefaultHostManagementServesThePreferences(t *testing.T) {
+	for inputs, serves := range map[string]bool{
+		`{}`: true, `{"kmsKeyId":"alias/k"}`: false, `{"cloudWatchLogGroupName":"g","cloudWatchEncryptionEnabled":false}`: true,
+		`{"cloudWatchLogGroupName":"g","cloudWatchEncryptionEnabled":true}`: false, `{"s3BucketName":"b","s3EncryptionEnabled":true}`: false,
+	} {
+		x := newScene(2)
+		x.s.Hosts[0].ProfileARN, x.s.Hosts[0].Connection = "", known("notconnected")
+		x.block(0, "profile-missing", "")
+		x.p.Fixes = map[string]string{"attach-profile": "never", "default-host-management": "apply"}
+		x.region().Preferences = known(fleet.Preferences{Exists: true, Content: `{"schemaVersion":"1.0","sessionType":"Standard_Stream","inputs":` + inputs + `}`})
+		if got := len(x.make(t).Of(plan.DefaultHostManagement)) > 0; got != serves {
+			t.Errorf("%s: turned on %v, want %v", inputs, got, serves)
+		}
 	}
 }
 

@@ -249,6 +249,8 @@ type PreferencesChange struct {
 type Wait struct {
 	Code string   `json:"code"`
 	For  Duration `json:"for"` // 0: for ever
+	// Action is what others are to do about the host's agent; empty: not that.
+	Action AgentAction `json:"action,omitempty"`
 }
 
 // RecoveryChange is about one VPC's recovery bastion.

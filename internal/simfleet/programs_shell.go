@@ -245,7 +245,9 @@ func runSleep(ctx context.Context, p *process) int {
 		}
 		total += d
 	}
-	return waited(p.wait(ctx, total), 0)
+	err := p.wait(ctx, total)
+	p.x.renew()
+	return waited(err, 0)
 }
 
 // waited turns the outcome of process.wait into an exit status.
