@@ -38,6 +38,7 @@ const (
 type refusals struct {
 	plan.Refusal
 	hosts []string // clean names
+	what  string   // they are; empty: hosts
 	n     int
 }
 
@@ -94,7 +95,7 @@ func (s *cutoverScreen) alike(all []plan.Refusal) []refusals {
 		case r.Host.ID != "":
 			out[i].hosts = append(out[i].hosts, s.course.named(r.Host))
 		case r.Group != "":
-			out[i].hosts = append(out[i].hosts, clean(r.Group))
+			out[i].hosts, out[i].what = append(out[i].hosts, clean(r.Group)), "group"
 		}
 	}
 	slices.SortStableFunc(out, func(a, b refusals) int {

@@ -45,7 +45,10 @@ func (s *cutoverScreen) next() (what, why string) {
 		case c.stand.Owed == 0:
 			return "see to the reason, take the inventory again (i) and press n", "all that the plan had done is taken back"
 		}
-		return "see to the reason, then press A to try again", "what was taken back is done anew, the rest stays done"
+		if s.backend.Demo {
+			return "see to the reason, then press A to try again", "what was taken back is done anew; ! ends a fault that you brought"
+		}
+		return "see to the reason, then press A to try again", "what was taken back is done anew; a host that cannot be mended: exclude it in the policy, and press n"
 	case cutover.OutcomeRolledPartly:
 		return "see to what could not be undone, then press B again", "the doors that matter are in the list"
 	case cutover.OutcomeStale:

@@ -387,7 +387,7 @@ func TestTheClockGoesOn(t *testing.T) {
 
 func TestNarrowTablesKeepAllPhases(t *testing.T) {
 	d := planned(t, nil, 80, 24)
-	d.mustShow("PREP", "PROVE", "QUAR", "CLOSE")
+	d.mustShow("PREP", "PROVE", "KEYS", "CLOSE")
 	if out := d.screen(); strings.Contains(out, "FINISH") {
 		t.Errorf("no room for it:\n%s", out)
 	}

@@ -131,7 +131,11 @@ func (s *recoveryScreen) view(w, h int) []string {
 	if c.drilling() {
 		out = append(out, s.viewDrill(w, max((h-len(out))/2-1, 1))...)
 	} else {
-		out = append(out, s.styles.dim.Render(cut("Break the glass: "+s.called("recovery open --reason TEXT --yes")+"; after it, "+s.called("recovery close --yes"), w)))
+		glass := "In an emergency: " + s.called("recovery open --reason TEXT --yes")
+		if after := "; after it, " + s.called("recovery close --yes"); width(glass+after) <= w {
+			glass += after
+		}
+		out = append(out, s.styles.dim.Render(cut(glass, w)))
 	}
 	out = append(out, "")
 	if len(s.rows) == 0 {
@@ -148,7 +152,8 @@ func (s *recoveryScreen) view(w, h int) []string {
 		nameW = w / 2
 	}
 	head := "   " + fit("VPC AND HOST", nameW) + " KEY  DOOR LOGIN WHEN"
-	out = append(out, s.styles.dim.Render(fit(head, w-14))+s.styles.dim.Render(right(more(from, to, len(s.rows)), 14, false)))
+	which := more(from, to, len(s.rows))
+	out = append(out, s.styles.dim.Render(fit(head, w-width(which)))+s.styles.dim.Render(which))
 	for i := from; i < to; i++ {
 		out = append(out, s.viewRow(s.rows[i], i == s.list.cursor, nameW, w))
 	}

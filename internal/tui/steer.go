@@ -234,6 +234,9 @@ func (m *model) fedCourse() tea.Cmd {
 		m.notice = &notice{failed: true, text: "The run could not go on: " + clean(d.err.Error())}
 	} else {
 		m.notice = outcomeNotice(d.result)
+		if m.at == screenCutover && width(m.notice.text) > m.width-4 {
+			m.notice.text = upperFirst(clean(string(d.result.Outcome))) + "." // its screen tells the reason in full
+		}
 	}
 	m.tell()
 	return tea.Batch(m.reckon(), m.look())
