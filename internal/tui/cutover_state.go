@@ -153,6 +153,8 @@ func (s *cutoverScreen) runningLine() (style lipgloss.Style, symbol, text string
 		return st.risk, "!", "PAUSED: no step begins before r."
 	case c.state.Wish.Pause:
 		return st.risk, "!", "Pausing: the steps under way end, none begins."
+	case c.sum.soaking != "" && !c.sum.soaked.After(s.now()):
+		return st.accent, "…", upperFirst(clean(c.sum.soaking)) + " was watched; it is looked at a last time."
 	case c.sum.soaking != "":
 		return st.accent, "…", fmt.Sprintf("%s is watched until %s: %s left", upperFirst(clean(c.sum.soaking)), c.sum.soaked.UTC().Format("15:04:05Z"), s.until(c.sum.soaked))
 	}
@@ -253,7 +255,7 @@ func (s *cutoverScreen) viewRisks(w, most int) []string {
 			when = "its time has come"
 		}
 		if rest := len(all) - most; i == most-1 && rest > 0 {
-			what = fmt.Sprintf("(and %s more) %s", thousands(rest), what)
+			what = fmt.Sprintf("%s (%s more)", cut(what, w-22-width(when)-len(thousands(rest))), thousands(rest))
 		}
 		out = append(out, s.styles.risk.Render(fit("! Armed", 9)+cut(when+": "+what, w-9)))
 	}

@@ -108,6 +108,8 @@ func (s *recoveryScreen) next() (what, why string) {
 		return "make a recovery key: migrate recovery init", "it says what migrate.yaml needs, and plans take it from then on"
 	case c.plan() == nil:
 		return "press 5 and make a plan", "its steps bring key, bastion group and door, and prove the way"
+	case c.reached() && proved < hosts:
+		return "press 1, then i, to take the inventory again", "this one is from before the plan's end; hosts that the plan left out have no second way in"
 	case proved < hosts:
 		return "press 5 for Cutover", "each wave proves the way into its hosts before it closes a door; D rehearses it before"
 	}
@@ -226,7 +228,11 @@ func (s *recoveryScreen) viewRow(r recoveryRow, here bool, nameW, w int) string 
 	if login != fleet.TruthYes && r.host.Proof.At.IsZero() {
 		style, symbol = s.styles.dim, "○"
 	}
-	text := fmt.Sprintf("%s %-4s %-4s %-5s %s", fit("  "+name, nameW), cell(r.host.Key), cell(r.host.Rule), cell(login), when)
+	key, rule := r.host.Key, r.host.Rule
+	if login == fleet.TruthYes && s.data != nil && r.host.Proof.At.After(s.data.snap.Started) {
+		key, rule = fleet.TruthYes, fleet.TruthYes // who got in had both; the snapshot is older
+	}
+	text := fmt.Sprintf("%s %-4s %-4s %-5s %s", fit("  "+name, nameW), cell(key), cell(rule), cell(login), when)
 	return s.styles.on(here, style).Render(marker(here)+symbol+" ") + s.styles.on(here, s.styles.text).Render(fit(text, w-3))
 }
 
