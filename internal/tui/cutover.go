@@ -239,7 +239,11 @@ func (s *cutoverScreen) scopes() []cutover.Scope {
 			out = append(out, cutover.Scope{Host: &h})
 		}
 	}
-	if i := s.waves.cursor; i < len(s.of.Waves) && !s.course.undone(s.of.Waves[i].Number) {
+	i := s.waves.cursor
+	if open := s.course.sum.firstOpen; s.at != paneWaves && open >= 0 {
+		i = open // the cursor of the waves is not what the operator looks at
+	}
+	if i < len(s.of.Waves) && !s.course.undone(s.of.Waves[i].Number) {
 		out = append(out, cutover.Scope{Wave: &s.of.Waves[i].Number})
 	}
 	return append(out, cutover.Scope{All: true})

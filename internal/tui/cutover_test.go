@@ -390,6 +390,13 @@ func TestARolledBackWaveNamesTheHostAndTheReason(t *testing.T) {
 	d.mustNotShow("wave         0")
 }
 
+// In another list than the waves, B means the wave that is not done.
+func TestRollBackFromAnotherListMeansTheOpenWave(t *testing.T) {
+	d := planned(t, failedHistory().entries, 80, 24)
+	d.press("home", "B").mustShow("● wave 0, foundation")
+	d.press("esc", "tab", "B").mustShow("● wave 1, canary", "○ the whole plan", "--wave 1")
+}
+
 func TestSoakIsCountedDown(t *testing.T) {
 	p := testPlan()
 	h := newHistory(p, testNow.Add(-2*time.Minute)).run("apply").wave(0, 0).end(0).wave(1, 0)
