@@ -2,9 +2,14 @@ package tui
 
 import (
 	"strings"
+	"time"
 
 	"ssm-migrate/internal/cutover"
 )
+
+// quietFor is how long a run may write nothing without a word about it: endpoints
+// and bastions take as long.
+const quietFor = 45 * time.Second
 
 func (s *cutoverScreen) next() (what, why string) {
 	c := s.course
@@ -89,6 +94,15 @@ func (s *cutoverScreen) nextRunning() (what, why string) {
 			return "press r to go on", "no timer is armed meanwhile, so there is no hurry"
 		}
 		return "press r to go on", "armed timers go on meanwhile and open their doors when their time comes"
+	}
+	if n := len(c.entries); n > 0 && c.sum.soaking == "" && len(c.sum.underway) == 0 {
+		if quiet := s.now().Sub(c.entries[n-1].At); quiet > quietFor {
+			why := "something does not answer, and is asked again for minutes before it counts as unknown"
+			if s.backend.Demo {
+				why += "; ! ends a fault"
+			}
+			return "wait: nothing new for " + span(quiet), why
+		}
 	}
 	return "watch; p pauses, S stops, B takes back", "the run goes on while you are on other screens"
 }

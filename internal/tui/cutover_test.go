@@ -390,6 +390,16 @@ func TestARolledBackWaveNamesTheHostAndTheReason(t *testing.T) {
 	d.mustNotShow("wave         0")
 }
 
+// A run that writes nothing for long is not dead, and the screen says so.
+func TestAQuietRunIsExplained(t *testing.T) {
+	h := newHistory(testPlan(), testNow.Add(-10*time.Second)).run("apply").wave(0, 0).end(0)
+	d := applying(t, h, 80, 24)
+	d.m.env.now = func() time.Time { return testNow.Add(30 * time.Second) }
+	d.mustShow("Watch; p pauses")
+	d.m.env.now = func() time.Time { return testNow.Add(10 * time.Minute) }
+	d.mustShow("Wait: nothing new for", "does not answer")
+}
+
 // In another list than the waves, B means the wave that is not done.
 func TestRollBackFromAnotherListMeansTheOpenWave(t *testing.T) {
 	d := planned(t, failedHistory().entries, 80, 24)
