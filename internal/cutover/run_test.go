@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
@@ -532,6 +534,33 @@ func TestTimerOpensWhatCannotBeUndone(t *testing.T) {
 	})
 }
 
+// A door that cannot be opened has no timer any more that will.
+func TestDisarmedTimerIsNotToldOfWhenItsDoorStaysClosed(t *testing.T) {
+	in(t, func(t *testing.T, f *fixture) {
+		res, err := f.apply(t.Context())
+		want(t, res, err, cutover.OutcomeDone)
+		x := f.executor("ops")
+		f.faults = func(_ int, name string) fault {
+			if strings.HasPrefix(name, "undo w2/quarantine/i-22") && strings.HasSuffix(name, string(plan.QuarantineKeys)) {
+				return failBefore
+			}
+			return noFault
+		}
+		res, err = x.Rollback(t.Context(), cutover.Scope{All: true})
+		want(t, res, err, cutover.OutcomeRolledPartly)
+		if f.fact("keys i-22") || len(res.Timers) != 0 {
+			t.Errorf("the keys are back: %t; timers: %v", f.fact("keys i-22"), res.Timers)
+		}
+		s, err := cutover.Status(f.plan, f.entries)
+		if err != nil || len(s.Risks) != 0 {
+			t.Errorf("risks: %v, %v", s.Risks, err)
+		}
+		f.faults = nil
+		res, err = f.rollback(t.Context(), cutover.Scope{All: true})
+		want(t, res, err, cutover.OutcomeRolledBack)
+	})
+}
+
 func TestPlanWithAnotherDigestIsRefused(t *testing.T) {
 	in(t, func(t *testing.T, f *fixture) {
 		res, err := f.apply(t.Context())
@@ -547,6 +576,40 @@ func TestPlanWithAnotherDigestIsRefused(t *testing.T) {
 		f.plan.Digest = "d1"
 		if len(f.entries) != n {
 			t.Error("the journal has grown")
+		}
+	})
+}
+
+// Nothing closes by a journal that somebody has changed; what is closed still opens by it.
+func TestChangedJournalClosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, 1, 3)
+		before, one := f.state(), 1
+		f.cfg = func(c *cutover.Config) { c.LastWave = &one }
+		res, err := f.apply(t.Context())
+		want(t, res, err, cutover.OutcomeDone)
+		f.cfg = nil
+		f.set(func() { f.entries[3].Detail += "something else" })
+		closed := f.state()
+		if _, err := f.apply(t.Context()); !errors.Is(err, cutover.ErrJournal) || !strings.Contains(err.Error(), "entry 4 ") {
+			t.Errorf("apply: %v", err)
+		}
+		if diff := cmp.Diff(closed, f.state()); diff != "" {
+			t.Errorf("apply has changed the world (-before +after):\n%s", diff)
+		}
+		res, err = f.rollback(t.Context(), cutover.Scope{All: true})
+		want(t, res, err, cutover.OutcomeRolledBack)
+		if diff := cmp.Diff(before, f.state()); diff != "" {
+			t.Errorf("world after the rollback (-before +after):\n%s", diff)
+		}
+		told := 0
+		for _, e := range f.events(cutover.Note) {
+			if strings.Contains(e.Detail, "entry 4 ") {
+				told++
+			}
+		}
+		if told != 1 {
+			t.Errorf("the journal tells of it %d times, want once", told)
 		}
 	})
 }
