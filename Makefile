@@ -11,6 +11,8 @@ BUILD := $(GO) build -trimpath -tags $(TAGS) -ldflags "-X main.version=$(VERSION
 PEERS := sshd:openssh-server ssh:openssh-client busybox:busybox dash:dash aws:awscli nc:netcat-openbsd tmux:tmux chromium:chromium shellcheck:shellcheck
 LINT := $(BIN)/golangci-lint
 PLUGIN := $(BIN)/session-manager-plugin
+TOFU := $(BIN)/tofu
+SCHEMA := $(BIN)/schema/terraform-provider-aws
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
@@ -35,6 +37,13 @@ $(LINT): tools/go.mod
 $(PLUGIN): tools/plugin/go.mod
 	cd tools/plugin && $(GO) build -o ../../$(PLUGIN) github.com/aws/session-manager-plugin/src/sessionmanagerplugin-main
 
+$(TOFU): tools/tofu/go.mod
+	cd tools/tofu && $(GO) build -trimpath -ldflags "-X github.com/opentofu/opentofu/version.dev=no" -o ../../$(TOFU) github.com/opentofu/opentofu/cmd/tofu
+
+# The AWS provider's arguments for tofu validate, and nothing else of it.
+$(SCHEMA): tools/tofu/go.mod tools/tofu/schema/main.go
+	cd tools/tofu && $(GO) build -trimpath -o ../../$(SCHEMA) ./schema
+
 # Tests wait more than they compute, unless the race detector looks on: several
 # packages and tests at a time. Their memory is small: less work for the garbage
 # collector. A package that hangs is ended, and tells what its goroutines do.
@@ -45,6 +54,9 @@ test: setup ## run all tests
 
 long: setup ## run the tests that take minutes: the wizard from end to end, a hand-over by the AWS CLI, copies of 200 MB
 	$(GO) test -tags $(TAGS) -count 1 -timeout 30m -run '^(TestTheWholeWayInATerminal|TestHandOverEndsInTheSameState|TestCopyGoesOnAfterAKill)$$' ./cmd/migrate -args -long
+
+hcl: $(TOFU) $(SCHEMA) ## run OpenTofu's fmt and validate over what is exported for Terraform (its first run builds OpenTofu: minutes)
+	$(GO) test -tags $(TAGS) -count 1 -run '^TestTofu' ./internal/export ./cmd/migrate -args -tofu $(CURDIR)/$(BIN)
 
 # These start no goroutines, so that there is nothing for the detector to see.
 ALONE := export filter fleet plan readiness recovery report
@@ -87,4 +99,4 @@ fuzz: ## run every fuzz target for FUZZTIME each
 bench: ## measure; figures go to docs/benchmarks.md by hand
 	$(GO) test -tags $(TAGS) -run '^$$' -bench . -benchtime 1x -timeout 30m ./...
 
-.PHONY: help build demo man setup test long race check golden pictures matrix simulate fuzz bench
+.PHONY: help build demo man setup test long hcl race check golden pictures matrix simulate fuzz bench

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -127,7 +128,7 @@ func (a *app) export(ctx context.Context, f exportFormat, id string, o exportOpt
 	}
 	in.Handed = o.handed
 	if o.ruleIDs {
-		if in.Rules, err = a.ruleIDs(ctx, in.Plan); err != nil {
+		if in.Rules, err = a.ruleIDs(ctx, in); err != nil {
 			return err
 		}
 	}
@@ -221,9 +222,13 @@ func (a *app) writeExport(files []export.File, o exportOptions) error {
 	return nil
 }
 
-// ruleIDs reads the rules of the groups that the plan changes, as EC2 has them
-// now, through a type that cannot change anything.
-func (a *app) ruleIDs(ctx context.Context, p *plan.Plan) (map[string][]fleet.Rule, error) {
+// ruleIDs reads the rules of the groups that an export writes rules of, as EC2
+// has them now, through a type that cannot change anything.
+func (a *app) ruleIDs(ctx context.Context, in export.Input) (map[string][]fleet.Rule, error) {
+	groups, err := export.RuleGroups(in)
+	if err != nil {
+		return nil, err
+	}
 	cfg, err := a.config()
 	if err != nil {
 		return nil, err
@@ -234,17 +239,12 @@ func (a *app) ruleIDs(ctx context.Context, p *plan.Plan) (map[string][]fleet.Rul
 	}
 	w := awsapi.NewWatcher(accounts...)
 	out := map[string][]fleet.Rule{}
-	for _, kind := range []plan.Kind{plan.ClosePort, plan.AllowEgress} {
-		for _, s := range p.Of(kind) {
-			if out[s.Rules.Group] != nil {
-				continue
-			}
-			rules, err := w.GroupRules(ctx, s.At, s.Rules.Group)
-			if err != nil {
-				return nil, fmt.Errorf("read the rules of %s: %w", s.Rules.Group, err)
-			}
-			out[s.Rules.Group] = rules
+	for _, id := range slices.Sorted(maps.Keys(groups)) {
+		rules, err := w.GroupRules(ctx, groups[id], id)
+		if err != nil {
+			return nil, fmt.Errorf("read the rules of %s: %w", id, err)
 		}
+		out[id] = rules
 	}
 	return out, nil
 }

@@ -39,8 +39,12 @@ func TestMain(m *testing.M) {
 //	exits CODE COMMAND [ARG...]                      runs a command that must end with this exit code
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+	testscript.Run(t, scripts("testdata/script"))
+}
+
+func scripts(dir string) testscript.Params {
+	return testscript.Params{
+		Dir:                 dir,
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
 			for _, name := range foreign {
@@ -57,7 +61,7 @@ func TestScripts(t *testing.T) {
 			"fault":    scriptFault,
 			"exits":    scriptExits,
 		},
-	})
+	}
 }
 
 func scriptSim(ts *testscript.TestScript, neg bool, args []string, mendable bool) {

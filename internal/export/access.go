@@ -1,6 +1,7 @@
 package export
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"ssm-migrate/internal/access"
 	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/plan"
 )
 
 // The access set-up that stays is exported in a stage of its own. A policy whose
@@ -38,11 +40,21 @@ func (w *work) unproved() []string {
 	return out
 }
 
+// sessionDocuments are those that the access set-up adds to the plan's: session
+// preferences that a step changes are the step's.
 func (w *work) sessionDocuments() []access.Document {
 	if w.Access == nil || w.Handed {
 		return nil
 	}
-	return w.Access.Documents
+	return slices.DeleteFunc(slices.Clone(w.Access.Documents), func(d access.Document) bool {
+		return d.Name == fleet.PreferencesName && slices.ContainsFunc(w.jobs, func(j job) bool { return j.Kind == plan.SessionPreferences && j.at == d.At })
+	})
+}
+
+// present tells whether a session document is there already. A snapshot shows
+// the preferences alone.
+func (w *work) present(d access.Document) bool {
+	return d.Name == fleet.PreferencesName && w.seen.documents[key(d.At.Account, d.At.Region)]
 }
 
 // accessPlaces are the places of the access set-up.
@@ -133,7 +145,8 @@ func (t *terraform) access() error {
 		b := t.file(fileAccess)
 		b.AppendNewline()
 		comment(b, why(p)...)
-		r, name := t.resource(fileAccess, j, "aws_iam_policy", inAccount(j, p.Name), p.Name, "")
+		arn := policyARN(j.at, p.Name)
+		r, name := t.resource(fileAccess, j, "aws_iam_policy", inAccount(j, p.Name), p.Name, existing(t.seen.policies[arn], arn))
 		if r == nil {
 			continue
 		}
@@ -143,6 +156,7 @@ func (t *terraform) access() error {
 			return err
 		}
 		t.tagged(r)
+		ignore(r, "description") // it counts hosts, and the provider makes a policy with another one anew
 		for _, h := range holders(p) {
 			a, _ := t.resource(fileAccess, j, "aws_iam_"+h.kind+"_policy_attachment", inAccount(j, p.Name, h.name), key(p.Name, h.name), "")
 			if a != nil {
@@ -153,10 +167,9 @@ func (t *terraform) access() error {
 	}
 	for _, d := range t.sessionDocuments() {
 		j := job{at: t.place(d.At)}
-		id := existing(d.Name == fleet.PreferencesName && t.seen.documents[key(j.at.Account, j.at.Region)], d.Name)
-		r, _ := t.resource(fileAccess, j, "aws_ssm_document", inRegion(j, d.Name), key(j.at.Region, d.Name), id)
+		r, _ := t.resource(fileAccess, j, "aws_ssm_document", inRegion(j, d.Name), key(j.at.Region, d.Name), existing(t.present(d), d.Name))
 		if r == nil {
-			continue // a step of the plan has the preferences
+			continue
 		}
 		r.SetAttributeValue("name", cty.StringVal(d.Name))
 		text(r, "document_type", d.Type)
@@ -191,7 +204,7 @@ func (s *script) accessSection(at fleet.Place) {
 			continue
 		}
 		s.put("\n\t# %s", line(d.Why))
-		if d.Name == fleet.PreferencesName && s.seen.documents[key(at.Account, at.Region)] {
+		if s.present(d) {
 			s.update(d.Name, d.Content)
 			continue
 		}
@@ -221,7 +234,11 @@ func (d *documents) access() error {
 		}
 	}
 	for _, x := range d.sessionDocuments() {
-		if err := d.put(job{at: d.place(x.At)}, "ssm create-document", sessionDocument(x), "ssm", x.Name); err != nil {
+		call, v := "ssm create-document", any(sessionDocument(x))
+		if d.present(x) {
+			call, v = "", json.RawMessage(x.Content) // two calls change it: the second takes the version that the first made
+		}
+		if err := d.put(job{at: d.place(x.At)}, call, v, "ssm", x.Name); err != nil {
 			return err
 		}
 	}

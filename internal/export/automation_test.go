@@ -110,8 +110,11 @@ func checkRunbook(t *testing.T, s schema, v any) (hosts int) {
 		t.Errorf("schema version %v", doc["schemaVersion"])
 	}
 	parameters := doc["parameters"].(map[string]any)
-	for _, p := range parameters {
-		s.check(t, "parameter", p)
+	for name, p := range parameters {
+		fields := s.check(t, "parameter", p)
+		if allowed, ok := fields["allowedPattern"].(string); ok && !regexp.MustCompile(allowed).MatchString(fields["default"].(string)) {
+			t.Errorf("parameter %s does not allow its own default: %v", name, fields)
+		}
 	}
 	for _, used := range regexp.MustCompile(`{{ *(\w+) *}}`).FindAllStringSubmatch(fmt.Sprint(v), -1) {
 		if parameters[used[1]] == nil {

@@ -32,7 +32,8 @@ type Input struct {
 	// Access.
 	Handed bool
 	// Rules are rules of security groups as EC2 lists them now, with their IDs,
-	// by group. A snapshot does not have IDs; Terraform cannot import a rule without.
+	// by group's ID. A snapshot does not have IDs; Terraform cannot import a rule without. RuleGroups lists
+	// the groups.
 	Rules map[string][]fleet.Rule
 }
 
@@ -105,6 +106,7 @@ type seen struct {
 	roles     map[string]bool // account/name
 	inline    map[string]bool // account/role/policy
 	profiles  map[string]bool
+	policies  map[string]bool                // managed ones, by ARN
 	groups    map[string]fleet.SecurityGroup // account/region/vpc/name
 	byID      map[string]fleet.SecurityGroup
 	templates map[string]string // account/region/name → ID
@@ -117,7 +119,7 @@ func key(parts ...string) string { return strings.Join(parts, "/") }
 
 func look(s *fleet.Snapshot) seen {
 	out := seen{
-		roles: map[string]bool{}, inline: map[string]bool{}, profiles: map[string]bool{}, groups: map[string]fleet.SecurityGroup{}, byID: map[string]fleet.SecurityGroup{},
+		roles: map[string]bool{}, inline: map[string]bool{}, profiles: map[string]bool{}, policies: map[string]bool{}, groups: map[string]fleet.SecurityGroup{}, byID: map[string]fleet.SecurityGroup{},
 		templates: map[string]string{}, scaling: map[string]bool{}, documents: map[string]bool{}, hosts: map[fleet.HostRef]*fleet.Host{},
 	}
 	for _, a := range s.Accounts {
@@ -129,6 +131,9 @@ func look(s *fleet.Snapshot) seen {
 		}
 		for _, p := range a.Profiles.Value {
 			out.profiles[key(a.ID, p.Name)] = true
+		}
+		for _, p := range a.Policies.Value {
+			out.policies[p.ARN] = true
 		}
 	}
 	for i := range s.Regions {
@@ -148,6 +153,16 @@ func look(s *fleet.Snapshot) seen {
 		out.hosts[s.Hosts[i].Ref()] = &s.Hosts[i]
 	}
 	return out
+}
+
+// rule tells whether a group has a rule that lets the same through.
+func (s seen) rule(group string, r fleet.Rule) bool {
+	g, permissions := s.byID[group], s.byID[group].Ingress
+	if r.Egress {
+		permissions = g.Egress
+	}
+	r.GroupAccount = ""
+	return slices.ContainsFunc(fleet.Rules(permissions, r.Egress), r.Same)
 }
 
 // group is a security group as a comment names it: "sg-0abc (web)".
@@ -230,6 +245,40 @@ func (w *work) place(at fleet.Place) fleet.Place {
 		}
 	}
 	return fleet.Place{Account: at.Account, Region: cmp.Or(best, "us-east-1")}
+}
+
+// groupID is the ID of a group that the plan knows by its name; the name where
+// the snapshot does not show it.
+func (w *work) groupID(j job, group string) string {
+	if strings.HasPrefix(group, "sg-") {
+		return group
+	}
+	return cmp.Or(w.seen.groups[key(j.at.Account, j.at.Region, vpcOf(j, group), group)].ID, group)
+}
+
+// RuleGroups are the security groups that are there, and of which an export
+// writes rules: by ID, with their places.
+func RuleGroups(in Input) (map[string]fleet.Place, error) {
+	w, err := begin(in)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]fleet.Place{}
+	for _, j := range w.jobs {
+		group := ""
+		switch {
+		case j.Rules != nil:
+			group = j.Rules.Group
+		case j.Endpoint != nil:
+			group = j.Endpoint.Group
+		case j.Recovery != nil:
+			group = j.Recovery.Name
+		}
+		if id := w.groupID(j, group); strings.HasPrefix(id, "sg-") {
+			out[id] = j.at
+		}
+	}
+	return out, nil
 }
 
 func (w *work) of(st stage) []job {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"ssm-migrate/internal/access"
 	"ssm-migrate/internal/export"
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
@@ -99,4 +100,48 @@ func everything(t testing.TB, text string) export.Input {
 func withID(r fleet.Rule, id string) fleet.Rule {
 	r.ID = id
 	return r
+}
+
+// there is everything with what it makes there already, with the access set-up
+// that stays, and with a rule for a recovery bastion that another plan made.
+func there(t testing.TB) export.Input {
+	t.Helper()
+	in := everything(t, "text")
+	at := in.Plan.Made
+	here := fleet.Place{Account: account, Region: "eu-west-1"}
+	recovery, endpoints := plan.RecoveryName("vpc-1"), "migrate-endpoints-vpc-1"
+	in.Access = setUp("text")
+	in.Plan.Waves[0].Steps = append(in.Plan.Waves[0].Steps, plan.Step{ID: "elsewhere", Kind: plan.RecoveryRule, At: here, Rules: &plan.RuleChange{
+		Group: "sg-2", Rules: []fleet.Rule{{Protocol: "tcp", From: 22, To: 22, Group: plan.RecoveryName("vpc-2")}},
+	}})
+	s := in.Snapshot
+	s.Accounts[0].Roles = fleet.Known([]fleet.Role{
+		{Name: "web", Inline: map[string]string{"migrate-session-manager-1": "{}"}},
+		{Name: "migrate-rule-timer", Inline: map[string]string{"migrate-rule-timer-1": "{}"}},
+		{Name: "migrate-session-manager", Inline: map[string]string{plan.ProfilePolicy: "{}"}},
+	}, "test", at)
+	s.Accounts[0].Profiles = fleet.Known([]fleet.InstanceProfile{{Name: "migrate-session-manager"}}, "test", at)
+	s.Accounts[0].Policies = fleet.Known([]fleet.Policy{{Name: "migrate-operators", ARN: "arn:aws:iam::" + account + ":policy/migrate-operators"}}, "test", at)
+	s.Accounts[1].Roles = fleet.Known([]fleet.Role{{Name: "AWSSystemsManagerDefaultEC2InstanceManagementRole"}}, "test", at)
+	s.Regions[0].Groups = fleet.Known([]fleet.SecurityGroup{
+		{ID: "sg-1", Name: "web", VPC: "vpc-1", Ingress: []fleet.Permission{{Protocol: "tcp", From: 22, To: 22, Groups: []string{"sg-3"}}}},
+		{ID: "sg-3", Name: recovery, VPC: "vpc-1", Ingress: []fleet.Permission{{Protocol: "tcp", From: 22, To: 22, CIDRs: []netip.Prefix{prefix("198.51.100.0/24")}}}},
+		{ID: "sg-4", Name: endpoints, VPC: "vpc-1", Ingress: []fleet.Permission{{Protocol: "tcp", From: 443, To: 443, CIDRs: []netip.Prefix{prefix("10.0.0.0/16")}}}},
+	}, "test", at)
+	s.Regions[0].Templates = fleet.Known([]fleet.LaunchTemplate{{ID: "lt-1", Name: recovery}}, "test", at)
+	s.Regions[0].ScalingGroups = fleet.Known([]fleet.ScalingGroup{{Name: recovery}}, "test", at)
+	return in
+}
+
+// setUp is an access set-up with a policy for a role, a user and a group, and
+// with a session document.
+func setUp(text string) *access.Set {
+	arn := "arn:aws:iam::" + account + ":"
+	return &access.Set{
+		Policies: []access.Policy{
+			{Name: "migrate-operators", Account: account, Who: text, Why: text, Attach: []string{arn + "role/team/ops", arn + "user/ann", arn + "group/admins"}, Document: policy("ssm:StartSession"), Proof: access.Proof{Holds: true, Text: []string{text}}},
+			{Name: "migrate-unproved", Account: account, Document: policy("*"), Proof: access.Proof{Problems: []string{text}}},
+		},
+		Documents: []access.Document{{Name: "migrate-port-5432", Type: "Session", At: fleet.Place{Account: account, Region: "eu-west-1"}, Content: `{"schemaVersion":"1.0","description":` + quoted(text) + `}`, Why: text}},
+	}
 }

@@ -64,18 +64,33 @@ func (t *terraform) ruleID(group string, r fleet.Rule) string {
 	return ""
 }
 
-// rules writes a resource for each rule.
+func ruleKind(r fleet.Rule) string {
+	if r.Egress {
+		return "aws_vpc_security_group_egress_rule"
+	}
+	return "aws_vpc_security_group_ingress_rule"
+}
+
+// rules writes a resource for each rule. EC2 refuses a second rule that lets the
+// same through: one that is there is imported, or only named where its ID is not known.
 func (t *terraform) rules(file string, j job, group string, rules []fleet.Rule) {
+	at := t.groupID(j, group)
 	for _, r := range rules {
-		t.rule(file, j, group, r, t.ruleID(group, r))
+		as := r
+		if r.Group != "" {
+			as.Group = t.groupID(j, r.Group)
+		}
+		id := t.ruleID(at, as)
+		if id == "" && t.seen.rule(at, as) {
+			comment(t.file(file), "There already (--rule-ids imports it): "+ruleKind(r)+"."+ruleLabel(group, r))
+			continue
+		}
+		t.rule(file, j, group, r, id)
 	}
 }
 
 func (t *terraform) rule(file string, j job, group string, r fleet.Rule, id string) {
-	kind := "aws_vpc_security_group_ingress_rule"
-	if r.Egress {
-		kind = "aws_vpc_security_group_egress_rule"
-	}
+	kind := ruleKind(r)
 	on := t.group(file, j, group)
 	var from hclwrite.Tokens
 	if r.Group != "" {
@@ -158,9 +173,13 @@ func (t *terraform) endpoints(j job) {
 		// The names lead the whole VPC to the endpoint from the moment that it is there.
 		depends := make([]hclwrite.Tokens, 0, len(c.Sources))
 		for _, r := range https(c) {
-			depends = append(depends, refer("aws_vpc_security_group_ingress_rule", ruleLabel(c.Group, r)))
+			if name := ruleLabel(c.Group, r); t.done[ruleKind(r)+"."+name] != "" {
+				depends = append(depends, refer(ruleKind(r), name))
+			}
 		}
-		b.SetAttributeRaw("depends_on", hclwrite.TokensForTuple(depends))
+		if len(depends) > 0 {
+			b.SetAttributeRaw("depends_on", hclwrite.TokensForTuple(depends))
+		}
 	}
 }
 

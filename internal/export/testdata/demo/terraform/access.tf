@@ -47,6 +47,9 @@ resource "aws_iam_policy" "migrate_instance_app_140207249019" {
   tags = {
     "ssm-migrate:step" = "export-1a5386a4cdf5"
   }
+  lifecycle {
+    ignore_changes = [description]
+  }
 }
 
 resource "aws_iam_role_policy_attachment" "migrate_instance_app_app_140207249019" {
@@ -101,6 +104,9 @@ resource "aws_iam_policy" "migrate_instance_app_0901bf71_140207249019" {
   })
   tags = {
     "ssm-migrate:step" = "export-1a5386a4cdf5"
+  }
+  lifecycle {
+    ignore_changes = [description]
   }
 }
 
@@ -171,6 +177,9 @@ resource "aws_iam_policy" "migrate_instance_db_140207249019" {
   tags = {
     "ssm-migrate:step" = "export-1a5386a4cdf5"
   }
+  lifecycle {
+    ignore_changes = [description]
+  }
 }
 
 resource "aws_iam_role_policy_attachment" "migrate_instance_db_db_140207249019" {
@@ -226,6 +235,9 @@ resource "aws_iam_policy" "migrate_instance_migrate_session_manager_140207249019
   tags = {
     "ssm-migrate:step" = "export-1a5386a4cdf5"
   }
+  lifecycle {
+    ignore_changes = [description]
+  }
 }
 
 resource "aws_iam_role_policy_attachment" "migrate_instance_migrate_session_manager_migrate_session_manager_140207249019" {
@@ -280,6 +292,9 @@ resource "aws_iam_policy" "migrate_instance_web_140207249019" {
   })
   tags = {
     "ssm-migrate:step" = "export-1a5386a4cdf5"
+  }
+  lifecycle {
+    ignore_changes = [description]
   }
 }
 
@@ -349,6 +364,9 @@ resource "aws_iam_policy" "migrate_instance_worker_140207249019" {
   })
   tags = {
     "ssm-migrate:step" = "export-1a5386a4cdf5"
+  }
+  lifecycle {
+    ignore_changes = [description]
   }
 }
 
@@ -434,6 +452,9 @@ resource "aws_iam_policy" "migrate_operator_hiro_140207249019" {
   })
   tags = {
     "ssm-migrate:step" = "export-1a5386a4cdf5"
+  }
+  lifecycle {
+    ignore_changes = [description]
   }
 }
 
