@@ -53,13 +53,14 @@ The usual fleet has troubles of every kind, and hosts that no plan can close. Wi
 its hosts can be closed. With --owned one team's things carry the tags of Terraform and CloudFormation, and
 a plan leaves them to these (docs/plan.md).
 
-With --fault something breaks while a plan is carried out, most of it when the first host's keys have been
-quarantined; ! in the wizard and migrate demo fault break things at once (--fault help lists them all). Waits are
+With --fault something breaks while a plan is carried out, most of it in the first wave of several
+hosts; ! in the wizard and migrate demo fault break things at once (--fault help lists them all). Waits are
 short in the demo's policy: waves are watched for seconds, a dead man's switch waits five minutes.`,
 		Example: `  migrate demo                              # docs/guide.md leads through it
   migrate demo --fault agent-dies           # and see the wave roll back
   migrate demo --serve --mendable           # for commands in other terminals
-  migrate demo fault ssm-outage             # in another terminal, while a demo runs`,
+  migrate demo fault ssm-outage             # in another terminal, while a demo runs
+  eval "$(migrate demo env)"                # there, too: every command now means the demo's fleet`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if slices.Contains(o.faults, "help") {
@@ -86,9 +87,10 @@ short in the demo's policy: waves are watched for seconds, a dead man's switch w
 	f.BoolVar(&o.plain, "plain", false, "the wizard line by line, also from a pipe (see migrate wizard)")
 	f.StringSliceVar(&o.faults, "fault", nil, "what breaks while a plan is carried out, several by comma; help lists it")
 	f.StringVar(&o.dir, "dir", "", "folder for the state file, keys and report (default: a new temporary one)")
-	sub := a.demoFaultCommand()
-	wrapUsage(sub)
-	c.AddCommand(sub)
+	for _, sub := range []*cobra.Command{a.demoFaultCommand(), a.demoEnvCommand()} {
+		wrapUsage(sub)
+		c.AddCommand(sub)
+	}
 	return c
 }
 
@@ -283,16 +285,21 @@ func (d *demoFleet) setenv() error {
 
 func (d *demoFleet) printExports(w io.Writer) {
 	fmt.Fprintf(w, "# A simulated fleet of %d instances (seed %d). In another terminal:\n", d.options.instances, d.options.seed)
-	fmt.Fprintf(w, "unset %s\n", strings.Join(foreign, " "))
-	for _, v := range d.env() {
-		fmt.Fprintf(w, "export %s=%s\n", v.name, shellWord(v.value))
-	}
+	d.printEnv(w)
 	fmt.Fprintln(w, "# migrate inventory && migrate readiness")
 	fmt.Fprintln(w, "# aws ec2 describe-instances --endpoint-url $AWS_ENDPOINT_URL")
 	fmt.Fprintf(w, "# ssh -F %s ADDRESS        (an address that migrate hosts shows)\n", d.openSSH())
 	fmt.Fprintln(w, "# aws ssm start-session --endpoint-url $AWS_ENDPOINT_URL --target ID        (with AWS's session-manager-plugin)")
 	fmt.Fprintln(w, "# migrate demo fault        (breaks something)")
 	fmt.Fprintln(w, "# Interrupt with Ctrl-C.")
+}
+
+// printEnv prints what a shell needs to use the fleet.
+func (d *demoFleet) printEnv(w io.Writer) {
+	fmt.Fprintf(w, "unset %s\n", strings.Join(foreign, " "))
+	for _, v := range d.env() {
+		fmt.Fprintf(w, "export %s=%s\n", v.name, shellWord(v.value))
+	}
 }
 
 func shellWord(s string) string {

@@ -26,6 +26,7 @@ import (
 // folder, which only its user can read: neither another user of this machine nor a web page has it.
 const (
 	demoControlFile = "demo-control.json"
+	demoEnvFile     = "env.sh"
 	demoControlPath = "/-/demo/faults" // no bucket's name begins with "-", so it is no call to S3
 	mostControl     = 1 << 16          // bytes of a request or an answer
 )
@@ -61,6 +62,12 @@ func (d *demoFleet) control(aws http.Handler) (http.Handler, error) {
 		return nil, err
 	}
 	d.close = append(d.close, func() { _ = os.Remove(path) }) // it leads nowhere any more
+	var env bytes.Buffer
+	d.printEnv(&env)
+	if err := os.WriteFile(filepath.Join(d.dir, demoEnvFile), env.Bytes(), 0o600); err != nil {
+		return nil, err
+	}
+	d.close = append(d.close, func() { _ = os.Remove(filepath.Join(d.dir, demoEnvFile)) })
 	d.trouble = newTrouble(d)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != demoControlPath {
@@ -144,6 +151,38 @@ alone: there is no such thing for a real fleet.
 	return c
 }
 
+func (a *app) demoEnvCommand() *cobra.Command {
+	var dir string
+	c := &cobra.Command{
+		Use:   "env",
+		Short: "Print what another terminal needs to use a demo that runs",
+		Long: `env prints the export lines with which migrate, the AWS CLI and ssh in another terminal use the simulated
+fleet of a migrate demo that runs. Without them commands there would mean your own fleet.
+
+It finds the demo by $MIGRATE_CONFIG, by --dir, or by itself if only one runs.`,
+		Example: `  eval "$(migrate demo env)"
+  migrate status --watch                # sees what the demo's wizard does`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if a.json {
+				return usageErr("demo env prints lines for a shell, and no JSON")
+			}
+			folder, _, err := a.findDemo(cmd.Context(), dir)
+			if err != nil {
+				return err
+			}
+			text, err := os.ReadFile(filepath.Join(folder, demoEnvFile))
+			if err != nil {
+				return err
+			}
+			_, err = a.out.Write(text)
+			return err
+		},
+	}
+	c.Flags().StringVar(&dir, "dir", "", "the demo's folder")
+	return c
+}
+
 // faultList explains all faults.
 func faultList() string {
 	var b strings.Builder
@@ -204,6 +243,15 @@ func (e noDemoError) Error() string { return string(e) }
 
 // askDemo speaks to the demo that runs.
 func (a *app) askDemo(ctx context.Context, dir string, q faultRequest) (faultAnswer, error) {
+	_, c, err := a.findDemo(ctx, dir)
+	if err != nil {
+		return faultAnswer{}, err
+	}
+	return c.ask(ctx, q)
+}
+
+// findDemo gives the folder of the demo that runs, and how it is spoken to.
+func (a *app) findDemo(ctx context.Context, dir string) (string, demoControl, error) {
 	var folders []string
 	switch {
 	case dir != "":
@@ -213,29 +261,30 @@ func (a *app) askDemo(ctx context.Context, dir string, q faultRequest) (faultAns
 	default:
 		found, err := filepath.Glob(filepath.Join(os.TempDir(), "migrate-demo-*", demoControlFile))
 		if err != nil {
-			return faultAnswer{}, err
+			return "", demoControl{}, err
 		}
 		for _, f := range found {
 			folders = append(folders, filepath.Dir(f))
 		}
 	}
 	var live []demoControl
+	var alive []string
 	for _, f := range folders {
 		c, err := readControl(f)
 		if err == nil {
 			_, err = c.ask(ctx, faultRequest{})
 		}
 		if err == nil {
-			live = append(live, c)
+			live, alive = append(live, c), append(alive, f)
 		}
 	}
 	switch len(live) {
 	case 0:
-		return faultAnswer{}, noDemoError("no demo runs here that could be spoken to: start one with migrate demo, or name its folder with --dir")
+		return "", demoControl{}, noDemoError("no demo runs here that could be spoken to: start one with migrate demo, or name its folder with --dir")
 	case 1:
-		return live[0].ask(ctx, q)
+		return alive[0], live[0], nil
 	}
-	return faultAnswer{}, usageErr("%d demos run: name the folder of one with --dir (%s)", len(live), strings.Join(folders, ", "))
+	return "", demoControl{}, usageErr("%d demos run: name the folder of one with --dir (%s)", len(live), strings.Join(alive, ", "))
 }
 
 func exists(path string) bool {
@@ -285,12 +334,13 @@ func (c demoControl) ask(ctx context.Context, q faultRequest) (faultAnswer, erro
 
 // wizardFaults are the faults as the wizard offers them, and how it brings one about.
 func (d *demoFleet) wizardFaults() ([]tui.Fault, func(context.Context, string) (string, error)) {
-	all := []tui.Fault{{Name: "end", Argument: "--end", Text: "all faults are taken away again"}}
+	var all []tui.Fault
 	for _, f := range demoFaults {
 		all = append(all, tui.Fault{Name: f.name, Argument: f.name, Text: f.what, See: f.see})
 	}
+	all = append(all, tui.Fault{Name: "end", Argument: "--end", Ends: true, Text: "all faults are taken away again"})
 	return all, func(_ context.Context, name string) (string, error) {
-		if name == all[0].Name {
+		if name == "end" {
 			return "No fault is there any more.", d.trouble.end("")
 		}
 		f, err := findFault(name)

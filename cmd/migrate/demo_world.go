@@ -22,12 +22,26 @@ func demoWorld(o demoOptions) (*simfleet.World, error) {
 	if o.mendable {
 		breakMendably(w)
 	}
+	answerSSH(w)
 	if o.mendable || !o.healthy {
 		for _, a := range w.Accounts {
 			allowCutover(a)
 		}
 	}
 	return w, nil
+}
+
+// answerSSH starts sshd where sessions work and sshd alone does not. A plan would take
+// such a host, since Run Command reads it, and end at its recovery login every
+// time: the story would have no end. Hosts that are silent both ways stay so.
+func answerSSH(w *simfleet.World) {
+	w.Mu.Lock()
+	defer w.Mu.Unlock()
+	for in := range w.Instances() {
+		if in.Down && w.CommandReason(in) == "" {
+			in.Down = false
+		}
+	}
 }
 
 // mendable are causes, by their names in simfleet, that steps of a plan mend,

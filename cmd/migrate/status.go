@@ -154,10 +154,17 @@ func printStatus(w io.Writer, s statusResult, hosts bool) error {
 
 func printWaves(w io.Writer, s cutover.Standing) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "\nWAVE\tNAME\tHOSTS\tSTATE\tPREPARE\tPROVE\tQUARANTINE\tCLOSE\tFINISH")
+	phases := slices.DeleteFunc(plan.Phases(), func(ph plan.Phase) bool { // most plans have nothing to finish
+		return ph == plan.Finish && !slices.ContainsFunc(s.Waves, func(w cutover.WaveStatus) bool { return phaseCell(w, ph) != "-" })
+	})
+	fmt.Fprint(t, "\nWAVE\tNAME\tHOSTS\tSTATE")
+	for _, ph := range phases {
+		fmt.Fprint(t, "\t"+strings.ToUpper(string(ph)))
+	}
+	fmt.Fprintln(t)
 	for _, wave := range s.Waves {
 		fmt.Fprintf(t, "%d\t%s\t%d\t%s", wave.Number, cell(wave.Name), wave.Hosts, wave.State)
-		for _, ph := range plan.Phases() {
+		for _, ph := range phases {
 			fmt.Fprint(t, "\t"+phaseCell(wave, ph))
 		}
 		fmt.Fprintln(t)
@@ -169,7 +176,7 @@ func phaseCell(w cutover.WaveStatus, ph plan.Phase) string {
 	for _, p := range w.Phases {
 		if p.Phase == ph {
 			text := fmt.Sprintf("%d/%d", p.Done, len(p.Steps))
-			if p.Gate != "" {
+			if p.Gate != "" && p.Gate != fleet.TruthYes.String() {
 				text += " gate " + p.Gate
 			}
 			return text

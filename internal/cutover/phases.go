@@ -208,7 +208,11 @@ func (r *run) failedOf(i int) []fleet.HostRef {
 
 func (r *run) whyOver(i int) string {
 	failed := r.failedOf(i)
-	return fmt.Sprintf("%s failed, and error_budget is %d: %s: %s", fleet.Count(len(failed), "host"), r.budget(), failed[0], r.out(failed[0]))
+	why := r.out(failed[0])
+	if !strings.Contains(why, failed[0].ID) { // most reasons name the host
+		why = failed[0].String() + ": " + why
+	}
+	return fmt.Sprintf("%s failed, and error_budget is %d: %s", fleet.Count(len(failed), "host"), r.budget(), why)
 }
 
 // takeBackFailed undoes what was done for the hosts that failed, one by one.

@@ -17,6 +17,7 @@ type confirm struct {
 	command func(at int) string
 	input   line
 	wrong   bool
+	fault   bool // it breaks something in a demo
 	yes     func(at int) tea.Cmd
 }
 

@@ -39,6 +39,7 @@ const (
 type refusals struct {
 	plan.Refusal
 	hosts []string // clean names
+	what  string   // they are; empty: hosts
 	n     int
 }
 
@@ -96,7 +97,7 @@ func (s *cutoverScreen) alike(all []plan.Refusal) []refusals {
 		case r.Host.ID != "":
 			out[i].hosts = append(out[i].hosts, s.course.named(r.Host))
 		case r.Group != "":
-			out[i].hosts = append(out[i].hosts, clean(r.Group))
+			out[i].hosts, out[i].what = append(out[i].hosts, clean(r.Group)), "group"
 		}
 	}
 	slices.SortStableFunc(out, func(a, b refusals) int {
@@ -244,7 +245,11 @@ func (s *cutoverScreen) scopes() []cutover.Scope {
 			out = append(out, cutover.Scope{Host: &h})
 		}
 	}
-	if i := s.waves.cursor; i < len(s.of.Waves) && !s.course.undone(s.of.Waves[i].Number) {
+	i := s.waves.cursor
+	if open := s.course.sum.firstOpen; s.at != paneWaves && open >= 0 {
+		i = open // the cursor of the waves is not what the operator looks at
+	}
+	if i < len(s.of.Waves) && !s.course.undone(s.of.Waves[i].Number) {
 		out = append(out, cutover.Scope{Wave: &s.of.Waves[i].Number})
 	}
 	return append(out, cutover.Scope{All: true})

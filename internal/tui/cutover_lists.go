@@ -2,12 +2,12 @@ package tui
 
 import (
 	"cmp"
-	"fmt"
 	"strings"
 
 	"charm.land/lipgloss/v2"
 
 	"ssm-migrate/internal/cutover"
+	"ssm-migrate/internal/fleet"
 )
 
 // viewBelow is the list under the waves in h lines.
@@ -17,7 +17,7 @@ func (s *cutoverScreen) viewBelow(w, h int) []string {
 		return nil
 	}
 	strip := 0
-	if at == paneRefusals && h >= 7 {
+	if s.at == paneRefusals && h >= 7 {
 		strip = 3
 	}
 	title, n := "", 0
@@ -80,7 +80,7 @@ func (s *cutoverScreen) refusalRow(i int) (lipgloss.Style, string, string) {
 	if len(r.hosts) > 0 {
 		text = r.hosts[0]
 		if len(r.hosts) > 1 {
-			text = counted(len(r.hosts), "", "of them")
+			text = count(len(r.hosts), cmp.Or(r.what, "host"))
 		}
 		text += ": " + clean(r.Text)
 	}
@@ -155,7 +155,11 @@ func (s *cutoverScreen) entryRow(e cutover.Entry) (lipgloss.Style, string, strin
 
 func (s *cutoverScreen) entryText(e cutover.Entry) string {
 	if e.Event == cutover.Gate {
-		text := fmt.Sprintf("wave %d after %s: %s", e.Wave, clean(e.Detail), e.Result)
+		text := s.course.waveCalled(e.Wave) + map[fleet.Truth]string{fleet.TruthYes: " in order after ", fleet.TruthNo: " NOT in order after "}[e.Result]
+		if e.Result == fleet.TruthUnknown {
+			text += ": not known whether in order after "
+		}
+		text += clean(e.Detail)
 		for i, h := range e.Hosts {
 			if e.Result == truthYes || i == 3 {
 				break

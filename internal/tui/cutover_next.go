@@ -2,9 +2,14 @@ package tui
 
 import (
 	"strings"
+	"time"
 
 	"ssm-migrate/internal/cutover"
 )
+
+// quietFor is how long a run may write nothing without a word about it: endpoints
+// and bastions take as long.
+const quietFor = 45 * time.Second
 
 func (s *cutoverScreen) next() (what, why string) {
 	c := s.course
@@ -47,7 +52,10 @@ func (s *cutoverScreen) next() (what, why string) {
 		case c.stand.Owed == 0:
 			return "see to the reason, take the inventory again (i) and press n", "all that the plan had done is taken back"
 		}
-		return "see to the reason, then press A to try again", "what was taken back is done anew, the rest stays done"
+		if s.backend.Demo {
+			return "see to the reason, then press A to try again", "what was taken back is done anew; ! ends a fault that you brought"
+		}
+		return "see to the reason, then press A to try again", "what was taken back is done anew; a host that cannot be mended: exclude it in the policy, and press n"
 	case cutover.OutcomeRolledPartly:
 		return "see to what could not be undone, then press B again", "the doors that matter are in the list"
 	case cutover.OutcomeStale:
@@ -88,6 +96,15 @@ func (s *cutoverScreen) nextRunning() (what, why string) {
 			return "press r to go on", "no timer is armed meanwhile, so there is no hurry"
 		}
 		return "press r to go on", "armed timers go on meanwhile and open their doors when their time comes"
+	}
+	if n := len(c.entries); n > 0 && c.sum.soaking == "" && len(c.sum.underway) == 0 {
+		if quiet := s.now().Sub(c.entries[n-1].At); quiet > quietFor {
+			why := "something does not answer, and is asked again for minutes before it counts as unknown"
+			if s.backend.Demo {
+				why += "; ! ends a fault"
+			}
+			return "wait: nothing new for " + span(quiet), why
+		}
 	}
 	return "watch; p pauses, S stops, B takes back", "the run goes on while you are on other screens"
 }

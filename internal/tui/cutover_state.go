@@ -25,6 +25,35 @@ func (c *course) outcome() cutover.Outcome {
 	return cutover.Outcome(word)
 }
 
+// blamed says why the last run's end names a host; empty: it does not, or that run
+// came to a good end.
+func (c *course) blamed(h fleet.HostRef) string {
+	if c.underway() {
+		return ""
+	}
+	for i := len(c.entries) - 1; i >= 0; i-- {
+		if e := c.entries[i]; e.Event == cutover.RunEnded {
+			if slices.Contains(e.Hosts, h) {
+				return e.Detail
+			}
+			return ""
+		}
+	}
+	return ""
+}
+
+// waveCalled is a wave by its number as the table of waves calls it.
+func (c *course) waveCalled(n int) string {
+	if p := c.plan(); p != nil {
+		for i := range p.Waves {
+			if p.Waves[i].Number == n {
+				return clean(p.Waves[i].Name)
+			}
+		}
+	}
+	return fmt.Sprintf("wave %d", n)
+}
+
 // undone reports whether all of a wave was taken back.
 func (c *course) undone(wave int) bool {
 	return slices.ContainsFunc(c.stand.Waves, func(w cutover.WaveStatus) bool { return w.Number == wave && w.State == "rolled back" })
@@ -124,6 +153,8 @@ func (s *cutoverScreen) runningLine() (style lipgloss.Style, symbol, text string
 		return st.risk, "!", "PAUSED: no step begins before r."
 	case c.state.Wish.Pause:
 		return st.risk, "!", "Pausing: the steps under way end, none begins."
+	case c.sum.soaking != "" && !c.sum.soaked.After(s.now()):
+		return st.accent, "…", upperFirst(clean(c.sum.soaking)) + " was watched; it is looked at a last time."
 	case c.sum.soaking != "":
 		return st.accent, "…", fmt.Sprintf("%s is watched until %s: %s left", upperFirst(clean(c.sum.soaking)), c.sum.soaked.UTC().Format("15:04:05Z"), s.until(c.sum.soaked))
 	}
@@ -145,7 +176,11 @@ func (s *cutoverScreen) viewState(w, h int) []string {
 	c, st := s.course, s.styles
 	style, symbol, text := s.headline()
 	var out []string
-	for i, l := range wrapTo(symbol+" "+text, w-2, 3) {
+	most := 3
+	if !c.underway() {
+		most = 5 // why it ended
+	}
+	for i, l := range wrapTo(symbol+" "+text, w-2, most) {
 		if i > 0 {
 			l = "  " + l
 		}
@@ -173,8 +208,8 @@ func (s *cutoverScreen) viewState(w, h int) []string {
 	if windows := s.windows(); windows != "" && c.known == 0 {
 		out = append(out, st.dim.Render(fit("Windows", 9))+cut(windows, w-9))
 	}
-	most := 1 + max(h-24, 0)/4
-	return append(append(out, s.viewNow(w, most)...), s.viewRisks(w, 1+most)...)
+	room := 1 + max(h-24, 0)/4
+	return append(append(out, s.viewNow(w, room)...), s.viewRisks(w, 1+room)...)
 }
 
 // viewNow names steps that are under way.
@@ -188,7 +223,7 @@ func (s *cutoverScreen) viewNow(w, most int) []string {
 	for i := range min(len(all), most) {
 		text := clean(all[i].Title)
 		if rest := len(all) - most; i == most-1 && rest > 0 {
-			text = fmt.Sprintf("(and %s more) %s", thousands(rest), text)
+			text = fmt.Sprintf("%s (%s more)", cut(text, w-20-len(thousands(rest))), thousands(rest))
 		}
 		out = append(out, s.styles.dim.Render(fit(label, 9))+cut(text, w-9))
 		label = ""
@@ -220,7 +255,7 @@ func (s *cutoverScreen) viewRisks(w, most int) []string {
 			when = "its time has come"
 		}
 		if rest := len(all) - most; i == most-1 && rest > 0 {
-			what = fmt.Sprintf("(and %s more) %s", thousands(rest), what)
+			what = fmt.Sprintf("%s (%s more)", cut(what, w-22-width(when)-len(thousands(rest))), thousands(rest))
 		}
 		out = append(out, s.styles.risk.Render(fit("! Armed", 9)+cut(when+": "+what, w-9)))
 	}
@@ -331,6 +366,7 @@ func (s *sheet) hostStatus(h cutover.HostStatus) {
 	s.pair("steps", fmt.Sprintf("%d of %d done", h.Done, h.Steps))
 	s.pair("doors", fmt.Sprintf("%d of %d closed", h.Doors, h.All))
 	s.pair("left out", clean(h.Why))
+	s.pair("last run", clean(s.course.blamed(h.Host)))
 }
 
 // entry tells one journal entry in full, but for its before-image.
@@ -345,7 +381,9 @@ func (s *sheet) entry(e cutover.Entry, step *plan.Step) {
 	}
 	s.pair("ID", clean(e.Step))
 	s.pair("detail", clean(e.Detail))
-	s.pair("wave", fmt.Sprint(e.Wave))
+	if step != nil || e.Event == cutover.Gate {
+		s.pair("wave", s.course.waveCalled(e.Wave))
+	}
 	for i, h := range e.Hosts {
 		if i == 20 {
 			s.pair("", fmt.Sprintf("and %d more", len(e.Hosts)-i))

@@ -20,7 +20,7 @@ type waveColumn struct {
 }
 
 var waveColumns = []waveColumn{
-	{"HOSTS", 5, 0, ""}, {"STATE", 9, 0, ""}, {"PREP", 6, 0, plan.Prepare}, {"PROVE", 6, 0, plan.Prove}, {"QUAR", 6, 0, plan.Quarantine},
+	{"HOSTS", 5, 0, ""}, {"STATE", 9, 0, ""}, {"PREP", 6, 0, plan.Prepare}, {"PROVE", 6, 0, plan.Prove}, {"KEYS", 6, 0, plan.Quarantine},
 	{"CLOSE", 6, 0, plan.Close}, {"FINISH", 6, 70, plan.Finish}, {"SOAK", 6, 80, ""},
 }
 

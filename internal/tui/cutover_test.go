@@ -358,10 +358,62 @@ func TestHowRunsEnd(t *testing.T) {
 	planned(t, h.entries, 80, 24).mustShow("Rolled back.", "Press A to apply it again")
 }
 
+// What ended a run is told in full, and the wave's hosts say which of them it was.
+func TestARolledBackWaveNamesTheHostAndTheReason(t *testing.T) {
+	p := testPlan()
+	h := newHistory(p, testNow.Add(-5*time.Minute)).run("apply").wave(0, 0).end(0).wave(1, 0).end(1)
+	h.step(2, 0, cutover.Intended, cutover.Ours).step(2, 1, cutover.Intended, cutover.Failed).step(2, 1, cutover.UndoBegan, cutover.Undone).step(2, 0, cutover.UndoBegan, cutover.Undone)
+	host := p.Waves[2].Hosts[1]
+	detail := "rolled back: wave 2: 1 host failed, and error_budget is 0: Prove a session on web-2 (" + host.ID + "): " + host.ID +
+		" by session-manager: the agent is not connected to Session Manager (migrate hosts " + host.ID + " shows what stands in the way)"
+	h.add(cutover.Entry{Event: cutover.RunEnded, Hosts: []fleet.HostRef{host}, Detail: detail})
+	d := planned(t, h.entries, 80, 24)
+	d.mustShow("↶ Rolled back: wave 2", "connected to Session Manager", "stands in the way).")
+	d.press("home", "down", "down", "enter", "tab")
+	row := func(i int) string {
+		name := d.m.env.course.named(p.Waves[2].Hosts[i])
+		for _, l := range strings.Split(d.screen(), "\n") {
+			if strings.Contains(l, name[:12]) {
+				return l
+			}
+		}
+		return ""
+	}
+	if l := row(1); !strings.Contains(l, "✗") || !strings.Contains(l, "FAILED") {
+		t.Errorf("the host that failed is shown as %q", l)
+	}
+	if l := row(0); !strings.Contains(l, "↶") {
+		t.Errorf("a host that was taken back is shown as %q", l)
+	}
+	d.press("down", "enter").mustShow("last run", "the agent is not connected")
+	d.press("esc", "esc", "tab", "enter").mustShow("run-ended")
+	d.mustNotShow("wave         0")
+}
+
+// A run that writes nothing for long is not dead, and the screen says so.
+func TestAQuietRunIsExplained(t *testing.T) {
+	h := newHistory(testPlan(), testNow.Add(-10*time.Second)).run("apply").wave(0, 0).end(0)
+	d := applying(t, h, 80, 24)
+	d.m.env.now = func() time.Time { return testNow.Add(30 * time.Second) }
+	d.mustShow("Watch; p pauses")
+	d.m.env.now = func() time.Time { return testNow.Add(10 * time.Minute) }
+	d.mustShow("Wait: nothing new for", "does not answer")
+}
+
+// In another list than the waves, B means the wave that is not done.
+func TestRollBackFromAnotherListMeansTheOpenWave(t *testing.T) {
+	d := planned(t, failedHistory().entries, 80, 24)
+	d.press("home", "B").mustShow("● wave 0, foundation")
+	d.press("esc", "tab", "B").mustShow("● wave 1, canary", "○ the whole plan", "--wave 1")
+}
+
 func TestSoakIsCountedDown(t *testing.T) {
 	p := testPlan()
 	h := newHistory(p, testNow.Add(-2*time.Minute)).run("apply").wave(0, 0).end(0).wave(1, 0)
-	applying(t, h, 80, 24).mustShow("Canary is watched until 12:28:16Z: 28:16 min left", "watched")
+	d := applying(t, h, 80, 24)
+	d.mustShow("Canary is watched until 12:28:16Z: 28:16 min left", "watched")
+	d.m.env.now = func() time.Time { return testNow.Add(time.Hour) }
+	d.mustShow("Canary was watched; it is looked at a last time.")
 }
 
 // The clock goes on as long as something on the screen moves with it.
@@ -387,7 +439,7 @@ func TestTheClockGoesOn(t *testing.T) {
 
 func TestNarrowTablesKeepAllPhases(t *testing.T) {
 	d := planned(t, nil, 80, 24)
-	d.mustShow("PREP", "PROVE", "QUAR", "CLOSE")
+	d.mustShow("PREP", "PROVE", "KEYS", "CLOSE")
 	if out := d.screen(); strings.Contains(out, "FINISH") {
 		t.Errorf("no room for it:\n%s", out)
 	}

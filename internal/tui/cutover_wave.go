@@ -157,15 +157,20 @@ func (v *waveView) view(state []string, w, h int) []string {
 
 func (v *waveView) hostRow(h cutover.HostStatus, here bool, w int) string {
 	style, symbol := v.styles.dim, "○"
+	why := clean(h.Why)
 	switch {
 	case h.Why != "":
 		style, symbol = v.styles.risk, "!"
+	case v.course.blamed(h.Host) != "":
+		style, symbol, why = v.styles.blocked, "✗", "FAILED"
+	case v.course.undone(v.wave.Number):
+		symbol = "↶"
 	case h.Steps > 0 && h.Done == h.Steps:
 		style, symbol = v.styles.ready, "✓"
 	case h.Done > 0:
 		style, symbol = v.styles.accent, "…"
 	}
-	text := fmt.Sprintf("%s %7s %7s  %s", fit(v.course.named(h.Host), max(w-36, 16)), fmt.Sprintf("%d/%d", h.Done, h.Steps), fmt.Sprintf("%d/%d", h.Doors, h.All), clean(h.Why))
+	text := fmt.Sprintf("%s %7s %7s  %s", fit(v.course.named(h.Host), max(w-36, 16)), fmt.Sprintf("%d/%d", h.Done, h.Steps), fmt.Sprintf("%d/%d", h.Doors, h.All), why)
 	return v.styles.on(here, style).Render(marker(here)+symbol+" ") + v.styles.on(here, v.styles.text).Render(fit(text, w-3))
 }
 
@@ -214,7 +219,7 @@ func (l *stepList) open() *textView {
 }
 
 // shortPhase are the phases where there is little room.
-var shortPhase = map[plan.Phase]string{plan.Prepare: "prep", plan.Prove: "prove", plan.Quarantine: "quar", plan.Close: "close", plan.Finish: "fin"}
+var shortPhase = map[plan.Phase]string{plan.Prepare: "prep", plan.Prove: "prove", plan.Quarantine: "keys", plan.Close: "close", plan.Finish: "fin"}
 
 // stripSteps is how many lines tell of the selected step.
 const stripSteps = 6

@@ -14,7 +14,7 @@ func breakable(t *testing.T, demo bool) (*driver, *[]string) {
 	var broken []string
 	b := &d.m.env.backend
 	b.Demo = demo
-	b.Faults = []Fault{{Name: "end", Argument: "--end", Text: "all is well again"}, {Name: "agent-dies", Argument: "agent-dies", Text: "an agent \x1b[31mstops", See: "its wave is rolled back"}}
+	b.Faults = []Fault{{Name: "agent-dies", Argument: "agent-dies", Text: "an agent \x1b[31mstops", See: "its wave is rolled back"}, {Name: "end", Argument: "--end", Ends: true, Text: "all is well again"}}
 	b.Fault = func(_ context.Context, name string) (string, error) {
 		broken = append(broken, name)
 		if name == "end" {
@@ -28,14 +28,15 @@ func breakable(t *testing.T, demo bool) (*driver, *[]string) {
 func TestADemoCanBeBroken(t *testing.T) {
 	d, broken := breakable(t, true)
 	d.press("!")
-	d.mustShow("Break something in the simulated fleet?", "● end", "○ agent-dies", "$ migrate demo fault --end", "Type break")
-	d.press("down")
-	d.mustShow("an agent �[31mstops.", "Then: its wave is rolled back.", "$ migrate demo fault agent-dies")
+	d.mustShow("Break something in the simulated fleet?", "○ end", "● agent-dies", "$ migrate demo fault agent-dies", "Type break")
+	d.mustShow("An agent �[31mstops.", "Then: its wave is rolled back.")
 	d.press("enter")
 	d.mustShow("No. Type break")
 	d.write("break").press("enter")
 	d.mustShow("✓ agent-dies: the SSM Agent of web-1 has stopped")
-	d.press("!").write("break").press("enter")
+	d.press("!") // what is broken is to be put right next
+	d.mustShow("● end", "All is well again.", "$ migrate demo fault --end", "Type end", "Choose, type end")
+	d.write("end").press("enter")
 	d.mustShow("✗ nothing is broken")
 	d.press("!", "esc")
 	d.mustNotShow("Break something")

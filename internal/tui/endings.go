@@ -161,7 +161,7 @@ func (s *doneScreen) view(w, _ int) []string {
 	unwanted, wanted := c.left()
 	proved, hosts := c.proved()
 	for _, l := range [][2]string{
-		{"hosts closed", fmt.Sprintf("%s of %s in the plan: every door of theirs that it knows", thousands(done), thousands(total))},
+		{"hosts closed", fmt.Sprintf("%s of %s in the plan: all doors that it knows", thousands(done), thousands(total))},
 		{"keys aside", fmt.Sprintf("on %s of %s", thousands(sum.quarantined), count(sum.keys, "host"))},
 		{"port 22 closed", fmt.Sprintf("in %s of %s", thousands(sum.closed), count(sum.groups, "security group"))},
 		{"way back", fmt.Sprintf("proved into %s of %s a short time ago", thousands(proved), count(hosts, "host"))},

@@ -147,8 +147,8 @@ func (m *model) viewNext(w int) []string {
 		what, why = "wait a moment", m.stoppingWhat()+" is being stopped before migrate leaves"
 	case m.ask != nil:
 		what, why = "answer y or n", "nothing is interrupted before you say so"
-	case m.confirm != nil && m.confirm.want(m.confirm.at) == demoWord:
-		what, why = "choose, type "+demoWord+" and press enter, or esc", "it is a simulated fleet: nothing real breaks"
+	case m.confirm != nil && m.confirm.fault:
+		what, why = "choose, type "+m.confirm.want(m.confirm.at)+" and press enter, or esc", "it is a simulated fleet: nothing real breaks"
 	case m.confirm != nil:
 		what, why = "type the name that is asked for and press enter, or esc", "a plain yes is said too easily for what changes a fleet"
 	case m.env.course.asked() != nil:
@@ -196,6 +196,9 @@ func upperFirst(s string) string {
 func (m *model) viewKeys(w int) string {
 	s := m.env.styles
 	usual, changing, always := m.context().hints(m.at)
+	if m.env.backend.Demo && m.at == screenCutover && m.env.course.underway() && m.context().anywhere() {
+		usual = slices.Insert(usual, min(1, len(usual)), keysDemo.bindings[0].short)
+	}
 	const gap = "   "
 	left, right, used := " ", "", 1
 	add := func(to *string, all []string, ink lipgloss.Style) {

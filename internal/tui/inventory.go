@@ -141,7 +141,11 @@ func (s *inventoryScreen) viewEmpty(w, h int) []string {
 		}
 	}
 	out = append(out, "")
-	return append(out, s.paintWrapped(s.styles.text, "It only reads. What gives no answer is kept as unknown, with the reason, and the rest goes on.", w)...)
+	out = append(out, s.paintWrapped(s.styles.text, "It only reads. What gives no answer is kept as unknown, with the reason, and the rest goes on.", w)...)
+	if s.backend.Demo {
+		out = append(out, s.paintWrapped(s.styles.accent, "DEMO: the fleet is simulated on this machine. Nothing real is touched.", w)...)
+	}
+	return out
 }
 
 func (s *inventoryScreen) viewTaken(w, h int) []string {
@@ -162,7 +166,7 @@ func (s *inventoryScreen) viewTaken(w, h int) []string {
 	case c.commands == c.probed && c.probed > 0:
 		by = " by Run Command"
 	case c.commands > 0:
-		by = fmt.Sprintf(" over SSH (%s) or by Run Command (%s)", thousands(c.probed-c.commands), thousands(c.commands))
+		by = fmt.Sprintf(": %s by SSH, %s by Run Command", thousands(c.probed-c.commands), thousands(c.commands))
 	}
 	for _, l := range [][2]string{
 		{"instances", fmt.Sprintf("%s listed, %s running", thousands(len(d.rows)), thousands(c.running))},

@@ -222,9 +222,9 @@ var (
 		{[]string{"tab"}, nextPane{}, "tab list", "move in the waves, what needs a look, the journal, what stays open"},
 	}}
 	keysWave = section{"One wave", []binding{
+		{[]string{"esc", "backspace"}, back{}, "esc waves", "back to all waves"},
 		{[]string{"enter"}, open{}, "enter show", "the selected step or host in full"},
 		{[]string{"tab"}, nextPane{}, "tab hosts", "the wave's steps, or its hosts"},
-		{[]string{"esc", "backspace"}, back{}, "esc waves", "back to all waves"},
 	}}
 	keysWaveIdle = section{"One wave, while nobody works on the plan", []binding{
 		{[]string{"A"}, apply{}, "A apply", "carry the plan out, or go on with it; asks for a name"},

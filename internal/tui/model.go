@@ -93,6 +93,7 @@ type model struct {
 	ticking       bool
 	leaving       bool // quit as soon as what is under way has stopped
 	abandoned     bool
+	faulty        bool // this wizard broke something in a demo, and did not put it right
 }
 
 func newModel(ctx context.Context, b Backend, o Options, alive *sync.WaitGroup) *model {

@@ -167,3 +167,12 @@ func TestPlainSaysThatNobodyReads(t *testing.T) {
 		t.Errorf("RunPlain: %v", err)
 	}
 }
+
+func TestPlainNamesAStageUnderWay(t *testing.T) {
+	h := halfway(testPlan())
+	snap, judged := testFleet(10)
+	c := testCutover(h.plan, h.entries)
+	c.Holder, c.Until = "bob@build", testNow.Add(43*time.Second)
+	w := &world{snap: snap, judged: judged, cutover: c}
+	inOrder(t, plainly(t, w.backend(), "5\nstages\n"), "Cutover: plan", "5 Cutover: [under way] 16/28")
+}

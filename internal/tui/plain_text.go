@@ -67,7 +67,8 @@ func (p *plainWizard) stages() {
 	}
 	for id := screenInventory; id <= screenDone; id++ {
 		_, symbol, status := p.m.stage(id)
-		p.say(speak(fmt.Sprintf("%d %s: %s %s", id+1, stageNames[id], symbol, longer(status))))
+		// Of a line, speak knows the sign of what is under way at its start alone.
+		p.say(fmt.Sprintf("%d %s: %s", id+1, stageNames[id], speak(symbol+" "+longer(status))))
 	}
 }
 

@@ -150,7 +150,7 @@ func (s *readinessScreen) next() (what, why string) {
 		return "press i to take the inventory again", "the latest one found no hosts; look at what gave no answer"
 	case d.counts.blocked > 0:
 		c := d.causes[0]
-		return "see to " + c.code + " first", fmt.Sprintf("it stops %s of the %s blocked hosts; enter shows them with the fix, r writes the report", thousands(c.hosts), thousands(d.counts.blocked))
+		return "see to " + c.code + " (enter), or press 5 for a plan", fmt.Sprintf("it stops %s of the %s blocked hosts; a plan mends what it can", thousands(c.hosts), thousands(d.counts.blocked))
 	case d.counts.unknown > 0:
 		c := d.causes[0]
 		return "find out about " + c.code, fmt.Sprintf("%s cannot be judged for it, and unknown never counts as good; then press i", count(c.hosts, "host"))
@@ -184,7 +184,7 @@ func (s *readinessScreen) view(w, h int) []string {
 	}
 	out = append(out, s.viewBar(w)...)
 	out = append(out, "")
-	strip := s.viewStrip(w, min(4, max(h-len(out)-4, 0)))
+	strip := s.viewStrip(w, min(5, max(h-len(out)-4, 0)))
 	room := h - len(out) - len(strip)
 	s.list.resize(len(s.items), room)
 	from, to := s.list.window()
@@ -284,6 +284,9 @@ func (s *readinessScreen) viewStrip(w, n int) []string {
 		}
 	}
 	finding := func(f fleet.Finding) {
+		if n > 4 {
+			say("What", clean(cmp.Or(f.Title, f.Code)), 1)
+		}
 		say("Fix", cmp.Or(clean(f.Fix), "none is known"), n-2)
 		say("Blast", cmp.Or(clean(f.Blast), "nothing else"), 2)
 	}

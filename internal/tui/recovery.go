@@ -108,6 +108,8 @@ func (s *recoveryScreen) next() (what, why string) {
 		return "make a recovery key: migrate recovery init", "it says what migrate.yaml needs, and plans take it from then on"
 	case c.plan() == nil:
 		return "press 5 and make a plan", "its steps bring key, bastion group and door, and prove the way"
+	case c.reached() && proved < hosts:
+		return "press 1, then i, to take the inventory again", "this one is from before the plan's end; hosts that the plan left out have no second way in"
 	case proved < hosts:
 		return "press 5 for Cutover", "each wave proves the way into its hosts before it closes a door; D rehearses it before"
 	}
@@ -131,7 +133,11 @@ func (s *recoveryScreen) view(w, h int) []string {
 	if c.drilling() {
 		out = append(out, s.viewDrill(w, max((h-len(out))/2-1, 1))...)
 	} else {
-		out = append(out, s.styles.dim.Render(cut("Break the glass: "+s.called("recovery open --reason TEXT --yes")+"; after it, "+s.called("recovery close --yes"), w)))
+		glass := "In an emergency: " + s.called("recovery open --reason TEXT --yes")
+		if after := "; after it, " + s.called("recovery close --yes"); width(glass+after) <= w {
+			glass += after
+		}
+		out = append(out, s.styles.dim.Render(cut(glass, w)))
 	}
 	out = append(out, "")
 	if len(s.rows) == 0 {
@@ -148,7 +154,8 @@ func (s *recoveryScreen) view(w, h int) []string {
 		nameW = w / 2
 	}
 	head := "   " + fit("VPC AND HOST", nameW) + " KEY  DOOR LOGIN WHEN"
-	out = append(out, s.styles.dim.Render(fit(head, w-14))+s.styles.dim.Render(right(more(from, to, len(s.rows)), 14, false)))
+	which := more(from, to, len(s.rows))
+	out = append(out, s.styles.dim.Render(fit(head, w-width(which)))+s.styles.dim.Render(which))
 	for i := from; i < to; i++ {
 		out = append(out, s.viewRow(s.rows[i], i == s.list.cursor, nameW, w))
 	}
@@ -221,7 +228,11 @@ func (s *recoveryScreen) viewRow(r recoveryRow, here bool, nameW, w int) string 
 	if login != fleet.TruthYes && r.host.Proof.At.IsZero() {
 		style, symbol = s.styles.dim, "○"
 	}
-	text := fmt.Sprintf("%s %-4s %-4s %-5s %s", fit("  "+name, nameW), cell(r.host.Key), cell(r.host.Rule), cell(login), when)
+	key, rule := r.host.Key, r.host.Rule
+	if login == fleet.TruthYes && s.data != nil && r.host.Proof.At.After(s.data.snap.Started) {
+		key, rule = fleet.TruthYes, fleet.TruthYes // who got in had both; the snapshot is older
+	}
+	text := fmt.Sprintf("%s %-4s %-4s %-5s %s", fit("  "+name, nameW), cell(key), cell(rule), cell(login), when)
 	return s.styles.on(here, style).Render(marker(here)+symbol+" ") + s.styles.on(here, s.styles.text).Render(fit(text, w-3))
 }
 

@@ -26,3 +26,15 @@ func TestRecoveryTellsOfAnOldKeyAndARunbookThatFailed(t *testing.T) {
 	d.press("1", "4").mustShow("Key (signs certificates): made", "TOO OLD", "rotate")
 	d.press("w").mustShow("The runbook was not written: the disk is full")
 }
+
+// A login after the snapshot shows that key and door are there, whatever it says.
+func TestALoginIsNewerThanTheSnapshot(t *testing.T) {
+	d := many(t, nil)
+	h := &d.world.cutover.Recovery[0].Hosts[0]
+	h.Key, h.Rule = fleet.TruthNo, fleet.TruthNo
+	h.Proof.At = d.m.env.data.snap.Started.Add(-time.Minute)
+	d.press("1", "4").mustShow(" ✗    ✗    ✓ ")
+	h.Proof.At = d.m.env.data.snap.Started.Add(time.Minute)
+	d.press("1", "4").mustShow(" ✓    ✓    ✓ ")
+	d.mustNotShow(" ✗    ✗    ✓ ")
+}

@@ -209,6 +209,13 @@ func (m *model) begin(scope *cutover.Scope, last *int) tea.Cmd {
 	return nil
 }
 
+// followWaves lets the cursor go to the wave that is not done, until it is moved again.
+func (m *model) followWaves() {
+	if s, ok := m.screens[screenCutover].(*cutoverScreen); ok {
+		s.moved = false
+	}
+}
+
 // fedCourse takes what the run of a plan brought.
 func (m *model) fedCourse() tea.Cmd {
 	c := m.env.course
@@ -230,10 +237,14 @@ func (m *model) fedCourse() tea.Cmd {
 		return tea.Batch(m.reckon(), m.begin(then, nil))
 	}
 	m.confirm, m.ask = nil, nil // they were about a run that is over
+	m.followWaves()
 	if d.err != nil {
 		m.notice = &notice{failed: true, text: "The run could not go on: " + clean(d.err.Error())}
 	} else {
 		m.notice = outcomeNotice(d.result)
+		if m.at == screenCutover && width(m.notice.text) > m.width-4 {
+			m.notice.text = upperFirst(clean(string(d.result.Outcome))) + "." // its screen tells the reason in full
+		}
 	}
 	m.tell()
 	return tea.Batch(m.reckon(), m.look())

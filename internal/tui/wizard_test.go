@@ -24,7 +24,7 @@ func TestFromNothingToTheFleet(t *testing.T) {
 	d.finish(nil)
 	d.mustShow("snapshot 3", "60 listed, 60 running", "6 sources or hosts gave no answer.", "23 blocked", "Press 2 for Readiness")
 	d.press("2")
-	d.mustShow("36 ready", "23 blocked", "1 unknown", "role-lacks-channel", "See to role-lacks-channel first", "Fix      Attach")
+	d.mustShow("36 ready", "23 blocked", "1 unknown", "role-lacks-channel", "See to role-lacks-channel (enter), or press 5 for a plan", "What     Role batch", "Fix      Attach")
 	d.press("down", "enter")
 	d.mustShow("11 of 60 hosts", "cause=agent-missing status=blocked", "cache-1")
 	d.press("enter")
