@@ -159,7 +159,7 @@ func (l *lead) ended(how string) string {
 			return state
 		}
 	}
-	l.t.Fatal("the wizard's process does not end")
+	l.t.Fatalf("the wizard's process does not end:\n%s", l.tmux("capture-pane", "-p", "-t", "w"))
 	return ""
 }
 

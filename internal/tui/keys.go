@@ -122,7 +122,7 @@ var (
 	}}
 	keysFilter = section{"Fleet, while a filter is typed", []binding{
 		{[]string{"enter"}, open{}, "enter keep", "keep the filter and go back to the table"},
-		{[]string{"esc"}, back{}, "esc drop", "drop the filter"},
+		{[]string{"esc"}, back{}, "esc undo", "show again what the table showed before"},
 		{[]string{"tab"}, complete{}, "tab complete", "end the key that is being typed"},
 	}}
 	keysName = section{"Fleet, while a view is given a name", []binding{

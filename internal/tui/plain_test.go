@@ -11,6 +11,7 @@ import (
 
 	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/inventory"
+	"ssm-migrate/internal/plan"
 )
 
 // plainly runs the wizard line by line on some input and gives what it wrote.
@@ -111,7 +112,7 @@ func TestPlainTellsOfADrill(t *testing.T) {
 	snap, judged := testFleet(10)
 	w := &world{snap: snap, judged: judged, cutover: testCutover(p, nil), drill: testDrill()}
 	b := w.backend()
-	b.Drill = func(_ context.Context, _ string, talk Talk) (cutover.Result, error) {
+	b.Drill = func(_ context.Context, _ *plan.Plan, talk Talk) (cutover.Result, error) {
 		for _, ph := range drillPhases {
 			talk.Drill(DrillReport{"vpc-0a", ph.phase, testNow})
 		}
