@@ -121,6 +121,9 @@ var dialogs = []dialogCase{
 	{"screen", ctxFleet, []string{"enter"}, "cause=", atReadiness},
 	{"screen", ctxTable, []string{"l"}, "Ledger", begun},
 	{"screen", ctxTables, []string{"a"}, "Access", atReadiness},
+	{"screen", ctxTables, []string{"l", "a"}, "Access", begun},
+	{"screen", ctxTable, []string{"f", "a", "l"}, "Ledger", begun},
+	{"screen", ctxFleet, []string{"f", "a", "l", "f"}, "Fleet: 60 hosts", begun},
 }
 
 // opened stages the case and opens it. It gives what was shown and done before.
