@@ -85,7 +85,7 @@ var (
 		{[]string{"q", "ctrl+c"}, quit{}, "q quit", "leave; asks first while an inventory or a plan runs"},
 	}}
 	keysEmpty = section{"Inventory, before the first one", []binding{
-		{[]string{"enter"}, open{}, "enter start", "take the inventory; it only reads. After one that failed: the selected reason"},
+		{[]string{"enter"}, open{}, "enter start", "take the inventory; it only reads"},
 		{[]string{"i"}, startRun{}, "", "take the inventory"},
 	}}
 	keysRunning = section{"Inventory, while it runs", []binding{
