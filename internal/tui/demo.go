@@ -44,7 +44,7 @@ func (m *model) askFault() {
 	}
 	m.confirm = &confirm{
 		title: "Break something in the simulated fleet?", choices: names,
-		want: func(int) string { return demoWord }, command: func(at int) string { return "migrate demo fault " + all[at].Argument },
+		want: func(int) string { return demoWord }, command: func(at int) string { return "migrate demo fault " + clean(all[at].Argument) },
 		lines: func(at int) []string {
 			lines := []string{clean(all[at].Text) + "."}
 			if see := clean(all[at].See); see != "" {
