@@ -152,9 +152,6 @@ func (l *lead) plans() (id string) {
 	l.dialog("A", "Escape", "Apply plan "+id)
 	l.press("Escape")
 	l.gone("Wave 0, foundation")
-	l.press("Tab")
-	l.expect("What stays open, and why ◂")
-	l.dialog("Enter", "Escape", "Press esc to go back")
 	for _, stage := range [][2]string{{"3", "plan " + id}, {"4", "no bastion group yet"}} {
 		l.stage(stage[0], stage[1])
 		l.killed()
@@ -192,6 +189,9 @@ func (l *lead) applies(id string) {
 	l.stage("5", "broken off")
 	l.expect("Press A to go on, or B to take it back")
 	l.dialog("B", "Escape", "Roll back?")
+	l.press("Tab")
+	l.expect("Journal, newest first ◂")
+	l.dialog("Enter", "Escape", "Journal entry", "Press esc to go back")
 	l.press("A")
 	l.agree(id)
 	l.press("r") // the pause was wished, whoever runs it
