@@ -34,6 +34,7 @@ func (a *app) planCommand() *cobra.Command {
 	var policy string
 	var template bool
 	var view planView
+	var edit planEdit
 	c := &cobra.Command{
 		Use:   "plan",
 		Short: "Plan the cutover in waves, and show what would change",
@@ -44,11 +45,17 @@ The policy is migrate-policy.yaml beside the configuration, the file that policy
 names, or --policy FILE. Without one the defaults hold, which close nothing: there is no recovery key in them.
 --policy-template prints a policy file with everything that can be said in it.
 
+--move HOST=WAVE puts a host into another wave of the newest plan, or of --from PLAN: a new plan is made and
+stored, and what is otherwise in it is shown. What was moved before in that plan stays so. WAVE is a wave's number in the
+plan; one more than the last is a new wave. --from alone plans anew and keeps what was moved. The other plans stay.
+
 Exit code 3: the plan closes nothing. Exit code 4: it closes something, but hosts or security groups
 that the policy does not leave out stay open; the end of the plan says which, why and what to do.`,
 		Example: `  migrate plan --policy-template > migrate-policy.yaml   # then fill in the recovery key
   migrate plan                                           # make a plan and look at it
   migrate plan --wave 1                                  # only its canary
+  migrate plan --move web-3=2 --move db-1=5              # two hosts into other waves
+  migrate plan diff 3f2a9c                               # the newest plan against an older one
   migrate plan list
   migrate plan show 3f2a9c --host i-0123456789abcdef0`,
 		Args: cobra.NoArgs,
@@ -57,14 +64,22 @@ that the policy does not leave out stay open; the end of the plan says which, wh
 				_, err := fmt.Fprint(a.out, plan.PolicyTemplate())
 				return err
 			}
+			if edit.wanted() {
+				if cmd.Flags().Changed("wave") || view.host != "" {
+					return usageErr("--move and --from show what is otherwise in the new plan: look at the whole with migrate plan show")
+				}
+				return a.editPlan(cmd.Context(), snapshot, policy, edit)
+			}
 			return a.makePlan(cmd.Context(), snapshot, policy, view)
 		},
 	}
 	addSnapshotFlag(c, &snapshot)
 	c.Flags().StringVar(&policy, "policy", "", "policy file (default migrate-policy.yaml beside the configuration)")
 	c.Flags().BoolVar(&template, "policy-template", false, "print a policy file to fill in, and do nothing else")
+	c.Flags().StringArrayVar(&edit.moves, "move", nil, "put a host into another wave, HOST=WAVE (repeatable; HOST by ID or name)")
+	c.Flags().StringVar(&edit.from, "from", "", "plan whose waves are changed (default the newest)")
 	view.flags(c)
-	for _, sub := range []*cobra.Command{a.planListCommand(), a.planShowCommand(), a.planUserDataCommand()} {
+	for _, sub := range []*cobra.Command{a.planListCommand(), a.planShowCommand(), a.planDiffCommand(), a.planUserDataCommand()} {
 		wrapUsage(sub)
 		c.AddCommand(sub)
 	}

@@ -67,7 +67,7 @@ func (a *app) writePlan(p *plan.Plan, names map[fleet.HostRef]string, view planV
 	for _, wave := range part.Waves {
 		w.wave(wave)
 	}
-	w.refusals(part.Refusals)
+	w.refusals("What stays as it is", part.Refusals)
 	if whole {
 		w.next(p)
 	}
@@ -192,6 +192,9 @@ func (w planPrinter) wave(v plan.Wave) {
 		}
 		w.line(faint, "  %s", someOf(names))
 	}
+	for _, text := range v.Warnings {
+		w.line(yellow, "  ! %s", oneLine(text))
+	}
 	for _, phase := range plan.Phases() {
 		w.phase(v, phase)
 	}
@@ -251,12 +254,12 @@ func (w planPrinter) step(s plan.Step) {
 }
 
 // refusals come last, those for the same reason together.
-func (w planPrinter) refusals(all []plan.Refusal) {
+func (w planPrinter) refusals(title string, all []plan.Refusal) {
 	if len(all) == 0 {
 		return
 	}
 	fmt.Fprintln(w.out)
-	w.line(bold, "What stays as it is")
+	w.line(bold, "%s", title)
 	type key struct {
 		phase          plan.Phase
 		code, text, do string

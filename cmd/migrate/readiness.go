@@ -106,7 +106,20 @@ func load(ctx context.Context, db *sqlite.DB, id int64) (*fleet.Snapshot, error)
 	return snap, err
 }
 
+// assess judges a snapshot and stores the judgement.
 func assess(ctx context.Context, db *sqlite.DB, snap *fleet.Snapshot, p readiness.Policy) (*fleet.Assessment, error) {
+	judged, err := judge(ctx, db, snap, p)
+	if err != nil {
+		return nil, err
+	}
+	if err := db.SaveAssessment(ctx, judged); err != nil {
+		return nil, err
+	}
+	return judged, nil
+}
+
+// judge judges a snapshot by the policy and the recovery keys. It stores nothing.
+func judge(ctx context.Context, db *sqlite.DB, snap *fleet.Snapshot, p readiness.Policy) (*fleet.Assessment, error) {
 	keys, err := db.RecoveryKeys(ctx)
 	if err != nil {
 		return nil, err
@@ -115,11 +128,7 @@ func assess(ctx context.Context, db *sqlite.DB, snap *fleet.Snapshot, p readines
 	for _, k := range keys {
 		p.RecoveryKeys = append(p.RecoveryKeys, k.Line)
 	}
-	judged := readiness.Assess(snap, p, time.Now())
-	if err := db.SaveAssessment(ctx, judged); err != nil {
-		return nil, err
-	}
-	return judged, nil
+	return readiness.Assess(snap, p, time.Now()), nil
 }
 
 // judgement is the stored judgement on a snapshot, made now where there is none.

@@ -85,7 +85,7 @@ func (s *screen) until(what string, holds func(shown string) bool) string {
 		if c := calm(shown); c != last {
 			last, moved = c, time.Now()
 		}
-		if time.Since(moved) > 15*time.Second {
+		if time.Since(moved) > time.Minute {
 			s.t.Fatalf("%s:\n%s", what, shown)
 		}
 	}

@@ -112,7 +112,9 @@ func (a *app) runWizard(ctx context.Context, o wizardOptions) error {
 		Stage: stage,
 		Views: db.Views,
 	}
+	b.MovePlan = w.movePlan
 	if !o.readOnly {
+		b.SavePlan = w.savePlan
 		b.SaveView, b.DropView = db.SaveView, db.DropView
 		b.Inventory, b.MakePlan, b.Apply, b.Rollback, b.Wish = w.inventory, w.makePlan, w.apply, w.rollback, w.wish
 		b.PlanDrill, b.Drill, b.Keep = w.planDrill, w.drill, db.KeepStage

@@ -142,6 +142,28 @@ func (w *wizard) makePlan(ctx context.Context) (string, error) {
 	return p.ID, nil
 }
 
+// movePlan plans the latest snapshot with hosts of a plan in other waves. It
+// stores nothing.
+func (w *wizard) movePlan(ctx context.Context, planID string, moves []plan.Move) (*plan.Plan, error) {
+	cfg, err := w.app.config()
+	if err != nil {
+		return nil, err
+	}
+	base, err := w.db.Plan(ctx, planID)
+	if err != nil {
+		return nil, err
+	}
+	snap, err := load(ctx, w.db, 0)
+	if err != nil {
+		return nil, err
+	}
+	return movedPlan(ctx, &stored{cfg: cfg, db: w.db, snap: snap}, "", base, moves)
+}
+
+func (w *wizard) savePlan(ctx context.Context, p *plan.Plan) error {
+	return w.db.SavePlan(ctx, p, planner())
+}
+
 func (w *wizard) apply(ctx context.Context, planID string, last *int, t tui.Talk) (cutover.Result, error) {
 	e, err := w.execution(ctx, planID, t)
 	if err != nil {

@@ -33,7 +33,7 @@ func (w *wizard) planDrill(ctx context.Context) (*plan.Plan, error) {
 // brokenDrill is the plan of the last run if that was a drill without a known end;
 // nil else. Whether it still goes on is known by who holds the lease.
 func (w *wizard) brokenDrill(ctx context.Context) (*plan.Plan, error) {
-	id, err := w.db.LastPlan(ctx)
+	id, err := w.db.LastRun(ctx)
 	if err != nil || id == "" {
 		return nil, err
 	}

@@ -175,7 +175,7 @@ func (l *lead) applies(id string) {
 	l.press("Down")
 	l.agree("canary")
 	l.press("p")
-	l.expect("PAUSED: no step begins before r", "r resume")
+	l.expect("PAUSED: no step begins before r")
 	l.press("5")
 	l.gone("It pauses when")
 	l.dialog("S", "n", "Stop the run?")
@@ -203,7 +203,7 @@ func (l *lead) applies(id string) {
 func (l *lead) drills() {
 	l.t.Helper()
 	l.press("4")
-	l.expect("4 Recovery", "all proved")
+	l.expect("proved into 3 of 3 hosts")
 	plans := l.stored()
 	l.dialog("D", "Escape", "Rehearse the way back?", "migrate recovery drill --yes")
 	if now := l.stored(); now != plans {
@@ -220,7 +220,7 @@ func (l *lead) drills() {
 	l.dialog("q", "n", "A drill is under way. Stop it and leave?")
 	l.killed()
 	l.demo.faults.Set()
-	l.expect("4 Recovery", "drill")
+	l.expect("VPC AND HOST")
 	l.leaseOut()
 	l.stage("5", "Press 6 for what has been reached")
 	l.stage("4", "A drill was broken off (plan "+drill[1])

@@ -21,6 +21,7 @@ func (m *maker) assemble() {
 			name = "canary"
 		}
 		m.add(name, hosts, m.waveSteps(i, hosts), m.policy.Soak)
+		m.plan.Waves[len(m.plan.Waves)-1].Warnings = m.warnings[i]
 	}
 	if len(m.scaleIns) > 0 {
 		m.add("finish", nil, m.scaleIns, 0)

@@ -17,7 +17,8 @@ import (
 // Every host of the snapshot is either in exactly one wave or has a Refusal of
 // phase Prepare. A host in a wave whose doors stay open has a Refusal of phase
 // Quarantine, one that others' needs keep reachable on port 22 a Refusal of
-// phase Close.
+// phase Close. A host that the policy pins is in the wave that its pin names, or
+// takes no part; pins that leave an earlier wave without hosts are an ErrPins.
 func Make(s *fleet.Snapshot, a *fleet.Assessment, p Policy, now time.Time) (*Plan, error) {
 	if err := p.Validate(); err != nil {
 		return nil, fmt.Errorf("policy: %w", err)
@@ -38,7 +39,9 @@ func Make(s *fleet.Snapshot, a *fleet.Assessment, p Policy, now time.Time) (*Pla
 	m.boots()
 	m.mayClose()
 	m.recoveries()
-	m.divide()
+	if err := m.divide(); err != nil {
+		return nil, fmt.Errorf("policy: pins: %w", err)
+	}
 	m.closings()
 	m.finish()
 	m.templates()
@@ -85,6 +88,7 @@ type maker struct {
 	shared   map[string]*sharedFix // by key
 	recovery map[vpcKey]*recoveryPlan
 	waves    [][]*member // waves of hosts, in order
+	warnings [][]string  // of each of them
 	groups   []*closing
 	scaleIns []Step
 	reasons  map[fleet.HostRef]string // memo of whyOpen

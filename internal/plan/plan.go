@@ -53,6 +53,8 @@ type Wave struct {
 	Hosts  []fleet.HostRef `json:"hosts,omitempty"`
 	Steps  []Step          `json:"steps"` // by phase; within a phase and a lane in the order in which they run
 	Soak   Duration        `json:"soak"`  // how long the wave is watched after its last step
+	// Warnings say which of the policy's rules the wave breaks by its pins.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Phase is a part of a wave. All steps of one phase end before the next begins.

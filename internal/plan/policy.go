@@ -36,6 +36,9 @@ type Policy struct {
 	Spread  int         `json:"spread" yaml:"spread"`    // percent of a group in one wave at most, one host at least; 100: all
 	Order   []Selector  `json:"order" yaml:"order"`      // hosts that match earlier selectors go into earlier waves; others last
 	Exclude []Exclusion `json:"exclude" yaml:"exclude"`
+	// Pins put single hosts into waves of the operator's choice, whatever sizes,
+	// order and spread would do with them.
+	Pins []Pin `json:"pins,omitempty" yaml:"pins"`
 
 	Soak        Duration `json:"soak" yaml:"soak"`                // after each wave
 	Windows     []Window `json:"windows" yaml:"windows"`          // when steps that close may run; none: always
@@ -102,6 +105,14 @@ type Selector struct {
 type Exclusion struct {
 	Selector `yaml:",inline"`
 	Reason   string `json:"reason" yaml:"reason"`
+}
+
+// Pin puts a host into a wave. Waves of hosts count from 1: the canary, where
+// the policy has one. In a plan that closes something this is Wave.Number.
+type Pin struct {
+	ID     string `json:"id" yaml:"id"` // instance ID
+	Wave   int    `json:"wave" yaml:"wave"`
+	Reason string `json:"reason,omitempty" yaml:"reason"`
 }
 
 // Window is a time in which doors may close.

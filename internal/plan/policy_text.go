@@ -58,6 +58,8 @@ order: []                # hosts that match earlier selectors go into earlier wa
 exclude: []              # hosts that stay as they are
 #  - name: legacy-*
 #    reason: retired in March
+pins: []                 # hosts that go into a wave of your choice, counted from 1, whatever the keys above say
+#  - {id: i-0123456789abcdef0, wave: 3, reason: after its clients}
 
 # --- pace ----------------------------------------------------------------------------------------
 soak: 30m                # how long a wave is watched before the next

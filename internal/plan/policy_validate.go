@@ -74,6 +74,7 @@ func (p Policy) Validate() error {
 	}
 	errs = append(errs, p.validateTimes()...)
 	errs = append(errs, p.validateSelectors()...)
+	errs = append(errs, p.validatePins()...)
 	errs = append(errs, p.validateFixes()...)
 	errs = append(errs, p.validateManagedBy()...)
 	errs = append(errs, p.Recovery.validate()...)

@@ -107,7 +107,7 @@ func Codes() []string {
 	return []string{
 		"access-lost", "access-unknown", "agent-boot-unknown", "agent-not-enabled", "bastion", "bastion-alone", "bastion-mixed", "bastion-needed", "bastion-unknown", "consumer-active", "excluded",
 		"groups-unknown", "logins-unknown", "member-elsewhere", "member-stays", "members-unknown", "no-bastion-image", "no-bastion-subnet", "no-operator-range",
-		"no-recovery-group", "no-recovery-key", "not-ready", "not-running", "not-scanned", "not-seen", "partly-scanned", "port-stays-open", "recovery-key-refused",
+		"no-recovery-group", "no-recovery-key", "not-ready", "not-running", "not-scanned", "not-seen", "partly-scanned", "pin-unused", "port-stays-open", "recovery-key-refused",
 		"template-undoes", "wide-rule", "windows",
 	}
 }

@@ -117,6 +117,11 @@ var dialogs = []dialogCase{
 	{"peopleScreen.open", ctxText, []string{"enter"}, "owner        person ", func(t *testing.T) *driver { return crowded(t).press("l", "pgdown") }},
 	{"peopleScreen.open", ctxText, []string{"enter"}, "person ", func(t *testing.T) *driver { return crowded(t).press("a", "pgdown") }},
 	{"peopleScreen.open", ctxText, []string{"enter"}, "arn:aws:iam", func(t *testing.T) *driver { return stocked(t, 60, 80, 24).press("a", "tab") }},
+	{"model.leaveEdit", ctxAsk, []string{"esc"}, "Leave without making the new plan?", func(t *testing.T) *driver { return moving(t, 80, 24).press("J") }},
+	{"newPlanEditor", ctxEdit, []string{"e"}, "Waves of plan", func(t *testing.T) *driver { return planned(t, nil, 80, 24) }},
+	{"planEditor.handle", ctxEditNumber, []string{"2"}, "to wave", func(t *testing.T) *driver { return moving(t, 80, 24).press("tab", "down") }},
+	{"planEditor.handle", ctxEditFilter, []string{"/"}, "/ ", func(t *testing.T) *driver { return moving(t, 80, 24).press("tab", "down") }},
+	{"screen", ctxEditPreview, []string{"enter"}, "new plan", func(t *testing.T) *driver { return moving(t, 80, 24).press("tab", "down", "J") }},
 	{"screen", ctxFleet, []string{"f"}, "Fleet: 60 hosts", begun},
 	{"screen", ctxFleet, []string{"enter"}, "cause=", atReadiness},
 	{"screen", ctxTable, []string{"l"}, "Ledger", begun},
@@ -150,7 +155,7 @@ func (c dialogCase) fumble(d *driver) {
 	case c.in == ctxFilter:
 		d.write(" status:blocked tag:").send(pasted("az=nowhere\n"))
 		d.press("left", "up", "backspace")
-	case c.in == ctxName:
+	case c.in == ctxName || c.in == ctxEditNumber || c.in == ctxEditFilter:
 		d.write("zz").press("left", "backspace")
 	case c.in.typing():
 		d.write("zz").press("enter", "down", "up", "down", "backspace", "backspace", "down")
@@ -224,15 +229,14 @@ func TestInterruptsInDialogsDoNothing(t *testing.T) {
 			busy := d.m.busy()
 			d.press("ctrl+c")
 			switch {
-			case !busy && !d.quit:
-				t.Errorf("ctrl+c does not leave:\n%s", d.screen())
+			case !busy && d.quit:
 			case busy && c.in == ctxAsk:
 				if !d.m.leaving || d.quit {
 					t.Errorf("ctrl+c in a question neither stops what is under way nor waits for it:\n%s", d.screen())
 				}
-			case busy:
+			default: // something would be lost
 				if d.quit || d.m.context() != ctxAsk {
-					t.Fatalf("ctrl+c does not ask:\n%s", d.screen())
+					t.Fatalf("ctrl+c neither leaves nor asks:\n%s", d.screen())
 				}
 				if d.press("n"); d.m.View().Content != open {
 					t.Errorf("no does not lead back:\n%s", d.screen())
@@ -249,6 +253,7 @@ var depth = map[keyContext]int{
 	ctxEmpty: 0, ctxRunning: 0, ctxTaken: 0, ctxComplete: 0, ctxReadiness: 0, ctxFleet: 0, ctxTable: 0, ctxTables: 0,
 	ctxStage: 0, ctxList: 0, ctxRecovery: 0, ctxNoPlan: 0, ctxPlan: 0, ctxBusy: 0,
 	ctxHost: 1, ctxWave: 1, ctxWaveBusy: 1, ctxText: 2, ctxFilter: 2, ctxName: 2, ctxPick: 2,
+	ctxEdit: 1, ctxEditNumber: 2, ctxEditFilter: 2, ctxEditPreview: 2,
 	ctxPalette: 3, ctxHelp: 3, ctxDecide: 3, ctxConfirm: 4, ctxAsk: 5, ctxStopping: 6,
 }
 
@@ -267,7 +272,7 @@ func (d *driver) mustClose(from keyContext, at screenID, before string, done []s
 }
 
 // makers are the types whose values lie over a screen until they are left.
-var makers = []string{"confirm", "question", "picker", "textView", "help", "finder", "hostView", "waveView"}
+var makers = []string{"confirm", "question", "picker", "textView", "help", "finder", "hostView", "waveView", "planEditor"}
 
 // made are the functions of the package that make something to be left, or begin to
 // read a line.
@@ -306,7 +311,7 @@ func opens(body ast.Node) bool {
 		case *ast.AssignStmt:
 			to, field := n.Lhs[0].(*ast.SelectorExpr)
 			from, name := n.Rhs[0].(*ast.Ident)
-			found = found || field && name && to.Sel.Name == "typing" && from.Name != "typingNothing"
+			found = found || field && name && to.Sel.Name == "typing" && !strings.HasSuffix(from.Name, "Nothing")
 		}
 		return true
 	})
@@ -327,7 +332,10 @@ func nameOf(fn *ast.FuncDecl) string {
 // A dialog that nobody has cancelled in a test is found by the function that makes
 // it, a new kind of them by its keys.
 func TestEveryDialogHasItsCancel(t *testing.T) {
-	again := []string{"fleetScreen.reopen", "fleetScreen.nextHost"} // another host in the place of the open one
+	again := []string{
+		"fleetScreen.reopen", "fleetScreen.nextHost", // another host in the place of the open one
+		"model.askToStore", // line by line only: TestPlainMovesAreNotStoredWithoutAYes
+	}
 	found := made(t)
 	for _, name := range found {
 		if !slices.Contains(again, name) && !slices.ContainsFunc(dialogs, func(c dialogCase) bool { return c.by == name }) {
@@ -345,6 +353,21 @@ func TestEveryDialogHasItsCancel(t *testing.T) {
 		}
 		if len(c.cancels()) > 0 && !slices.ContainsFunc(dialogs, func(d dialogCase) bool { return d.in == c }) {
 			t.Errorf("context %d can be left, and no case of dialogs does", c)
+		}
+	}
+}
+
+// Line by line, too, moves are stored only by a yes.
+func TestPlainMovesAreNotStoredWithoutAYes(t *testing.T) {
+	snap, judged := testFleet(10)
+	for _, answer := range []string{"no", "n"} {
+		w := &world{snap: snap, judged: judged, cutover: testCutover(testPlan(), nil)}
+		out := plainly(t, w.backend(), "5\nmove "+testRef(0).ID+"=2\n"+answer+"\nq\n")
+		inOrder(t, out, "Store the new plan?", "Answer yes or no", "Stage 5 of 6, Cutover")
+		for _, change := range w.done() {
+			if change != "keep Cutover" {
+				t.Errorf("%s: asked for %q", answer, change)
+			}
 		}
 	}
 }

@@ -33,6 +33,10 @@ func (m *model) command(in intent) string {
 		args = "recovery drill --yes"
 	case makePlan:
 		args = "plan"
+	case editPlan:
+		args = "plan --from " + m.planID() + " --move HOST=WAVE"
+	case saveEdit:
+		args = m.screenCommand(screenCutover)
 	case apply:
 		args = "apply " + m.planID()
 	case rollBack:
@@ -64,6 +68,9 @@ func (m *model) screenCommand(id screenID) string {
 	args := screenCommands[id]
 	if id == screenFleet {
 		return m.fleet().hostsArgs("")
+	}
+	if v := m.cutover().edit; id == screenCutover && v != nil && v.moved > 0 {
+		return v.command()
 	}
 	if m.env.course.plan() == nil {
 		if id == screenPrepare {
@@ -144,7 +151,7 @@ func (m *model) refusal(in intent) string {
 		return ""
 	}
 	switch in.(type) {
-	case startRun, makePlan, decide, nameView, drop:
+	case startRun, makePlan, saveEdit, decide, nameView, drop:
 	default:
 		if !changes(in) {
 			return ""

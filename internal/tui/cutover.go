@@ -22,6 +22,7 @@ type cutoverScreen struct {
 	lower   list
 	wave    *waveView // the wave that is open; nil: all
 	text    *textView // one thing in full; nil: the lists
+	edit    *planEditor
 }
 
 // pane is one of the screen's lists.
@@ -49,6 +50,7 @@ func (s *cutoverScreen) stood() {
 	if p != s.of {
 		if s.of == nil || p == nil || s.of.ID != p.ID {
 			s.waves, s.moved, s.at, s.lower, s.wave, s.text = list{}, false, paneWaves, list{}, nil, nil
+			s.edit = nil
 			if p != nil {
 				s.waves.n, s.waves.height = len(p.Waves), len(p.Waves)
 			}
@@ -142,6 +144,8 @@ func (s *cutoverScreen) below() pane {
 func (s *cutoverScreen) context() keyContext {
 	busy := s.course.underway()
 	switch {
+	case s.edit != nil:
+		return s.edit.context()
 	case s.text != nil || s.wave != nil && s.wave.text != nil:
 		return ctxText
 	case s.course.plan() == nil:
@@ -158,6 +162,8 @@ func (s *cutoverScreen) context() keyContext {
 
 func (s *cutoverScreen) handle(in intent) (intent, tea.Cmd) {
 	switch {
+	case s.edit != nil:
+		return s.edit.handle(in)
 	case s.text != nil:
 		if _, ok := in.(back); ok {
 			s.text = nil
@@ -246,6 +252,8 @@ func (s *cutoverScreen) scopes() []cutover.Scope {
 
 func (s *cutoverScreen) view(w, h int) []string {
 	switch {
+	case s.edit != nil:
+		return s.edit.view(w, h)
 	case s.text != nil:
 		return s.text.view(s.env, w, h)
 	case s.course.plan() == nil:

@@ -75,6 +75,7 @@ func testWave(number int, name string, from, to int) plan.Wave {
 	if number == 2 {
 		add(plan.Close, "sg-0aa", plan.ClosePort, "Close port 22 in sg-0aa (web)", w.Hosts, func(s *plan.Step) {
 			s.Before, s.After, s.Blast = []string{"tcp 22 from 10.0.0.0/8"}, []string{"tcp 22 from the recovery bastion"}, "4 hosts"
+			s.Rules = &plan.RuleChange{Group: "sg-0aa", Port: 22}
 		})
 	}
 	return w

@@ -9,6 +9,8 @@ import (
 func (s *cutoverScreen) next() (what, why string) {
 	c := s.course
 	switch {
+	case s.edit != nil:
+		return s.edit.next()
 	case s.text != nil || s.wave != nil && s.wave.text != nil:
 		return "press esc to go back", "the lists are there"
 	case c.making:
@@ -100,5 +102,5 @@ func (s *cutoverScreen) nextNew() (what, why string) {
 	case hosts+groups == 0:
 		return "press A to prepare and prove", "the plan closes nothing"
 	}
-	return "look into the waves (enter), then press A to apply", "nothing changes before you have typed the plan's ID"
+	return "look into the waves (enter; e moves hosts), then press A to apply", "nothing changes before you have typed the plan's ID"
 }

@@ -47,6 +47,9 @@ type world struct {
 	began      []string // what was applied and rolled back
 	acts       chan func(context.Context, Talk)
 	ends       chan ending
+	moves      []plan.Move // that a plan was made of last
+	moveErr    error
+	warnings   []string // of the canary of such a plan
 	views      []fleet.View
 	viewsErr   error
 	drill      *plan.Plan
@@ -105,6 +108,14 @@ func (w *world) backend() Backend {
 			}
 			w.cutover = testCutover(w.made, nil)
 			return w.made.ID, nil
+		},
+		MovePlan: w.movePlan,
+		SavePlan: func(_ context.Context, p *plan.Plan) error {
+			w.did("save plan " + p.ID)
+			if w.madeErr == nil {
+				w.cutover = testCutover(p, nil)
+			}
+			return w.madeErr
 		},
 		Apply: func(ctx context.Context, id string, last *int, t Talk) (cutover.Result, error) {
 			what := "apply " + id
@@ -386,6 +397,7 @@ func keyPress(t *testing.T, name string) tea.KeyPressMsg {
 	t.Helper()
 	k := tea.KeyPressMsg{}
 	bare, ctrl := strings.CutPrefix(name, "ctrl+")
+	bare, shift := strings.CutPrefix(bare, "shift+")
 	switch code, named := namedKeys[bare]; {
 	case named:
 		k.Code = code
@@ -396,6 +408,9 @@ func keyPress(t *testing.T, name string) tea.KeyPressMsg {
 		k.Text = bare
 	default:
 		t.Fatalf("the test does not know the key %q", name)
+	}
+	if shift {
+		k.Mod = tea.ModShift
 	}
 	if ctrl {
 		k.Mod, k.Text = tea.ModCtrl, ""

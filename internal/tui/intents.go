@@ -39,6 +39,13 @@ type (
 	palette      struct{}              // all actions, to be found by typing
 	copyLine     struct{}              // copy the command that does the same
 
+	editPlan  struct{}         // move hosts between the plan's waves
+	drag      struct{ by int } // to the wave so many later; negative: earlier
+	toWave    struct{}         // type the number of a wave
+	undo      struct{}         // take the last move back
+	saveEdit  struct{}         // store the plan that is previewed
+	leaveEdit struct{}         // close the editor; asks where something was moved
+
 	makePlan struct{}                            // from the latest snapshot
 	apply    struct{}                            // carry the plan out, or go on; asks first
 	rollBack struct{}                            // take back; asks what, and first
@@ -90,6 +97,12 @@ func (showHelp) isIntent()     {}
 func (quit) isIntent()         {}
 func (answer) isIntent()       {}
 func (makePlan) isIntent()     {}
+func (editPlan) isIntent()     {}
+func (drag) isIntent()         {}
+func (toWave) isIntent()       {}
+func (undo) isIntent()         {}
+func (saveEdit) isIntent()     {}
+func (leaveEdit) isIntent()    {}
 func (apply) isIntent()        {}
 func (rollBack) isIntent()     {}
 func (stopDo) isIntent()       {}

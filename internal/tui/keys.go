@@ -15,33 +15,37 @@ import (
 type keyContext int
 
 const (
-	ctxEmpty     keyContext = iota // inventory: none yet
-	ctxRunning                     // inventory: one is running
-	ctxTaken                       // inventory: there is one
-	ctxComplete                    // inventory: there is one, and everything answered
-	ctxReadiness                   // readiness: causes
-	ctxFleet                       // fleet: the table
-	ctxFilter                      // fleet: a filter is being typed
-	ctxName                        // fleet: a view is given a name
-	ctxPick                        // fleet: one of a list is picked
-	ctxHost                        // fleet: one host
-	ctxTable                       // a table of people
-	ctxTables                      // one of several tables of people
-	ctxText                        // one finding or reason in full
-	ctxStage                       // a stage that only tells
-	ctxList                        // a stage with a list
-	ctxRecovery                    // recovery: VPCs and hosts
-	ctxNoPlan                      // cutover: there is no plan
-	ctxPlan                        // cutover: a plan on which nobody works
-	ctxBusy                        // cutover: a run is under way
-	ctxWave                        // cutover: one wave, on which nobody works
-	ctxWaveBusy                    // cutover: one wave while a run is under way
-	ctxConfirm                     // the name that confirms is being typed
-	ctxPalette                     // an action is being looked for
-	ctxDecide                      // a run asks
-	ctxHelp                        // the help is open
-	ctxAsk                         // a question is open
-	ctxStopping                    // leaving, as soon as what is under way has stopped
+	ctxEmpty       keyContext = iota // inventory: none yet
+	ctxRunning                       // inventory: one is running
+	ctxTaken                         // inventory: there is one
+	ctxComplete                      // inventory: there is one, and everything answered
+	ctxReadiness                     // readiness: causes
+	ctxFleet                         // fleet: the table
+	ctxFilter                        // fleet: a filter is being typed
+	ctxName                          // fleet: a view is given a name
+	ctxPick                          // fleet: one of a list is picked
+	ctxHost                          // fleet: one host
+	ctxTable                         // a table of people
+	ctxTables                        // one of several tables of people
+	ctxText                          // one finding or reason in full
+	ctxStage                         // a stage that only tells
+	ctxList                          // a stage with a list
+	ctxRecovery                      // recovery: VPCs and hosts
+	ctxNoPlan                        // cutover: there is no plan
+	ctxPlan                          // cutover: a plan on which nobody works
+	ctxBusy                          // cutover: a run is under way
+	ctxEdit                          // cutover: hosts are moved between waves
+	ctxEditNumber                    // cutover: the wave that they are moved to is typed
+	ctxEditFilter                    // cutover: a filter of these hosts is typed
+	ctxEditPreview                   // cutover: what comes of the moves
+	ctxWave                          // cutover: one wave, on which nobody works
+	ctxWaveBusy                      // cutover: one wave while a run is under way
+	ctxConfirm                       // the name that confirms is being typed
+	ctxPalette                       // an action is being looked for
+	ctxDecide                        // a run asks
+	ctxHelp                          // the help is open
+	ctxAsk                           // a question is open
+	ctxStopping                      // leaving, as soon as what is under way has stopped
 )
 
 // binding is a key. One that changes the fleet, or how a run does, has a capital
@@ -179,6 +183,31 @@ var (
 		{[]string{"A"}, apply{}, "A apply", "carry the plan out, or go on with it; asks for a name"},
 		{[]string{"B"}, rollBack{}, "B roll back", "take back a host, a wave or all; asks for a name"},
 		{[]string{"n"}, makePlan{}, "n new plan", "make another plan from the latest snapshot"},
+		{[]string{"e"}, editPlan{}, "e edit", "move hosts between the waves, while nothing of the plan has begun"},
+	}}
+	keysEdit = section{"Cutover: the waves of a plan are edited", []binding{
+		{[]string{"enter"}, open{}, "enter preview", "what the planner makes of the moves, as a diff"},
+		{[]string{"J", "shift+down"}, drag{1}, "J later", "move the marked hosts, else the one here, to the next wave; on a wave's line all of it"},
+		{[]string{"K", "shift+up"}, drag{-1}, "K earlier", "move them to the wave before"},
+		{[]string{"m"}, toWave{}, "m to wave", "move them to the wave with a number; a digit begins to type it"},
+		{[]string{"space"}, mark{}, "space mark", "mark the host, or all of the wave; again: no longer"},
+		{[]string{"*"}, markAll{}, "", "mark all that the list shows; again: none of them"},
+		{[]string{"u"}, undo{}, "u undo", "take the last move back"},
+		{[]string{"/"}, editFilter{}, "/ filter", "show the hosts that a filter lets through; none is moved by that"},
+		{[]string{"tab"}, nextPane{}, "", "to the next wave"},
+		{[]string{"esc"}, back{}, "esc leave", "drop the filter, then the marks, then leave; asks where hosts were moved"},
+	}}
+	keysEditNumber = section{"Waves, while a number is typed", []binding{
+		{[]string{"enter"}, open{}, "enter move", "move the hosts to this wave"},
+		{[]string{"esc"}, back{}, "esc do nothing", "move nothing"},
+	}}
+	keysEditFilter = section{"Waves, while a filter is typed", []binding{
+		{[]string{"enter"}, open{}, "enter filter", "show the hosts that it lets through; nothing typed: all"},
+		{[]string{"esc"}, back{}, "esc do nothing", "leave the filter as it was"},
+	}}
+	keysEditPreview = section{"Waves: the preview", []binding{
+		{[]string{"enter"}, open{}, "enter store it", "store the new plan; it changes nothing in the fleet, and the old plan stays"},
+		{[]string{"esc", "backspace"}, back{}, "esc go on", "go on moving hosts"},
 	}}
 	keysBusy = section{"Cutover, while a run is under way", []binding{
 		{[]string{"p"}, wish{wishPause}, "p pause", "the steps under way end, none begins until r"},
@@ -252,6 +281,12 @@ func (s section) without(key string) section {
 	return s
 }
 
+// only keeps some keys of a section.
+func (s section) only(keys ...string) section {
+	s.bindings = slices.DeleteFunc(slices.Clone(s.bindings), func(b binding) bool { return !slices.Contains(keys, b.keys[0]) })
+	return s
+}
+
 // layers gives the sections that hold in a context, the most special first.
 func (c keyContext) layers() []section {
 	switch c {
@@ -291,6 +326,14 @@ func (c keyContext) layers() []section {
 		return []section{keysNoPlan, keysEverywhere}
 	case ctxPlan:
 		return []section{keysPlan, keysMoving, keysEverywhere}
+	case ctxEdit:
+		return []section{keysEdit, keysMoving.without("space"), keysEverywhere.only("y", ":", "ctrl+p", "?", "q", "ctrl+c")}
+	case ctxEditNumber:
+		return []section{keysEditNumber, keysLine, keysInterrupt}
+	case ctxEditFilter:
+		return []section{keysEditFilter, keysLine, keysInterrupt}
+	case ctxEditPreview:
+		return []section{keysEditPreview, keysMoving, keysEverywhere.only("y", ":", "ctrl+p", "?", "q", "ctrl+c")}
 	case ctxBusy:
 		return []section{keysBusy, keysWatch, keysMoving, keysEverywhere.without("r")}
 	case ctxWave:
@@ -329,7 +372,8 @@ func (c keyContext) intent(k tea.KeyPressMsg) intent {
 			}
 		}
 	}
-	if c.typing() && k.Text != "" {
+	digit := c == ctxEdit && len(k.Text) == 1 && isDigit(k.Text[0])
+	if (c.typing() || digit) && k.Text != "" {
 		return typed{k.Text}
 	}
 	return nil
@@ -337,7 +381,7 @@ func (c keyContext) intent(k tea.KeyPressMsg) intent {
 
 // typing reports whether keys that write something are text.
 func (c keyContext) typing() bool {
-	return c == ctxFilter || c == ctxName || c == ctxPick || c == ctxConfirm || c == ctxPalette
+	return c == ctxFilter || c == ctxName || c == ctxPick || c == ctxEditNumber || c == ctxEditFilter || c == ctxConfirm || c == ctxPalette
 }
 
 // hints are the footer's texts in a context: of what is harmless, of what
@@ -383,7 +427,7 @@ func changes(in intent) bool {
 
 // helpSections are all sections, those of the context first.
 func helpSections(c keyContext) []section {
-	all := []section{keysEmpty, keysRunning, keysTaken, keysComplete, keysReadiness, keysList, keysRecovery, keysNoPlan, keysPlan, keysBusy, keysWatch, keysWave, keysWaveIdle, keysPalette, keysConfirm, keysDecide, keysText, keysFleet, keysFilter, keysName, keysPick, keysLine, keysHost, keysTable, keysTables, keysEverywhere, keysMoving}
+	all := []section{keysEmpty, keysRunning, keysTaken, keysComplete, keysReadiness, keysList, keysRecovery, keysNoPlan, keysPlan, keysEdit, keysEditNumber, keysEditFilter, keysEditPreview, keysBusy, keysWatch, keysWave, keysWaveIdle, keysPalette, keysConfirm, keysDecide, keysText, keysFleet, keysFilter, keysName, keysPick, keysLine, keysHost, keysTable, keysTables, keysEverywhere, keysMoving}
 	var out []section
 	for _, s := range c.layers() {
 		if s.title != "" && s.title != keysEverywhere.title && s.title != keysMoving.title {

@@ -73,6 +73,16 @@ var contexts = map[keyContext]func(t *testing.T) *driver{
 		d.journal() // it has begun
 		return d
 	},
+	ctxEdit: func(t *testing.T) *driver { return many(t, nil).press("e", "tab", "J", "pgdown", "pgdown") },
+	ctxEditNumber: func(t *testing.T) *driver {
+		return many(t, nil).press("e", "pgdown", "pgdown", "m").write("12").press("left")
+	},
+	ctxEditFilter: func(t *testing.T) *driver {
+		return many(t, nil).press("e", "pgdown", "pgdown", "/").write("web api").press("left")
+	},
+	ctxEditPreview: func(t *testing.T) *driver {
+		return many(t, nil).press("e", "G", "up", "*", "4", "enter", "enter", "pgdown", "pgdown")
+	},
 	ctxWave: func(t *testing.T) *driver { return many(t, manyBegun()).press("end", "enter", "pgdown", "pgdown") },
 	ctxWaveBusy: func(t *testing.T) *driver {
 		d := many(t, manyBegun()).press("end", "enter", "pgdown", "pgdown", "A").write("3f2a9c01d4e7").press("enter")
@@ -215,7 +225,7 @@ func TestEveryContextIsStaged(t *testing.T) {
 func TestHelpNamesEveryKey(t *testing.T) {
 	for c := range contexts {
 		shown := "\n" + strings.Join(newHelp(&env{styles: newStyles(true, true)}, c).view(200, 500), "\n")
-		for _, s := range []section{keysEmpty, keysRunning, keysTaken, keysComplete, keysReadiness, keysList, keysNoPlan, keysPlan, keysBusy, keysWatch, keysWave, keysWaveIdle, keysPalette, keysConfirm, keysDecide, keysText, keysFleet, keysFilter, keysName, keysPick, keysLine, keysHost, keysTable, keysTables, keysEverywhere, keysMoving} {
+		for _, s := range []section{keysEmpty, keysRunning, keysTaken, keysComplete, keysReadiness, keysList, keysNoPlan, keysPlan, keysEdit, keysEditNumber, keysEditFilter, keysEditPreview, keysBusy, keysWatch, keysWave, keysWaveIdle, keysPalette, keysConfirm, keysDecide, keysText, keysFleet, keysFilter, keysName, keysPick, keysLine, keysHost, keysTable, keysTables, keysEverywhere, keysMoving} {
 			if strings.Count(shown, "\n"+s.title+"\n") > 1 {
 				t.Errorf("the help has %q twice", s.title)
 			}

@@ -26,6 +26,15 @@ func (m *model) askToStop() {
 // is open or something is being stopped, it does not wait any longer.
 func (m *model) quit() tea.Cmd {
 	switch {
+	case !m.busy() && m.ask == nil && !m.leaving && m.cutover().edit != nil && m.cutover().edit.moved > 0:
+		m.ask = &question{
+			title: "Leave without making the new plan?",
+			lines: func() []string {
+				return []string{count(m.cutover().edit.moved, "host") + " moved. The plan stays as it is."}
+			},
+			yes: m.leave,
+		}
+		return nil
 	case !m.busy():
 		return tea.Quit
 	case m.leaving:

@@ -3,6 +3,7 @@ package tui
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -194,6 +195,8 @@ func (m *model) update(msg tea.Msg) tea.Cmd {
 		return m.reckon()
 	case reckonedMsg:
 		return m.reckoned(msg)
+	case editMsg:
+		return msg.then(m)
 	case plannedMsg:
 		return m.planned(msg)
 	case wishedMsg:
@@ -295,6 +298,10 @@ func (m *model) act(in intent) tea.Cmd {
 	case palette:
 		m.finder = m.newFinder()
 	case copyLine:
+		if v := m.cutover().edit; v != nil && m.at == screenCutover && v.tooMany() {
+			m.notice = &notice{failed: true, text: fmt.Sprintf("More than %d hosts are moved: too many for a command line.", mostMoved)}
+			return nil
+		}
 		return m.copied(m.command(in))
 	case drill:
 		return tea.Batch(m.goTo(screenRecovery), m.askDrill())
@@ -312,6 +319,12 @@ func (m *model) act(in intent) tea.Cmd {
 		return m.runbook()
 	case makePlan:
 		return m.makePlan()
+	case editPlan:
+		return m.editPlan()
+	case saveEdit:
+		return m.saveEdit()
+	case leaveEdit:
+		m.leaveEdit()
 	case apply:
 		m.askApply()
 	case rollBack:

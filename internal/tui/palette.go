@@ -49,6 +49,7 @@ var palettes = []struct {
 	{screenRecovery, "Recovery: make the recovery key", "", tellLine{"recovery init"}},
 	{screenCutover, "Cutover: show it", "5", goTo{screenCutover}},
 	{screenCutover, "Cutover: make a plan", "n", makePlan{}},
+	{screenCutover, "Cutover: move hosts between the waves of the plan", "e", editPlan{}},
 	{screenCutover, "Cutover: apply the plan, or go on", "A", apply{}},
 	{screenCutover, "Cutover: pause the run", "p", wish{wishPause}},
 	{screenCutover, "Cutover: resume the run", "r", wish{wishResume}},

@@ -237,6 +237,10 @@ func (p *plainWizard) answer(text string) bool {
 			"roll back": decide{cutover.DecideRollback}, "s": decide{cutover.DecideStop}, "stop": decide{cutover.DecideStop}, "q": quit{},
 		})
 	}
+	if words := strings.Fields(text); len(words) > 0 && words[0] == "move" {
+		p.do(m.moveByLine(words[1:]))
+		return true
+	}
 	switch {
 	case text == "":
 		p.do(m.look())

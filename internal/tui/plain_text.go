@@ -155,6 +155,7 @@ func (p *plainWizard) help() {
 	p.say("stages: the stages and how far each is")
 	p.say("wait: until what is under way has ended or asks")
 	p.say("/FILTER: the hosts that fit to a filter")
+	p.say("move HOST=WAVE ...: hosts into other waves of the plan; asks before the new plan is stored")
 	p.say("command: the command that shows the same as this screen")
 	p.say("an empty line: this screen again, as it is now")
 }

@@ -105,7 +105,7 @@ func (s *recoveryScreen) next() (what, why string) {
 		return "wait a moment", "the state is being read"
 	case c.state.Drill != nil && c.state.Holder == "":
 		return "press D to go on with the drill", "it was broken off, and its bastions cost money as long as they run"
-	case slices.ContainsFunc(c.state.Recovery, func(v recovery.VPC) bool { return v.Zero == fleet.TruthNo }):
+	case slices.ContainsFunc(c.state.Recovery, func(v recovery.VPC) bool { return v.There != fleet.TruthNo && v.Zero == fleet.TruthNo }):
 		return "see to the bastion group that is not at zero", "a bastion that runs is a way in; migrate recovery close --yes ends what an opening has left"
 	case c.state.Policy.Recovery.PublicKey == "":
 		return "make a recovery key (migrate recovery init)", "it says what migrate.yaml needs, and plans take it from then on"

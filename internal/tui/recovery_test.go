@@ -26,3 +26,8 @@ func TestRecoveryTellsOfAnOldKeyAndARunbookThatFailed(t *testing.T) {
 	d.press("1", "4").mustShow("Key (signs certificates): made", "TOO OLD", "rotate")
 	d.press("w").mustShow("The runbook was not written: the disk is full")
 }
+
+// What the snapshot does not know of cannot be away from zero either.
+func TestAGroupThatIsNotThereIsNotAwayFromZero(t *testing.T) {
+	recovering(t, 80, 24, func(c *Cutover) { c.Recovery[0].There, c.Recovery[0].Zero = fleet.TruthNo, fleet.TruthNo }).mustNotShow("not at zero", "NOT at zero")
+}

@@ -58,6 +58,17 @@ var scenes = []struct {
 		return planned(t, nil, w, h).press("end", "enter", "down", "down", "down", "down", "down", "down", "down", "down", "down")
 	}},
 	{"cutover-step", func(t *testing.T, w, h int) *driver { return planned(t, nil, w, h).press("enter", "enter") }},
+	{"edit", func(t *testing.T, w, h int) *driver { return moving(t, w, h) }},
+	{"edit-moved", func(t *testing.T, w, h int) *driver {
+		return moving(t, w, h).press("tab", "down", "space", "space", "K", "esc", "end", "up", "J")
+	}},
+	{"edit-number", func(t *testing.T, w, h int) *driver { return moving(t, w, h).press("J", "9", "enter") }},
+	{"edit-preview", func(t *testing.T, w, h int) *driver {
+		d := moving(t, w, h)
+		d.world.warnings = []string{"the canary has 2 hosts, and the policy wants 1"}
+		return d.press("tab", "down", "K", "end", "up", "J", "enter")
+	}},
+	{"edit-leave", func(t *testing.T, w, h int) *driver { return moving(t, w, h).press("J", "esc") }},
 	{"cutover-confirm", func(t *testing.T, w, h int) *driver { return planned(t, nil, w, h).press("A", "down").write("3f2a") }},
 	{"cutover-running", func(t *testing.T, w, h int) *driver { return applying(t, halfway(testPlan()), w, h) }},
 	{"cutover-wave-running", func(t *testing.T, w, h int) *driver {

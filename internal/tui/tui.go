@@ -60,6 +60,11 @@ type Backend struct {
 	Cutover func(ctx context.Context, planID string) (*Cutover, error)
 	// MakePlan makes a plan from the latest snapshot and the policy, and stores it.
 	MakePlan func(ctx context.Context) (planID string, err error)
+	// MovePlan makes from the latest snapshot and the policy a plan that has hosts of
+	// another plan in other waves. It stores nothing; SavePlan stores what it made. An
+	// earlier call may still go on, also when Run returns; its ctx is done then.
+	MovePlan func(ctx context.Context, planID string, moves []plan.Move) (*plan.Plan, error)
+	SavePlan func(ctx context.Context, p *plan.Plan) error
 	// Apply carries a plan out, or goes on with it, up to the end of the wave with the
 	// number last; nil: to its end. When ctx ends it finishes the steps that are
 	// under way and returns. Apply and Rollback are never called at the same time.
