@@ -215,6 +215,8 @@ func (e *execution) explain(err error) error {
 		return nil
 	case errors.As(err, &held):
 		return fmt.Errorf("%w, and longer while it goes on: migrate status shows where it is, and migrate pause %s--stop ends it; if that run has died, wait until then and try again", held, e.running())
+	case errors.Is(err, cutover.ErrJournal):
+		return fmt.Errorf("%w: nothing is closed by it. migrate rollback %s --all opens what is closed; else put back a copy of the state file that verifies", err, e.plan.ID)
 	case errors.Is(err, cutover.ErrLease):
 		return fmt.Errorf("%w: somebody else may have gone on; look at migrate status %s before anything else", err, e.plan.ID)
 	}

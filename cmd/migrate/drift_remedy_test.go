@@ -22,6 +22,9 @@ func TestDriftRemediesRepair(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it carries out a whole plan in real time")
 	}
+	if ownProcess(t) {
+		return
+	}
 	c := carryOut(t, demoOptions{instances: 2, seed: 7, noThrottle: true, healthy: true, pace: 500})
 	ctx := t.Context()
 	text, err := os.ReadFile(c.sim.config())

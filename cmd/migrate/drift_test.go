@@ -249,6 +249,9 @@ func TestDriftNamesWhatWasChangedAndNothingElse(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it carries out a whole plan in real time")
 	}
+	if ownProcess(t) {
+		return
+	}
 	c := carryOut(t, demoOptions{instances: 5, seed: 7, noThrottle: true, healthy: true})
 	ctx := t.Context()
 	report, names := c.drift(driftQuery{sessions: true}, 0)

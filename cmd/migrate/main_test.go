@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"errors"
+	"flag"
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -131,6 +134,41 @@ func exitCode(err error) int {
 	}
 	return -1
 }
+
+// ownProcess lets a test that needs an environment of its own run beside others:
+// in a process of its own. It reports false there, and true where the test is
+// done: its caller returns then.
+func ownProcess(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv(testAlone) == t.Name() {
+		return false
+	}
+	t.Parallel()
+	args := []string{"-test.run=^" + t.Name() + "$", "-test.v"}
+	flag.Visit(func(f *flag.Flag) {
+		if !strings.HasPrefix(f.Name, "test.") || f.Name == "test.short" || f.Name == "test.parallel" {
+			args = append(args, "-"+f.Name+"="+f.Value.String())
+		}
+	})
+	c := exec.CommandContext(t.Context(), os.Args[0], args...)
+	c.Env = append(os.Environ(), testAlone+"="+t.Name())
+	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
+	out, err := c.CombinedOutput()
+	switch {
+	case err != nil:
+		t.Errorf("%v\n%s", err, out)
+	case bytes.Contains(out, []byte("--- SKIP: "+t.Name())):
+		t.Skip(string(out))
+	case !bytes.Contains(out, []byte("--- PASS: "+t.Name())):
+		t.Errorf("it did not run:\n%s", out)
+	default:
+		t.Log(string(out))
+	}
+	return true
+}
+
+// testAlone names the test that a process of its own runs.
+const testAlone = "MIGRATE_TEST_ALONE"
 
 func setSim(t *testing.T, d *demoFleet) {
 	t.Helper()

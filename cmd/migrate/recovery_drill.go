@@ -108,7 +108,7 @@ func (a *app) recoveryDrill(ctx context.Context, q drillQuery) error {
 	}
 	drills := p.Of(plan.RecoveryDrill)
 	if !q.yes {
-		return usageErr("this starts %s and ends it again: add --yes", count(len(drills), "recovery bastion", "recovery bastions"))
+		return usageErr("this starts %s and ends what it started: add --yes", count(len(drills), "recovery bastion", "recovery bastions"))
 	}
 	if err := notWhileOpen(ctx, b.db); err != nil {
 		return err

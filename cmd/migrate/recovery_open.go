@@ -55,7 +55,7 @@ Exit code 4: not every bastion is in service.`,
 	c.Flags().StringSliceVar(&q.VPCs, "vpc", nil, "only this VPC (may be repeated)")
 	c.Flags().DurationVar(&q.length, "for", 2*time.Hour, "after which the bastions end by themselves")
 	c.Flags().IntVar(&q.Bastions, "bastions", 1, "bastions in each VPC, spread over its zones")
-	c.Flags().StringVar(&q.run, "run", "", "log in to this host (instance ID) once its bastion is up")
+	c.Flags().StringVar(&q.run, "run", "", "log in to this host (instance ID or Name tag) once its bastion is up")
 	c.Flags().BoolVar(&q.yes, "yes", false, "start the bastions")
 	return c
 }
@@ -104,6 +104,12 @@ func (a *app) recoveryOpen(ctx context.Context, q openQuery) error {
 	if !q.yes {
 		return usageErr("this starts %s: add --yes", count(len(p.Of(plan.RecoveryOpen)), "recovery bastion", "recovery bastions"))
 	}
+	var run fleet.HostRef
+	if q.run != "" { // before anything starts
+		if run, err = ledTo(p, namesOfHosts(b.snap), q.run); err != nil {
+			return err
+		}
+	}
 	out, err := a.carryOut(ctx, b.db, p)
 	if err != nil {
 		return err
@@ -141,12 +147,34 @@ func (a *app) recoveryOpen(ctx context.Context, q openQuery) error {
 		return err
 	}
 	if q.run != "" {
-		return a.runOpened(ctx, b, res, q.run)
+		return a.runOpened(ctx, b, res, run)
 	}
 	if out.result.Outcome != cutover.OutcomeDone || noLogin != nil {
 		return verdict(exitIncomplete)
 	}
 	return nil
+}
+
+// ledTo is the host of an opening that is called so: by its ID, or by its name.
+func ledTo(p *plan.Plan, names map[fleet.HostRef]string, name string) (fleet.HostRef, error) {
+	var found []fleet.HostRef
+	for _, s := range p.Of(plan.RecoveryOpen) {
+		for _, h := range s.Hosts {
+			if h.ID == name {
+				return h, nil
+			}
+			if names[h] == name {
+				found = append(found, h)
+			}
+		}
+	}
+	switch len(found) {
+	case 0:
+		return fleet.HostRef{}, usageErr("--run: no recovery bastion that this opens leads to a host called %s: nothing was started", oneLine(name))
+	case 1:
+		return found[0], nil
+	}
+	return fleet.HostRef{}, usageErr("--run: %d hosts are called %s: name one by its instance ID", len(found), oneLine(name))
 }
 
 // until is when the last of the bastions ends, or what was wanted of them where that is not known.
@@ -196,7 +224,7 @@ func opened(ctx context.Context, b *recoveryBase, changer *awsapi.Changer, p *pl
 				w.Error = oneLine(err.Error())
 				break
 			}
-			w.Bastion, w.Address = bastion.ID, addressOf(bastion, b.cfg.SSH.Address)
+			w.Bastion, w.Address = bastion.ID, addressOf(bastion, s.Recovery.Public, b.cfg.SSH.Address)
 			writeBastion(&config, w, s.Recovery.User, b.cfg, known)
 		}
 		for _, ref := range s.Hosts {
@@ -234,9 +262,10 @@ func consoleKeys(ctx context.Context, changer *awsapi.Changer, h fleet.HostRef) 
 	}
 }
 
-// addressOf is where operators reach a bastion.
-func addressOf(h fleet.Host, wish string) string {
-	if h.PublicIP.IsValid() && (wish == "public" || wish == "auto" || !h.PrivateIP.IsValid()) {
+// addressOf is where operators reach a bastion. One that its plan made public is in a
+// VPC that they come into through its internet gateway.
+func addressOf(h fleet.Host, public bool, wish string) string {
+	if h.PublicIP.IsValid() && (public || wish == "public" || wish == "auto" || !h.PrivateIP.IsValid()) {
 		return h.PublicIP.String()
 	}
 	return h.PrivateIP.String()
@@ -332,10 +361,10 @@ func (a *app) printOpened(res openResult) error {
 }
 
 // runOpened gives the terminal to ssh, with an agent that has the recovery key.
-func (a *app) runOpened(ctx context.Context, b *recoveryBase, res openResult, host string) error {
+func (a *app) runOpened(ctx context.Context, b *recoveryBase, res openResult, host fleet.HostRef) error {
 	for _, w := range res.Ways {
 		for _, h := range w.Hosts {
-			if h.Host.ID != host {
+			if h.Host != host {
 				continue
 			}
 			socket, stop, err := a.recoveryAgent(ctx, b)
@@ -347,10 +376,10 @@ func (a *app) runOpened(ctx context.Context, b *recoveryBase, res openResult, ho
 			c.Env = append(os.Environ(), "SSH_AUTH_SOCK="+socket)
 			c.Stdin, c.Stdout, c.Stderr = a.in, a.out, a.err
 			if err := c.Run(); err != nil {
-				return fmt.Errorf("ssh to %s: %w", host, err)
+				return fmt.Errorf("ssh to %s: %w", oneLine(host.ID), err)
 			}
 			return nil
 		}
 	}
-	return usageErr("--run: no open way leads to %s", oneLine(host))
+	return fmt.Errorf("no bastion is up that leads to %s: see above why, and run the same command again", oneLine(host.ID))
 }

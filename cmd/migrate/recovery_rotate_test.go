@@ -197,6 +197,10 @@ func (f *ownFleet) killRotation(t *testing.T, n int) bool {
 func (f *ownFleet) breakGlass(t *testing.T, p *plan.Plan) {
 	t.Helper()
 	f.run(t, []int{exitUsage}, "recovery", "open", "--yes")
+	f.run(t, []int{exitUsage}, "recovery", "open", "--reason", "x", "--yes", "--run", "nobody")
+	if n := f.bastions(); n != 0 {
+		t.Errorf("%d bastions run for a host that nothing leads to", n)
+	}
 	o := decode[openResult](t, f.run(t, nil, "recovery", "open", "--reason", "Session Manager is down", "--for", "30m", "--yes", "--json"))
 	config, err := os.ReadFile(o.Config)
 	if err != nil {
@@ -235,7 +239,22 @@ func (f *ownFleet) breakGlass(t *testing.T, p *plan.Plan) {
 		}
 		first = o.Ways
 	}
-	f.loginAsPrinted(t, o.Ways[0].Hosts[0])
+	for _, w := range o.Ways {
+		f.loginAsPrinted(t, w.Hosts[0])
+	}
+	names := map[string]int{}
+	for _, w := range o.Ways {
+		for _, h := range w.Hosts {
+			names[h.Name]++
+		}
+	}
+	if h := o.Ways[0].Hosts[0]; names[h.Name] == 1 {
+		c := f.program("recovery", "open", "--reason", "it is down", "--for", "30m", "--yes", "--run", h.Name)
+		c.Stdin = strings.NewReader("sudo -n id -u; echo here\n")
+		if out, err := c.Output(); err != nil || !strings.Contains(string(out), "0\nhere") {
+			t.Errorf("a shell on %s: %v\n%s", h.Name, err, out)
+		}
+	}
 	f.run(t, []int{exitUsage}, "recovery", "drill", "--yes") // it would end the bastions
 	f.run(t, []int{exitUsage}, "recovery", "rotate", "--yes")
 	f.run(t, nil, "recovery", "close", "--yes", "--keep-key")

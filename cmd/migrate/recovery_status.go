@@ -90,12 +90,12 @@ func (a *app) recoveryStatus(ctx context.Context, q recoveryStatusQuery) error {
 		return err
 	}
 	r.Checks = append(r.Checks, unseenChecks(s.snap, ways)...)
+	logins, err := loginsWith(ctx, s.db, want.Key)
+	if err != nil {
+		return err
+	}
+	knowKeys(want, r.VPCs, logins)
 	if r.Asked {
-		logins, err := loginsWith(ctx, s.db, want.Key)
-		if err != nil {
-			return err
-		}
-		knowKeys(want, r.VPCs, logins)
 		a.lookAtRecovery(ctx, s.cfg, want, r.VPCs)
 	}
 	drills, err := storedDrills(ctx, s.db)
@@ -145,16 +145,17 @@ func wantedRecovery(ctx context.Context, cfg config, db *sqlite.DB, policy plan.
 	return w, err
 }
 
-// knowKeys fills in which hosts have the current key. A login is better proof than
-// what the inventory saw before it, if it was with that key: a drill of a rotation logs in with the new
+// knowKeys fills in which hosts have the current key, in what is shown as well. A login is
+// better proof than what the inventory saw before it, if it was with that key: a drill of a rotation logs in with the new
 // one alone, every other login with any of those in use.
 func knowKeys(want recovery.Wanted, vpcs []recovery.VPC, logins map[fleet.HostRef]bool) {
 	for _, v := range vpcs {
-		for _, h := range v.Hosts {
-			want.Known[h.Host] = h.Key
+		for i := range v.Hosts {
+			h := &v.Hosts[i]
 			if h.Login == fleet.TruthYes && (logins[h.Host] || onlyKey(want, h.Proof.At)) {
-				want.Known[h.Host] = fleet.TruthYes
+				h.Key = fleet.TruthYes
 			}
+			want.Known[h.Host] = h.Key
 		}
 	}
 }

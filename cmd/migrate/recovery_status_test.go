@@ -35,8 +35,8 @@ func TestLoginsOfTwoGenerationsProveNoKey(t *testing.T) {
 			}
 			v := recovery.VPC{Hosts: []recovery.Host{{Host: host, Key: fleet.TruthUnknown, Login: tt.login, Proof: fleet.Proof{At: at}}}}
 			knowKeys(want, []recovery.VPC{v}, map[fleet.HostRef]bool{host: tt.drilled})
-			if got := want.Known[host]; got != tt.want {
-				t.Errorf("%s, want %s", got, tt.want)
+			if got, shown := want.Known[host], v.Hosts[0].Key; got != tt.want || shown != tt.want {
+				t.Errorf("%s, shown as %s, want %s", got, shown, tt.want)
 			}
 		})
 	}

@@ -117,6 +117,9 @@ func (s Scope) String() string {
 // ErrDigest says that the journal tells of another plan with the same ID.
 var ErrDigest = errors.New("the journal belongs to another plan with this ID")
 
+// ErrJournal says that the journal is not what was written.
+var ErrJournal = errors.New("the journal does not verify")
+
 // Executor carries one plan out. It runs one Apply or Rollback at a time.
 type Executor struct {
 	cfg   Config
@@ -191,7 +194,8 @@ func (x *Executor) Abort() { x.once.Do(func() { close(x.abort) }) }
 // ctx ends, it finishes the steps that are under way, begins none, and gives
 // OutcomeStopped. An error means that the run could not go on to write its
 // journal (the lease was lost, the disk is full), or could not begin: a
-// *HeldError where somebody else applies, ErrDigest.
+// *HeldError where somebody else applies, ErrDigest, and ErrJournal where the plan
+// takes ways in away: what was proved and armed cannot be told from a journal that was changed.
 func (x *Executor) Apply(ctx context.Context) (Result, error) {
 	return x.run(ctx, "apply", func(r *run) (Result, error) {
 		if err := r.endBastions(); err != nil {
@@ -203,7 +207,8 @@ func (x *Executor) Apply(ctx context.Context) (Result, error) {
 
 // Rollback undoes what the journal says is ours, or may be, backwards. It goes
 // on when ctx ends, but for no longer than its deadline; Abort ends it. What could not be
-// undone is in the result, and undoing it can be tried again.
+// undone is in the result, and undoing it can be tried again. A journal that does not verify
+// is noted there, and keeps no door closed.
 func (x *Executor) Rollback(ctx context.Context, s Scope) (Result, error) {
 	if err := x.validScope(s); err != nil {
 		return Result{}, err
@@ -256,12 +261,21 @@ func (x *Executor) run(ctx context.Context, what string, work func(*run) (Result
 			return Result{}, err
 		}
 	}
-	if err := r.load(); err != nil {
+	doubt, err := r.load()
+	if err != nil {
 		return Result{}, err
+	}
+	if doubt != nil && what == "apply" && r.takesAny() {
+		return Result{}, doubt
 	}
 	x.cfg.Rescue.mind(r.openings())
 	if err := r.write(Entry{Event: RunBegan, Detail: what}); err != nil {
 		return Result{}, err
+	}
+	if doubt != nil {
+		if err := r.write(Entry{Event: Note, Detail: doubt.Error()}); err != nil {
+			return Result{}, err
+		}
 	}
 	res, err := work(r)
 	if failed := r.failure(); failed != nil {

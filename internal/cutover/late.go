@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"ssm-migrate/internal/fleet"
@@ -21,8 +22,12 @@ type lateKey struct{}
 // lateLook is a last look; see Late.
 type lateLook func(context.Context) (time.Time, error)
 
+// errDoor says that a way in must not be taken back: a door that was open is
+// not known to be so any more.
+var errDoor = errors.New("not taken back")
+
 // Late is called by step kinds right before the request that takes a way in
-// away. A process, or its machine, may stand still for minutes between two lines:
+// away, and before each try of one that takes back what a way in rests on. A process, or its machine, may stand still for minutes between two lines:
 // somebody else may have taken the lease since, proofs become too old, timers may have fired. Late looks again,
 // without asking the fleet: an error means that the request must not be made. The context that
 // it gives is for that request alone; its deadline is by the wall clock and the first moment
@@ -64,10 +69,43 @@ func (r *run) applyOnce(ctx context.Context, l lane, s plan.Step, before json.Ra
 func (r *run) undoOnce(ctx context.Context, s plan.Step, rec record) error {
 	ctx, cancel := context.WithTimeout(limit.With(ctx, r.leased), callTimeout)
 	defer cancel()
-	if _, err := r.holdLease(ctx, s); err != nil {
+	look := func(ctx context.Context) (time.Time, error) {
+		until, err := r.holdLease(ctx, s)
+		if err == nil {
+			err = r.doorsOpen(ctx, s)
+		}
+		return until, err
+	}
+	if _, err := look(ctx); err != nil {
 		return err
 	}
+	if serves(s.Kind) {
+		ctx = context.WithValue(ctx, lateKey{}, lateLook(look))
+	}
 	return r.cfg.Kinds[s.Kind].Undo(ctx, s, rec.before, rec.after, Token(r.cfg.Plan, s.ID))
+}
+
+// doorsOpen looks again at the port 22 of those whose way in a step serves:
+// colleagues close it while much else is taken back. Keys have been looked at in this rollback.
+func (r *run) doorsOpen(ctx context.Context, s plan.Step) error {
+	if !serves(s.Kind) {
+		return nil
+	}
+	seen := map[string]bool{}
+	for _, h := range s.Hosts {
+		for _, l := range r.plan.doors[h] {
+			for _, c := range l.steps {
+				if c.Kind != plan.ClosePort || seen[c.ID] || !slices.Contains(c.Hosts, h) {
+					continue
+				}
+				seen[c.ID] = true
+				if why := r.notOpen(ctx, c); why != "" {
+					return fmt.Errorf("%w: %s", errDoor, why)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // holdLease makes sure that the lease is ours, and gives how long it is. Times

@@ -68,6 +68,8 @@ type record struct {
 	since         time.Time // last change of state
 	seq           int64     // of that entry
 	first         int64     // of the intention at began
+	intended      int64     // of the latest intention
+	done          int64     // of the latest entry after which the condition held
 	detail        string
 	held          string // why it was held, if that was the last that happened to it
 	again         bool   // it was undone before
@@ -90,7 +92,10 @@ func (r record) advance(e Entry) (record, error) {
 	case Held:
 		r.held = e.Detail
 		return r, nil
+	case Found:
+		r.done = e.Seq
 	case Intended:
+		r.intended = e.Seq
 		if r.state.Owed() && !bytes.Equal(r.before, e.Image) {
 			return r, fmt.Errorf("step %s: a second intention has another before-image than the first", e.Step)
 		}
@@ -98,6 +103,7 @@ func (r record) advance(e Entry) (record, error) {
 			r.before, r.after, r.began, r.first = e.Image, nil, e.At, e.Seq
 		}
 	case Ours:
+		r.done = e.Seq
 		if e.Image != nil {
 			r.after = e.Image
 		}

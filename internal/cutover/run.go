@@ -152,11 +152,11 @@ func (r *run) failure() error {
 	return context.Cause(r.work)
 }
 
-// load replays the journal.
-func (r *run) load() error {
+// load replays the journal. Doubt is an ErrJournal where it is not what was written.
+func (r *run) load() (doubt, err error) {
 	entries, err := r.cfg.Journal.Entries(r.work, "")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var others []Entry
 	for _, e := range entries {
@@ -165,15 +165,23 @@ func (r *run) load() error {
 			continue
 		}
 		if e.Digest != r.cfg.Plan.Digest {
-			return fmt.Errorf("plan %s: %w", r.cfg.Plan.ID, ErrDigest)
+			return nil, fmt.Errorf("plan %s: %w", r.cfg.Plan.ID, ErrDigest)
 		}
 		if err := r.apprehend(e); err != nil {
-			return fmt.Errorf("journal entry %d: %w", e.Seq, err)
+			return nil, fmt.Errorf("journal entry %d: %w", e.Seq, err)
 		}
+	}
+	if err := Verify(entries); err != nil {
+		doubt = fmt.Errorf("%w: %w", ErrJournal, err)
 	}
 	clear(r.held) // by runs before
 	r.loadOthers(others)
-	return nil
+	return doubt, nil
+}
+
+// takesAny reports whether the plan takes a way in away, be it a recovery key.
+func (r *run) takesAny() bool {
+	return len(r.plan.close) > 0 || r.cfg.Plan.Purpose == plan.Rotation
 }
 
 // apprehend takes an entry into the run's picture of things.

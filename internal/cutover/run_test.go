@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
@@ -67,6 +69,32 @@ func TestWhatHeldBeforeIsNeverUndone(t *testing.T) {
 	})
 }
 
+// A colleague closes a door that this rollback has opened and looked at: what
+// Session Manager rests on behind it is not taken back any more.
+func TestDoorThatClosesWhileARollbackIsUnderWay(t *testing.T) {
+	in(t, func(t *testing.T, f *fixture) {
+		res, err := f.apply(t.Context())
+		want(t, res, err, cutover.OutcomeDone)
+		const key = "w1/prove/i-10/1-recovery-key"
+		f.at("append undo-began "+key, func() { f.facts["port sg-1"] = false })
+		res, err = f.rollback(t.Context(), cutover.Scope{All: true})
+		want(t, res, err, cutover.OutcomeRolledPartly)
+		if !f.fact("key i-10") || !slices.Contains(res.Left, key) {
+			t.Errorf("the key is there: %t; left: %v", f.fact("key i-10"), res.Left)
+		}
+		failed := f.events(cutover.UndoFailed)
+		if len(failed) != 1 || !strings.Contains(failed[0].Detail, "somebody else has closed the door") {
+			t.Errorf("the journal says %+v", failed)
+		}
+		f.set(func() { f.facts["port sg-1"] = true })
+		res, err = f.rollback(t.Context(), cutover.Scope{All: true})
+		want(t, res, err, cutover.OutcomeRolledBack)
+		if f.fact("key i-10") {
+			t.Error("the key is still there")
+		}
+	})
+}
+
 func TestFailedHostIsTakenBackWithinTheBudget(t *testing.T) {
 	in(t, func(t *testing.T, f *fixture) {
 		f.plan.Policy.ErrorBudget = 1
@@ -100,6 +128,53 @@ func TestFailureBeyondTheBudgetRollsTheWaveBack(t *testing.T) {
 			}
 		}
 	})
+}
+
+// changedKind observes a group that somebody has changed as not what the plan found.
+type changedKind struct {
+	kind
+	group string
+}
+
+func (k changedKind) Observe(ctx context.Context, s plan.Step) (cutover.Observation, error) {
+	o, err := k.kind.Observe(ctx, s)
+	if err == nil && s.Lane == k.group && k.w.state()["changed "+k.group] {
+		return cutover.Observation{}, fmt.Errorf("%s has another rule: %w", k.group, cutover.ErrStale)
+	}
+	return o, err
+}
+
+// What somebody changes between two waves is noticed before the later one begins, and not
+// when all its hosts are half-way.
+func TestWaveOfAChangedWorldIsNotBegun(t *testing.T) {
+	for budget, begins := range map[int]bool{2: false, 3: true} { // the group's hosts are three
+		t.Run(fmt.Sprintf("error budget %d", budget), func(t *testing.T) {
+			in(t, func(t *testing.T, f *fixture) {
+				f.plan.Policy.ErrorBudget = budget
+				f.cfg = func(c *cutover.Config) { c.Kinds[plan.ClosePort] = changedKind{kind{f.world}, "sg-2"} }
+				f.at("apply w1/close", func() { f.facts["changed sg-2"] = true })
+				res, err := f.apply(t.Context())
+				began := slices.ContainsFunc(f.events(cutover.Intended), func(e cutover.Entry) bool { return e.Wave == 2 })
+				if began != begins {
+					t.Errorf("wave 2 was begun: %t", began)
+				}
+				if begins {
+					return
+				}
+				want(t, res, err, cutover.OutcomeStale)
+				if !strings.Contains(res.Reason, "sg-2 has another rule") {
+					t.Errorf("reason: %q", res.Reason)
+				}
+				if f.fact("keys i-10") || f.fact("port sg-1") {
+					t.Error("the wave before was taken back")
+				}
+				f.set(func() { delete(f.facts, "changed sg-2") })
+				res, err = f.apply(t.Context())
+				want(t, res, err, cutover.OutcomeDone)
+				f.wantClosed()
+			})
+		})
+	}
 }
 
 func TestGateThatFailsRollsTheWaveBack(t *testing.T) {
@@ -532,6 +607,33 @@ func TestTimerOpensWhatCannotBeUndone(t *testing.T) {
 	})
 }
 
+// A door that cannot be opened has no timer any more that will.
+func TestDisarmedTimerIsNotToldOfWhenItsDoorStaysClosed(t *testing.T) {
+	in(t, func(t *testing.T, f *fixture) {
+		res, err := f.apply(t.Context())
+		want(t, res, err, cutover.OutcomeDone)
+		x := f.executor("ops")
+		f.faults = func(_ int, name string) fault {
+			if strings.HasPrefix(name, "undo w2/quarantine/i-22") && strings.HasSuffix(name, string(plan.QuarantineKeys)) {
+				return failBefore
+			}
+			return noFault
+		}
+		res, err = x.Rollback(t.Context(), cutover.Scope{All: true})
+		want(t, res, err, cutover.OutcomeRolledPartly)
+		if f.fact("keys i-22") || len(res.Timers) != 0 {
+			t.Errorf("the keys are back: %t; timers: %v", f.fact("keys i-22"), res.Timers)
+		}
+		s, err := cutover.Status(f.plan, f.entries)
+		if err != nil || len(s.Risks) != 0 {
+			t.Errorf("risks: %v, %v", s.Risks, err)
+		}
+		f.faults = nil
+		res, err = f.rollback(t.Context(), cutover.Scope{All: true})
+		want(t, res, err, cutover.OutcomeRolledBack)
+	})
+}
+
 func TestPlanWithAnotherDigestIsRefused(t *testing.T) {
 	in(t, func(t *testing.T, f *fixture) {
 		res, err := f.apply(t.Context())
@@ -547,6 +649,40 @@ func TestPlanWithAnotherDigestIsRefused(t *testing.T) {
 		f.plan.Digest = "d1"
 		if len(f.entries) != n {
 			t.Error("the journal has grown")
+		}
+	})
+}
+
+// Nothing closes by a journal that somebody has changed; what is closed still opens by it.
+func TestChangedJournalClosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, 1, 3)
+		before, one := f.state(), 1
+		f.cfg = func(c *cutover.Config) { c.LastWave = &one }
+		res, err := f.apply(t.Context())
+		want(t, res, err, cutover.OutcomeDone)
+		f.cfg = nil
+		f.set(func() { f.entries[3].Detail += "something else" })
+		closed := f.state()
+		if _, err := f.apply(t.Context()); !errors.Is(err, cutover.ErrJournal) || !strings.Contains(err.Error(), "entry 4 ") {
+			t.Errorf("apply: %v", err)
+		}
+		if diff := cmp.Diff(closed, f.state()); diff != "" {
+			t.Errorf("apply has changed the world (-before +after):\n%s", diff)
+		}
+		res, err = f.rollback(t.Context(), cutover.Scope{All: true})
+		want(t, res, err, cutover.OutcomeRolledBack)
+		if diff := cmp.Diff(before, f.state()); diff != "" {
+			t.Errorf("world after the rollback (-before +after):\n%s", diff)
+		}
+		told := 0
+		for _, e := range f.events(cutover.Note) {
+			if strings.Contains(e.Detail, "entry 4 ") {
+				told++
+			}
+		}
+		if told != 1 {
+			t.Errorf("the journal tells of it %d times, want once", told)
 		}
 	})
 }

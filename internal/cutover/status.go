@@ -286,12 +286,13 @@ func risks(x *index, records map[string]record) []Risk {
 				if !ok || arm.Timer == nil || rec.state == "" || !rec.state.Owed() && rec.state != StateFound {
 					continue
 				}
-				if slices.ContainsFunc(l.steps, func(s plan.Step) bool { return disarms(s.Kind) && records[s.ID].state.Done() }) {
-					continue
-				}
-				since := rec.began
+				since, seq := rec.began, rec.intended
 				if rec.state == StateFound {
-					since = rec.since
+					since, seq = rec.since, rec.seq
+				}
+				// Taking a disarmed timer back does not arm it again.
+				if slices.ContainsFunc(l.steps, func(s plan.Step) bool { return disarms(s.Kind) && records[s.ID].done > seq }) {
+					continue
 				}
 				out = append(out, Risk{Step: arm.ID, Hosts: arm.Hosts, Deadline: since.Add(time.Duration(arm.Timer.After))})
 			}

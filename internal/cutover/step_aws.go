@@ -71,10 +71,18 @@ func settle(ctx context.Context, bound time.Duration, try func() (left string, e
 
 // unsettle is settle for Undo.
 func unsettle(ctx context.Context, bound time.Duration, after json.RawMessage, try func() (left string, err error)) error {
+	while := catchUp
 	if len(after) > 0 {
-		return settleFor(ctx, bound, 0, try)
+		while = 0
 	}
-	return settleFor(ctx, bound, catchUp, try)
+	return settleFor(ctx, bound, while, func() (string, error) {
+		_, cancel, err := Late(ctx)
+		if err != nil {
+			return "", err
+		}
+		defer cancel()
+		return try()
+	})
 }
 
 // settleFor ends when there has been nothing left for a while.

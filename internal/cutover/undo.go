@@ -219,7 +219,7 @@ func (r *run) undoStep(ctx context.Context, l lane, s plan.Step) (bool, error) {
 			r.mu.Unlock()
 			return true, nil // awaitStarts writes what becomes of it
 		}
-		if t == tries || errors.Is(err, ErrForeign) || r.rest(ctx, rest) != nil {
+		if t == tries || errors.Is(err, ErrForeign) || errors.Is(err, errDoor) || r.rest(ctx, rest) != nil {
 			break
 		}
 	}

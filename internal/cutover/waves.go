@@ -1,6 +1,7 @@
 package cutover
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -86,27 +87,53 @@ func (r *run) fresh() error {
 	}
 	var steps []plan.Step
 	for _, w := range r.cfg.Plan.Waves {
-		for _, s := range w.Steps {
-			if slices.Contains(shared, s.Kind) {
-				steps = append(steps, s)
-			}
+		steps = append(steps, w.Steps...)
+	}
+	why, _, err := r.stale(steps)
+	if err == nil && why != "" {
+		err = errEnded{r.summary(OutcomeStale, why)}
+	}
+	return err
+}
+
+// freshWave does not let a wave begin of which the shared things are not as the
+// plan found them any more: its hosts would be brought half-way and back. Those that
+// error_budget lets fail do, as in the middle of the wave.
+func (r *run) freshWave(i int) error {
+	w := r.cfg.Plan.Waves[i]
+	for _, s := range w.Steps {
+		if state := r.record(s.ID).state; state.Done() || state.Owed() {
+			return nil
 		}
 	}
-	stale := make([]string, len(steps))
-	err := r.each(len(steps), func(i int) {
+	why, hosts, err := r.stale(w.Steps)
+	if err == nil && why != "" && (len(hosts) == 0 || len(hosts) > r.budget()) {
+		err = errEnded{r.summary(OutcomeStale, fmt.Sprintf("%s was not begun: %s", w.Name, why))}
+	}
+	return err
+}
+
+// stale asks those of the steps that change shared things whether these are as the
+// plan found them. Why names the first that are not; hosts are all that such steps are for.
+func (r *run) stale(all []plan.Step) (why string, hosts map[fleet.HostRef]bool, err error) {
+	steps := slices.DeleteFunc(slices.Clone(all), func(s plan.Step) bool { return !slices.Contains(shared, s.Kind) })
+	found := make([]string, len(steps))
+	err = r.each(len(steps), func(i int) {
 		if _, err := r.cfg.Kinds[steps[i].Kind].Observe(r.work, steps[i]); errors.Is(err, ErrStale) {
-			stale[i] = steps[i].Title + ": " + err.Error()
+			found[i] = steps[i].Title + ": " + err.Error()
 		}
 	})
-	if err != nil {
-		return err
-	}
-	for _, s := range stale {
-		if s != "" {
-			return errEnded{r.summary(OutcomeStale, s)}
+	hosts = map[fleet.HostRef]bool{}
+	for i, f := range found {
+		if f == "" {
+			continue
+		}
+		why = cmp.Or(why, f)
+		for _, h := range r.still(steps[i].Hosts) {
+			hosts[h] = true
 		}
 	}
-	return nil
+	return why, hosts, err
 }
 
 // each runs fn for 0 to n-1, as many at once as lanes may, until the run is to stop.
@@ -165,6 +192,9 @@ func (r *run) wave(i int) error {
 		return err
 	}
 	if r.hasWork(i) {
+		if err := r.freshWave(i); err != nil {
+			return err
+		}
 		if err := r.hookBefore(w); err != nil {
 			return err
 		}

@@ -93,7 +93,8 @@ type Host struct {
 	Host fleet.HostRef `json:"host"`
 	Name string        `json:"name"`
 	VPC  string        `json:"vpc"`
-	// Key: the recovery key is in a file that sshd reads, as the snapshot saw it.
+	// Key: the recovery key is in a file that sshd reads, as the snapshot saw it, or as
+	// a login since has shown.
 	Key fleet.Truth `json:"key"`
 	// Rule: a security group of the host lets port 22 in from the recovery group.
 	Rule  fleet.Truth `json:"rule"`

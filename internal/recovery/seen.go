@@ -177,7 +177,7 @@ func (s Seen) hostChecks(w Wanted) []Check {
 		return []Check{unknown(CheckDoor, s.VPC, s.Hosts.Reason), unknown(CheckKey, s.VPC, s.Hosts.Reason)}
 	}
 	door := Check{Code: CheckDoor, What: s.VPC, Holds: fleet.TruthYes, Now: "every running host lets the bastion in"}
-	key := Check{Code: CheckKey, What: s.VPC, Holds: fleet.TruthYes, Now: "every running host has the key, as the inventory saw it"}
+	key := Check{Code: CheckKey, What: s.VPC, Holds: fleet.TruthYes, Now: "every running host has the key, as the inventory or a login since has shown"}
 	var doors, keys [2][]fleet.HostRef // of no, of unknown
 	for _, h := range s.Hosts.Value {
 		switch s.lets(h) {
