@@ -174,6 +174,7 @@ func (l *lead) applies(id string) {
 	l.expect("No. Type " + id)
 	l.press("Down")
 	l.agree("canary")
+	l.until("no step was done", regexp.MustCompile(`Steps .* [1-9]\d* of \d+`).MatchString)
 	l.press("p")
 	l.expect("PAUSED: no step begins before r")
 	l.press("5")
