@@ -266,7 +266,10 @@ func (l *lead) takesBack(id string) {
 	}
 	whole()
 	l.expect("Rolling back for")
-	l.dialog("q", "n", "Stop it and")
+	l.press("q")
+	l.expect("Stop it and")
+	l.press("n")
+	l.gone("Stop it and") // what is below goes on meanwhile
 	l.killed()
 	l.demo.faults.Set()
 	l.leaseOut()

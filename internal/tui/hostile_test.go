@@ -29,7 +29,7 @@ var hostileTexts = map[string]string{
 	"escapes": hostileText,
 	"wide":    strings.Repeat("한東京", 40) + "é́́́ ☂️ 👩‍👩‍👧 " + strings.Repeat("z̸̡̢̧", 50),
 	"long":    strings.Repeat("A-very-long-name.", 30) + strings.Repeat(" and words", 30),
-	"blank":   "  \t ​⁠ ",
+	"blank":   " \u00a0\u3000\t \u200b\u2060 ",
 }
 
 func mustBeHarmless(t *testing.T, where, content string) {
