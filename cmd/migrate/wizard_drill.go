@@ -10,8 +10,8 @@ import (
 	"ssm-migrate/internal/tui"
 )
 
-// planDrill plans a drill of a sample of the hosts and stores the plan. A drill that
-// was broken off is gone on with first, since its bastions may still run.
+// planDrill plans a drill of a sample of the hosts. A drill that was broken off is
+// gone on with first, since its bastions may still run.
 func (w *wizard) planDrill(ctx context.Context) (*plan.Plan, error) {
 	b, err := w.quiet().openRecovery(ctx)
 	if err != nil {
@@ -27,17 +27,13 @@ func (w *wizard) planDrill(ctx context.Context) (*plan.Plan, error) {
 	if p, err := w.brokenDrill(ctx); p != nil || err != nil {
 		return p, err
 	}
-	p, err := plan.MakeDrill(b.snap, b.ways, plan.DrillQuery{}, b.policy, time.Now())
-	if err != nil {
-		return nil, err
-	}
-	return p, b.db.SavePlan(ctx, p, planner())
+	return plan.MakeDrill(b.snap, b.ways, plan.DrillQuery{}, b.policy, time.Now())
 }
 
 // brokenDrill is the plan of the last run if that was a drill without a known end;
 // nil else. Whether it still goes on is known by who holds the lease.
 func (w *wizard) brokenDrill(ctx context.Context) (*plan.Plan, error) {
-	id, err := w.db.LastPlan(ctx)
+	id, err := w.db.LastRun(ctx)
 	if err != nil || id == "" {
 		return nil, err
 	}
@@ -56,9 +52,13 @@ func (w *wizard) brokenDrill(ctx context.Context) (*plan.Plan, error) {
 	return p, nil
 }
 
-// drill carries the plan of a drill out.
-func (w *wizard) drill(ctx context.Context, planID string, t tui.Talk) (cutover.Result, error) {
-	e, err := w.execution(ctx, planID, t)
+// drill stores the plan of a drill, which nobody has agreed to before, and carries
+// it out.
+func (w *wizard) drill(ctx context.Context, p *plan.Plan, t tui.Talk) (cutover.Result, error) {
+	if err := w.db.SavePlan(ctx, p, planner()); err != nil {
+		return cutover.Result{}, err
+	}
+	e, err := w.execution(ctx, p.ID, t)
 	if err != nil {
 		return cutover.Result{}, err
 	}

@@ -4,12 +4,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -18,57 +15,6 @@ import (
 	"ssm-migrate/internal/simfleet"
 	"ssm-migrate/internal/sqlite"
 )
-
-// screen is the program in a real terminal: tmux, 80 columns by 24 lines.
-type screen struct {
-	t      *testing.T
-	socket string
-}
-
-func newScreen(t *testing.T, command string) *screen {
-	t.Helper()
-	if _, err := exec.LookPath("tmux"); err != nil {
-		t.Fatal("tmux is missing; install it with: apt-get install tmux")
-	}
-	s := &screen{t: t, socket: fmt.Sprintf("migrate-test-%d-%s", os.Getpid(), t.Name())}
-	s.tmux("-f", "/dev/null", "new-session", "-d", "-s", "w", "-x", "80", "-y", "24", command)
-	s.tmux("set-option", "-g", "remain-on-exit", "on")
-	t.Cleanup(func() { s.tmux("kill-server") })
-	return s
-}
-
-func (s *screen) tmux(args ...string) string {
-	s.t.Helper()
-	c := exec.Command("tmux", append([]string{"-L", s.socket}, args...)...)
-	out, err := c.CombinedOutput()
-	if err != nil {
-		s.t.Fatalf("tmux %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return string(out)
-}
-
-func (s *screen) press(keys ...string) {
-	s.t.Helper()
-	s.tmux(append([]string{"send-keys", "-t", "w"}, keys...)...)
-}
-
-// expect waits until the screen shows every text and gives the screen.
-func (s *screen) expect(texts ...string) string {
-	s.t.Helper()
-	var now string
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		now = s.tmux("capture-pane", "-p", "-t", "w")
-		missing := false
-		for _, text := range texts {
-			missing = missing || !strings.Contains(now, text)
-		}
-		if !missing {
-			return now
-		}
-	}
-	s.t.Fatalf("the screen never showed %q:\n%s", texts, now)
-	return ""
-}
 
 // A newcomer's first minutes: the real program, the simulated fleet, a real
 // terminal of 80 by 24.
@@ -111,106 +57,8 @@ func TestDemoWizardInATerminal(t *testing.T) {
 	s.expect("exit code 0")
 }
 
-// lead is a wizard in a terminal on a simulated fleet that outlives it.
-type lead struct {
-	*screen
-	command string
-	demo    *demoFleet
-}
-
-func newLead(t *testing.T, instances int) *lead {
-	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := startDemo(demoOptions{instances: instances, seed: 7, addr: "127.0.0.1:0", noThrottle: true, pace: 1000, mendable: true, dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(d.stop)
-	command := "exec env " + asMigrate + "=1 HOME=" + t.TempDir()
-	for _, v := range d.env() {
-		command += " " + v.name + "=" + shellWord(v.value)
-	}
-	command += " " + exe + " wizard"
-	return &lead{newScreen(t, command), command, d}
-}
-
-// killed kills the wizard as a lost power supply would, and starts it anew.
-func (l *lead) killed() {
-	l.t.Helper()
-	pid, err := strconv.Atoi(strings.TrimSpace(l.tmux("display-message", "-p", "-t", "w", "#{pane_pid}")))
-	if err != nil || pid <= 1 {
-		l.t.Fatalf("the wizard's process: %d, %v", pid, err)
-	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		l.t.Fatal(err)
-	}
-	l.ended("#{?pane_dead,dead,}")
-	l.tmux("respawn-pane", "-t", "w", l.command)
-}
-
-// ended waits until tmux knows how the wizard's process has ended, and gives that.
-func (l *lead) ended(how string) string {
-	l.t.Helper()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if state := strings.TrimSpace(l.tmux("display-message", "-p", "-t", "w", how)); state != "" {
-			return state
-		}
-	}
-	l.t.Fatal("the wizard's process does not end")
-	return ""
-}
-
-// dialog opens something that asks, and says no to it.
-func (l *lead) dialog(key, no string, texts ...string) {
-	l.t.Helper()
-	l.press(key)
-	l.expect(texts...)
-	l.press(no)
-	l.gone(texts[0])
-}
-
-// gone waits until a text is not on the screen any more.
-func (l *lead) gone(text string) {
-	l.t.Helper()
-	now := ""
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if now = l.tmux("capture-pane", "-p", "-t", "w"); !strings.Contains(now, text) {
-			return
-		}
-	}
-	l.t.Fatalf("the screen goes on showing %q:\n%s", text, now)
-}
-
-// stage goes to a stage. A key may come together with the terminal's own answers to
-// a program that just started, and be lost among them; to press it again does no harm.
-func (l *lead) stage(key, text string) {
-	l.t.Helper()
-	now := ""
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
-		l.press(key)
-		for again := time.Now().Add(2 * time.Second); time.Now().Before(again); time.Sleep(20 * time.Millisecond) {
-			if now = l.tmux("capture-pane", "-p", "-t", "w"); strings.Contains(now, text) {
-				return
-			}
-		}
-	}
-	l.t.Fatalf("the key %s never led to %q:\n%s", key, text, now)
-}
-
-// agree types what a dialog asks for.
-func (l *lead) agree(word string) {
-	l.t.Helper()
-	l.expect("Type " + word)
-	l.press("-l", word)
-	l.press("Enter")
-	l.gone("Type " + word)
-}
-
-// The whole way: from the inventory to the end and back by a rollback, through
-// every dialog's no, with a wizard that is killed in each stage.
+// The whole way: from the inventory to the end and back by a rollback, through every
+// dialog's no, with a wizard that is killed in each stage.
 func TestTheWholeWayInATerminal(t *testing.T) {
 	if !*long {
 		t.Skip("it takes a minute or more: make long runs it")
@@ -218,106 +66,216 @@ func TestTheWholeWayInATerminal(t *testing.T) {
 	t.Parallel()
 	l := newLead(t, 3)
 	l.expect("Press enter to take the inventory", "Risk  no host closed")
-	l.dialog(":", "Escape", "Do: ", "Inventory: show it")
-	l.dialog("?", "Escape", "Everywhere")
-
-	// Stage 1. One source does not answer as long as the dialogs are tried.
-	l.demo.faults.Set(simfleet.Fault{Service: "ec2", Action: "DescribeVpcs", Delay: time.Hour})
-	l.press("Enter")
-	l.expect("running for")
-	l.dialog("x", "n", "Stop the inventory?")
-	l.dialog("q", "n", "Stop it and leave?")
-	l.killed()
-	l.expect("none yet", "Press enter to take the inventory")
-	l.demo.faults.Set()
-	l.press("Enter")
-	l.expect("3 listed", "for Readiness")
-
-	for _, stage := range [][2]string{{"2", "What stands in the way"}, {"3", "The fixes that Readiness names"}, {"4", "no bastion group yet"}, {"6", "Nothing has been done yet"}, {"5", "Press enter to make a plan"}} {
+	l.takesInventory()
+	l.looksAround()
+	for _, stage := range [][2]string{{"1", "3 listed"}, {"2", "What stands in the way"}, {"3", "The fixes that Readiness names"}, {"4", "no bastion group yet"}, {"6", "Nothing has been done yet"}, {"5", "Press enter to make a plan"}} {
 		l.stage(stage[0], stage[1])
 		l.killed()
 		l.expect(stage[1])
 	}
+	id := l.plans()
+	l.applies(id)
+	l.drills()
+	l.takesBack(id)
+	l.press("q")
+	l.expect(endedWith + "0")
+}
 
-	// Stage 5: the canary, with a pause in which the wizard dies.
+// takesInventory is stage 1. One source does not answer as long as its dialogs are
+// tried, and the wizard dies meanwhile.
+func (l *lead) takesInventory() {
+	l.t.Helper()
+	l.demo.faults.Set(simfleet.Fault{Service: "ec2", Action: "DescribeVpcs", Delay: time.Hour})
 	l.press("Enter")
-	id := regexp.MustCompile("plan ([0-9a-f]{12})").FindStringSubmatch(l.expect("Not begun: nothing has been changed", "canary"))
-	if id == nil {
-		t.Fatal("the screen names no plan")
+	l.expect("running for", " 3 of 3")
+	l.dialog("x", "n", "Stop the inventory?", "Stopping changes nothing")
+	l.dialog("x", "Escape", "Stop the inventory?")
+	l.dialog("q", "n", "Stop it and leave?")
+	l.dialog("C-c", "Escape", "Stop it and leave?")
+	l.killed()
+	l.expect("none yet", "Press enter to take the inventory")
+	l.demo.faults.Set()
+	l.stage("Enter", "running for")
+	l.expect("3 listed", "for Readiness")
+}
+
+// looksAround opens and leaves what can be looked at without a plan.
+func (l *lead) looksAround() {
+	l.t.Helper()
+	l.stage("2", "What stands in the way")
+	l.dialog(":", "Escape", "Do: ", "Inventory: show it")
+	l.dialog("C-p", "Escape", "Do: ", "Inventory: show it")
+	l.dialog("?", "Escape", "Everywhere")
+	l.dialog("?", "q", "Everywhere")
+	l.dialog("f", "Escape", "Fleet: 3 hosts")
+	l.press("End")
+	l.expect("▸!")
+	l.dialog("Enter", "Escape", "Press esc to go back")
+	l.dialog("a", "Escape", "Access: people")
+	l.press("l")
+	l.expect("who comes in over SSH")
+	l.dialog("Enter", "Escape", "logs in by")
+	l.dialog("a", "Escape", "Access: people")
+	l.press("f")
+	l.expect("Fleet: 3 hosts")
+	l.dialog("/", "Escape", "the table follows as you type", "enter keep")
+	l.press("/")
+	l.expect("enter keep")
+	l.press("-l", "--", "-zzz")
+	l.press("Enter")
+	l.expect("/ -zzz", "enter host")
+	l.dialog("/", "Escape", "enter keep")
+	l.dialog("o", "Escape", "Group the hosts by")
+	l.dialog("v", "Escape", "Saved views", "There is none yet")
+	l.dialog("V", "Escape", "Name of this view")
+	l.dialog("x", "Escape", "Commands", "migrate prove")
+	l.dialog("Enter", "Escape", "host 1 of 3")
+}
+
+// plans makes a plan and opens and leaves what there is of it. A wizard that dies on
+// any of its stages shows the plan again.
+func (l *lead) plans() (id string) {
+	l.t.Helper()
+	l.stage("Enter", "Not begun: nothing has been changed")
+	found := regexp.MustCompile("plan ([0-9a-f]{12})").FindStringSubmatch(l.expect("Not begun: nothing has been changed", "canary"))
+	if found == nil {
+		l.t.Fatal("the screen names no plan")
 	}
-	l.dialog("A", "Escape", "Apply plan "+id[1], "$ migrate apply "+id[1])
+	id = found[1]
+	l.press("5")
+	l.gone("is made and stored")
+	l.dialog("A", "Escape", "Apply plan "+id, "$ migrate apply "+id)
+	l.dialog("Enter", "Escape", "Wave 0, foundation", "Steps ◂")
+	l.press("Enter")
+	l.expect("Wave 0, foundation")
+	l.dialog("Enter", "Escape", "Press esc to go back")
+	l.dialog("A", "Escape", "Apply plan "+id)
+	l.press("Escape")
+	l.gone("Wave 0, foundation")
+	for _, stage := range [][2]string{{"3", "plan " + id}, {"4", "no bastion group yet"}} {
+		l.stage(stage[0], stage[1])
+		l.killed()
+		l.expect(stage[1])
+		l.stage("Enter", "Press esc to go back")
+		l.press("Escape")
+		l.gone("Press esc to go back")
+	}
+	l.stage("5", "Not begun: nothing has been changed")
+	return id
+}
+
+// applies is stage 5: the canary, with a pause in which the wizard dies, then the rest.
+func (l *lead) applies(id string) {
+	l.t.Helper()
 	l.press("A")
+	l.expect("Type " + id)
 	l.press("-l", "yes")
 	l.press("Enter")
-	l.expect("No. Type " + id[1])
+	l.expect("No. Type " + id)
 	l.press("Down")
 	l.agree("canary")
+	l.until("no step was done", regexp.MustCompile(`Steps .* [1-9]\d* of \d+`).MatchString)
 	l.press("p")
 	l.expect("PAUSED: no step begins before r")
+	l.press("5")
+	l.gone("It pauses when")
 	l.dialog("S", "n", "Stop the run?")
+	l.dialog("S", "Escape", "Stop the run?")
 	l.dialog("B", "Escape", "Roll back?")
 	l.dialog("q", "n", "Stop it and")
+	l.dialog("C-c", "Escape", "Stop it and")
 	l.killed()
 	l.expect("aused; run by", "Next  Watch") // until the lease of the dead has run out
 	l.leaseOut()
 	l.stage("5", "broken off")
 	l.expect("Press A to go on, or B to take it back")
+	l.dialog("B", "Escape", "Roll back?")
+	l.press("Tab")
+	l.expect("Journal, newest first ◂")
+	l.dialog("Enter", "Escape", "Journal entry", "Press esc to go back")
 	l.press("A")
-	l.agree(id[1])
+	l.agree(id)
 	l.press("r") // the pause was wished, whoever runs it
 	l.expect("Press 6 for what has been reached")
-
-	// Stage 4: a drill, live.
-	l.press("4")
-	l.expect("4 Recovery", "all proved")
-	l.press("D")
-	drill := regexp.MustCompile("Type ([0-9a-f]{12})").FindStringSubmatch(l.expect("Rehearse the way back?", "migrate recovery drill --yes", "Type "))
-	l.press("Escape")
-	l.gone("Rehearse")
-	l.press("D")
-	second := regexp.MustCompile("Type ([0-9a-f]{12})").FindStringSubmatch(l.expect("Rehearse the way back?", "Type "))
-	if drill == nil || second == nil {
-		t.Fatal("the dialog names no plan")
-	}
-	l.agree(second[1])
-	l.expect("The drill is done in")
-
-	// Stage 6, and all the way back.
-	l.press("6")
-	l.expect("at its end", "hosts closed")
-	l.killed()
-	l.expect("at its end", "hosts closed")
-	l.stage("5", "Press 6 for what has been reached")
-	l.press("B")
-	l.expect("Roll back?")
-	for range 3 {
-		l.press("Down")
-	}
-	l.expect("● the whole plan", "--all")
-	l.agree(id[1])
-	l.expect("↶ Rolled back.", "keys of 0 of 3 hosts", "no host closed")
-	l.press("q")
-	if code := l.ended("#{pane_dead_status}"); code != "0" {
-		t.Errorf("exit code %s", code)
-	}
 }
 
-// leaseOut lets the lease of a dead run end before its minute is over.
-func (l *lead) leaseOut() {
+// drills is stage 4: a drill that is not agreed to, one in which the wizard dies, and
+// its end.
+func (l *lead) drills() {
+	l.t.Helper()
+	l.press("4")
+	l.expect("proved into 3 of 3 hosts")
+	plans := l.stored()
+	l.dialog("D", "Escape", "Rehearse the way back?", "migrate recovery drill --yes")
+	if now := l.stored(); now != plans {
+		l.t.Errorf("a drill that nobody has agreed to left %d plans in the state file", now-plans)
+	}
+	l.demo.faults.Set(simfleet.Fault{Service: "autoscaling", Action: "UpdateAutoScalingGroup", Delay: time.Hour})
+	l.press("D")
+	drill := regexp.MustCompile("Type ([0-9a-f]{12})").FindStringSubmatch(l.expect("Rehearse the way back?", "Type "))
+	if drill == nil {
+		l.t.Fatal("the dialog names no plan")
+	}
+	l.agree(drill[1])
+	l.expect("Drill "+drill[1], "under way", "… launch")
+	l.dialog("q", "n", "A drill is under way. Stop it and leave?")
+	l.killed()
+	l.demo.faults.Set()
+	l.expect("VPC AND HOST")
+	l.leaseOut()
+	l.stage("5", "Press 6 for what has been reached")
+	l.stage("4", "A drill was broken off (plan "+drill[1])
+	l.press("D")
+	l.agree(drill[1])
+	l.expect("The drill is done in")
+}
+
+// stored is how many plans the state file has.
+func (l *lead) stored() int {
 	l.t.Helper()
 	db, err := sqlite.Open(l.t.Context(), l.demo.db())
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	defer db.Close()
-	for fence := range int64(100) {
-		if err := db.Release(l.t.Context(), fence); err != nil {
-			l.t.Fatal(err)
+	plans, err := db.Plans(l.t.Context())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return len(plans)
+}
+
+// takesBack is stage 6, and all the way back, with a wizard that dies on the way.
+func (l *lead) takesBack(id string) {
+	l.t.Helper()
+	l.press("6")
+	l.expect("at its end", "hosts closed")
+	l.killed()
+	l.expect("at its end", "hosts closed")
+	l.stage("5", "Press 6 for what has been reached")
+	l.demo.faults.Set(simfleet.Fault{Service: "ec2", Action: "AuthorizeSecurityGroupIngress", Delay: time.Hour})
+	whole := func() {
+		l.t.Helper()
+		l.press("B")
+		l.expect("Roll back?")
+		for range 3 {
+			l.press("Down")
 		}
+		l.expect("● the whole plan", "--all")
+		l.agree(id)
 	}
-	if holder, _, err := db.Holder(l.t.Context()); holder != "" || err != nil {
-		l.t.Fatalf("%q holds the lease (%v)", holder, err)
-	}
+	whole()
+	l.expect("Rolling back for")
+	l.press("q")
+	l.expect("Stop it and")
+	l.press("n")
+	l.gone("Stop it and") // what is below goes on meanwhile
+	l.killed()
+	l.demo.faults.Set()
+	l.leaseOut()
+	l.stage("5", "broken off")
+	whole()
+	l.expect("↶ Rolled back.", "keys of 0 of 3 hosts", "no host closed")
 }
 
 // A terminal that can only write gets the wizard line by line, and is told so.

@@ -141,3 +141,19 @@ func (d *DB) LastPlan(ctx context.Context) (id string, err error) {
 	}
 	return id, nil
 }
+
+// LastRun is the ID of the plan that the last entry of the journal belongs to,
+// whatever the plan is for; empty: the journal is empty.
+func (d *DB) LastRun(ctx context.Context) (id string, err error) {
+	err = d.read(ctx, func(tx *sql.Tx) error {
+		err := tx.QueryRowContext(ctx, "SELECT plan FROM journal ORDER BY seq DESC LIMIT 1").Scan(&id)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("read the journal: %w", err)
+	}
+	return id, nil
+}

@@ -63,6 +63,11 @@ func (c *course) undone(wave int) bool {
 // the last run was asked to go.
 func (c *course) reached() bool { return c.outcome() == cutover.OutcomeDone && c.stand.Ended }
 
+// takenBack reports whether nothing of a plan that was begun stands any more.
+func (c *course) takenBack() bool {
+	return c.outcome() == cutover.OutcomeRolledBack && c.stand.Owed == 0 && c.stand.Begun == 0
+}
+
 // brokenOff is what cutover.Status says of a run without an end.
 const brokenOff = "running or broken off"
 

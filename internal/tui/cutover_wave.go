@@ -253,7 +253,13 @@ func (l *stepList) view(title, note string, w, h int) []string {
 		out = append(out, "")
 	}
 	sh := &sheet{env: l.env, w: w}
-	sh.diff(st, strip-1)
+	switch state := l.states[st.ID]; state.State {
+	case cutover.StateFailed, cutover.StateUnclear, cutover.StateUndoFailed:
+		style, symbol, word := l.styles.step(state)
+		sh.lines = append(sh.lines, style.Render(cut(symbol+" "+word+": "+clean(state.Detail), w)))
+	default:
+	}
+	sh.diff(st, strip-1-len(sh.lines))
 	return append(append(out, l.styles.frame.Render(strings.Repeat("─", w))), sh.lines[:min(len(sh.lines), strip-1)]...)
 }
 

@@ -55,7 +55,7 @@ func (m *model) askFault() {
 	}
 	m.confirm = &confirm{
 		fault: true, title: "Break something in the simulated fleet?", choices: names, at: first,
-		want: func(at int) string { return demoWord(all[at]) }, command: func(at int) string { return "migrate demo fault " + all[at].Argument },
+		want: func(at int) string { return demoWord(all[at]) }, command: func(at int) string { return "migrate demo fault " + clean(all[at].Argument) },
 		lines: func(at int) []string {
 			lines := []string{upperFirst(clean(all[at].Text)) + "."}
 			if see := clean(all[at].See); see != "" {

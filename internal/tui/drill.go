@@ -104,7 +104,7 @@ func (m *model) beginDrill(p *plan.Plan) tea.Cmd {
 	if c.mine() || c.drilling() {
 		return nil
 	}
-	work := func(ctx context.Context, t Talk) (cutover.Result, error) { return e.backend.Drill(ctx, p.ID, t) }
+	work := func(ctx context.Context, t Talk) (cutover.Result, error) { return e.backend.Drill(ctx, p, t) }
 	c.drill = &rehearsal{
 		plan: p, laps: map[string][]lap{},
 		doing: startDoing(e.ctx, nil, work, func() { e.send(fedMsg{}) }, e.now(), e.alive),

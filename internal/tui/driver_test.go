@@ -59,6 +59,22 @@ type world struct {
 	kept       []string
 	keepErr    error
 	holds      bool // a run does not end with its context
+
+	mu      sync.Mutex
+	changes []string // calls that change something, in order
+}
+
+// did notes that something was asked for that changes or stores something.
+func (w *world) did(what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.changes = append(w.changes, what)
+}
+
+func (w *world) done() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.changes)
 }
 
 // ending is how the run of a plan ends.
@@ -70,9 +86,13 @@ type ending struct {
 func (w *world) backend() Backend {
 	return Backend{
 		Demo: true, Place: testAccount + " " + testRegion + " · migrate.db",
-		Load:    func(context.Context) (*fleet.Snapshot, *fleet.Assessment, error) { return w.snap, w.judged, w.loadErr },
-		Runbook: func(context.Context) (string, error) { return "/home/ops/runbook.md", nil },
+		Load: func(context.Context) (*fleet.Snapshot, *fleet.Assessment, error) { return w.snap, w.judged, w.loadErr },
+		Runbook: func(context.Context) (string, error) {
+			w.did("runbook")
+			return "/home/ops/runbook.md", nil
+		},
 		Report: func(context.Context) (string, error) {
+			w.did("report")
 			w.reports++
 			return w.report, w.repErr
 		},
@@ -82,6 +102,7 @@ func (w *world) backend() Backend {
 			return w.cutover, w.cutoverErr
 		},
 		MakePlan: func(context.Context) (string, error) {
+			w.did("plan")
 			if w.madeErr != nil {
 				return "", w.madeErr
 			}
@@ -90,6 +111,7 @@ func (w *world) backend() Backend {
 		},
 		MovePlan: w.movePlan,
 		SavePlan: func(_ context.Context, p *plan.Plan) error {
+			w.did("save plan " + p.ID)
 			if w.madeErr == nil {
 				w.cutover = testCutover(p, nil)
 			}
@@ -107,20 +129,23 @@ func (w *world) backend() Backend {
 		},
 		Views: func(context.Context) ([]fleet.View, error) { return slices.Clone(w.views), w.viewsErr },
 		SaveView: func(_ context.Context, v fleet.View) error {
+			w.did("save view " + v.Name)
 			_ = w.backend().DropView(context.Background(), v.Name)
 			w.views = append(w.views, v)
 			return w.viewsErr
 		},
 		DropView: func(_ context.Context, name string) error {
+			w.did("drop view " + name)
 			w.views = slices.DeleteFunc(w.views, func(v fleet.View) bool { return v.Name == name })
 			return w.viewsErr
 		},
 		PlanDrill: func(context.Context) (*plan.Plan, error) { return w.drill, w.drillErr },
-		Drill: func(ctx context.Context, id string, t Talk) (cutover.Result, error) {
-			return w.act(ctx, "drill "+id, t)
+		Drill: func(ctx context.Context, p *plan.Plan, t Talk) (cutover.Result, error) {
+			return w.act(ctx, "drill "+p.ID, t)
 		},
 		ReadOnly: w.readOnly, Stage: w.stage,
 		Keep: func(_ context.Context, stage string) error {
+			w.did("keep " + stage)
 			w.kept = append(w.kept, stage)
 			return w.keepErr
 		},
@@ -128,6 +153,7 @@ func (w *world) backend() Backend {
 			if w.wishErr != nil {
 				return cutover.Wish{}, w.wishErr
 			}
+			w.did("wish")
 			now := *w.cutover
 			now.Wish = change(now.Wish)
 			w.cutover = &now
@@ -137,6 +163,7 @@ func (w *world) backend() Backend {
 }
 
 func (w *world) act(ctx context.Context, what string, t Talk) (cutover.Result, error) {
+	w.did(what)
 	w.began = append(w.began, what)
 	stop := ctx.Done()
 	if w.holds {
@@ -155,6 +182,7 @@ func (w *world) act(ctx context.Context, what string, t Talk) (cutover.Result, e
 }
 
 func (w *world) inventory(ctx context.Context, emit func(inventory.Event)) error {
+	w.did("inventory")
 	w.runs++
 	for {
 		select {

@@ -128,6 +128,8 @@ func (s *doneScreen) next() (what, why string) {
 	switch {
 	case s.course.plan() == nil:
 		return "press 5 for Cutover", "nothing has been closed yet"
+	case s.course.takenBack():
+		return "press 5 for Cutover", "all that the plan had done is taken back"
 	case !s.course.reached():
 		return "press 5 for Cutover", "the plan has not come to its end"
 	case unwanted > 0:
@@ -147,8 +149,12 @@ func (s *doneScreen) view(w, _ int) []string {
 	}
 	sum := c.sum
 	how := "not at its end yet"
-	if c.reached() {
+	last := "Everything can still be taken back: 5, then B. What was there before each step is kept, on the hosts and in the journal."
+	switch {
+	case c.reached():
 		how = "at its end"
+	case c.takenBack():
+		how, last = "taken back", "Nothing of this plan stands any more; each step was looked at again after it was undone."
 	}
 	out := []string{s.title("Done: plan "+clean(c.plan().ID), how, w), ""}
 	done, total := 0, 0
@@ -172,7 +178,7 @@ func (s *doneScreen) view(w, _ int) []string {
 	}
 	out = append(out, "")
 	for _, t := range []string{
-		"Everything can still be taken back: 5, then B. What was there before each step is kept, on the hosts and in the journal.",
+		last,
 		"Evidence: migrate journal --verify checks the journal's hashes, migrate report writes the state of the fleet.",
 	} {
 		out = append(out, s.paintWrapped(s.styles.text, t, w)...)

@@ -32,6 +32,7 @@ type fleetScreen struct {
 
 	typing  typing
 	input   line
+	before  unfiltered
 	picker  *picker
 	views   []fleet.View
 	host    *hostView // the host that is open; nil: the table
@@ -43,6 +44,15 @@ type fleetScreen struct {
 
 // anchor is a host, or where there is none the head of a group.
 type anchor struct{ host, group string }
+
+// unfiltered is what the table showed when a filter began to be typed.
+type unfiltered struct {
+	filter  string
+	drilled bool
+	anchor  anchor
+	offset  int
+	wanted  bool // by the operator, as soon as it is arranged
+}
 
 // typing is what is being typed.
 type typing int
@@ -113,6 +123,9 @@ func (s *fleetScreen) flatten() {
 	s.list.cursor = max(at, 0)
 	if at < 0 {
 		s.list.offset = 0
+	}
+	if s.before.wanted && !s.arranging {
+		s.list.offset, s.before.wanted = s.before.offset, false
 	}
 	s.list.resize(len(s.lines), s.list.height)
 }
@@ -212,6 +225,7 @@ func (s *fleetScreen) handle(in intent) (intent, tea.Cmd) {
 		s.open()
 	case editFilter:
 		s.typing = typingFilter
+		s.before = unfiltered{filter: s.look.filter, drilled: s.drilled, anchor: s.anchor, offset: s.list.offset}
 		s.input.set(s.look.filter)
 		if s.look.filter != "" {
 			s.input.insert(" ") // what is typed is a term of its own
@@ -318,6 +332,9 @@ func (s *fleetScreen) handleTyping(in intent) tea.Cmd {
 	case back:
 		s.typing = typingNothing
 		s.input.set("")
+		if was == typingFilter {
+			return s.unfilter()
+		}
 	default:
 		s.move(in)
 	}
@@ -329,6 +346,17 @@ func (s *fleetScreen) handleTyping(in intent) tea.Cmd {
 		text = strings.TrimRight(text[:len(text)-len(start)], " -") // it may become a key: the table does not jump meanwhile
 	}
 	return s.setFilter(text)
+}
+
+// unfilter shows again what the table showed before a filter was typed.
+func (s *fleetScreen) unfilter() tea.Cmd {
+	s.anchor, s.before.wanted = s.before.anchor, true
+	cmd := s.setFilter(s.before.filter)
+	s.drilled = s.before.drilled
+	if !s.arranging {
+		s.flatten()
+	}
+	return cmd
 }
 
 // complete ends the key that is being typed, where only one begins like it.

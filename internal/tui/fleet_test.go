@@ -19,7 +19,9 @@ func TestTypingFiltersAsOneTypes(t *testing.T) {
 	if !d.quit {
 		t.Error("after enter, keys are not keys again")
 	}
-	d.press("/", "esc")
+	d.press("/").write("team=shop").press("esc")
+	d.mustShow("23 of 60 hosts")
+	d.press("esc")
 	d.mustShow("Fleet: 60 hosts")
 }
 

@@ -26,10 +26,10 @@ func (s *inventoryScreen) context() keyContext {
 		return ctxText
 	case s.running():
 		return ctxRunning
+	case len(s.silent()) > 0:
+		return ctxTaken // also of one that failed, where there is nothing else
 	case s.data == nil:
 		return ctxEmpty
-	case len(s.data.silent) > 0:
-		return ctxTaken
 	}
 	return ctxComplete
 }
@@ -74,7 +74,7 @@ func (s *inventoryScreen) open() intent {
 	switch {
 	case s.loading:
 		// Whoever waits for the stored snapshot does not want a new one.
-	case s.context() == ctxEmpty && len(all) == 0:
+	case s.context() == ctxEmpty:
 		return startRun{}
 	case s.problems.cursor < len(all):
 		p := all[s.problems.cursor]

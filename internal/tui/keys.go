@@ -89,7 +89,7 @@ var (
 		{[]string{"q", "ctrl+c"}, quit{}, "q quit", "leave; asks first while an inventory or a plan runs"},
 	}}
 	keysEmpty = section{"Inventory, before the first one", []binding{
-		{[]string{"enter"}, open{}, "enter start", "take the inventory; it only reads. After one that failed: the selected reason"},
+		{[]string{"enter"}, open{}, "enter start", "take the inventory; it only reads"},
 		{[]string{"i"}, startRun{}, "", "take the inventory"},
 	}}
 	keysRunning = section{"Inventory, while it runs", []binding{
@@ -126,7 +126,7 @@ var (
 	}}
 	keysFilter = section{"Fleet, while a filter is typed", []binding{
 		{[]string{"enter"}, open{}, "enter keep", "keep the filter and go back to the table"},
-		{[]string{"esc"}, back{}, "esc drop", "drop the filter"},
+		{[]string{"esc"}, back{}, "esc undo", "show again what the table showed before"},
 		{[]string{"tab"}, complete{}, "tab complete", "end the key that is being typed"},
 	}}
 	keysName = section{"Fleet, while a view is given a name", []binding{

@@ -70,6 +70,7 @@ var contexts = map[keyContext]func(t *testing.T) *driver{
 	ctxPlan: func(t *testing.T) *driver { return many(t, manyBegun()).press("pgdown", "pgdown") },
 	ctxBusy: func(t *testing.T) *driver {
 		d := many(t, manyBegun()).press("pgdown", "pgdown", "A").write("3f2a9c01d4e7").press("enter")
+		d.journal() // it has begun
 		return d
 	},
 	ctxEdit: func(t *testing.T) *driver { return many(t, nil).press("e", "tab", "J", "pgdown", "pgdown") },
@@ -84,7 +85,9 @@ var contexts = map[keyContext]func(t *testing.T) *driver{
 	},
 	ctxWave: func(t *testing.T) *driver { return many(t, manyBegun()).press("end", "enter", "pgdown", "pgdown") },
 	ctxWaveBusy: func(t *testing.T) *driver {
-		return many(t, manyBegun()).press("end", "enter", "pgdown", "pgdown", "A").write("3f2a9c01d4e7").press("enter")
+		d := many(t, manyBegun()).press("end", "enter", "pgdown", "pgdown", "A").write("3f2a9c01d4e7").press("enter")
+		d.journal() // it has begun
+		return d
 	},
 	ctxConfirm: func(t *testing.T) *driver {
 		return many(t, manyBegun()).press("end", "enter", "B", "down").write("3f2a")
@@ -178,7 +181,7 @@ func TestEveryKeyDoesWhatTheHelpSays(t *testing.T) {
 						if got := d.m.context(); got != c {
 							t.Fatalf("the stage is in context %d:\n%s", got, d.screen())
 						}
-						before := d.state()
+						before, shown, at, done := d.state(), d.screen(), d.m.at, d.world.done()
 						d.press(key)
 						if g, ok := b.in.(goTo); ok {
 							if d.m.at != g.to {
@@ -189,6 +192,7 @@ func TestEveryKeyDoesWhatTheHelpSays(t *testing.T) {
 						if before == d.state() {
 							t.Errorf("the key (%s) changes nothing:\n%s", b.help, d.screen())
 						}
+						d.mustClose(c, at, shown, done)
 					})
 				}
 			}

@@ -80,7 +80,8 @@ type model struct {
 	light         bool // the terminal's background
 	width, height int
 	screens       [screenCount]screen
-	at, before    screenID
+	at            screenID
+	trail         []screenID // that the fleet and the tables of people were opened from, each once
 	help          *help
 	ask           *question
 	confirm       *confirm
@@ -352,7 +353,7 @@ func (m *model) follow(in intent) tea.Cmd {
 		_, arrange := m.fleet().handle(in)
 		return tea.Batch(cmd, arrange)
 	case back:
-		return m.goTo(m.before)
+		return m.leaveView()
 	}
 	return m.act(in)
 }
@@ -361,14 +362,27 @@ func (m *model) goTo(id screenID) tea.Cmd {
 	if id == m.at {
 		return nil
 	}
-	m.before, m.at = m.at, id
-	if m.before >= screenFleet {
-		m.before = screenReadiness
+	if id <= screenDone {
+		m.trail = nil
+	} else {
+		m.trail = append(slices.DeleteFunc(m.trail, func(s screenID) bool { return s == id }), m.at)
 	}
+	m.at = id
 	cmd := m.keep(id)
 	if id >= screenPrepare && id <= screenDone && !m.env.course.mine() {
 		return tea.Batch(cmd, m.look()) // other processes may have changed it
 	}
+	return cmd
+}
+
+// leaveView goes back to where the fleet or a table of people was opened from.
+func (m *model) leaveView() tea.Cmd {
+	to, rest := screenReadiness, m.trail
+	if n := len(rest); n > 0 {
+		to, rest = rest[n-1], rest[:n-1]
+	}
+	cmd := m.goTo(to)
+	m.trail = rest
 	return cmd
 }
 

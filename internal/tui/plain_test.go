@@ -8,9 +8,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/inventory"
+	"ssm-migrate/internal/plan"
 )
 
 // plainly runs the wizard line by line on some input and gives what it wrote.
@@ -22,7 +24,7 @@ func plainly(t *testing.T, b Backend, input string) string {
 		t.Fatalf("RunPlain: %v\n%s", err, out.String())
 	}
 	for _, r := range out.String() {
-		if r != '\n' && r < ' ' || r == '\x7f' || strings.ContainsRune("✓✗○●▸│█", r) {
+		if r != '\n' && unicode.IsControl(r) || isBidi(r) || joins(r) || strings.ContainsRune("✓✗○●▸│█", r) {
 			t.Fatalf("the output has %q:\n%s", r, out.String())
 		}
 	}
@@ -111,7 +113,7 @@ func TestPlainTellsOfADrill(t *testing.T) {
 	snap, judged := testFleet(10)
 	w := &world{snap: snap, judged: judged, cutover: testCutover(p, nil), drill: testDrill()}
 	b := w.backend()
-	b.Drill = func(_ context.Context, _ string, talk Talk) (cutover.Result, error) {
+	b.Drill = func(_ context.Context, _ *plan.Plan, talk Talk) (cutover.Result, error) {
 		for _, ph := range drillPhases {
 			talk.Drill(DrillReport{"vpc-0a", ph.phase, testNow})
 		}
@@ -126,10 +128,46 @@ func TestPlainTellsOfADrill(t *testing.T) {
 	}
 }
 
+// Every stage, question and report of work, line by line, with hostile text wherever
+// there is a foreign one.
 func TestPlainHostileTextIsHarmless(t *testing.T) {
-	snap, judged := poisoned()
-	w := &world{snap: snap, judged: judged, report: hostileText, loadErr: nil}
-	plainly(t, w.backend(), "2\nenter\nback\nr\nf\nenter\n"+"\x1b[2J\x9b\xff\n"+"l\na\nq\n")
+	for name, bad := range hostileTexts {
+		t.Run(name, func(t *testing.T) {
+			snap, judged := poisoned(bad)
+			c := poisonedPlan(bad)
+			c.Plan.ID = "3f2a9c01d4e7" // somebody has to type it
+			for i := range c.Entries {
+				c.Entries[i].Plan = c.Plan.ID
+			}
+			w := &world{snap: snap, judged: judged, report: bad, cutover: c, drill: testDrill(), madeErr: errors.New(bad), wishErr: errors.New(bad), viewsErr: errors.New(bad)}
+			w.drill.Refusals[0].Text = bad
+			w.drill.Waves[0].Steps[0].Recovery.VPC = bad
+			b := w.backend()
+			b.Place = bad
+			b.Inventory = func(_ context.Context, emit func(inventory.Event)) error {
+				for i := range 20 {
+					emit(inventory.Event{Kind: inventory.ProbeProgress, Host: bad, Reason: bad, Done: i, Total: 20, Account: bad, Region: bad, Source: bad})
+				}
+				return errors.New(bad)
+			}
+			b.Apply = func(ctx context.Context, _ string, _ *int, talk Talk) (cutover.Result, error) {
+				talk.Emit(cutover.Entry{Seq: 1000, Plan: c.Plan.ID, Digest: c.Plan.Digest, Event: cutover.RunBegan, Detail: bad, Operator: bad})
+				talk.Emit(cutover.Entry{Seq: 1001, Plan: c.Plan.ID, Digest: c.Plan.Digest, Wave: 2, Event: cutover.Note, Detail: bad, Operator: bad})
+				_, err := talk.Ask(ctx, cutover.Question{Wave: c.Plan.Waves[2], Text: bad, Hosts: c.Plan.Waves[2].Hosts})
+				return cutover.Result{Outcome: cutover.Outcome(bad), Reason: bad}, errors.Join(err, errors.New(bad))
+			}
+			b.Drill = func(_ context.Context, _ *plan.Plan, talk Talk) (cutover.Result, error) {
+				talk.Drill(DrillReport{bad, cutover.DrillLaunch, testNow})
+				talk.Emit(cutover.Entry{Seq: 1, Event: cutover.Failed, Detail: bad})
+				return cutover.Result{Outcome: cutover.OutcomePartly, Reason: bad}, nil
+			}
+			out := plainly(t, b, "2\nenter\nback\nr\ncommand\nf\nenter\nn\nback\nx\nback\nv\nback\n/"+bad+"\n\x1b[2J\x9b\xff\n"+
+				"back\nl\nenter\nback\na\nenter\nback\ntab\nenter\nback\n3\nenter\nback\n4\nend\nenter\nback\n6\n?\nstages\n"+
+				"5\nenter\nenter\nback\ntab\nback\ntab\nenter\nback\ntab\nenter\nback\nplan\napply\nno\nrollback\n2\nno\n"+
+				"apply\n3f2a9c01d4e7\nwait\nb\nno\ns\nwait\ndrill\nno\ndrill\nd1d2d3d4d5d6\nwait\ninventory\nwait\nq\n")
+			inOrder(t, out, "Apply plan 3f2a9c01d4e7?", "Roll back?", "Not known:", "Roll the wave back?", "Rehearse the way back?", "Drill of", "The inventory failed")
+		})
+	}
 }
 
 func TestPlainEndsWithItsContext(t *testing.T) {

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -104,8 +105,10 @@ func (s *recoveryScreen) next() (what, why string) {
 		return "wait a moment", "the state is being read"
 	case c.state.Drill != nil && c.state.Holder == "":
 		return "press D to go on with the drill", "it was broken off, and its bastions cost money as long as they run"
+	case slices.ContainsFunc(c.state.Recovery, func(v recovery.VPC) bool { return v.There != fleet.TruthNo && v.Zero == fleet.TruthNo }):
+		return "see to the bastion group that is not at zero", "a bastion that runs is a way in; migrate recovery close --yes ends what an opening has left"
 	case c.state.Policy.Recovery.PublicKey == "":
-		return "make a recovery key: migrate recovery init", "it says what migrate.yaml needs, and plans take it from then on"
+		return "make a recovery key (migrate recovery init)", "it says what migrate.yaml needs, and plans take it from then on"
 	case c.plan() == nil:
 		return "press 5 and make a plan", "its steps bring key, bastion group and door, and prove the way"
 	case c.reached() && proved < hosts:
@@ -153,9 +156,11 @@ func (s *recoveryScreen) view(w, h int) []string {
 	if w >= 80 {
 		nameW = w / 2
 	}
-	head := "   " + fit("VPC AND HOST", nameW) + " KEY  DOOR LOGIN WHEN"
-	which := more(from, to, len(s.rows))
-	out = append(out, s.styles.dim.Render(fit(head, w-width(which)))+s.styles.dim.Render(which))
+	head, seen := "   "+fit("VPC AND HOST", nameW)+" KEY  DOOR LOGIN", more(from, to, len(s.rows))
+	if width(head)+len(" WHEN ")+width(seen) <= w {
+		head += " WHEN"
+	}
+	out = append(out, s.styles.dim.Render(fit(head, w-width(seen)))+s.styles.dim.Render(seen))
 	for i := from; i < to; i++ {
 		out = append(out, s.viewRow(s.rows[i], i == s.list.cursor, nameW, w))
 	}
@@ -200,7 +205,7 @@ func (s *recoveryScreen) viewRow(r recoveryRow, here bool, nameW, w int) string 
 			}
 		case r.vpc.Zero == fleet.TruthNo:
 			style, symbol = s.styles.risk, "!"
-			text += "bastion group " + clean(r.vpc.Group) + " is NOT at zero"
+			text += "NOT at zero: bastion group " + clean(r.vpc.Group)
 		case r.vpc.There == fleet.TruthYes && r.vpc.Zero == fleet.TruthYes:
 			text += "at zero"
 		default:

@@ -38,3 +38,8 @@ func TestALoginIsNewerThanTheSnapshot(t *testing.T) {
 	d.press("1", "4").mustShow(" ✓    ✓    ✓ ")
 	d.mustNotShow(" ✗    ✗    ✓ ")
 }
+
+// What the snapshot does not know of cannot be away from zero either.
+func TestAGroupThatIsNotThereIsNotAwayFromZero(t *testing.T) {
+	recovering(t, 80, 24, func(c *Cutover) { c.Recovery[0].There, c.Recovery[0].Zero = fleet.TruthNo, fleet.TruthNo }).mustNotShow("not at zero", "NOT at zero")
+}

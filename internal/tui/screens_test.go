@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"errors"
 	"fmt"
 	"image/color"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/plan"
 )
 
 // scenes are the screens that golden files and size checks look at.
@@ -126,10 +128,115 @@ var scenes = []struct {
 	{"access-operators", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("a", "tab", "down") }},
 	{"help", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("f", "?") }},
 	{"quit", func(t *testing.T, w, h int) *driver { return running(t, w, h, 34).press("q") }},
+	{"inventory-failed", func(t *testing.T, w, h int) *driver {
+		d := running(t, w, h, 34)
+		d.finish(errors.New("account 123456789012: the security token included in the request is expired; sign in again"))
+		return d
+	}},
+	{"inventory-stopped", func(t *testing.T, w, h int) *driver {
+		d := stocked(t, 60, w, h).press("i")
+		d.emit(testEvents(34)...)
+		d.press("x", "y").settle()
+		return d
+	}},
+	{"inventory-unread", func(t *testing.T, w, h int) *driver {
+		return newDriver(t, &world{loadErr: errors.New("snapshot 3 in the state file: file is not a database")}, w, h, Options{})
+	}},
+	{"readiness-none", func(t *testing.T, w, h int) *driver { return newDriver(t, &world{}, w, h, Options{}).press("2") }},
+	{"readiness-running", func(t *testing.T, w, h int) *driver { return running(t, w, h, 34).press("2") }},
+	{"readiness-ready", func(t *testing.T, w, h int) *driver { return newDriver(t, completeWorld(), w, h, Options{}).press("2") }},
+	{"prepare-empty", func(t *testing.T, w, h int) *driver { return newDriver(t, &world{}, w, h, Options{}).press("3") }},
+	{"prepare-running", func(t *testing.T, w, h int) *driver { return applying(t, halfway(testPlan()), w, h).press("3", "down") }},
+	{"prepare-failed", func(t *testing.T, w, h int) *driver {
+		return planned(t, failedHistory().entries, w, h).press("3", "down", "down")
+	}},
+	{"prepare-done", func(t *testing.T, w, h int) *driver { return planned(t, doneHistory().entries, w, h).press("3") }},
+	{"recovery-empty", func(t *testing.T, w, h int) *driver { return newDriver(t, &world{}, w, h, Options{}).press("4") }},
+	{"recovery-no-key", func(t *testing.T, w, h int) *driver { return recovering(t, w, h, noRecoveryKey) }},
+	{"recovery-proved", func(t *testing.T, w, h int) *driver { return recovering(t, w, h, allProved) }},
+	{"recovery-not-at-zero", func(t *testing.T, w, h int) *driver {
+		return recovering(t, w, h, func(c *Cutover) { c.Recovery[0].Zero = fleet.TruthNo })
+	}},
+	{"recovery-drill-broken-off", func(t *testing.T, w, h int) *driver {
+		return recovering(t, w, h, func(c *Cutover) { c.Drill = testDrill() })
+	}},
+	{"recovery-drill-failed", func(t *testing.T, w, h int) *driver {
+		d := drilling(t, w, h)
+		d.phase("vpc-0a", cutover.DrillLaunch, testNow.Add(-100*time.Second))
+		d.journal(cutover.Entry{Seq: 1, Event: cutover.Failed, Step: "drill/vpc-0a", Detail: "web-1 refused the recovery key: permission denied (publickey)"})
+		d.over(cutover.Result{Outcome: cutover.OutcomePartly, Reason: "a drill failed"}, nil)
+		return d
+	}},
+	{"cutover-empty", func(t *testing.T, w, h int) *driver {
+		return newDriver(t, &world{cutover: &Cutover{Policy: plan.DefaultPolicy(), PolicyFile: "migrate-policy.yaml"}}, w, h, Options{}).press("5")
+	}},
+	{"cutover-stopping", func(t *testing.T, w, h int) *driver {
+		d := applying(t, halfway(testPlan()), w, h)
+		d.world.holds = true
+		return d.press("S", "y")
+	}},
+	{"cutover-elsewhere", func(t *testing.T, w, h int) *driver {
+		d := planned(t, halfway(testPlan()).entries, w, h)
+		other := *d.world.cutover
+		other.Holder, other.Until = "ann@laptop (migrate apply)", testNow.Add(42*time.Second)
+		d.world.cutover = &other
+		return d.press("1", "5")
+	}},
+	{"cutover-rolling-back", func(t *testing.T, w, h int) *driver {
+		d := planned(t, halfway(testPlan()).entries, w, h).press("B", "down").write("3f2a9c01d4e7").press("enter")
+		d.journal(takenBack().entries[len(halfway(testPlan()).entries):][:6]...)
+		return d
+	}},
+	{"cutover-rolled-back", func(t *testing.T, w, h int) *driver { return planned(t, takenBack().entries, w, h) }},
+	{"cutover-done", func(t *testing.T, w, h int) *driver { return planned(t, doneHistory().entries, w, h) }},
+	{"cutover-read-only", func(t *testing.T, w, h int) *driver {
+		d := planned(t, halfway(testPlan()).entries, w, h)
+		d.m.env.backend.ReadOnly = true
+		return d.press("A")
+	}},
+	{"done-none", func(t *testing.T, w, h int) *driver { return newDriver(t, &world{}, w, h, Options{}).press("6") }},
+	{"done-halfway", func(t *testing.T, w, h int) *driver { return applying(t, halfway(testPlan()), w, h).press("6") }},
+	{"done-failed", func(t *testing.T, w, h int) *driver { return planned(t, failedHistory().entries, w, h).press("6") }},
+	{"done-rolled-back", func(t *testing.T, w, h int) *driver { return planned(t, takenBack().entries, w, h).press("6") }},
 	{"actions", func(t *testing.T, w, h int) *driver {
 		return planned(t, nil, w, h).press(":").write("roll")
 	}},
 	{"report", func(t *testing.T, w, h int) *driver { return stocked(t, 60, w, h).press("2", "r") }},
+}
+
+// recovering is the stage of the way back in another state than usual.
+func recovering(t *testing.T, w, h int, change func(*Cutover)) *driver {
+	t.Helper()
+	d := planned(t, nil, w, h)
+	change(d.world.cutover)
+	return d.press("1", "4")
+}
+
+func noRecoveryKey(c *Cutover) {
+	c.Policy.Recovery.PublicKey, c.Keys, c.RecoveryKey = "", nil, false
+	for i := range c.Recovery[0].Hosts {
+		h := &c.Recovery[0].Hosts[i]
+		h.Key, h.Rule, h.Login, h.Proof = fleet.TruthNo, fleet.TruthNo, fleet.TruthUnknown, fleet.Proof{}
+	}
+	c.Recovery[0].There, c.Recovery[0].Drill = fleet.TruthNo, nil
+}
+
+func allProved(c *Cutover) {
+	c.Recovery = c.Recovery[:1]
+	c.Recovery[0].Hosts = c.Recovery[0].Hosts[:4]
+}
+
+// takenBack is halfway, and all of it undone.
+func takenBack() *history {
+	h := halfway(testPlan()).run("rollback --all")
+	for _, w := range []int{2, 1, 0} {
+		for i := len(h.plan.Waves[w].Steps) - 1; i >= 0; i-- {
+			if w < 2 || i <= 9 {
+				h.step(w, i, cutover.UndoBegan, cutover.Undone)
+			}
+		}
+	}
+	return h.add(cutover.Entry{Event: cutover.RunEnded, Detail: "rolled back"})
 }
 
 // running is an inventory that is under way, from nothing.

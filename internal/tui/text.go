@@ -147,7 +147,7 @@ func wrapTo(s string, w, n int) []string {
 		return lines[:min(len(lines), max(n, 0))]
 	}
 	lines = lines[:n]
-	lines[n-1] = cut(lines[n-1], w-1) + "…"
+	lines[n-1] = ansi.Truncate(lines[n-1], max(w-1, 0), "") + "…"
 	return lines
 }
 

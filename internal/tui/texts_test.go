@@ -128,3 +128,13 @@ func TestTypingNarrowsADrilledFilter(t *testing.T) {
 	d = stocked(t, 60, 80, 24).press("2", "down", "enter", "/", "enter", "esc")
 	d.mustShow("What stands in the way") // nothing was typed: esc still goes back
 }
+
+// What was cut says so once, also where the cut comes at the very edge.
+func TestWhatDoesNotFitEndsInOneEllipsis(t *testing.T) {
+	for w := 3; w < 40; w++ {
+		got := wrapTo("attach an instance profile whose role has AmazonSSMManagedInstanceCore, or turn on Default Host Management", w, 2)
+		if last := got[len(got)-1]; len(got) != 2 || strings.Count(last, "…") != 1 || width(last) > w {
+			t.Errorf("in %d cells: %q", w, got)
+		}
+	}
+}

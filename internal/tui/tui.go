@@ -76,12 +76,12 @@ type Backend struct {
 	Views    func(ctx context.Context) ([]fleet.View, error)
 	SaveView func(ctx context.Context, v fleet.View) error
 	DropView func(ctx context.Context, name string) error
-	// PlanDrill makes the plan of a drill of the way back and stores it; one that was
-	// begun and has not come to its end is given again.
+	// PlanDrill makes the plan of a drill of the way back, without storing it; one that
+	// was begun and has not come to its end is given again.
 	PlanDrill func(ctx context.Context) (*plan.Plan, error)
-	// Drill carries the plan of a drill out. It is not called while Apply or Rollback
-	// are. When ctx ends it brings the bastions back to zero and returns.
-	Drill func(ctx context.Context, planID string, t Talk) (cutover.Result, error)
+	// Drill stores the plan of a drill and carries it out. It is not called while Apply
+	// or Rollback are. When ctx ends it brings the bastions back to zero and returns.
+	Drill func(ctx context.Context, p *plan.Plan, t Talk) (cutover.Result, error)
 	// Holder says who changes the fleet now, in whatever process; empty: nobody. It
 	// is asked every few seconds. Nil: it is not known between looks at the plan.
 	Holder func(ctx context.Context) (string, error)
