@@ -9,7 +9,6 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -164,7 +163,7 @@ func (e *execution) run(ctx context.Context, work func(context.Context, *cutover
 		return cutover.Result{}, err
 	}
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, stopSignals()...)
 	ended := make(chan struct{})
 	defer close(ended)
 	defer signal.Stop(signals)
@@ -268,6 +267,13 @@ func (e *execution) tellStanding(ctx context.Context) error {
 	return nil
 }
 
+func timerText(r cutover.Risk, now time.Time) string {
+	if !r.Deadline.After(now) {
+		return "has had its time at " + stamp(r.Deadline) + ": it will be looked at"
+	}
+	return "will open a door again at " + stamp(r.Deadline)
+}
+
 // mostStale bounds how many reasons are named why a plan is stale.
 const mostStale = 20
 
@@ -321,11 +327,7 @@ func standingText(s cutover.Standing, now time.Time) string {
 		fmt.Fprintf(&b, "\nSince %s %s", stamp(bastion.Since), oneLine(bastion.Runs()))
 	}
 	for _, r := range s.Risks {
-		when := "will open a door again at " + stamp(r.Deadline)
-		if !r.Deadline.After(now) {
-			when = "has had its time at " + stamp(r.Deadline) + ": it will be looked at"
-		}
-		fmt.Fprintf(&b, "\nThe timer of %s %s.", r.Step, when)
+		fmt.Fprintf(&b, "\nThe timer of %s %s.", r.Step, timerText(r, now))
 	}
 	if s.Owed > 0 {
 		fmt.Fprintf(&b, "\n%s ours.", count(s.Owed, "step is", "steps are"))

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -335,6 +336,24 @@ func TestOneRunAtATimeListens(t *testing.T) {
 	if err := <-ended; exitCode(err) != exitIncomplete || !strings.Contains(text.String(), "stopped") {
 		t.Errorf("the run that was stopped: %v\n%s", err, &text)
 	}
+
+	// A terminal that goes away stops a run as Ctrl-C does.
+	before := f.verified(t).Entries
+	hungUp := f.program("apply", p.ID, "--yes")
+	text.Reset()
+	hungUp.Stdout, hungUp.Stderr = &text, &text
+	if err := hungUp.Start(); err != nil {
+		t.Fatal(err)
+	}
+	f.await(t, "a run that goes on", func(s statusResult) bool { return s.Holder != "" && s.Entries > before+3 })
+	if err := hungUp.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	if err := hungUp.Wait(); exitCode(err) != exitIncomplete || !strings.Contains(text.String(), "stopped") {
+		t.Errorf("the run whose terminal went away: %v\n%s", err, &text)
+	}
+	f.await(t, "no run", func(s statusResult) bool { return s.Holder == "" })
+
 	f.run(t, nil, "apply", p.ID, "--yes")
 	if s := f.verified(t); s.State != string(cutover.OutcomeDone) {
 		t.Errorf("at last: %s", s.State)

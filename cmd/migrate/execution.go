@@ -208,10 +208,13 @@ func (e *execution) printResult(res cutover.Result, again string) error {
 		fmt.Fprintf(w, "  %s\n", oneLine(b.Runs()))
 	}
 	for _, r := range res.Timers {
-		fmt.Fprintf(w, "  armed: the timer of %s opens a door again at %s\n", r.Step, stamp(r.Deadline))
+		fmt.Fprintf(w, "  armed: the timer of %s %s\n", r.Step, timerText(r, time.Now()))
 	}
 	if len(res.Left) > 0 || res.Outcome != cutover.OutcomeDone && res.Outcome != cutover.OutcomeRolledBack {
-		fmt.Fprintf(w, "Next: migrate status %s; then %s, or migrate rollback %s --all\n", e.plan.ID, again, e.plan.ID)
+		if all := "migrate rollback " + e.plan.ID + " --all"; again != all {
+			again += ", or " + all
+		}
+		fmt.Fprintf(w, "Next: migrate status %s; then %s\n", e.plan.ID, again)
 	}
 	return nil
 }

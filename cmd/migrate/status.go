@@ -212,9 +212,16 @@ func printTroubles(w io.Writer, s cutover.Standing) {
 		fmt.Fprintf(w, "and %d more (migrate status --json)\n", n-mostTroubles)
 	}
 	printWaits(w, s.Waits)
-	if s.Entries > 0 && len(s.Next) > 0 {
-		fmt.Fprintf(w, "Next: %s\n", oneLine(s.Next[0]))
+	printNext(w, s)
+}
+
+// printNext names the step that an apply would begin with: of nobody's interest
+// where all was taken back.
+func printNext(w io.Writer, s cutover.Standing) {
+	if s.Entries == 0 || len(s.Next) == 0 || s.Owed == 0 && strings.HasPrefix(s.Command, "rollback") {
+		return
 	}
+	fmt.Fprintf(w, "Next: %s\n", oneLine(s.Next[0]))
 }
 
 // mostWaits is how many titles are listed of the steps that one owner has to do.

@@ -225,9 +225,7 @@ func (w *watcher) screen(b io.Writer, s statusResult, left timeLeft) {
 			fmt.Fprintln(b, line)
 		}
 	}
-	if s.Entries > 0 && len(s.Next) > 0 {
-		fmt.Fprintf(b, "Next: %s\n", oneLine(s.Next[0]))
-	}
+	printNext(b, s.Standing)
 	if w.hosts {
 		_ = printHostStatus(b, s.Hosts)
 	}

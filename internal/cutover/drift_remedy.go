@@ -44,7 +44,7 @@ func (i DriftItem) remedy(folder string) string {
 	case DriftRecoveryGroup:
 		return anew + ": its first wave makes the recovery bastion again; then migrate recovery drill --yes"
 	case DriftRecoveryUp:
-		return fmt.Sprintf("aws autoscaling update-auto-scaling-group --region %s --auto-scaling-group-name %s --min-size 0 --desired-capacity 0", i.At.Region, i.What)
+		return fmt.Sprintf("migrate recovery close --yes, if migrate recovery open has started it; else aws autoscaling update-auto-scaling-group --region %s --auto-scaling-group-name %s --min-size 0 --desired-capacity 0", i.At.Region, i.What)
 	case DriftRecoveryKey:
 		return "migrate connect " + host + ", and put the recovery key's line back into that file; then migrate recovery drill --yes --host " + host
 	case DriftKeysBack, DriftHostTimerFired:
