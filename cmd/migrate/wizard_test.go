@@ -29,7 +29,7 @@ func TestDemoWizardInATerminal(t *testing.T) {
 	s.press("Enter")
 	s.expect("24 listed", "for Readiness")
 	s.press("2")
-	s.expect("What stands in the way", "ready", "blocked", "writes the report")
+	s.expect("What stands in the way", "ready", "blocked", "r report")
 	s.press("f")
 	s.expect("Fleet: 24 hosts", "VERDICT")
 	s.press("/")
