@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -49,6 +51,68 @@ func settingsIn(v any, prefix string) []string {
 		}
 	}
 	return out
+}
+
+// Whichever of its questions init is left at, it has written nothing.
+func TestInitIsLeftAtEachQuestion(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it runs the program in a terminal, which shows the race detector nothing")
+	}
+	t.Parallel()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := ownSim(t, demoOptions{instances: 3, seed: 7, healthy: true, noThrottle: true})
+	var s *screen
+	for answered := 0; ; answered++ {
+		if answered > 10 {
+			t.Fatal("init never comes to its end")
+		}
+		dir := t.TempDir()
+		command := "cd " + dir + " && exec env HOME=" + dir + " " + asMigrate + "=1"
+		for _, v := range d.env {
+			if strings.HasPrefix(v, "AWS_") {
+				command += " " + shellWord(v)
+			}
+		}
+		command = "sh -c " + shellWord(command+" "+exe+" init") + "; echo exit code $?"
+		if s == nil {
+			s = newScreen(t, command)
+		} else {
+			s.tmux("respawn-pane", "-k", "-t", "w", command)
+			s.gone("exit code ")
+		}
+		left := false
+		for n := 0; ; n++ {
+			shown := s.until("no question and no end", func(shown string) bool {
+				return strings.Contains(shown, "exit code ") || strings.Contains(shown[strings.LastIndexByte(strings.TrimSpace(shown), '\n')+1:], "enter submit")
+			})
+			if strings.Contains(shown, "exit code ") {
+				break
+			}
+			if left = n == answered; left {
+				s.press("C-c")
+				s.expect("exit code 1", "left before the last question: nothing was written")
+				break
+			}
+			s.press("Enter")
+			s.until("the question stays", func(now string) bool { return calm(now) != calm(shown) })
+		}
+		written, err := filepath.Glob(filepath.Join(dir, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !left {
+			if answered < 3 || len(written) == 0 {
+				t.Errorf("init has ended after %d answers, and has written %v", answered, written)
+			}
+			return
+		}
+		if len(written) > 0 {
+			t.Errorf("init was left at question %d, and has written %v", answered+1, written)
+		}
+	}
 }
 
 // The template has every setting that the parser knows and no other, whatever is

@@ -30,6 +30,7 @@ func TestDemoWizardInATerminal(t *testing.T) {
 	s.expect("24 listed", "for Readiness")
 	s.press("2")
 	s.expect("What stands in the way", "ready", "blocked", "r report")
+	s.dialog("!", "Escape", "Break something in the simulated fleet?")
 	s.press("f")
 	s.expect("Fleet: 24 hosts", "VERDICT")
 	s.press("/")
@@ -161,7 +162,31 @@ func (l *lead) plans() (id string) {
 		l.gone("Press esc to go back")
 	}
 	l.stage("5", "Not begun: nothing has been changed")
+	l.edits(id)
 	return id
+}
+
+// edits moves a host to another wave and opens and leaves what the plan's editor
+// asks; the plan stays as it is.
+func (l *lead) edits(id string) {
+	l.t.Helper()
+	plans := l.stored()
+	l.dialog("e", "Escape", "Waves of plan "+id, "nothing moved")
+	l.press("e")
+	l.expect("Waves of plan "+id, "nothing moved")
+	l.press("J")
+	l.expect("1 host moved")
+	l.dialog("2", "Escape", "to wave (1 to ", "enter move")
+	l.dialog("/", "Escape", "enter keep")
+	l.dialog("Enter", "Escape", "Preview: plan "+id, "enter store it")
+	l.dialog("Escape", "n", "Leave without making the new plan?", "1 host moved")
+	l.press("Escape")
+	l.expect("Leave without making the new plan?")
+	l.press("y")
+	l.expect("Not begun: nothing has been changed")
+	if now := l.stored(); now != plans {
+		l.t.Errorf("an edit that nobody has stored left %d plans in the state file", now-plans)
+	}
 }
 
 // applies is stage 5: the canary, with a pause in which the wizard dies, then the rest.
