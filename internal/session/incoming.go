@@ -142,6 +142,7 @@ func (c *Channel) serves() {
 // before, and then why.
 func (c *Channel) next(ctx context.Context) (item, error) {
 	for {
+		err := c.Err() // before the queue is looked at: its last items come before the end
 		c.mu.Lock()
 		if len(c.queue) > 0 {
 			i := c.queue[0]
@@ -151,7 +152,7 @@ func (c *Channel) next(ctx context.Context) (item, error) {
 			return i, nil
 		}
 		c.mu.Unlock()
-		if err := c.Err(); err != nil {
+		if err != nil {
 			return item{}, err
 		}
 		select {

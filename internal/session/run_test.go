@@ -224,3 +224,21 @@ func FuzzAnswer(f *testing.F) {
 		}
 	})
 }
+
+// What came before the end of a session is read, however close the end follows.
+func TestTheLastOutputComesBeforeTheEnd(t *testing.T) {
+	for range 200 {
+		p := newPeer(t)
+		c := p.open()
+		got := run(t, c, command(t, "echo one"))
+		p.output(session.PayloadOutput, "$ ")
+		a := answer(t, string(p.receive(session.PayloadOutput).Payload))
+		begin, rest, _ := strings.Cut(a, "\n")
+		p.output(session.PayloadOutput, begin+"\n")
+		p.output(session.PayloadOutput, rest)
+		p.closed("")
+		if r := <-got; r.err != nil || r.Output != "one" {
+			t.Fatalf("%+v", r)
+		}
+	}
+}
