@@ -125,8 +125,11 @@ func TestAgentByHandComesToEveryFamily(t *testing.T) {
 						t.Fatal(err)
 					}
 					for _, mode := range []string{"start", "look", "start"} {
+						w.Mu.RLock()
+						first := mode == "start" && !in.Agent.Installed
+						w.Mu.RUnlock()
 						r := s.Run(ctx, in.Host, fleet.WaySSH, fleet.Script{Name: "by hand", Text: head + "MODE=" + mode + "\n" + body})
-						if first := mode == "start" && !in.Agent.Installed; r.Exit != 0 || strings.Contains(string(r.Stdout), "started") != first {
+						if r.Exit != 0 || strings.Contains(string(r.Stdout), "started") != first {
 							t.Errorf("%s: exit %d\n%s%s", mode, r.Exit, r.Stdout, r.Stderr)
 						}
 						time.Sleep(10 * time.Minute)

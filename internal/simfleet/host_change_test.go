@@ -4,6 +4,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,31 +18,33 @@ import (
 type stillWorld struct {
 	*simfleet.World
 	hosts *simfleet.Hosts
-	now   time.Time
+	now   atomic.Pointer[time.Time] // programs that nobody waits for look at it, too
 }
 
 func newStillWorld(t *testing.T) *stillWorld {
 	t.Helper()
 	w, h := newWorld(t, 60, simfleet.HostOptions{})
-	s := &stillWorld{World: w, hosts: h, now: w.Now().Truncate(time.Second)}
-	w.Now = func() time.Time { return s.now }
+	s := &stillWorld{World: w, hosts: h}
+	now := w.Now().Truncate(time.Second)
+	s.now.Store(&now)
+	w.Now = func() time.Time { return *s.now.Load() }
 	return s
 }
 
 // pass moves the clock and lets happen what is due on the way.
 func (s *stillWorld) pass(d time.Duration) {
-	end := s.now.Add(d)
+	end := s.Now().Add(d)
 	for {
 		when, ok := s.NextDue()
 		if !ok || when.After(end) {
 			break
 		}
-		if when.After(s.now) {
-			s.now = when
+		if when.After(s.Now()) {
+			s.now.Store(&when)
 		}
 		s.Advance()
 	}
-	s.now = end
+	s.now.Store(&end)
 	s.Advance()
 }
 
