@@ -59,7 +59,7 @@ hcl: $(TOFU) $(SCHEMA) ## run OpenTofu's fmt and validate over what is exported 
 	$(GO) test -tags $(TAGS) -count 1 -run '^TestTofu' ./internal/export ./cmd/migrate -args -tofu $(CURDIR)/$(BIN)
 
 # These start no goroutines, so that there is nothing for the detector to see.
-ALONE := export filter fleet plan readiness recovery report
+ALONE := access export filter fleet plan readiness recovery report seal
 
 race: ## run the tests under the race detector, but for those that only run other programs
 	$(GO) test -tags $(TAGS) -race -short -timeout 10m $$($(GO) list -tags $(TAGS) ./... | grep -vE '/internal/($(subst $() ,|,$(ALONE)))$$')

@@ -300,6 +300,9 @@ func TestNoColor(t *testing.T) {
 }
 
 func TestEverySizeIsFilledExactly(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine shows the race detector nothing")
+	}
 	for _, s := range scenes {
 		t.Run(s.name, func(t *testing.T) {
 			d := s.stage(t, 80, 24)
