@@ -177,7 +177,7 @@ func (l *lead) edits(id string) {
 	l.press("J")
 	l.expect("1 host moved")
 	l.dialog("2", "Escape", "to wave (1 to ", "enter move")
-	l.dialog("/", "Escape", "enter keep")
+	l.dialog("/", "Escape", "enter filter")
 	l.dialog("Enter", "Escape", "Preview: plan "+id, "enter store it")
 	l.dialog("Escape", "n", "Leave without making the new plan?", "1 host moved")
 	l.press("Escape")
