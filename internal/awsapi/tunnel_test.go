@@ -61,6 +61,23 @@ func (w *tunnelWorld) another() *awsapi.Tunnels {
 	})
 }
 
+// full opens as many tunnels as the endpoint carries.
+func (w *tunnelWorld) full(t *testing.T) (open []net.Conn) {
+	t.Helper()
+	for range fleet.ConnectEndpointTunnels {
+		c, err := w.tunnels.Open(t.Context(), w.in.Host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		if _, err := banner(t, c); err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, c)
+	}
+	return open
+}
+
 // banner reads the first line that the far side sends.
 func banner(t *testing.T, c net.Conn) (string, error) {
 	t.Helper()
@@ -91,18 +108,7 @@ func TestTunnelLeadsToTheHost(t *testing.T) {
 // long as it may.
 func TestTunnelsWaitForAPlace(t *testing.T) {
 	w := newTunnelWorld(t)
-	var open []net.Conn
-	for range fleet.ConnectEndpointTunnels {
-		c, err := w.tunnels.Open(t.Context(), w.in.Host)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		if _, err := banner(t, c); err != nil {
-			t.Fatal(err)
-		}
-		open = append(open, c)
-	}
+	open := w.full(t)
 	hurried, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	if _, err := w.tunnels.Open(hurried, w.in.Host); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "carries 20 connections") {
@@ -131,15 +137,7 @@ func TestTunnelsWaitForAPlace(t *testing.T) {
 // it has too many.
 func TestTunnelsWaitForOthers(t *testing.T) {
 	w := newTunnelWorld(t)
-	var open []net.Conn
-	for range fleet.ConnectEndpointTunnels {
-		c, err := w.tunnels.Open(t.Context(), w.in.Host)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		open = append(open, c)
-	}
+	open := w.full(t)
 	hurried, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
 	defer cancel()
 	if _, err := w.another().Open(hurried, w.in.Host); !errors.Is(err, session.ErrTooMany) && !errors.Is(err, context.DeadlineExceeded) {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"ssm-migrate/internal/fleet"
@@ -92,17 +91,13 @@ func (r *run) doorsOpen(ctx context.Context, s plan.Step) error {
 		return nil
 	}
 	seen := map[string]bool{}
-	for _, h := range s.Hosts {
-		for _, l := range r.plan.doors[h] {
-			for _, c := range l.steps {
-				if c.Kind != plan.ClosePort || seen[c.ID] || !slices.Contains(c.Hosts, h) {
-					continue
-				}
-				seen[c.ID] = true
-				if why := r.notOpen(ctx, c); why != "" {
-					return fmt.Errorf("%w: %s", errDoor, why)
-				}
-			}
+	for c := range r.plan.doorsOf(s) {
+		if c.Kind != plan.ClosePort || seen[c.ID] {
+			continue
+		}
+		seen[c.ID] = true
+		if why := r.notOpen(ctx, c); why != "" {
+			return fmt.Errorf("%w: %s", errDoor, why)
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -332,22 +333,31 @@ func (r *run) mayNotUndo(s plan.Step) string {
 			return fmt.Sprintf("%s may still be closed", c.ID)
 		}
 	}
-	for _, h := range s.Hosts {
-		for _, l := range r.plan.doors[h] {
-			for _, c := range l.steps {
-				if !c.Kind.Closes() || !slices.Contains(c.Hosts, h) {
-					continue
-				}
-				if r.record(c.ID).state.Owed() {
-					return fmt.Sprintf("%s may still be closed", c.ID)
-				}
-				if why := r.shut[c.ID]; why != "" {
-					return why
+	for c := range r.plan.doorsOf(s) {
+		if r.record(c.ID).state.Owed() {
+			return fmt.Sprintf("%s may still be closed", c.ID)
+		}
+		if why := r.shut[c.ID]; why != "" {
+			return why
+		}
+	}
+	return r.restsOn(s)
+}
+
+// doorsOf are the steps that close the doors of a step's hosts; one that closes
+// the doors of several comes several times.
+func (x *index) doorsOf(s plan.Step) iter.Seq[plan.Step] {
+	return func(yield func(plan.Step) bool) {
+		for _, h := range s.Hosts {
+			for _, l := range x.doors[h] {
+				for _, c := range l.steps {
+					if c.Kind.Closes() && slices.Contains(c.Hosts, h) && !yield(c) {
+						return
+					}
 				}
 			}
 		}
 	}
-	return r.restsOn(s)
 }
 
 // keyNeeds says which host still has a recovery key that is of use only with
@@ -389,23 +399,15 @@ func (r *run) forgetDoors() {
 // open a host, the recovery key may be the last one, and its agent the last way.
 func (r *run) lookAtDoors(ctx context.Context, lanes []lane, set map[string]bool) error {
 	var doors []plan.Step
-	look := func(c plan.Step, h fleet.HostRef) {
-		if _, seen := r.shut[c.ID]; seen || !c.Kind.Closes() || !slices.Contains(c.Hosts, h) {
-			return
-		}
-		r.shut[c.ID] = ""
-		doors = append(doors, c)
-	}
 	for _, l := range lanes {
 		for _, s := range l.steps {
 			if !set[s.ID] || !serves(s.Kind) {
 				continue
 			}
-			for _, h := range s.Hosts {
-				for _, d := range r.plan.doors[h] {
-					for _, c := range d.steps {
-						look(c, h)
-					}
+			for c := range r.plan.doorsOf(s) {
+				if _, seen := r.shut[c.ID]; !seen {
+					r.shut[c.ID] = ""
+					doors = append(doors, c)
 				}
 			}
 		}
