@@ -67,8 +67,8 @@ func (m *maker) recover(k vpcKey, hosts []*member) {
 		return
 	}
 	var do string
-	if t := m.bastionTemplate(k); t != nil {
-		p.change.Image, p.change.User, why, do = m.presentImage(k, t)
+	if t, v := m.world.bastion(k.at, k.vpc); t != nil {
+		p.change.Image, p.change.User, why, do = m.presentImage(t, v)
 	} else {
 		p.change.Image, p.change.User, why = m.bastionImage(k, hosts)
 	}
@@ -139,32 +139,13 @@ func routeTo(t *fleet.RouteTable, to netip.Prefix) string {
 	return target
 }
 
-// bastionTemplate is what the VPC's recovery bastion starts from that is there
-// already; nil: none was seen.
-func (m *maker) bastionTemplate(k vpcKey) *fleet.LaunchTemplate {
-	all := m.world.region(k.at).Templates.Value
-	i := slices.IndexFunc(all, func(t fleet.LaunchTemplate) bool { return t.Name == RecoveryName(k.vpc) })
-	if i < 0 {
-		return nil
-	}
-	return &all[i]
-}
-
 // presentImage is the image that a recovery bastion starts from which is there
 // already, whatever the policy says: no step changes it. Its login user is the policy's
 // where that is about this image, else the one that the template's maker left in
 // its tag, else that of hosts of the image. Why, and what to do, are set where one is not known.
-func (m *maker) presentImage(k vpcKey, t *fleet.LaunchTemplate) (image, user, why, do string) {
-	region := m.world.region(k.at)
-	ref := fleet.LaunchTemplateRef{ID: t.ID}
-	for _, g := range region.ScalingGroups.Value {
-		if g.Name == t.Name && g.Template.ID == t.ID {
-			ref = g.Template
-		}
-	}
-	_, v := region.Template(ref)
+func (m *maker) presentImage(t *fleet.LaunchTemplate, v *fleet.TemplateVersion) (image, user, why, do string) {
 	if v == nil || v.ImageID == "" {
-		return "", "", "recovery bastion " + t.Name + " is there already, and the image that it starts from was not read", "let the inventory call ec2:DescribeLaunchTemplateVersions and take it again"
+		return "", "", "recovery bastion " + clip(t.Name) + " is there already, and the image that it starts from was not read", "let the inventory call ec2:DescribeLaunchTemplateVersions and take it again"
 	}
 	if r := m.policy.Recovery; r.Image == "" || r.Image == v.ImageID {
 		user = r.User
@@ -179,8 +160,8 @@ func (m *maker) presentImage(k vpcKey, t *fleet.LaunchTemplate) (image, user, wh
 	}
 	if user == "" {
 		image := clip(v.ImageID)
-		return "", "", fmt.Sprintf("recovery bastion %s is there already and starts from image %s, whose login user is not known", t.Name, image),
-			fmt.Sprintf("name image %s and its login user in recovery.image and recovery.user; or give launch template %s the tag %s with that user", image, t.Name, fleet.TagUser)
+		return "", "", fmt.Sprintf("recovery bastion %s is there already and starts from image %s, whose login user is not known", clip(t.Name), image),
+			fmt.Sprintf("name image %s and its login user in recovery.image and recovery.user; or give launch template %s the tag %s with that user", image, clip(t.Name), fleet.TagUser)
 	}
 	return v.ImageID, user, "", ""
 }

@@ -8,6 +8,14 @@ import (
 	"ssm-migrate/internal/plan"
 )
 
+// bastion makes the recovery bastion of vpc-1, as a plan does.
+func (x *scene) bastion(image, user string) {
+	x.region().Templates = known([]fleet.LaunchTemplate{{
+		ID: "lt-r", Name: plan.RecoveryName("vpc-1"), Default: 1, Latest: 1, Tags: map[string]string{fleet.TagStep: "migrate-1", fleet.TagUser: user},
+		Versions: []fleet.TemplateVersion{{Number: 1, ImageID: image}},
+	}})
+}
+
 // A recovery bastion that is there already is gone on with: the plan has to know
 // who logs in to its image, whichever image the plan would have taken itself.
 func TestBastionsKeepTheirImage(t *testing.T) {
@@ -41,10 +49,7 @@ func TestBastionsKeepTheirImage(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			x := newScene(2)
-			x.region().Templates = known([]fleet.LaunchTemplate{{
-				ID: "lt-r", Name: bastion, Default: 1, Latest: 1, Tags: map[string]string{fleet.TagStep: "migrate-1", fleet.TagUser: "admin"},
-				Versions: []fleet.TemplateVersion{{Number: 1, ImageID: "ami-old"}},
-			}})
+			x.bastion("ami-old", "admin")
 			test.change(x, &x.region().Templates.Value[0])
 			p := x.make(t)
 			if test.refused != "" {
