@@ -796,6 +796,9 @@ func TestStale(t *testing.T) {
 		{"the rule is closed already", func(y *scene) { y.region().Groups.Value[0].Ingress = nil }, ""},
 		{"the group is gone", func(y *scene) { y.region().Groups.Value = nil }, "sg-app is not there"},
 		{"instances not listed", func(y *scene) { y.region().Instances = lost[int]("throttled") }, "not known"},
+		{"a bastion was made that lets another user in", func(y *scene) { y.bastion("ami-2", "ubuntu") }, "starts from image ami-2 now, and lets ubuntu in"},
+		{"a bastion was made of another image with the same user", func(y *scene) { y.bastion("ami-2", "ec2-user") }, ""},
+		{"the plan's own bastion", func(y *scene) { y.bastion("ami-1", "ec2-user") }, ""},
 		{"something else", func(y *scene) { y.s.Hosts[0].Tags["x"] = "y" }, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
