@@ -80,7 +80,8 @@ func (f formAsker) run(ctx context.Context, field huh.Field) error {
 		form = form.WithTheme(huh.ThemeFunc(huh.ThemeBase))
 	}
 	err := form.RunWithContext(ctx)
-	if errors.Is(err, huh.ErrUserAborted) {
+	// Between two forms Ctrl-C is a signal, of which huh says that time is up.
+	if errors.Is(err, huh.ErrUserAborted) || ctx.Err() != nil {
 		return errLeft
 	}
 	return err

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -53,6 +56,22 @@ func settingsIn(v any, prefix string) []string {
 	return out
 }
 
+// A signal between two forms leaves init, too, and init says so.
+func TestASignalLeavesTheForms(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	in, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	defer out.Close()
+	if _, err := (formAsker{in: in, out: io.Discard}).yes(ctx, "Go on?", "", true); !errors.Is(err, errLeft) {
+		t.Errorf("it was left with: %v", err)
+	}
+}
+
 // Whichever of its questions init is left at, it has written nothing.
 func TestInitIsLeftAtEachQuestion(t *testing.T) {
 	if testing.Short() {
@@ -64,11 +83,10 @@ func TestInitIsLeftAtEachQuestion(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := ownSim(t, demoOptions{instances: 3, seed: 7, healthy: true, noThrottle: true})
+	// They come one after the other; between two of them the terminal is no form's.
+	questions := []string{"Which Regions?", "How does migrate read hosts today?", "Is there a bastion", "Read hosts by Run Command"}
 	var s *screen
-	for answered := 0; ; answered++ {
-		if answered > 10 {
-			t.Fatal("init never comes to its end")
-		}
+	for answered := 0; answered <= len(questions); answered++ {
 		dir := t.TempDir()
 		command := "cd " + dir + " && exec env HOME=" + dir + " " + asMigrate + "=1"
 		for _, v := range d.env {
@@ -83,34 +101,28 @@ func TestInitIsLeftAtEachQuestion(t *testing.T) {
 			s.tmux("respawn-pane", "-k", "-t", "w", command)
 			s.gone("exit code ")
 		}
-		left := false
-		for n := 0; ; n++ {
-			shown := s.until("no question and no end", func(shown string) bool {
-				return strings.Contains(shown, "exit code ") || strings.Contains(shown[strings.LastIndexByte(strings.TrimSpace(shown), '\n')+1:], "enter submit")
+		for n, question := range questions[:min(answered+1, len(questions))] {
+			s.until("no question "+question, func(shown string) bool {
+				lines := strings.Split(strings.TrimSpace(shown), "\n")
+				return strings.Contains(shown, "┃ "+question) && strings.Contains(lines[len(lines)-1], "enter submit")
 			})
-			if strings.Contains(shown, "exit code ") {
-				break
-			}
-			if left = n == answered; left {
+			if n < answered {
+				s.press("Enter")
+			} else {
 				s.press("C-c")
-				s.expect("exit code 1", "left before the last question: nothing was written")
-				break
 			}
-			s.press("Enter")
-			s.until("the question stays", func(now string) bool { return calm(now) != calm(shown) })
+		}
+		if answered < len(questions) {
+			s.expect("exit code 1", "left before the last question: nothing was written")
+		} else {
+			s.expect("exit code 0", "Wrote migrate.yaml.")
 		}
 		written, err := filepath.Glob(filepath.Join(dir, "*"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !left {
-			if answered < 3 || len(written) == 0 {
-				t.Errorf("init has ended after %d answers, and has written %v:\n%s", answered, written, s.now())
-			}
-			return
-		}
-		if len(written) > 0 {
-			t.Errorf("init was left at question %d, and has written %v", answered+1, written)
+		if wrote := len(written) > 0; wrote != (answered == len(questions)) {
+			t.Errorf("init was left after %d answers, and has written %v:\n%s", answered, written, s.now())
 		}
 	}
 }

@@ -187,12 +187,21 @@ func keyByHand(s *simulation, in *simfleet.Instance) string {
 }
 
 func reboot(s *simulation, in *simfleet.Instance) string {
-	s.change(func() { s.world.Reboot(in) })
-	for _, h := range s.hosts {
-		if h.in == in {
-			h.away = time.Now().Add(time.Minute)
+	now := time.Now()
+	s.change(func() {
+		for _, h := range s.hosts {
+			if h.in != in {
+				continue
+			}
+			if !now.Before(h.away) {
+				h.silent, h.agent = in.Down, in.Agent.Running
+			}
+			h.away = now.Add(time.Minute)
+			// What does not come up with it is the reboot's doing, not that of the next change.
+			s.reverts = append(s.reverts, revert{when: h.away, name: in.Host.ID + " has rebooted", f: func() {}})
 		}
-	}
+		s.world.Reboot(in)
+	})
 	return in.Host.ID + " reboots"
 }
 

@@ -191,7 +191,7 @@ func simulate(t *testing.T, seed uint64) (c counts) {
 
 // simulation is one migration of a small fleet.
 type simulation struct {
-	t        *testing.T
+	t        testing.TB
 	seed     uint64
 	random   *rand.Rand // what happens; used in turns only
 	world    *simfleet.World
@@ -229,7 +229,7 @@ type simulation struct {
 	ring []string
 	used map[string]string // by host's ID: the key that alone logged in last
 	// also is what a story wants beside after each change; nil: nothing. It is
-	// called with the world's lock for reading.
+	// called with the world's lock.
 	also         func(change)
 	downForGood  bool              // Systems Manager
 	operatorKeys map[string][]byte // by file name

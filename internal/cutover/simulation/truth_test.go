@@ -18,7 +18,7 @@ import (
 // get into at the beginning.
 type watched struct {
 	in     *simfleet.Instance
-	ssh    bool      // so at the beginning; else Session Manager is its one way, and an outage nobody's fault
+	ssh    bool      // so at the beginning; else Session Manager was its one way
 	away   time.Time // until then it reboots
 	lastSM time.Time // when a session would last have opened
 	// shut tells by door (a group's ID, or "" for the host's own) in which turn
@@ -28,6 +28,9 @@ type watched struct {
 	// byHand: somebody else closed a door of the host. What then happens to its
 	// other ways by themselves is nobody's fault; down: that has shut it.
 	byHand, down bool
+	// silent and agent are whether its sshd did not answer, and its agent ran, when
+	// it went down to reboot.
+	silent, agent bool
 	// noBastion: its Auto Scaling group has replaced the bastion that leads to it.
 	// Until the next one is there nobody has closed the way of today.
 	noBastion bool
@@ -110,14 +113,20 @@ func (c change) closes(in *simfleet.Instance) bool {
 // and after a change that closes a door that two ways were left, as far as
 // anybody could know.
 func (s *simulation) check(c change) {
-	s.world.Mu.RLock()
-	defer s.world.Mu.RUnlock()
+	s.world.Mu.Lock()
+	defer s.world.Mu.Unlock()
 	if s.also != nil {
 		s.also(c)
 	}
 	now := time.Now()
 	for _, h := range s.hosts {
-		if h.in.Host.State != "running" || now.Before(h.away) {
+		if h.in.Host.State != "running" {
+			continue
+		}
+		if now.Before(h.away) {
+			if h.oneWay() { // who takes its last way meanwhile is to blame, and nobody else later
+				s.wantOpen(h, c, s.hadItRunOn(h), s.timerOpens(h.in))
+			}
 			continue
 		}
 		if s.world.SessionReason(h.in) == "" && h.in.SessionSudo() {
@@ -128,10 +137,7 @@ func (s *simulation) check(c change) {
 		}
 		w := s.truth(h.in)
 		timer := s.timerOpens(h.in)
-		wasDown := h.down
-		if h.down = !w.Open() && !timer && !s.reboots(h, w.SSH); h.down && (h.ssh && !h.byHand || c.ours && !wasDown) {
-			s.fail("lock-out", "%s after %s: session-manager: %s; ssh: %s; recovery: %s; no timer", h.in.Host.ID, firstLine(c.what), w.SessionManager, w.SSH, w.Recovery)
-		}
+		s.wantOpen(h, c, w, timer)
 		if !c.closes(h.in) || !h.ssh || w.SSH == "" {
 			continue
 		}
@@ -150,6 +156,29 @@ func (s *simulation) check(c change) {
 			s.fail("one way only", "%s after %s: session-manager: %s; ssh: %s; recovery: %s", h.in.Host.ID, firstLine(c.what), w.SessionManager, w.SSH, w.Recovery)
 		}
 	}
+}
+
+// oneWay reports whether the host may have but one way in, by nobody's doing or by
+// somebody else's.
+func (h *watched) oneWay() bool { return !h.ssh || h.byHand }
+
+// wantOpen wants a host not to be locked out after a change. One with one way may lose
+// it by itself: only a change of the operator's process that found it open is to blame.
+func (s *simulation) wantOpen(h *watched, c change, w simfleet.Ways, timer bool) {
+	wasDown := h.down
+	if h.down = !w.Open() && !timer && !s.reboots(h, w.SSH); h.down && (!h.oneWay() || c.ours && !wasDown) {
+		s.fail("lock-out", "%s after %s: session-manager: %s; ssh: %s; recovery: %s; no timer", h.in.Host.ID, firstLine(c.what), w.SessionManager, w.SSH, w.Recovery)
+	}
+}
+
+// hadItRunOn computes the ways into a host that reboots as they would be now if it
+// had not. The caller holds the world's lock for writing.
+func (s *simulation) hadItRunOn(h *watched) simfleet.Ways {
+	in := h.in
+	down, running := in.Down, in.Agent.Running
+	defer func() { in.Down, in.Agent.Running = down, running }()
+	in.Down, in.Agent.Running = h.silent, h.agent || running
+	return s.truth(in)
 }
 
 // reboots reports whether the way of today is barred by nothing but a bastion that
