@@ -30,18 +30,37 @@ type app struct {
 func run(ctx context.Context, args []string, s streams) int {
 	a := &app{streams: s}
 	root := a.command()
-	root.SetArgs(args)
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	err := fang.Execute(ctx, root, fang.WithVersion(version), fang.WithErrorHandler(printError))
+	err := dress(root)
+	if err == nil {
+		root.SetArgs(args)
+		err = root.ExecuteContext(ctx)
+	}
+	if err == nil {
+		return exitFine
+	}
+	printError(s.err, err)
 	if errors.Is(err, context.Canceled) {
 		return exitError
 	}
 	return codeOf(err)
 }
 
-func printError(w io.Writer, _ fang.Styles, err error) {
+// dress gives the command fang's help, man page and version. Fang does that where it
+// runs a command, and so runs one that does nothing: in the face of an error it
+// would ask the terminal for its colors first, and wait for good where a question or
+// a shell has just read the answer.
+func dress(root *cobra.Command) error {
+	run := root.RunE
+	defer func() { root.RunE = run }()
+	root.RunE = func(*cobra.Command, []string) error { return nil }
+	root.SetArgs([]string{})
+	return fang.Execute(context.Background(), root, fang.WithVersion(version))
+}
+
+func printError(w io.Writer, err error) {
 	var v verdict
 	if errors.As(err, &v) {
 		return

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/creack/pty"
 
 	"ssm-migrate/internal/sqlite"
 )
@@ -212,5 +215,26 @@ func (l *lead) leaseOut() {
 	}
 	if holder, _, err := db.Holder(l.t.Context()); holder != "" || err != nil {
 		l.t.Fatalf("%q holds the lease (%v)", holder, err)
+	}
+}
+
+// Where something fails, nobody asks the terminal anything: a form or a shell that
+// has just left it may take the answer, and the error would never be shown.
+func TestErrorsAskTheTerminalNothing(t *testing.T) {
+	t.Parallel()
+	c := program("hosts", "--db", "missing.db")
+	c.Env = append(os.Environ(), asMigrate+"=1", "TERM=xterm-256color", "MIGRATE_CONFIG=", "HOME="+t.TempDir())
+	c.Dir = t.TempDir()
+	terminal, err := pty.Start(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Close()
+	out, _ := io.ReadAll(terminal) // a pty whose other end is closed gives an error on Linux
+	if err := c.Wait(); exitCode(err) != exitError {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if !strings.Contains(string(out), "there is no state file") || strings.Contains(string(out), "\x1b]") {
+		t.Errorf("it prints %q", out)
 	}
 }
