@@ -105,7 +105,7 @@ func TestInitIsLeftAtEachQuestion(t *testing.T) {
 		}
 		if !left {
 			if answered < 3 || len(written) == 0 {
-				t.Errorf("init has ended after %d answers, and has written %v", answered, written)
+				t.Errorf("init has ended after %d answers, and has written %v:\n%s", answered, written, s.now())
 			}
 			return
 		}

@@ -701,7 +701,7 @@ func TestRecoveryGroupIsRemovedWithItsBastion(t *testing.T) {
 			if g.Min != 0 || g.Desired != 0 || g.Max != 1 || g.Template.Version != "$Default" {
 				t.Errorf("scaling group %+v", g)
 			}
-			if d := r.aws.now.Templates[name]; d.Tokens != "required" || !strings.Contains(d.UserData, `"ssh-ed25519 AAAA recovery \"key\""`) {
+			if d := r.aws.now.Templates[name]; d.Tokens != "required" || d.Tags[fleet.TagUser] != "ec2-user" || !strings.Contains(d.UserData, `"ssh-ed25519 AAAA recovery \"key\""`) {
 				t.Errorf("template %+v", d)
 			}
 			g.Desired, g.Instances = 1, []string{"i-9"}

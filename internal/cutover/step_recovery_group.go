@@ -204,7 +204,10 @@ func (k recoveryGroup) Apply(ctx context.Context, s plan.Step, _ json.RawMessage
 			if err != nil {
 				return "", err
 			}
-			t := fleet.BastionTemplate{Name: c.Name, Image: c.Image, Type: c.Type, Public: c.Public, Groups: []string{v.group.ID}, UserData: data, Tokens: "required", Tags: tags}
+			t := fleet.BastionTemplate{
+				Name: c.Name, Image: c.Image, Type: c.Type, Public: c.Public, Groups: []string{v.group.ID}, UserData: data, Tokens: "required",
+				Tags: stepTags(map[string]string{"Name": c.Name, fleet.TagUser: c.User}, token),
+			}
 			if err := answered(k.templates.CreateTemplate(ctx, s.At, t, clientToken(token, v.group.ID)), fleet.ErrExists); err != nil {
 				return "", fmt.Errorf("create the launch template %s: %w", c.Name, err)
 			}

@@ -212,7 +212,7 @@ func (w *work) template(c *plan.RecoveryChange) (createTemplate, error) {
 	if err != nil {
 		return createTemplate{}, err
 	}
-	t := createTemplate{LaunchTemplateName: c.Name, TagSpecifications: w.mark("launch-template", tag{"Name", c.Name})}
+	t := createTemplate{LaunchTemplateName: c.Name, TagSpecifications: w.mark("launch-template", tag{"Name", c.Name}, tag{fleet.TagUser, c.User})}
 	t.LaunchTemplateData = templateData{
 		ImageId: c.Image, InstanceType: c.Type, UserData: base64.StdEncoding.EncodeToString([]byte(data)),
 		NetworkInterfaces: []networkInterface{{AssociatePublicIpAddress: c.Public, Groups: []string{reference(c.Name)}}},

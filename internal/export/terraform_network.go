@@ -222,7 +222,7 @@ func (t *terraform) recovery(j job) error {
 		text(b, "image_id", c.Image)
 		text(b, "instance_type", c.Type)
 		b.SetAttributeRaw("user_data", hclwrite.TokensForFunctionCall("base64encode", hclwrite.TokensForValue(cty.StringVal(data))))
-		t.tagged(b, tag{"Name", c.Name})
+		t.tagged(b, tag{"Name", c.Name}, tag{fleet.TagUser, c.User})
 		meta := b.AppendNewBlock("metadata_options", nil).Body()
 		text(meta, "http_endpoint", "enabled")
 		text(meta, "http_tokens", "required")

@@ -15,6 +15,10 @@ var ErrInUse = errors.New("still in use")
 // step's token.
 const TagStep = "ssm-migrate:step"
 
+// TagUser is the tag of a recovery bastion's launch template that names the
+// login user of its image: nothing else of the template tells.
+const TagUser = "ssm-migrate:user"
+
 // Partition gives the partition of a Region as ARNs name it. Source: AWS
 // General Reference, "Amazon Resource Names"; botocore's endpoints.json, August 2026.
 func Partition(region string) string {

@@ -50,6 +50,9 @@ func addresses(h *member) []string {
 	for _, n := range h.Interfaces {
 		add(n.PrivateIP)
 		add(n.PublicIP)
+		for _, a := range n.IPv6 {
+			add(a)
+		}
 	}
 	for _, n := range []string{h.PrivateDNS, h.Tags["Name"]} {
 		if n != "" {
@@ -57,6 +60,13 @@ func addresses(h *member) []string {
 		}
 	}
 	return out
+}
+
+// leaving is an Auto Scaling group of bastions that may be scaled in.
+type leaving struct {
+	*fleet.ScalingGroup
+	bastions []*member
+	ever     []*member // and those that it has replaced: who came through one of them comes through its successor now
 }
 
 // finish plans to scale the bastions' Auto Scaling groups in after the last
@@ -77,108 +87,73 @@ func (m *maker) finish() {
 	if len(m.closers()) == 0 {
 		return // nobody was cut over: everybody still comes through them
 	}
+	var all []leaving
 	for _, key := range sortedKeys(bySize) {
-		m.scaleIn(bySize[key])
+		if l, ok := m.mayLeave(bySize[key]); ok {
+			all = append(all, l)
+		}
+	}
+	// A group that stays may need another one: until no more are found.
+	for n := -1; n != len(all); {
+		n = len(all)
+		goes := map[*member]bool{}
+		for _, l := range all {
+			for _, b := range l.bastions {
+				goes[b] = true
+			}
+		}
+		all = slices.DeleteFunc(all, func(l leaving) bool {
+			who := m.needing(l.ever, goes)
+			if who != nil {
+				m.keepBastion(l.bastions[0], "bastion-needed", fmt.Sprintf("the bastions of Auto Scaling group %s are still needed by %s", clip(l.Name), some(who)), "cut these over too, then plan again")
+			}
+			return who != nil
+		})
+	}
+	for _, l := range all {
+		m.scaleIn(l)
 	}
 }
 
-func (m *maker) keepBastion(group string, b *member, code, text, do string) {
-	m.plan.Refusals = append(m.plan.Refusals, Refusal{Group: group, At: b.Ref().Place(), Phase: Finish, Code: code, Text: text, Do: do})
+func (m *maker) keepBastion(b *member, code, text, do string) {
+	m.plan.Refusals = append(m.plan.Refusals, Refusal{Group: b.AutoScalingGroup, At: b.Ref().Place(), Phase: Finish, Code: code, Text: text, Do: do})
 }
 
-func (m *maker) scaleIn(bastions []*member) {
+// mayLeave judges an Auto Scaling group of bastions by itself.
+func (m *maker) mayLeave(bastions []*member) (leaving, bool) {
 	first := bastions[0]
-	name := first.AutoScalingGroup
-	g := m.world.scalingGroup(first.Host)
-	if g == nil {
-		m.keepBastion(name, first, "bastion-unknown", "Auto Scaling group "+clip(name)+" was not read", "let the inventory call autoscaling:DescribeAutoScalingGroups and take it again")
-		return
+	name := clip(first.AutoScalingGroup)
+	l := leaving{ScalingGroup: m.world.scalingGroup(first.Host), bastions: bastions, ever: slices.Clone(bastions)}
+	if l.ScalingGroup == nil {
+		m.keepBastion(first, "bastion-unknown", "Auto Scaling group "+name+" was not read", "let the inventory call autoscaling:DescribeAutoScalingGroups and take it again")
+		return l, false
 	}
-	ever := slices.Clone(bastions) // and those that the group has replaced: who came through one of them comes through its successor now
 	for _, h := range m.hosts {
 		switch {
-		case h.AutoScalingGroup != name || h.Ref().Place() != first.Ref().Place():
+		case h.AutoScalingGroup != first.AutoScalingGroup || h.Ref().Place() != first.Ref().Place():
 		case gone(h.Host):
-			ever = append(ever, h)
+			l.ever = append(l.ever, h)
+		case m.whyOpen(h) == "excluded":
+			m.keepBastion(first, "excluded", fmt.Sprintf("the policy excludes %s of Auto Scaling group %s", h.ID, name), "")
+			return l, false
 		case !h.bastion:
-			m.keepBastion(name, first, "bastion-mixed", fmt.Sprintf("Auto Scaling group %s has instances that are no bastions: %s", clip(name), h.ID), "scale it in by hand")
-			return
+			m.keepBastion(first, "bastion-mixed", fmt.Sprintf("Auto Scaling group %s has instances that are no bastions: %s", name, h.ID), "scale it in by hand")
+			return l, false
 		}
 	}
-	if who := m.needing(ever); who != nil {
-		m.keepBastion(name, first, "bastion-needed", fmt.Sprintf("the bastions of Auto Scaling group %s are still needed by %s", clip(name), some(who)), "cut these over too, then plan again")
-		return
-	}
+	return l, true
+}
+
+func (m *maker) scaleIn(l leaving) {
+	first := l.bastions[0]
 	m.scaleIns = append(m.scaleIns, Step{
-		Kind: ScaleIn, Phase: Finish, Lane: "scaling-" + first.Region + "-" + name, At: first.Ref().Place(),
-		Title:  fmt.Sprintf("Scale in the bastions of Auto Scaling group %s", clip(name)),
-		Before: []string{fmt.Sprintf("%d instances, at least %d, at most %d", g.Desired, g.Min, g.Max)},
-		After:  []string{fmt.Sprintf("0 instances, at least 0, at most %d", g.Max)},
-		Blast:  fleet.Count(len(bastions), "bastion") + "; their instances are terminated, and others start when this is taken back",
+		Kind: ScaleIn, Phase: Finish, Lane: "scaling-" + first.Region + "-" + l.Name, At: first.Ref().Place(),
+		Title:  fmt.Sprintf("Scale in the bastions of Auto Scaling group %s", clip(l.Name)),
+		Before: []string{fmt.Sprintf("%d instances, at least %d, at most %d", l.Desired, l.Min, l.Max)},
+		After:  []string{fmt.Sprintf("0 instances, at least 0, at most %d", l.Max)},
+		Blast:  fleet.Count(len(l.bastions), "bastion") + "; their instances are terminated, and others start when this is taken back",
 		Scaling: &ScalingChange{
-			Group: name, Min: 0, Desired: 0, Max: g.Max,
+			Group: l.Name, Min: 0, Desired: 0, Max: l.Max,
 		},
 	})
-}
-
-// needing names who still needs one of the bastions when the last wave is done:
-// hosts that are not cut over and that it leads to or may lead to, and people
-// whom the ledger sees on the bastion itself.
-func (m *maker) needing(bastions []*member) []string {
-	names, groups := map[string]bool{}, map[string]bool{}
-	vpcs := map[string]bool{}
-	for _, b := range bastions {
-		vpcs[b.VPC] = true
-		for _, n := range addresses(b) {
-			names[n] = true
-		}
-		for _, g := range groupsOf(b.Host) {
-			groups[g] = true
-		}
-	}
-	var out []string
-	for _, h := range m.hosts {
-		// Bastions go themselves, but for those that the policy excludes: they stay in use.
-		stays := !h.bastion || m.whyOpen(h) == "excluded" && !slices.Contains(bastions, h)
-		if !stays || gone(h.Host) || h.closes && h.waived == nil {
-			continue
-		}
-		if m.leadsTo(h, names, groups) || !h.Probe.Known && vpcs[h.VPC] {
-			why := "waived"
-			if !h.closes {
-				why = m.whyOpen(h)
-			}
-			out = append(out, h.ID+" ("+why+")")
-		}
-	}
-	if !m.policy.RequireSilent {
-		return out
-	}
-	for _, c := range m.judged.Ledger.Consumers {
-		busy := c.Status == fleet.ConsumerActive || c.Status == fleet.ConsumerWaived
-		if busy && !c.Own() && slices.ContainsFunc(bastions, func(b *member) bool { return slices.Contains(c.Hosts, b.ID) }) {
-			out = addOnce(out, consumerName(c))
-		}
-	}
-	return out
-}
-
-// leadsTo reports whether somebody reaches the host from one of the bastions:
-// the inventory did, logins came from there, or its security groups let theirs in.
-func (m *maker) leadsTo(h *member, names, groups map[string]bool) bool {
-	p := h.Probe.Value
-	if slices.ContainsFunc(p.Via, func(v string) bool { return names[strings.ToLower(v)] }) {
-		return true
-	}
-	if slices.ContainsFunc(p.Logins.Value.Logins, func(l fleet.Login) bool { return l.From.IsValid() && names[l.From.String()] }) {
-		return true
-	}
-	for _, id := range groupsOf(h.Host) {
-		if g := m.world.groups[id]; g != nil && slices.ContainsFunc(g.Ingress, func(x fleet.Permission) bool {
-			return slices.ContainsFunc(x.Groups, func(source string) bool { return groups[source] })
-		}) {
-			return true
-		}
-	}
-	return false
 }

@@ -496,14 +496,16 @@ func TestBastionsScaleInLastAndOnlyIfNobodyNeedsThem(t *testing.T) {
 			x.probe(1).Via = []string{"10.0.1.8"}
 		},
 		"logins from the bastion": func(x *scene) {
-			x.s.Hosts[1].State = "stopped"
+			x.s.Hosts[1].State, x.s.Hosts[1].Groups = "stopped", nil
 			x.probe(1).Logins.Value.Logins = []fleet.Login{{User: "ec2-user", From: netip.MustParseAddr("10.0.1.9")}}
 		},
 		"a group that lets the bastion in": func(x *scene) {
-			x.s.Hosts[1].Platform = "Windows"
-			x.region().Groups.Value[0].Ingress = append(x.region().Groups.Value[0].Ingress, fleet.Permission{Protocol: "tcp", From: 3389, To: 3389, Groups: []string{"sg-jump"}})
+			x.s.Hosts[1].Platform, x.s.Hosts[1].Groups = "Windows", []string{"sg-other"}
+			x.group(fleet.SecurityGroup{ID: "sg-other", Ingress: []fleet.Permission{{Protocol: "tcp", From: 3389, To: 3389, Groups: []string{"sg-jump"}}}})
 		},
-		"a host that nobody saw":  func(x *scene) { x.s.Hosts[1].Probe = lost[fleet.Probe]("timeout") },
+		"a host that nobody saw": func(x *scene) {
+			x.s.Hosts[1].Probe, x.s.Hosts[1].Groups = lost[fleet.Probe]("timeout"), nil
+		},
 		"a waived host":           func(x *scene) { x.consumer(fleet.ConsumerWaived, 0) },
 		"people on the bastion":   func(x *scene) { x.consumer(fleet.ConsumerActive, 2) },
 		"an unread scaling group": func(x *scene) { x.region().ScalingGroups = lost[[]fleet.ScalingGroup]("denied") },
@@ -523,6 +525,95 @@ func TestBastionsScaleInLastAndOnlyIfNobodyNeedsThem(t *testing.T) {
 				return r.Phase == plan.Finish && r.Group == "jump" && strings.HasPrefix(r.Code, "bastion-")
 			}) {
 				t.Errorf("nobody says why: %+v", p.Refusals)
+			}
+		})
+	}
+}
+
+// A host that stays as it is keeps the bastions whose addresses its groups let in.
+func TestBastionsStayWhereTheirAddressIsLetIn(t *testing.T) {
+	from := func(block string, port int) func(*scene) {
+		return func(x *scene) {
+			x.region().Groups.Value[1].Ingress = []fleet.Permission{{Protocol: "tcp", From: port, To: port, CIDRs: []netip.Prefix{prefix(block)}}}
+		}
+	}
+	list := func(blocks ...netip.Prefix) func(*scene) {
+		return func(x *scene) {
+			x.region().Groups.Value[1].Ingress = []fleet.Permission{{Protocol: "tcp", From: 22, To: 22, PrefixLists: []string{"pl-1"}}}
+			if blocks != nil {
+				x.region().PrefixLists = known([]fleet.PrefixList{{ID: "pl-1", CIDRs: blocks}})
+			}
+		}
+	}
+	all := func(changes ...func(*scene)) func(*scene) {
+		return func(x *scene) {
+			for _, change := range changes {
+				change(x)
+			}
+		}
+	}
+	public := func(x *scene) { x.s.Hosts[1].PublicIP = netip.MustParseAddr("198.18.0.2") }
+	inVPC2 := func(target string) func(*scene) {
+		return func(x *scene) {
+			x.s.Hosts[1].VPC, x.s.Hosts[1].Subnet = "vpc-2", "subnet-2"
+			x.region().Subnets.Value = append(x.region().Subnets.Value, fleet.Subnet{ID: "subnet-2", VPC: "vpc-2", CIDR: prefix("10.2.0.0/24")})
+			routes := []fleet.Route{{CIDR: prefix("10.2.0.0/16"), Target: "local", State: "active"}}
+			if target != "" {
+				routes = append(routes, fleet.Route{CIDR: prefix("0.0.0.0/0"), Target: target, State: "active"})
+			}
+			x.region().RouteTables.Value = append(x.region().RouteTables.Value, fleet.RouteTable{ID: "rtb-2", VPC: "vpc-2", Main: true, Routes: routes})
+		}
+	}
+	tests := []struct {
+		name  string
+		setup func(*scene)
+		stays bool
+	}{
+		{"no rule", func(*scene) {}, false},
+		{"the whole VPC", from("10.0.0.0/16", 22), true},
+		{"another block", from("10.0.2.0/24", 22), false},
+		{"the whole VPC, to another port", from("10.0.0.0/16", 8080), false},
+		{"the whole VPC, to the port of its sshd", all(from("10.0.0.0/16", 2222), func(x *scene) {
+			x.probe(1).SSHD.Value.Settings = map[string][]string{"port": {"2222"}}
+		}), true},
+		{"the whole VPC, to Remote Desktop", all(from("10.0.0.0/16", 3389), func(x *scene) { x.s.Hosts[1].Platform = "Windows" }), true},
+		{"Remote Desktop of a Linux host", from("10.0.0.0/16", 3389), false},
+		{"everywhere, to a private host", from("0.0.0.0/0", 22), true},
+		{"everywhere, to a public host", all(from("0.0.0.0/0", 22), public), false},
+		{"the VPC, to a public host", all(from("10.0.0.0/16", 22), public), true},
+		{"the bastion's public address", all(from("198.18.0.9/32", 22), public), true},
+		{"a prefix list with it", list(prefix("10.9.0.0/16"), prefix("10.0.1.9/32")), true},
+		{"a prefix list without it", list(prefix("10.9.0.0/16")), false},
+		{"a prefix list that was not read", list(), true},
+		{"a group that was not read", func(x *scene) { x.s.Hosts[1].Groups = []string{"sg-unread"} }, true},
+		{"another VPC, no route", all(from("10.0.0.0/8", 22), inVPC2("")), false},
+		{"another VPC, peered", all(from("10.0.0.0/8", 22), inVPC2("pcx-1")), true},
+		{"another VPC, behind a NAT gateway", all(from("10.0.0.0/8", 22), inVPC2("nat-1")), false},
+		{"another VPC, in the internet", all(from("198.18.0.9/32", 22), public, inVPC2("igw-1")), true},
+		{"another VPC, routes not read", all(from("10.0.0.0/8", 22), inVPC2(""), func(x *scene) { x.s.Hosts[1].Subnet = "subnet-unread" }), true},
+		{"another VPC, group not read", all(inVPC2(""), func(x *scene) { x.s.Hosts[1].Groups = []string{"sg-unread"} }), false},
+	}
+	for _, c := range tests {
+		t.Run(c.name, func(t *testing.T) {
+			x := newScene(2)
+			x.group(fleet.SecurityGroup{ID: "sg-other"})
+			x.s.Hosts[1].Groups = []string{"sg-other"}
+			x.p.Exclude = []plan.Exclusion{{Selector: plan.Selector{ID: "i-002"}, Reason: "frozen"}}
+			b := readyHost(9)
+			b.AutoScalingGroup, b.Groups, b.PublicIP = "jump", []string{"sg-jump"}, netip.MustParseAddr("198.18.0.9")
+			x.add(b)
+			x.group(fleet.SecurityGroup{ID: "sg-jump"})
+			x.region().ScalingGroups.Value = []fleet.ScalingGroup{{Name: "jump", Min: 1, Desired: 1, Max: 3}}
+			x.p.Bastions = []plan.Selector{{ID: "i-009"}}
+			c.setup(x)
+			p := x.make(t)
+			if stays := len(p.Of(plan.ScaleIn)) == 0; stays != c.stays {
+				t.Errorf("stays: %t", stays)
+			}
+			if c.stays {
+				if r := refusal(t, p, "bastion-needed"); !strings.Contains(r.Text, "i-002 (excluded)") {
+					t.Errorf("needed otherwise: %s", r.Text)
+				}
 			}
 		})
 	}
@@ -705,6 +796,9 @@ func TestStale(t *testing.T) {
 		{"the rule is closed already", func(y *scene) { y.region().Groups.Value[0].Ingress = nil }, ""},
 		{"the group is gone", func(y *scene) { y.region().Groups.Value = nil }, "sg-app is not there"},
 		{"instances not listed", func(y *scene) { y.region().Instances = lost[int]("throttled") }, "not known"},
+		{"a bastion was made that lets another user in", func(y *scene) { y.bastion("ami-2", "ubuntu") }, "starts from image ami-2 now, and lets ubuntu in"},
+		{"a bastion was made of another image with the same user", func(y *scene) { y.bastion("ami-2", "ec2-user") }, ""},
+		{"the plan's own bastion", func(y *scene) { y.bastion("ami-1", "ec2-user") }, ""},
 		{"something else", func(y *scene) { y.s.Hosts[0].Tags["x"] = "y" }, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -368,23 +368,54 @@ func inWave(to map[fleet.HostRef]int, wave int) int {
 	return n
 }
 
-// A bastion that the policy excludes stays, and so does the one that leads to it.
-func TestAnExcludedBastionNeedsTheOneBeforeIt(t *testing.T) {
-	x := newScene(4)
-	x.region().ScalingGroups.Value = []fleet.ScalingGroup{{Name: "jump", Min: 1, Desired: 1, Max: 2}}
-	x.s.Hosts[0].AutoScalingGroup, x.s.Hosts[0].Groups = "jump", nil
-	x.probe(1).Via, x.s.Hosts[1].Groups = []string{x.s.Hosts[0].PrivateIP.String()}, nil
-	x.probe(2).Via = []string{x.s.Hosts[1].PrivateIP.String()}
-	if n := len(x.make(t).Of(plan.ScaleIn)); n != 1 {
-		t.Fatalf("%d bastion groups go, want one while nobody is excluded", n)
+// A bastion that does not go stays in use, and so does each that leads to it.
+func TestABastionThatStaysNeedsThoseBeforeIt(t *testing.T) {
+	chain := func() *scene { // through i-001 to i-002 to i-003 to i-004
+		x := newScene(5)
+		x.region().ScalingGroups.Value = []fleet.ScalingGroup{{Name: "outer", Max: 2}, {Name: "middle", Max: 2}, {Name: "inner", Max: 2}}
+		for i, g := range x.region().ScalingGroups.Value {
+			x.s.Hosts[i].AutoScalingGroup, x.s.Hosts[i].Groups = g.Name, nil
+			x.probe(i + 1).Via = []string{x.s.Hosts[i].PrivateIP.String()}
+		}
+		return x
 	}
-	x.p.Exclude = []plan.Exclusion{{Selector: plan.Selector{ID: "i-002"}, Reason: "kept"}}
-	p := x.make(t)
-	if n := len(p.Of(plan.ScaleIn)); n > 0 {
-		t.Error("the bastion before the excluded one goes")
+	if n := len(chain().make(t).Of(plan.ScaleIn)); n != 3 {
+		t.Fatalf("%d groups of bastions go, want all", n)
 	}
-	if r := refusal(t, p, "bastion-needed"); !strings.Contains(r.Text, "i-002 (excluded)") {
-		t.Errorf("it is said to be needed otherwise: %s", r.Text)
+	for name, c := range map[string]struct {
+		setup func(*scene)
+		code  string
+		why   string // i-003 stays
+	}{
+		"excluded": {func(x *scene) {
+			x.p.Exclude = []plan.Exclusion{{Selector: plan.Selector{ID: "i-003"}, Reason: "kept"}}
+		}, "excluded", "the policy excludes i-003 of Auto Scaling group inner"},
+		"in no group": {func(x *scene) { x.s.Hosts[2].AutoScalingGroup = "" }, "bastion-alone", "in no Auto Scaling group"},
+		"in a group that was not read": {func(x *scene) {
+			x.region().ScalingGroups.Value = x.region().ScalingGroups.Value[:2]
+		}, "bastion-unknown", "inner was not read"},
+		"in a group with others": {func(x *scene) { x.s.Hosts[4].AutoScalingGroup = "inner" }, "bastion-mixed", "no bastions: i-005"},
+		"needed": {func(x *scene) {
+			x.consumer(fleet.ConsumerWaived, 3)
+			x.s.Hosts[3].Groups = []string{"sg-other"}
+			x.group(fleet.SecurityGroup{ID: "sg-other"})
+		}, "bastion-needed", "inner are still needed by i-004 (waived)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := chain()
+			c.setup(x)
+			p := x.make(t)
+			if n := len(p.Of(plan.ScaleIn)); n > 0 {
+				t.Errorf("%d groups of bastions go", n)
+			}
+			for _, want := range [][2]string{{c.code, c.why}, {"bastion-needed", "middle are still needed by i-003"}, {"bastion-needed", "outer are still needed by i-002"}} {
+				if !slices.ContainsFunc(p.Refusals, func(r plan.Refusal) bool {
+					return r.Phase == plan.Finish && r.Code == want[0] && strings.Contains(r.Text, want[1])
+				}) {
+					t.Errorf("nobody says %q: %v", want, p.Refusals)
+				}
+			}
+		})
 	}
 }
 

@@ -126,7 +126,7 @@ type Window struct {
 // RecoveryPolicy says how the recovery bastion is made.
 type RecoveryPolicy struct {
 	PublicKey string   `json:"publicKey" yaml:"public_key"` // type, base64 and comment of the recovery key; without it nothing can be closed
-	Image     string   `json:"image" yaml:"image"`          // AMI, in plans of one Region; empty: that of the VPC's present bastion, or of its newest Linux host
+	Image     string   `json:"image" yaml:"image"`          // AMI, in plans of one Region; empty: that of the VPC's present bastion, or of its newest Linux host. A recovery bastion that is there keeps its own
 	Type      string   `json:"type" yaml:"type"`            // instance type; default t3.micro
 	From      []string `json:"from" yaml:"from"`            // CIDRs of the operators
 	User      string   `json:"user" yaml:"user"`            // login user of Image; empty: by the image's family

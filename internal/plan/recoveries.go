@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -65,8 +66,14 @@ func (m *maker) recover(k vpcKey, hosts []*member) {
 		none(hosts, "no-bastion-subnet", why, "route a subnet of the VPC to where the operators are, or correct recovery.from")
 		return
 	}
-	if p.change.Image, p.change.User, why = m.bastionImage(k, hosts); why != "" {
-		none(hosts, "no-bastion-image", why, "name an image and its login user in recovery.image and recovery.user")
+	var do string
+	if t, v := m.world.bastion(k.at, k.vpc); t != nil {
+		p.change.Image, p.change.User, why, do = m.presentImage(t, v)
+	} else {
+		p.change.Image, p.change.User, why = m.bastionImage(k, hosts)
+	}
+	if why != "" {
+		none(hosts, "no-bastion-image", why, cmp.Or(do, "name an image and its login user in recovery.image and recovery.user"))
 		return
 	}
 	var uncovered []*member
@@ -131,6 +138,37 @@ func routeTo(t *fleet.RouteTable, to netip.Prefix) string {
 	}
 	return target
 }
+
+// presentImage is the image that a recovery bastion starts from which is there
+// already, whatever the policy says: no step changes it. Its login user is the policy's
+// where that is about this image, else the one that the template's maker left in
+// its tag, else that of hosts of the image. Why, and what to do, are set where one is not known.
+func (m *maker) presentImage(t *fleet.LaunchTemplate, v *fleet.TemplateVersion) (image, user, why, do string) {
+	if v == nil || v.ImageID == "" {
+		return "", "", "recovery bastion " + clip(t.Name) + " is there already, and the image that it starts from was not read", "let the inventory call ec2:DescribeLaunchTemplateVersions and take it again"
+	}
+	if r := m.policy.Recovery; r.Image == "" || r.Image == v.ImageID {
+		user = r.User
+	}
+	if tag := t.Tags[fleet.TagUser]; user == "" && accountName.MatchString(tag) {
+		user = tag
+	}
+	for _, h := range m.hosts {
+		if user == "" && h.ImageID == v.ImageID {
+			user = imageUser(h.Host)
+		}
+	}
+	if user == "" {
+		image := clip(v.ImageID)
+		return "", "", fmt.Sprintf("recovery bastion %s is there already and starts from image %s, whose login user is not known", clip(t.Name), image),
+			fmt.Sprintf("name image %s and its login user in recovery.image and recovery.user; or give launch template %s the tag %s with that user", image, clip(t.Name), fleet.TagUser)
+	}
+	return v.ImageID, user, "", ""
+}
+
+// accountName is what a tag may name as an account: with a dash ahead ssh would
+// take it for an option.
+var accountName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9._-]{0,31}$`)
 
 // bastionImage is the policy's image, else that of the VPC's present bastion,
 // else of the newest host to be closed there, with its login user. Why is set where there is none.

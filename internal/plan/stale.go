@@ -89,6 +89,14 @@ func (c *comparison) step(s *Step) {
 		}
 	case AllowEgress, RecoveryRule:
 		c.group(s)
+	case RecoveryGroup:
+		t, v := c.world.bastion(s.At, s.Recovery.VPC)
+		if v == nil || v.ImageID == s.Recovery.Image {
+			return // not there: the step makes it; not read: its drill shows what it is
+		}
+		if user := t.Tags[fleet.TagUser]; user != "" && user != s.Recovery.User {
+			c.say("recovery bastion %s starts from image %s now, and lets %s in", clip(t.Name), clip(v.ImageID), clip(user))
+		}
 	case CreateEndpoint:
 		if c.world.vpcs[s.Endpoint.VPC] == nil {
 			c.say("VPC %s is not there any more, or was not read", clip(s.Endpoint.VPC))

@@ -112,6 +112,25 @@ func (w *world) template(h *fleet.Host) (*fleet.LaunchTemplate, *fleet.TemplateV
 	return w.region(h.Ref().Place()).Template(ref)
 }
 
+// bastion is the launch template of the VPC's recovery bastion, and the version
+// of it that the bastion starts from; nil what was not seen.
+func (w *world) bastion(at fleet.Place, vpc string) (*fleet.LaunchTemplate, *fleet.TemplateVersion) {
+	region := w.region(at)
+	i := slices.IndexFunc(region.Templates.Value, func(t fleet.LaunchTemplate) bool { return t.Name == RecoveryName(vpc) })
+	if i < 0 {
+		return nil, nil
+	}
+	t := &region.Templates.Value[i]
+	ref := fleet.LaunchTemplateRef{ID: t.ID}
+	for _, g := range region.ScalingGroups.Value {
+		if g.Name == t.Name && g.Template.ID == t.ID {
+			ref = g.Template
+		}
+	}
+	_, v := region.Template(ref)
+	return t, v
+}
+
 // groupName is a security group as texts name it: "sg-0abc (web)".
 func (w *world) groupName(id string) string {
 	if g := w.groups[id]; g != nil && g.Name != "" {

@@ -18,7 +18,7 @@ import (
 // get into at the beginning.
 type watched struct {
 	in     *simfleet.Instance
-	ssh    bool      // so at the beginning
+	ssh    bool      // so at the beginning; else Session Manager is its one way, and an outage nobody's fault
 	away   time.Time // until then it reboots
 	lastSM time.Time // when a session would last have opened
 	// shut tells by door (a group's ID, or "" for the host's own) in which turn
@@ -129,7 +129,7 @@ func (s *simulation) check(c change) {
 		w := s.truth(h.in)
 		timer := s.timerOpens(h.in)
 		wasDown := h.down
-		if h.down = !w.Open() && !timer && !s.reboots(h, w.SSH); h.down && (!h.byHand || c.ours && !wasDown) {
+		if h.down = !w.Open() && !timer && !s.reboots(h, w.SSH); h.down && (h.ssh && !h.byHand || c.ours && !wasDown) {
 			s.fail("lock-out", "%s after %s: session-manager: %s; ssh: %s; recovery: %s; no timer", h.in.Host.ID, firstLine(c.what), w.SessionManager, w.SSH, w.Recovery)
 		}
 		if !c.closes(h.in) || !h.ssh || w.SSH == "" {

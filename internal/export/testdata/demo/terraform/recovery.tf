@@ -106,6 +106,7 @@ resource "aws_launch_template" "migrate_recovery_vpc_014a0b0c3b8c95ac1_140207249
   tags = {
     Name               = "migrate-recovery-vpc-014a0b0c3b8c95ac1"
     "ssm-migrate:step" = "export-1a5386a4cdf5"
+    "ssm-migrate:user" = "ubuntu"
   }
   metadata_options {
     http_endpoint = "enabled"
@@ -212,6 +213,7 @@ resource "aws_launch_template" "migrate_recovery_vpc_05dc93c73b18b2204_140207249
   tags = {
     Name               = "migrate-recovery-vpc-05dc93c73b18b2204"
     "ssm-migrate:step" = "export-1a5386a4cdf5"
+    "ssm-migrate:user" = "ubuntu"
   }
   metadata_options {
     http_endpoint = "enabled"
@@ -318,6 +320,7 @@ resource "aws_launch_template" "migrate_recovery_vpc_066a7fbd72467f8c4_140207249
   tags = {
     Name               = "migrate-recovery-vpc-066a7fbd72467f8c4"
     "ssm-migrate:step" = "export-1a5386a4cdf5"
+    "ssm-migrate:user" = "ec2-user"
   }
   metadata_options {
     http_endpoint = "enabled"
@@ -424,6 +427,7 @@ resource "aws_launch_template" "migrate_recovery_vpc_0992e639043cee8bc_140207249
   tags = {
     Name               = "migrate-recovery-vpc-0992e639043cee8bc"
     "ssm-migrate:step" = "export-1a5386a4cdf5"
+    "ssm-migrate:user" = "ubuntu"
   }
   metadata_options {
     http_endpoint = "enabled"
@@ -530,6 +534,7 @@ resource "aws_launch_template" "migrate_recovery_vpc_0e078981cfd3db961_140207249
   tags = {
     Name               = "migrate-recovery-vpc-0e078981cfd3db961"
     "ssm-migrate:step" = "export-1a5386a4cdf5"
+    "ssm-migrate:user" = "ubuntu"
   }
   metadata_options {
     http_endpoint = "enabled"
@@ -636,6 +641,7 @@ resource "aws_launch_template" "migrate_recovery_vpc_068b0a05a58664a70_140207249
   tags = {
     Name               = "migrate-recovery-vpc-068b0a05a58664a70"
     "ssm-migrate:step" = "export-1a5386a4cdf5"
+    "ssm-migrate:user" = "ec2-user"
   }
   metadata_options {
     http_endpoint = "enabled"
@@ -743,6 +749,7 @@ resource "aws_launch_template" "migrate_recovery_vpc_091e9123b8cbe868c_140207249
   tags = {
     Name               = "migrate-recovery-vpc-091e9123b8cbe868c"
     "ssm-migrate:step" = "export-1a5386a4cdf5"
+    "ssm-migrate:user" = "ec2-user"
   }
   metadata_options {
     http_endpoint = "enabled"
@@ -866,6 +873,7 @@ resource "aws_launch_template" "migrate_recovery_vpc_0d74c436bea4e266d_140207249
   tags = {
     Name               = "migrate-recovery-vpc-0d74c436bea4e266d"
     "ssm-migrate:step" = "export-1a5386a4cdf5"
+    "ssm-migrate:user" = "ubuntu"
   }
   metadata_options {
     http_endpoint = "enabled"
