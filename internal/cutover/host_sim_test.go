@@ -73,8 +73,10 @@ func TestScriptsOnSimulatedSystems(t *testing.T) {
 	}
 }
 
+const rescueLine = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOAFm0vcsQXbb3Otah2mH2xY3HnW0mJrD2Tz1p8pQ0aa migrate-recovery"
+
 func cycle(t *testing.T, s simulated) {
-	const rescue = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOAFm0vcsQXbb3Otah2mH2xY3HnW0mJrD2Tz1p8pQ0aa migrate-recovery"
+	const rescue = rescueLine
 	blob := strings.Fields(rescue)[1]
 	user := "root"
 	for _, u := range s.inst.Users {
@@ -146,6 +148,78 @@ func cycle(t *testing.T, s simulated) {
 	if diff := cmp.Diff(untouched, after); diff != "" {
 		t.Errorf("after all (-before +after): %s", diff)
 	}
+}
+
+// However much room a disk has when it fills up, either all keys are quarantined or
+// an undo leaves nothing of the try.
+func TestQuarantineOnFullDisks(t *testing.T) {
+	w, err := simfleet.Generate(simfleet.Options{Instances: 40, Seed: 7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var in *simfleet.Instance
+	for i := range w.Instances() {
+		if i.OS.Family == "amzn" && i.Host.Running() && len(i.Users) > 1 && (in == nil || len(i.Users) < len(in.Users)) {
+			in = i
+		}
+	}
+	if in == nil {
+		t.Fatal("the world has no such instance")
+	}
+	p := &plan.Plan{Digest: in.Host.ID, Policy: plan.DefaultPolicy()}
+	p.Policy.Recovery.PublicKey = rescueLine
+	step := plan.Step{
+		ID: "s", Phase: plan.Quarantine, Hosts: []fleet.HostRef{in.Host.Ref()}, Keys: &plan.KeysChange{Keep: []string{strings.Fields(rescueLine)[1]}},
+		Key: &plan.KeyChange{User: "ec2-user", Line: rescueLine}, Timer: &plan.TimerChange{After: plan.Duration(15 * time.Minute)},
+	}
+	refused := 0
+	for room := 12 << 10; ; room += 211 {
+		hosts := simfleet.NewHosts(w, simfleet.HostOptions{TimeScale: -1, Disk: room})
+		s := simulated{t, w, hosts, in}
+		kinds := cutover.HostKinds(cutover.HostWorld{Hosts: s, Plan: p, Find: func(fleet.HostRef) (fleet.Host, bool) { return in.Host, true }})
+		armed := true
+		for _, kind := range []plan.Kind{plan.RecoveryKey, plan.ArmHostTimer} {
+			_, err := kinds[kind].Apply(t.Context(), step, nil, "token")
+			armed = armed && err == nil
+		}
+		done := false
+		if armed {
+			done = quarantineOrNothing(t, s, kinds[plan.QuarantineKeys], step, room)
+		}
+		hosts.Close()
+		switch {
+		case done && refused < 10:
+			t.Fatalf("the quarantine was refused %d times", refused)
+		case done, t.Failed():
+			return
+		case armed:
+			refused++
+		}
+	}
+}
+
+// quarantineOrNothing tells whether the quarantine had room.
+func quarantineOrNothing(t *testing.T, s simulated, k cutover.StepKind, step plan.Step, room int) bool {
+	before := withoutFolderTimes(s.files())
+	if _, err := k.Apply(t.Context(), step, nil, "token"); err == nil {
+		return true
+	}
+	if err := k.Undo(t.Context(), step, nil, nil, "token"); err != nil {
+		t.Errorf("%d bytes: %v", room, err)
+	}
+	if diff := cmp.Diff(before, withoutFolderTimes(s.files())); diff != "" {
+		t.Errorf("%d bytes, after the undo (-before +after): %s", room, diff)
+	}
+	return false
+}
+
+func withoutFolderTimes(files []simfleet.FileState) []simfleet.FileState {
+	for i, f := range files {
+		if f.Kind == "directory" {
+			files[i].ModTime = time.Time{}
+		}
+	}
+	return files
 }
 
 // Agents are installed, upgraded, enabled and restarted in a process of their

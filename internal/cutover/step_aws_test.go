@@ -517,11 +517,54 @@ func TestTimersRoleIsSharedByPlans(t *testing.T) {
 			t.Fatalf("after the earlier plan's undo: %+v, %v, %v", o, err, f.now.Policies)
 		}
 		undo(b, beforeB, "plan-b")
-		undo(a, beforeA, "plan-a")
 		if _, is := f.now.Roles["timers"]; is {
 			t.Error("nobody uses the role and it is still there")
 		}
 	})
+}
+
+// A timers' role that was there before the plan goes with its last policy only if
+// a plan made it.
+func TestTimersRoleOfOthersStays(t *testing.T) {
+	for name, tt := range map[string]struct {
+		tags   map[string]string
+		policy string // that is there before
+	}{
+		"made by a person":                    {},
+		"made by a plan that is there":        {map[string]string{fleet.TagStep: "plan-a"}, "timers-a"},
+		"made by a plan with the same policy": {map[string]string{fleet.TagStep: "plan-a"}, "timers-b"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := town()
+				c.Roles["timers"] = fleet.RoleState{Name: "timers", Path: "/", Trust: `{"a":1}`, Tags: tt.tags}
+				if tt.policy != "" {
+					c.Policies["timers/"+tt.policy] = `{"of the earlier plan":1}`
+				}
+				f := newFakeAWS(c)
+				was := f.now.dump(t)
+				k := cutover.AWSKinds(f)[plan.TimerRole]
+				s := plan.Step{At: here, Kind: plan.TimerRole, Role: &plan.RoleChange{Name: "timers", Trust: `{"a":1}`, Policy: "timers-b", Document: doc}}
+				o, err := k.Observe(t.Context(), s)
+				if err != nil || o.Holds != fleet.TruthNo {
+					t.Fatalf("%+v, %v", o, err)
+				}
+				after, err := k.Apply(t.Context(), s, o.Image, "plan-b")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := k.Undo(t.Context(), s, o.Image, after, "plan-b"); err != nil {
+					t.Fatal(err)
+				}
+				if o, err := k.Undone(t.Context(), s, o.Image, after, "plan-b"); err != nil || o.Holds != fleet.TruthYes {
+					t.Errorf("undone: %+v, %v", o, err)
+				}
+				if diff := cmp.Diff(was, f.now.dump(t)); diff != "" {
+					t.Errorf("it is not as before:\n%s", diff)
+				}
+			})
+		})
+	}
 }
 
 // A timer whose role may not open the group would go off and do nothing.

@@ -19,6 +19,13 @@ type roleStep struct{ roles Roles }
 type roleImage struct {
 	Exists bool   `json:"exists"`
 	Policy string `json:"policy,omitempty"` // document of the policy of that name; empty: there is none
+	Made   string `json:"made,omitempty"`   // token of the step that made the role; empty: others did
+}
+
+// shared tells whether the step found the timers' role that an earlier plan made,
+// which leaves it to the last plan that uses it.
+func (i roleImage) shared(s plan.Step) bool {
+	return s.Kind == plan.TimerRole && i.Made != "" && i.Policy == ""
 }
 
 // look reads the role; foreign says what is there that is not the step's.
@@ -34,7 +41,7 @@ func (k roleStep) look(ctx context.Context, s plan.Step) (image roleImage, role 
 	if err != nil {
 		return image, role, fmt.Errorf("read role %s: %w", c.Name, err)
 	}
-	image.Exists = true
+	image.Exists, image.Made = true, role.Tags[fleet.TagStep]
 	image.Policy, err = k.roles.RolePolicy(ctx, s.At, c.Name, c.Policy)
 	if err := answered(err, fleet.ErrNotFound); err != nil {
 		return image, role, fmt.Errorf("read policy %s of role %s: %w", c.Policy, c.Name, err)
@@ -129,12 +136,11 @@ func (k roleStep) Undo(ctx context.Context, s plan.Step, before, after json.RawM
 	}
 	used := false
 	err = unsettle(ctx, visibleWithin, after, func() (string, error) {
-		image, role, err := k.look(ctx, s)
+		image, _, err := k.look(ctx, s)
 		if err != nil || !image.Exists {
 			return "", err
 		}
 		c := s.Role
-		ours := !was.Exists && role.Tags[fleet.TagStep] == token
 		switch {
 		case image.Policy == was.Policy:
 		case !sameJSON(image.Policy, c.Document):
@@ -150,7 +156,7 @@ func (k roleStep) Undo(ctx context.Context, s plan.Step, before, after json.RawM
 			}
 			return "policy " + c.Policy, nil
 		}
-		if !ours {
+		if !image.goes(s, was, token) {
 			return "", nil
 		}
 		if others, err := k.others(ctx, s); err != nil || len(others) > 0 {
@@ -162,7 +168,15 @@ func (k roleStep) Undo(ctx context.Context, s plan.Step, before, after json.RawM
 	return stillUsed(err, used, "role "+s.Role.Name)
 }
 
-// others are the policies by which other plans use the role that the step made.
+// goes tells whether the role goes with the last policy of a plan.
+func (i roleImage) goes(s plan.Step, was roleImage, token string) bool {
+	if was.Exists {
+		return was.shared(s) && i.Made == was.Made
+	}
+	return i.Made == token
+}
+
+// others are the policies by which other plans use the role.
 func (k roleStep) others(ctx context.Context, s plan.Step) ([]string, error) {
 	names, err := k.roles.RolePolicies(ctx, s.At, s.Role.Name)
 	if err := answered(err, fleet.ErrNotFound); err != nil {
@@ -186,10 +200,10 @@ func deleteRole(ctx context.Context, roles Roles, at fleet.Place, name string) (
 	return false, nil
 }
 
-// stillUsed says why something that a step made does not go away.
+// stillUsed says why something that a plan made does not go away.
 func stillUsed(err error, used bool, what string) error {
 	if err != nil && used {
-		return fmt.Errorf("%s was made by this step and is used for more by now (%w): %w", what, err, ErrForeign)
+		return fmt.Errorf("%s was made by a plan and is used for more by now (%w): %w", what, err, ErrForeign)
 	}
 	return err
 }
@@ -199,25 +213,25 @@ func (k roleStep) Undone(ctx context.Context, s plan.Step, before, _ json.RawMes
 	if err != nil {
 		return Observation{}, err
 	}
-	image, role, err := k.look(ctx, s)
+	image, _, err := k.look(ctx, s)
 	switch {
 	case err != nil:
 		return Observation{}, err
-	case !image.Exists && was.Exists:
+	case !image.Exists && was.Exists && !was.shared(s):
 		return restored("role " + s.Role.Name + " is gone")
-	case !was.Exists && image.Exists && role.Tags[fleet.TagStep] == token:
+	case image.Policy != was.Policy:
+		return restored("policy " + s.Role.Policy + " of role " + s.Role.Name + " is not as before")
+	case image.Exists && image.goes(s, was, token):
 		others, err := k.others(ctx, s)
 		if err != nil {
 			return Observation{}, err
 		}
-		if image.Policy == "" && len(others) > 0 {
+		if len(others) > 0 {
 			o, err := restored("")
 			o.Detail = "role " + s.Role.Name + " stays for other plans: policy " + others[0]
 			return o, err
 		}
 		return restored("role " + s.Role.Name + " is still there")
-	case image.Policy != was.Policy:
-		return restored("policy " + s.Role.Policy + " of role " + s.Role.Name + " is not as before")
 	}
 	return restored("")
 }

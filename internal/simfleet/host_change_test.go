@@ -126,7 +126,18 @@ func TestFilesThatCannotChange(t *testing.T) {
 	if _, errs, status := shell(t, s.hosts, in, "root", `cp -p /srv/keys/f /srv/keys/g`); status == 0 || !strings.Contains(errs, "No space left on device") {
 		t.Errorf("a full disk takes a copy: status %d, %s", status, errs)
 	}
-	s.root(t, in, `rm -f /srv/keys/g; mv /srv/keys/f /srv/keys/h; mv /srv/keys/h /srv/keys/f; echo r >/run/r`)
+	for _, script := range []string{
+		`cat /srv/keys/f >/srv/n`, `cat </srv/keys/f >>/srv/keys/f`, `echo new >/srv/n`, `printf '%s' new >/srv/n`, `date +%s >/srv/n`, `sha256sum /srv/keys/f >/srv/n`,
+		`{ cat /srv/keys/f && : ; } >/srv/n`, `echo new | cat >/srv/n`, `sh -c 'cat /srv/keys/f' >/srv/n`, `p() { cat >/srv/n && mv /srv/n /srv/m; }; echo new | p`,
+	} {
+		if _, errs, status := shell(t, s.hosts, in, "root", script); status == 0 || !strings.Contains(errs, "write error: No space left on device") {
+			t.Errorf("%s works on a full disk: status %d, %s", script, status, errs)
+		}
+	}
+	if out, errs, status := shell(t, s.hosts, in, "root", `sh -c 'echo new; exit 0' >/srv/n && echo of the inner shell; echo on; cat /srv/n`); status != 0 || out != "of the inner shell\non\n" {
+		t.Errorf("a write that fails in an inner shell: status %d, %q, %s", status, out, errs)
+	}
+	s.root(t, in, `rm -f /srv/n /srv/keys/g; mv /srv/keys/f /srv/keys/h; mv /srv/keys/h /srv/keys/f; echo r >/run/r`)
 	s.Mu.Lock()
 	s.SetDiskFull(in, false)
 	in.Machine.Filesystems = map[string]fleet.Filesystem{"/srv": {Options: []string{"ro"}}}

@@ -124,7 +124,7 @@ func (p *process) printf(format string, args ...any) { _, _ = fmt.Fprintf(p.stdo
 
 // fail prints a message in the program's name and gives the exit status.
 func (p *process) fail(status int, format string, args ...any) int {
-	_, _ = fmt.Fprintf(p.stderr, "%s: %s\n", path.Base(p.args[0]), fmt.Sprintf(format, args...))
+	_, _ = fmt.Fprintf(p.stderr, "%s: %s\n", path.Base(strings.TrimPrefix(p.args[0], inShell)), fmt.Sprintf(format, args...))
 	return status
 }
 
@@ -186,7 +186,9 @@ func (p *process) start(ctx context.Context, args []string, change func(*process
 		delete(p.x.stops, child.pid)
 		p.x.mu.Unlock()
 	}()
-	status = program(own, &child)
+	out := outputOf(child.stdout)
+	child.stdout = out
+	status = out.status(&child, program(own, &child))
 	if own.Err() != nil && ctx.Err() == nil {
 		return 143 // ended by a signal
 	}
@@ -370,8 +372,7 @@ func (s *shell) exec(ctx context.Context, args []string) error {
 	hc := interp.HandlerCtx(ctx)
 	q := s.at(hc)
 	if args[0] == inShell+"printf" { // by far the most frequent, and it needs no environment
-		q.args = args
-		if status := shellPrintf(ctx, s, q); status != 0 {
+		if status := s.builtin(ctx, q, args, shellPrintf); status != 0 {
 			return interp.ExitStatus(status)
 		}
 		return nil
@@ -385,8 +386,7 @@ func (s *shell) exec(ctx context.Context, args []string) error {
 	})
 	var status int
 	if b := shellBuiltin(args[0]); b != nil {
-		q.args = args
-		status = b(ctx, s, q)
+		status = s.builtin(ctx, q, args, b)
 	} else {
 		status = q.start(ctx, args, nil)
 	}
@@ -399,6 +399,13 @@ func (s *shell) exec(ctx context.Context, args []string) error {
 		return interp.ExitStatus(status)
 	}
 	return nil
+}
+
+// builtin runs what runs inside of the shell.
+func (s *shell) builtin(ctx context.Context, q *process, args []string, run func(context.Context, *shell, *process) int) int {
+	out := outputOf(q.stdout)
+	q.args, q.stdout = args, out
+	return out.status(q, run(ctx, s, q))
 }
 
 func (s *shell) open(ctx context.Context, name string, flag int, perm os.FileMode) (io.ReadWriteCloser, error) {

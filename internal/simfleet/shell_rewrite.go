@@ -196,6 +196,8 @@ func shellBuiltin(name string) func(context.Context, *shell, *process) int {
 		return commandV
 	case inShell + "printf":
 		return shellPrintf
+	case inShell + "echo":
+		return shellEcho
 	case inShell + "pwd":
 		return physicalDir
 	case inShell + "relay":
@@ -222,7 +224,7 @@ func shellBuiltin(name string) func(context.Context, *shell, *process) int {
 // the interpreter's.
 func ownBuiltin(name string) bool {
 	switch name {
-	case "type", "printf", "hash", "kill", "ulimit", "umask":
+	case "type", "printf", "echo", "hash", "kill", "ulimit", "umask":
 		return true
 	}
 	return false

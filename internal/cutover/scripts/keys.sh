@@ -138,7 +138,7 @@ fresh() {
 	done
 	IFS=$DEF
 	flush "$DIR/files" "$DIR/new"
-	printf '%s' "$LINES_OUT" >"$DIR/manifest.next" || refuse full "cannot write the manifest in $DIR"
+	printf '%s' "$LINES_OUT" | put manifest.next || unready "$DIR/manifest.next" "cannot write the manifest in $DIR"
 }
 
 # prepare MANIFEST stages all of its files that are not quarantined yet.
