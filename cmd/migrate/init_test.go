@@ -88,7 +88,7 @@ func TestInitIsLeftAtEachQuestion(t *testing.T) {
 	var s *screen
 	for answered := 0; answered <= len(questions); answered++ {
 		dir := t.TempDir()
-		command := "cd " + dir + " && exec env HOME=" + dir + " " + asMigrate + "=1"
+		command := "cd " + dir + " && exec env -u MIGRATE_CONFIG HOME=" + dir + " " + asMigrate + "=1"
 		for _, v := range d.env {
 			if strings.HasPrefix(v, "AWS_") {
 				command += " " + shellWord(v)

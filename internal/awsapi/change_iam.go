@@ -2,6 +2,7 @@ package awsapi
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -269,20 +270,37 @@ func (c *Changer) Association(ctx context.Context, at fleet.Place, instance stri
 	return all[0], nil
 }
 
-// Associated counts the instances of a Region that have a profile.
+// Associated counts the instances of the place's account that have a profile, in
+// the place's Region and in all that an access to the account names.
 func (c *Changer) Associated(ctx context.Context, at fleet.Place, profile string) (int, error) {
-	p, err := c.in(ctx, at)
-	if err != nil {
-		return 0, err
-	}
-	all, err := p.associations(ctx)
-	n := 0
-	for _, a := range all {
-		if a.Profile == profile {
-			n++
+	regions := []string{at.Region}
+	for _, a := range c.accounts {
+		who, err := a.whoami(ctx)
+		switch {
+		case err != nil:
+			return 0, fmt.Errorf("find the Regions of account %s: access %s, which may lead there: %w", at.Account, a.Label(), err)
+		case who.id == at.Account:
+			regions = append(regions, a.regions...)
 		}
 	}
-	return n, err
+	slices.Sort(regions)
+	n := 0
+	for _, region := range slices.Compact(regions) {
+		p, err := c.in(ctx, fleet.Place{Account: at.Account, Region: region})
+		if err != nil {
+			return 0, err
+		}
+		all, err := p.associations(ctx)
+		if err != nil {
+			return 0, err
+		}
+		for _, a := range all {
+			if a.Profile == profile {
+				n++
+			}
+		}
+	}
+	return n, nil
 }
 
 // Associate gives an instance a profile.

@@ -8,7 +8,6 @@ import (
 	"crypto/rand"
 	"encoding/pem"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,6 +23,7 @@ import (
 	"ssm-migrate/internal/cutover"
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/plan"
+	"ssm-migrate/internal/simfleet"
 )
 
 // machine is a real OpenSSH server with accounts and key files of its own in a
@@ -137,10 +137,9 @@ func (m *machine) startSSHD() {
 		m.t.Fatal("OpenSSH's server is missing: apt-get install openssh-server")
 	}
 	must(m.t, os.MkdirAll("/run/sshd", 0o755))
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := simfleet.FreePort()
 	must(m.t, err)
-	m.port = l.Addr().(*net.TCPAddr).Port
-	must(m.t, l.Close())
+	m.port = port
 	hostKey := m.newKey("host_key")
 	m.write("sshd_config", fmt.Sprintf(`ListenAddress 127.0.0.1:%d
 HostKey %s

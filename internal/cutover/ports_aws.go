@@ -79,7 +79,8 @@ type InstanceProfiles interface {
 type InstanceProfileReader interface {
 	// Association gives what profile an instance has, or is about to have.
 	Association(ctx context.Context, at fleet.Place, instance string) (fleet.ProfileAssociation, error)
-	// Associated counts the Region's instances that have a profile.
+	// Associated counts the instances of the place's account that have a profile,
+	// in all Regions that are migrated: IAM is the same in all of them.
 	Associated(ctx context.Context, at fleet.Place, profile string) (int, error)
 	Profile(ctx context.Context, at fleet.Place, name string) (fleet.ProfileState, error)
 }

@@ -21,6 +21,19 @@ type profileImage struct {
 	Association fleet.ProfileAssociation `json:"association,omitzero"`
 	Profile     bool                     `json:"profile"` // exists
 	Role        bool                     `json:"role"`    // exists; not looked for without Create
+
+	// Tokens of the steps that made the two; empty: others did, or nobody.
+	ProfileMade string `json:"profileMade,omitempty"`
+	RoleMade    string `json:"roleMade,omitempty"`
+}
+
+// goes reports whether the last step that uses a thing takes it away: it was made
+// by this step, or by another one before this began.
+func goes(existed bool, made string, tags map[string]string, token string) bool {
+	if existed {
+		return made != "" && tags[fleet.TagStep] == made
+	}
+	return tags[fleet.TagStep] == token
 }
 
 func (k attachProfile) instance(s plan.Step) (string, error) {
@@ -54,8 +67,8 @@ func (k attachProfile) Observe(ctx context.Context, s plan.Step) (Observation, e
 	if got := image.Association.Profile; got != "" && got != s.Profile.Name {
 		return Observation{}, fmt.Errorf("%s has the instance profile %s by now: %w", instance, got, ErrStale)
 	}
-	_, err = k.profiles.Profile(ctx, s.At, s.Profile.Name)
-	image.Profile = err == nil
+	p, err := k.profiles.Profile(ctx, s.At, s.Profile.Name)
+	image.Profile, image.ProfileMade = err == nil, p.Tags[fleet.TagStep]
 	if err := answered(err, fleet.ErrNotFound); err != nil {
 		return Observation{}, fmt.Errorf("read instance profile %s: %w", s.Profile.Name, err)
 	}
@@ -63,8 +76,8 @@ func (k attachProfile) Observe(ctx context.Context, s plan.Step) (Observation, e
 		return Observation{}, fmt.Errorf("instance profile %s is gone: %w", s.Profile.Name, ErrStale)
 	}
 	if s.Profile.Create {
-		_, err = k.roles.Role(ctx, s.At, s.Profile.Name)
-		image.Role = err == nil
+		r, err := k.roles.Role(ctx, s.At, s.Profile.Name)
+		image.Role, image.RoleMade = err == nil, r.Tags[fleet.TagStep]
 		if err := answered(err, fleet.ErrNotFound); err != nil {
 			return Observation{}, fmt.Errorf("read role %s: %w", s.Profile.Name, err)
 		}
@@ -189,8 +202,8 @@ func (k attachProfile) Undo(ctx context.Context, s plan.Step, before, after json
 	return k.remove(ctx, s, was, after, token)
 }
 
-// remove deletes the profile and the role that this step made, unless other
-// instances use them by now: IAM would delete them under their feet.
+// remove deletes the profile and the role that a step made, unless other
+// instances of the account use them by now: IAM would delete them under their feet.
 func (k attachProfile) remove(ctx context.Context, s plan.Step, was profileImage, after json.RawMessage, token string) error {
 	// The steps of other hosts may be giving it back at this moment.
 	users := 0
@@ -210,29 +223,24 @@ func (k attachProfile) remove(ctx context.Context, s plan.Step, was profileImage
 		}
 		return err
 	}
-	if !was.Profile {
-		err := unsettle(ctx, visibleWithin, after, func() (string, error) {
-			p, err := k.profiles.Profile(ctx, s.At, s.Profile.Name)
-			if errors.Is(err, fleet.ErrNotFound) || err == nil && p.Tags[fleet.TagStep] != token {
-				return "", nil
-			}
-			if err != nil {
-				return "", fmt.Errorf("read instance profile %s: %w", s.Profile.Name, err)
-			}
-			if err := answered(k.profiles.DeleteProfile(ctx, s.At, p), fleet.ErrNotFound); err != nil {
-				return "", fmt.Errorf("delete instance profile %s: %w", s.Profile.Name, err)
-			}
-			return "instance profile " + s.Profile.Name, nil
-		})
-		if err != nil {
-			return err
+	err = unsettle(ctx, visibleWithin, after, func() (string, error) {
+		p, err := k.profiles.Profile(ctx, s.At, s.Profile.Name)
+		if errors.Is(err, fleet.ErrNotFound) || err == nil && !goes(was.Profile, was.ProfileMade, p.Tags, token) {
+			return "", nil
 		}
-	}
-	if was.Role {
-		return nil
+		if err != nil {
+			return "", fmt.Errorf("read instance profile %s: %w", s.Profile.Name, err)
+		}
+		if err := answered(k.profiles.DeleteProfile(ctx, s.At, p), fleet.ErrNotFound); err != nil {
+			return "", fmt.Errorf("delete instance profile %s: %w", s.Profile.Name, err)
+		}
+		return "instance profile " + s.Profile.Name, nil
+	})
+	if err != nil {
+		return err
 	}
 	r, err := k.roles.Role(ctx, s.At, s.Profile.Name)
-	if errors.Is(err, fleet.ErrNotFound) || err == nil && r.Tags[fleet.TagStep] != token {
+	if errors.Is(err, fleet.ErrNotFound) || err == nil && !goes(was.Role, was.RoleMade, r.Tags, token) {
 		return nil
 	}
 	if err != nil {
@@ -244,7 +252,7 @@ func (k attachProfile) remove(ctx context.Context, s plan.Step, was profileImage
 	if err != nil {
 		return err
 	}
-	return roleStep{roles: k.roles}.Undo(ctx, made, raw, after, token)
+	return roleStep{roles: k.roles}.Undo(ctx, made, raw, after, r.Tags[fleet.TagStep])
 }
 
 func (k attachProfile) Undone(ctx context.Context, s plan.Step, before, _ json.RawMessage, token string) (Observation, error) {
@@ -277,14 +285,14 @@ func (k attachProfile) Undone(ctx context.Context, s plan.Step, before, _ json.R
 	switch {
 	case err != nil && !errors.Is(err, fleet.ErrNotFound):
 		return Observation{}, fmt.Errorf("read instance profile %s: %w", s.Profile.Name, err)
-	case err == nil && !was.Profile && p.Tags[fleet.TagStep] == token:
+	case err == nil && goes(was.Profile, was.ProfileMade, p.Tags, token):
 		return restored("instance profile " + s.Profile.Name + " is still there")
 	}
 	r, err := k.roles.Role(ctx, s.At, s.Profile.Name)
 	switch {
 	case err != nil && !errors.Is(err, fleet.ErrNotFound):
 		return Observation{}, fmt.Errorf("read role %s: %w", s.Profile.Name, err)
-	case err == nil && !was.Role && r.Tags[fleet.TagStep] == token:
+	case err == nil && goes(was.Role, was.RoleMade, r.Tags, token):
 		return restored("role " + s.Profile.Name + " is still there")
 	}
 	return restored("")

@@ -687,6 +687,47 @@ func TestProfileInUseStays(t *testing.T) {
 	})
 }
 
+// What the first step made goes with the last host that uses it, whichever that is.
+func TestProfileGoesWithItsLastUser(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeAWS(town())
+		k := cutover.AWSKinds(f)[plan.AttachProfile]
+		step := func(host string) plan.Step {
+			return plan.Step{At: here, Kind: plan.AttachProfile, Hosts: []fleet.HostRef{{Account: here.Account, Region: here.Region, ID: host}}, Profile: &plan.ProfileChange{Name: "new", Create: true, Policy: doc}}
+		}
+		apply := func(host string) json.RawMessage {
+			t.Helper()
+			o, err := k.Observe(t.Context(), step(host))
+			if err != nil || o.Holds != fleet.TruthNo {
+				t.Fatalf("%+v, %v", o, err)
+			}
+			if _, err := k.Apply(t.Context(), step(host), o.Image, "by-"+host); err != nil {
+				t.Fatal(err)
+			}
+			return o.Image
+		}
+		undo := func(host string, before json.RawMessage) {
+			t.Helper()
+			if err := k.Undo(t.Context(), step(host), before, nil, "by-"+host); err != nil {
+				t.Fatal(err)
+			}
+			if o, err := k.Undone(t.Context(), step(host), before, nil, "by-"+host); err != nil || o.Holds != fleet.TruthYes {
+				t.Fatalf("undone: %+v, %v", o, err)
+			}
+		}
+		first, second := apply("i-1"), apply("i-2")
+		undo("i-1", first)
+		if f.now.Profiles["new"].Role != "new" || f.now.Associations["i-2"].Profile != "new" {
+			t.Fatalf("the second host has lost its profile: %v", f.now.Profiles)
+		}
+		undo("i-2", second)
+		_, profile := f.now.Profiles["new"]
+		if _, role := f.now.Roles["new"]; profile || role {
+			t.Errorf("nobody uses them, and they are still there: %v, %v", f.now.Profiles, f.now.Roles)
+		}
+	})
+}
+
 // A running bastion is ended first.
 func TestRecoveryGroupIsRemovedWithItsBastion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

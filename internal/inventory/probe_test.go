@@ -9,6 +9,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,6 +18,7 @@ import (
 
 	"ssm-migrate/internal/fleet"
 	"ssm-migrate/internal/inventory"
+	"ssm-migrate/internal/simfleet"
 
 	"mvdan.cc/sh/v3/interp"
 	"mvdan.cc/sh/v3/syntax"
@@ -315,12 +317,10 @@ func newDaemon(t *testing.T) daemon {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := simfleet.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	l.Close()
 	dir, err := os.MkdirTemp("", "probe")
 	if err != nil {
 		t.Fatal(err)
@@ -329,7 +329,7 @@ func newDaemon(t *testing.T) daemon {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return daemon{dir: dir, port: port, me: me.Username}
+	return daemon{dir: dir, port: strconv.Itoa(port), me: me.Username}
 }
 
 // TestProbeFindsTheDaemonThatServesIt is about what "sshd -T" by itself does not

@@ -24,6 +24,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"ssm-migrate/internal/fleet"
+	"ssm-migrate/internal/simfleet"
 	"ssm-migrate/internal/sshhost"
 )
 
@@ -202,12 +203,11 @@ func hostAt(addr string) fleet.Host {
 
 func freePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := simfleet.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 func newEd25519(t testing.TB) ed25519.PrivateKey {
