@@ -79,8 +79,10 @@ func (f formAsker) run(ctx context.Context, field huh.Field) error {
 	if os.Getenv("NO_COLOR") != "" {
 		form = form.WithTheme(huh.ThemeFunc(huh.ThemeBase))
 	}
+	if ctx.Err() != nil { // between two forms Ctrl-C is a signal
+		return errLeft
+	}
 	err := form.RunWithContext(ctx)
-	// Between two forms Ctrl-C is a signal, of which huh says that time is up.
 	if errors.Is(err, huh.ErrUserAborted) || ctx.Err() != nil {
 		return errLeft
 	}
