@@ -62,7 +62,7 @@ hcl: $(TOFU) $(SCHEMA) ## run OpenTofu's fmt and validate over what is exported 
 ALONE := access export filter fleet plan readiness recovery report seal
 
 race: ## run the tests under the race detector, but for those that only run other programs
-	$(GO) test -tags $(TAGS) -race -short -timeout 10m $$($(GO) list -tags $(TAGS) ./... | grep -vE '/internal/($(subst $() ,|,$(ALONE)))$$')
+	$(GO) test -tags $(TAGS) -race -short -p 3 -parallel 6 -timeout 10m $$($(GO) list -tags $(TAGS) ./... | grep -vE '/internal/($(subst $() ,|,$(ALONE)))$$')
 
 check: $(LINT) ## vet, lint, format, tidy, shell scripts
 	$(GO) vet -tags $(TAGS) ./...
@@ -87,7 +87,7 @@ SEEDS ?= 2000
 FIRST ?= 1
 simulate: ## run SEEDS simulated migrations from seed FIRST on, with faults and kills, then with deliberate defects (long)
 	@tell=$$(mktemp); $(GO) test -tags $(TAGS) -run '^(TestSimulate|TestMutationsAreCaught)$$' -count 1 -timeout 12h ./internal/cutover/simulation -args -seeds $(SEEDS) -first $(FIRST) -tell $$tell; \
-	  status=$$?; paste -sd, $$tell | sed 's/,/, /g; s/,  /, /g'; rm -f $$tell; exit $$status
+	  status=$$?; sort -r $$tell | paste -sd, | sed 's/,/, /g; s/,  /, /g'; rm -f $$tell; exit $$status
 
 FUZZTIME ?= 20s
 fuzz: ## run every fuzz target for FUZZTIME each
