@@ -50,7 +50,7 @@ $(SCHEMA): tools/tofu/go.mod tools/tofu/schema/main.go
 test race: export GOGC := 400
 
 test: setup ## run all tests
-	$(GO) test -tags $(TAGS) -p 3 -parallel 6 -timeout 14m ./...
+	$(GO) test -tags $(TAGS) -p 4 -parallel 6 -timeout 14m ./...
 
 long: setup ## run the tests that take minutes: the wizard from end to end, a hand-over of the demo fleet by the AWS CLI and ssh, copies of 200 MB
 	$(GO) test -tags $(TAGS) -count 1 -timeout 30m -run '^(TestTheWholeWayInATerminal|TestHandOverEndsInTheSameState|TestCopyGoesOnAfterAKill)$$' ./cmd/migrate -args -long
@@ -58,11 +58,12 @@ long: setup ## run the tests that take minutes: the wizard from end to end, a ha
 hcl: $(TOFU) $(SCHEMA) ## run OpenTofu's fmt and validate over what is exported for Terraform (its first run builds OpenTofu: minutes)
 	$(GO) test -tags $(TAGS) -count 1 -run '^TestTofu' ./internal/export ./cmd/migrate -args -tofu $(CURDIR)/$(BIN)
 
-# These start no goroutines, so that there is nothing for the detector to see.
+# These start no goroutines, so that there is nothing for the detector to see; nor
+# do the tests of the tree itself.
 ALONE := access export filter fleet plan readiness recovery report seal
 
 race: ## run the tests under the race detector, but for those that only run other programs
-	$(GO) test -tags $(TAGS) -race -short -p 3 -parallel 6 -timeout 10m $$($(GO) list -tags $(TAGS) ./... | grep -vE '/internal/($(subst $() ,|,$(ALONE)))$$')
+	$(GO) test -tags $(TAGS) -race -short -p 3 -parallel 6 -timeout 10m $$($(GO) list -tags $(TAGS) ./... | grep -E '/(cmd|internal)/' | grep -vE '/internal/($(subst $() ,|,$(ALONE)))$$')
 
 check: $(LINT) ## vet, lint, format, tidy, shell scripts
 	$(GO) vet -tags $(TAGS) ./...
