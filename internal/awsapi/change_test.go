@@ -344,6 +344,9 @@ func TestStepsOverTheWire(t *testing.T) {
 
 // Every request of every step gets lost once after it has acted.
 func TestStepsOverTheWireWithLostAnswers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nothing runs side by side here")
+	}
 	inBubble(t, simfleet.AWSOptions{}, func(c *changed) {
 		for _, s := range c.steps() {
 			was := c.dump()

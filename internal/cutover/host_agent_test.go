@@ -320,6 +320,9 @@ func onAgentShells(t *testing.T, run func(t *testing.T, form string, shell ...st
 }
 
 func TestAgentIsInstalledUpgradedAndRemovedOnRealShells(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs other programs only")
+	}
 	onAgentShells(t, func(t *testing.T, form string, shell ...string) {
 		m := newAgentMachine(t, form, shell...)
 		m.offers(offer{version: "3.3.4851.0"})
@@ -351,6 +354,9 @@ func TestAgentIsInstalledUpgradedAndRemovedOnRealShells(t *testing.T) {
 // What is not AWS's, or does not fit, is not installed: the host stays as it was,
 // byte for byte, and nothing of the attempt stays but its result.
 func TestWhatIsNotAWSsPackageIsNotInstalledOnRealShells(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs other programs only")
+	}
 	good := offer{version: "3.3.5226.0"}
 	for name, tt := range map[string]struct {
 		offer func(*offer)
@@ -473,6 +479,9 @@ func TestUserDataOnRealShells(t *testing.T) {
 // What others run by hand installs, upgrades and restarts the agent with the
 // step's own checks, leaves alone what is as wanted, and says what it refuses.
 func TestAgentByHandOnRealShells(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs other programs only")
+	}
 	onAgentShells(t, func(t *testing.T, form string, shell ...string) {
 		m := newAgentMachine(t, form, shell...)
 		m.plan.ID = "0123456789ab"

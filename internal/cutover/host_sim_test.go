@@ -54,6 +54,9 @@ func (s simulated) files() []simfleet.FileState {
 // The scripts on every system that the simulation has: keys come, go and come
 // back byte for byte, and the timer fits the system.
 func TestScriptsOnSimulatedSystems(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nothing runs side by side here")
+	}
 	w, err := simfleet.Generate(simfleet.Options{Instances: 300, Seed: 7})
 	if err != nil {
 		t.Fatal(err)
@@ -153,6 +156,9 @@ func cycle(t *testing.T, s simulated) {
 // However much room a disk has when it fills up, either all keys are quarantined or
 // an undo leaves nothing of the try.
 func TestQuarantineOnFullDisks(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nothing runs side by side here")
+	}
 	w, err := simfleet.Generate(simfleet.Options{Instances: 40, Seed: 7})
 	if err != nil {
 		t.Fatal(err)

@@ -321,6 +321,9 @@ func loseEach(t *testing.T, tt stepCase, lag time.Duration, acted, undo bool) (l
 
 // Every call of Undo gets lost; undoing again restores what was.
 func TestStepsUndoneWithLostCalls(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nothing runs side by side here")
+	}
 	for _, tt := range stepCases() {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, acted := range []bool{false, true} {

@@ -26,7 +26,7 @@ func TestOutages(t *testing.T) {
 	setCredentials(t)
 	n := *seeds
 	if n == 0 {
-		n = 8
+		n = 6
 	}
 	var total outageCounts
 	for i := range n {
