@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ssm-migrate/internal/awsapi"
+	"ssm-migrate/internal/fleet"
 )
 
 // copyConfig is where copies pass through.
@@ -78,7 +79,7 @@ paths begin. As root, cp writes only below directories that nobody else may chan
 			if q.by != copyByURLs && q.by != copyByRole {
 				return usageErr("--by %q is none of %s and %s", q.by, copyByURLs, copyByRole)
 			}
-			if q.as != "" && !userName.MatchString(q.as) {
+			if q.as != "" && !fleet.IsUserName(q.as) {
 				return usageErr("--as %q is no user name", q.as)
 			}
 			if q.clean {
@@ -100,9 +101,6 @@ paths begin. As root, cp writes only below directories that nobody else may chan
 	f.DurationVar(&q.olderThan, "older-than", time.Hour, "with --clean: copies that have not moved for so long")
 	return c
 }
-
-// userName is what useradd takes, which no shell reads as anything else.
-var userName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,31}$`)
 
 // place fills in what the configuration says of the bucket.
 func (q *copyQuery) place(cfg config) error {

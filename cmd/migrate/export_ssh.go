@@ -51,7 +51,7 @@ instance ID behind it: NAME.ID. A Name tag that is no host name is left out.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
-			case q.user != "" && !userName.MatchString(q.user):
+			case q.user != "" && !fleet.IsUserName(q.user):
 				return usageErr("--user %q is no user name", q.user)
 			case q.profile != "" && !sshProfile.MatchString(q.profile):
 				return usageErr("--profile %q: a profile in an ssh_config has letters, digits and - _ . alone", q.profile)

@@ -218,23 +218,34 @@ func (l *lead) leaseOut() {
 	}
 }
 
-// Where something fails, nobody asks the terminal anything: a form or a shell that
-// has just left it may take the answer, and the error would never be shown.
-func TestErrorsAskTheTerminalNothing(t *testing.T) {
-	t.Parallel()
-	c := program("hosts", "--db", "missing.db")
-	c.Env = append(os.Environ(), asMigrate+"=1", "TERM=xterm-256color", "MIGRATE_CONFIG=", "HOME="+t.TempDir())
+// onPTY runs the program on a terminal of a kind that answers nothing, and
+// gives what it shows.
+func onPTY(t *testing.T, kind, input string, args ...string) (string, error) {
+	t.Helper()
+	c := program(args...)
+	c.Env = append(os.Environ(), asMigrate+"=1", "TERM="+kind, "MIGRATE_CONFIG=", "HOME="+t.TempDir())
 	c.Dir = t.TempDir()
 	terminal, err := pty.Start(c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer terminal.Close()
+	if _, err := io.WriteString(terminal, input); err != nil {
+		t.Fatal(err)
+	}
 	out, _ := io.ReadAll(terminal) // a pty whose other end is closed gives an error on Linux
-	if err := c.Wait(); exitCode(err) != exitError {
+	return string(out), c.Wait()
+}
+
+// Where something fails, nobody asks the terminal anything: a form or a shell that
+// has just left it may take the answer, and the error would never be shown.
+func TestErrorsAskTheTerminalNothing(t *testing.T) {
+	t.Parallel()
+	out, err := onPTY(t, "xterm-256color", "", "hosts", "--db", "missing.db")
+	if exitCode(err) != exitError {
 		t.Errorf("%v\n%s", err, out)
 	}
-	if !strings.Contains(string(out), "there is no state file") || strings.Contains(string(out), "\x1b]") {
+	if !strings.Contains(out, "there is no state file") || strings.Contains(out, "\x1b]") {
 		t.Errorf("it prints %q", out)
 	}
 }

@@ -2,15 +2,12 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/creack/pty"
 
 	"ssm-migrate/internal/simfleet"
 	"ssm-migrate/internal/sqlite"
@@ -306,27 +303,16 @@ func (l *lead) takesBack(id string) {
 // A terminal that can only write gets the wizard line by line, and is told so.
 func TestADumbTerminalGetsLines(t *testing.T) {
 	t.Parallel()
-	c := program("wizard", "--db", filepath.Join(t.TempDir(), "m.db"))
-	c.Env = append(os.Environ(), asMigrate+"=1", "TERM=dumb", "MIGRATE_CONFIG=", "HOME="+t.TempDir())
-	c.Dir = t.TempDir()
-	terminal, err := pty.Start(c)
+	out, err := onPTY(t, "dumb", "2\nq\n", "wizard", "--db", filepath.Join(t.TempDir(), "m.db"))
 	if err != nil {
-		t.Fatal(err)
-	}
-	defer terminal.Close()
-	if _, err := io.WriteString(terminal, "2\nq\n"); err != nil {
-		t.Fatal(err)
-	}
-	out, _ := io.ReadAll(terminal) // a pty whose other end is closed gives an error on Linux
-	if err := c.Wait(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 	for _, want := range []string{"This terminal (TERM=dumb) cannot show the wizard's screens", "Stage 1 of 6, Inventory", "Stage 2 of 6, Readiness"} {
-		if !strings.Contains(string(out), want) {
+		if !strings.Contains(out, want) {
 			t.Errorf("the output lacks %q:\n%s", want, out)
 		}
 	}
-	if strings.ContainsRune(string(out), '\x1b') {
+	if strings.ContainsRune(out, '\x1b') {
 		t.Errorf("the output has escape sequences: %q", out)
 	}
 }

@@ -27,13 +27,13 @@ type profileImage struct {
 	RoleMade    string `json:"roleMade,omitempty"`
 }
 
-// goes reports whether the last step that uses a thing takes it away: it was made
-// by this step, or by another one before this began.
-func goes(existed bool, made string, tags map[string]string, token string) bool {
+// goes reports whether the last step that uses a thing takes it away: the step that
+// made what is there now is this one, or the one that had made it before this began.
+func goes(existed bool, made, now, token string) bool {
 	if existed {
-		return made != "" && tags[fleet.TagStep] == made
+		return made != "" && now == made
 	}
-	return tags[fleet.TagStep] == token
+	return now == token
 }
 
 func (k attachProfile) instance(s plan.Step) (string, error) {
@@ -225,7 +225,7 @@ func (k attachProfile) remove(ctx context.Context, s plan.Step, was profileImage
 	}
 	err = unsettle(ctx, visibleWithin, after, func() (string, error) {
 		p, err := k.profiles.Profile(ctx, s.At, s.Profile.Name)
-		if errors.Is(err, fleet.ErrNotFound) || err == nil && !goes(was.Profile, was.ProfileMade, p.Tags, token) {
+		if errors.Is(err, fleet.ErrNotFound) || err == nil && !goes(was.Profile, was.ProfileMade, p.Tags[fleet.TagStep], token) {
 			return "", nil
 		}
 		if err != nil {
@@ -240,7 +240,7 @@ func (k attachProfile) remove(ctx context.Context, s plan.Step, was profileImage
 		return err
 	}
 	r, err := k.roles.Role(ctx, s.At, s.Profile.Name)
-	if errors.Is(err, fleet.ErrNotFound) || err == nil && !goes(was.Role, was.RoleMade, r.Tags, token) {
+	if errors.Is(err, fleet.ErrNotFound) || err == nil && !goes(was.Role, was.RoleMade, r.Tags[fleet.TagStep], token) {
 		return nil
 	}
 	if err != nil {
@@ -285,14 +285,14 @@ func (k attachProfile) Undone(ctx context.Context, s plan.Step, before, _ json.R
 	switch {
 	case err != nil && !errors.Is(err, fleet.ErrNotFound):
 		return Observation{}, fmt.Errorf("read instance profile %s: %w", s.Profile.Name, err)
-	case err == nil && goes(was.Profile, was.ProfileMade, p.Tags, token):
+	case err == nil && goes(was.Profile, was.ProfileMade, p.Tags[fleet.TagStep], token):
 		return restored("instance profile " + s.Profile.Name + " is still there")
 	}
 	r, err := k.roles.Role(ctx, s.At, s.Profile.Name)
 	switch {
 	case err != nil && !errors.Is(err, fleet.ErrNotFound):
 		return Observation{}, fmt.Errorf("read role %s: %w", s.Profile.Name, err)
-	case err == nil && goes(was.Role, was.RoleMade, r.Tags, token):
+	case err == nil && goes(was.Role, was.RoleMade, r.Tags[fleet.TagStep], token):
 		return restored("role " + s.Profile.Name + " is still there")
 	}
 	return restored("")

@@ -170,10 +170,10 @@ func (k roleStep) Undo(ctx context.Context, s plan.Step, before, after json.RawM
 
 // goes tells whether the role goes with the last policy of a plan.
 func (i roleImage) goes(s plan.Step, was roleImage, token string) bool {
-	if was.Exists {
-		return was.shared(s) && i.Made == was.Made
+	if was.Exists && !was.shared(s) {
+		return false
 	}
-	return i.Made == token
+	return goes(was.Exists, was.Made, i.Made, token)
 }
 
 // others are the policies by which other plans use the role.

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"errors"
+	"regexp"
 	"strings"
 )
 
@@ -18,6 +19,12 @@ const TagStep = "ssm-migrate:step"
 // TagUser is the tag of a recovery bastion's launch template that names the
 // login user of its image: nothing else of the template tells.
 const TagUser = "ssm-migrate:user"
+
+var userName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,31}$`)
+
+// IsUserName reports whether a text is a name that useradd takes, and that no shell
+// and no program reads as anything else, such as an option.
+func IsUserName(text string) bool { return userName.MatchString(text) }
 
 // Partition gives the partition of a Region as ARNs name it. Source: AWS
 // General Reference, "Amazon Resource Names"; botocore's endpoints.json, August 2026.

@@ -98,9 +98,9 @@ func (m *maker) leadsTo(h *member, j jump) bool {
 // of sshd, and that of Remote Desktop on Windows.
 func doorsOf(h *fleet.Host) []int {
 	if h.Windows() {
-		return []int{22, 3389}
+		return []int{sshPort, 3389}
 	}
-	ports := []int{22}
+	ports := []int{sshPort}
 	for _, text := range h.Probe.Value.SSHD.Value.Settings["port"] {
 		if n, err := strconv.Atoi(text); err == nil {
 			ports = append(ports, n)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -150,7 +149,7 @@ func (m *maker) presentImage(t *fleet.LaunchTemplate, v *fleet.TemplateVersion) 
 	if r := m.policy.Recovery; r.Image == "" || r.Image == v.ImageID {
 		user = r.User
 	}
-	if tag := t.Tags[fleet.TagUser]; user == "" && accountName.MatchString(tag) {
+	if tag := t.Tags[fleet.TagUser]; user == "" && fleet.IsUserName(tag) {
 		user = tag
 	}
 	for _, h := range m.hosts {
@@ -165,10 +164,6 @@ func (m *maker) presentImage(t *fleet.LaunchTemplate, v *fleet.TemplateVersion) 
 	}
 	return v.ImageID, user, "", ""
 }
-
-// accountName is what a tag may name as an account: with a dash ahead ssh would
-// take it for an option.
-var accountName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9._-]{0,31}$`)
 
 // bastionImage is the policy's image, else that of the VPC's present bastion,
 // else of the newest host to be closed there, with its login user. Why is set where there is none.
